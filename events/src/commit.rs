@@ -1,0 +1,151 @@
+//! One commit: what must hold, what happened, and what it does to the work streams.
+
+use crate::envelope::{Envelope, StreamId};
+use crate::id::{ClassName, Consumer, Fence, JobId, SubmissionId, UserId};
+use crate::job::{Job, JobEvent};
+use crate::submission::{Submission, SubmissionEvent};
+use crate::time::Timestamp;
+
+/// What a commit writes, all of it or nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Commit {
+    /// The aggregate before, and its new events. Its version guard is implied.
+    pub change: Change,
+    /// What else must hold.
+    pub guards: Vec<Guard>,
+    /// What happens to the work streams.
+    pub work: Vec<WorkChange>,
+    /// Whether a full Redis may refuse it.
+    pub lane: Lane,
+}
+
+/// The new events of one aggregate.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// Of a job.
+    Job {
+        /// Whose.
+        id: JobId,
+        /// What it was when this was decided.
+        before: Option<Job>,
+        /// What happened.
+        events: Vec<Envelope<JobEvent>>,
+    },
+    /// Of a submission.
+    Submission {
+        /// Whose.
+        id: SubmissionId,
+        /// What it was when this was decided.
+        before: Option<Submission>,
+        /// What happened.
+        events: Vec<Envelope<SubmissionEvent>>,
+    },
+}
+
+/// Something a commit depends on beyond the version of its own aggregate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Guard {
+    /// The submission is there to be run.
+    SubmissionReady(SubmissionId),
+    /// The user has fewer than this many slots in use.
+    SlotsBelow {
+        /// Whose slots.
+        user: UserId,
+        /// How many are too many.
+        limit: u64,
+    },
+    /// The user had fewer than this many jobs accepted since a time.
+    AcceptedBelow {
+        /// Whose jobs.
+        user: UserId,
+        /// From when on they count.
+        since: Timestamp,
+        /// How many are too many.
+        limit: u64,
+    },
+    /// Nothing was committed under this idempotency key.
+    IdempotencyKeyUnused {
+        /// Whose key.
+        user: UserId,
+        /// The SHA-256 of the key, in hexadecimal.
+        key_sha256: String,
+    },
+    /// The job's lease still shows this beat.
+    LeaseBeat {
+        /// Whose lease.
+        job: JobId,
+        /// The beat that was seen.
+        beat: u64,
+    },
+}
+
+/// A change of a work stream or of a lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WorkChange {
+    /// Adds a ticket to the work stream of a class.
+    AddTicket {
+        /// Which stream.
+        class: ClassName,
+        /// For which job.
+        job: JobId,
+    },
+    /// Notes who runs a job on which ticket.
+    TakeLease {
+        /// Which job.
+        job: JobId,
+        /// Under which authority.
+        fence: Fence,
+        /// On which ticket, which stays in the pending list.
+        ticket: Ticket,
+        /// Who.
+        worker: Consumer,
+        /// How long it may be silent, in milliseconds.
+        lease_ms: u64,
+    },
+    /// Drops a job's lease and acknowledges and deletes the ticket it was held on.
+    ReleaseLease {
+        /// Which job.
+        job: JobId,
+    },
+}
+
+/// One entry of a work stream.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Ticket {
+    /// Whose stream.
+    pub class: ClassName,
+    /// Which entry.
+    pub id: StreamId,
+}
+
+/// Whether a full Redis may refuse a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Takes new work in: refused when Redis is at `maxmemory`.
+    Admission,
+    /// Moves accepted work on or removes it: goes through even then.
+    Progress,
+}
+
+/// Why a commit was not made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// Somebody else changed the aggregate first: load and decide again.
+    #[error("the aggregate has changed since it was read")]
+    Conflict,
+    /// A guard failed: what was to be relied on does not hold.
+    #[error("a guard does not hold: {0:?}")]
+    GuardFailed(Guard),
+    /// Redis is at its memory limit and takes nothing new in.
+    #[error("Redis is at its memory limit")]
+    Full,
+    /// The commit is larger than one call may be.
+    #[error("the commit is too large: {0} bytes")]
+    TooLarge(usize),
+    /// It is not known whether it was made: load and decide again, with the same ids and fence.
+    #[error("Redis is away: {0}")]
+    Unavailable(String),
+    /// Redis refused the script: a defect.
+    #[error("Redis refused the commit: {0}")]
+    Defect(String),
+}

@@ -1,0 +1,186 @@
+//! The loop around every command: load, decide, commit, and again after a conflict.
+
+use crate::commit::{Change, Commit, CommitError, Guard};
+use crate::envelope::{Actor, Envelope};
+use crate::id::{JobId, SubmissionId};
+use crate::job::{self, Context, Decision, Job, JobCommand, evolve};
+use crate::policy::Policy;
+use crate::ports::{EventLogPort, PortError};
+use crate::submission::{self, SubmissionCommand};
+use crate::trace::TraceParent;
+
+/// How often a command is decided anew after a conflict or a cut connection before its caller hears of it.
+pub const MAX_TRIES: u32 = 16;
+
+/// Who commands, and within which trace.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// Who.
+    pub actor: Actor,
+    /// Within which trace.
+    pub trace: Option<TraceParent>,
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError<R> {
+    /// The domain refused it.
+    #[error("{0}")]
+    Rejected(R),
+    /// Redis is full and takes nothing new in.
+    #[error("Redis is at its memory limit and takes nothing new in")]
+    Full,
+    /// Redis is away, or so many others changed the same thing that this command never got its turn.
+    #[error("{0}")]
+    Unavailable(String),
+    /// Something is broken.
+    #[error("{0}")]
+    Defect(String),
+}
+
+/// Carries out a command on a job and returns the job as it stands then.
+///
+/// The ids and the fence are in the command, so a commit whose answer was lost is found to be
+/// [`Decision::AlreadyApplied`] when it is decided again.
+///
+/// # Errors
+/// A refusal of the domain, or why Redis did not take the commit.
+pub async fn job(
+    log: &dyn EventLogPort,
+    policy: &Policy,
+    origin: &Origin,
+    id: JobId,
+    command: &JobCommand,
+    jitter: f64,
+) -> Result<Option<Job>, ExecuteError<job::Rejection>> {
+    let mut last = String::new();
+    for _ in 0..MAX_TRIES {
+        let loaded = log.load_job(id).await.map_err(unreachable_port)?;
+        let context = Context {
+            now: loaded.now,
+            policy,
+            jitter,
+        };
+        let decided = job::decide(id, loaded.state.as_ref(), command, &context)
+            .map_err(ExecuteError::Rejected)?;
+        let Decision::Happens {
+            events,
+            guards,
+            work,
+            lane,
+        } = decided
+        else {
+            return Ok(loaded.state);
+        };
+        let version = loaded.state.as_ref().map_or(0, |job| job.version);
+        let events: Vec<_> = (version + 1..)
+            .zip(events)
+            .map(|(seq, event)| Envelope {
+                seq,
+                at: loaded.now,
+                actor: origin.actor.clone(),
+                trace: origin.trace.clone(),
+                event,
+            })
+            .collect();
+        let after = events.iter().fold(loaded.state.clone(), |state, event| {
+            evolve(id, state, event)
+        });
+        let change = Change::Job {
+            id,
+            before: loaded.state,
+            events,
+        };
+        match log
+            .commit(Commit {
+                change,
+                guards,
+                work,
+                lane,
+            })
+            .await
+        {
+            Ok(_) => return Ok(after),
+            Err(CommitError::GuardFailed(Guard::SubmissionReady(submission))) => {
+                return Err(ExecuteError::Rejected(job::Rejection::SubmissionGone(
+                    submission,
+                )));
+            }
+            Err(error) => last = retryable(error)?,
+        }
+    }
+    Err(ExecuteError::Unavailable(last))
+}
+
+/// Carries out a command on a submission.
+///
+/// # Errors
+/// A refusal of the domain, or why Redis did not take the commit.
+pub async fn submission(
+    log: &dyn EventLogPort,
+    origin: &Origin,
+    id: SubmissionId,
+    command: &SubmissionCommand,
+) -> Result<(), ExecuteError<submission::Rejection>> {
+    let mut last = String::new();
+    for _ in 0..MAX_TRIES {
+        let loaded = log.load_submission(id).await.map_err(unreachable_port)?;
+        let decided =
+            submission::decide(loaded.state.as_ref(), command).map_err(ExecuteError::Rejected)?;
+        let Some((events, lane)) = decided else {
+            return Ok(());
+        };
+        let version = loaded
+            .state
+            .as_ref()
+            .map_or(0, |submission| submission.version);
+        let events = (version + 1..)
+            .zip(events)
+            .map(|(seq, event)| Envelope {
+                seq,
+                at: loaded.now,
+                actor: origin.actor.clone(),
+                trace: origin.trace.clone(),
+                event,
+            })
+            .collect();
+        let change = Change::Submission {
+            id,
+            before: loaded.state,
+            events,
+        };
+        match log
+            .commit(Commit {
+                change,
+                guards: vec![],
+                work: vec![],
+                lane,
+            })
+            .await
+        {
+            Ok(_) => return Ok(()),
+            Err(error) => last = retryable(error)?,
+        }
+    }
+    Err(ExecuteError::Unavailable(last))
+}
+
+fn unreachable_port<R>(error: PortError) -> ExecuteError<R> {
+    match error {
+        PortError::Unavailable(what) => ExecuteError::Unavailable(what),
+        PortError::Corrupt(what) => ExecuteError::Defect(what),
+    }
+}
+
+/// Sorts what another try can cure (its text is returned) from what it can't.
+fn retryable<R>(error: CommitError) -> Result<String, ExecuteError<R>> {
+    match error {
+        CommitError::Conflict | CommitError::Unavailable(_) | CommitError::GuardFailed(_) => {
+            Ok(error.to_string())
+        }
+        CommitError::Full => Err(ExecuteError::Full),
+        CommitError::TooLarge(_) | CommitError::Defect(_) => {
+            Err(ExecuteError::Defect(error.to_string()))
+        }
+    }
+}

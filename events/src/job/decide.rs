@@ -1,0 +1,362 @@
+//! What follows from a command: events, guards and work, or a refusal. Pure.
+
+use crate::commit::{Guard, Lane, WorkChange};
+use crate::failure::LossCause;
+use crate::id::{Fence, JobId, SubmissionId};
+use crate::job::command::CancelMode;
+use crate::job::{
+    Job, JobCommand, JobEvent, JobSpec, JobState, JobStatus, Start, TrackedRun, Waiting,
+};
+use crate::policy::{AfterLoss, Policy};
+use crate::time::Timestamp;
+
+/// What a decision may know beside the state and the command.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// Redis's time when the state was read.
+    pub now: Timestamp,
+    /// The rules that all roles share.
+    pub policy: &'a Policy,
+    /// A number from 0.8 to 1.2, drawn for this decision.
+    pub jitter: f64,
+}
+
+/// What a command leads to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// These events, if these guards hold, with these changes of the work streams.
+    Happens {
+        /// What happens.
+        events: Vec<JobEvent>,
+        /// What it depends on.
+        guards: Vec<Guard>,
+        /// What it does to the work streams.
+        work: Vec<WorkChange>,
+        /// Whether a full Redis may refuse it.
+        lane: Lane,
+    },
+    /// It took effect before: a success with nothing to write.
+    AlreadyApplied,
+}
+
+/// Why a command was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// There is no such job.
+    #[error("there is no such job")]
+    Unknown,
+    /// There is no such submission, or it was removed.
+    #[error("there is no submission {0}")]
+    SubmissionGone(SubmissionId),
+    /// Another job has this id.
+    #[error("a job with this id exists already")]
+    IdTaken,
+    /// It has ended.
+    #[error("the job has already ended as {0}")]
+    Ended(JobStatus),
+    /// It does not wait for a worker: this ticket is out of date.
+    #[error("the job does not wait for a worker")]
+    NotStartable,
+    /// Another run of it is current, or none is.
+    #[error("the fence is not the current one")]
+    FenceLost,
+    /// It has not ended.
+    #[error("the job has not ended")]
+    NotEnded,
+    /// Only what failed can be run again.
+    #[error("the job ended as {0}; only a failed job can be replayed")]
+    NotReplayable(JobStatus),
+    /// The resource class does not exist.
+    #[error("there is no resource class {0:?}")]
+    UnknownClass(String),
+}
+
+/// Decides a command on a job.
+///
+/// # Errors
+/// A typed refusal; nothing is written then.
+pub fn decide(
+    id: JobId,
+    job: Option<&Job>,
+    command: &JobCommand,
+    context: &Context<'_>,
+) -> Result<Decision, Rejection> {
+    let Some(job) = job else {
+        return match command {
+            JobCommand::Enqueue(spec) => enqueue(id, spec, context),
+            JobCommand::Dispatch
+            | JobCommand::Start(_)
+            | JobCommand::Complete { .. }
+            | JobCommand::Fail { .. }
+            | JobCommand::LoseLease { .. }
+            | JobCommand::RequestCancel { .. }
+            | JobCommand::AcknowledgeCancel { .. }
+            | JobCommand::Replay { .. }
+            | JobCommand::Track(_)
+            | JobCommand::Expire => Err(Rejection::Unknown),
+        };
+    };
+    match command {
+        JobCommand::Enqueue(spec) if *spec == job.spec => Ok(Decision::AlreadyApplied),
+        JobCommand::Enqueue(_) => Err(Rejection::IdTaken),
+        JobCommand::Dispatch => dispatch(job),
+        JobCommand::Start(start) => start_job(job, start, context),
+        JobCommand::Complete {
+            fence,
+            results,
+            artifacts,
+            tracked,
+        } => {
+            let already =
+                matches!(job.state, JobState::Completed(_)) && job.fences.last() == Some(fence);
+            let event = JobEvent::Completed {
+                fence: fence.clone(),
+                results: results.clone(),
+                artifacts: artifacts.clone(),
+                tracked: tracked.clone(),
+            };
+            finish(job, fence, already, vec![event])
+        }
+        JobCommand::Fail { fence, failure } => {
+            let already =
+                matches!(job.state, JobState::Failed(_)) && job.fences.last() == Some(fence);
+            finish(
+                job,
+                fence,
+                already,
+                vec![JobEvent::Failed {
+                    fence: fence.clone(),
+                    failure: failure.clone(),
+                }],
+            )
+        }
+        JobCommand::LoseLease {
+            fence,
+            cause,
+            error,
+        } => lose_lease(job, fence, *cause, error, context),
+        JobCommand::RequestCancel { by, force } => match &job.state {
+            JobState::Cancelled(_) => Ok(Decision::AlreadyApplied),
+            JobState::Completed(_) | JobState::Failed(_) | JobState::DeadLettered(_) => {
+                Err(Rejection::Ended(job.status()))
+            }
+            JobState::Running
+                if *force == CancelMode::Graceful && job.cancel_requested_by.is_some() =>
+            {
+                Ok(Decision::AlreadyApplied)
+            }
+            JobState::Running if *force == CancelMode::Graceful => Ok(happens(
+                vec![JobEvent::CancelRequested { by: by.clone() }],
+                vec![],
+            )),
+            JobState::Running => {
+                let events = vec![
+                    JobEvent::CancelRequested { by: by.clone() },
+                    JobEvent::Cancelled {},
+                ];
+                Ok(happens(
+                    events,
+                    vec![WorkChange::ReleaseLease { job: job.id }],
+                ))
+            }
+            JobState::Pending(_) => Ok(happens(
+                vec![
+                    JobEvent::CancelRequested { by: by.clone() },
+                    JobEvent::Cancelled {},
+                ],
+                vec![],
+            )),
+        },
+        JobCommand::AcknowledgeCancel { fence } => {
+            let already =
+                matches!(job.state, JobState::Cancelled(_)) && job.fences.last() == Some(fence);
+            finish(job, fence, already, vec![JobEvent::Cancelled {}])
+        }
+        JobCommand::Replay { request, .. } if job.replayed_by_request == Some(*request) => {
+            Ok(Decision::AlreadyApplied)
+        }
+        JobCommand::Replay { by, why, request } => match &job.state {
+            JobState::Pending(_) | JobState::Running => Err(Rejection::NotEnded),
+            JobState::Completed(_) | JobState::Cancelled(_) => {
+                Err(Rejection::NotReplayable(job.status()))
+            }
+            JobState::Failed(_) | JobState::DeadLettered(_) => Ok(Decision::Happens {
+                events: vec![JobEvent::Replayed {
+                    by: by.clone(),
+                    why: why.clone(),
+                    request: *request,
+                    dispatched: true,
+                }],
+                guards: vec![Guard::SubmissionReady(job.spec.submission)],
+                work: vec![add_ticket(job)],
+                lane: Lane::Progress,
+            }),
+        },
+        JobCommand::Track(run) => track(job, run),
+        JobCommand::Expire if job.is_terminal() => Ok(happens(vec![JobEvent::Expired {}], vec![])),
+        JobCommand::Expire => Err(Rejection::NotEnded),
+    }
+}
+
+fn happens(events: Vec<JobEvent>, work: Vec<WorkChange>) -> Decision {
+    Decision::Happens {
+        events,
+        guards: vec![],
+        work,
+        lane: Lane::Progress,
+    }
+}
+
+fn add_ticket(job: &Job) -> WorkChange {
+    WorkChange::AddTicket {
+        class: job.spec.class.clone(),
+        job: job.id,
+    }
+}
+
+fn enqueue(id: JobId, spec: &JobSpec, context: &Context<'_>) -> Result<Decision, Rejection> {
+    if context.policy.class(&spec.class).is_none() {
+        return Err(Rejection::UnknownClass(spec.class.to_string()));
+    }
+    Ok(Decision::Happens {
+        events: vec![JobEvent::Enqueued {
+            spec: spec.clone(),
+            dispatched: true,
+        }],
+        guards: vec![Guard::SubmissionReady(spec.submission)],
+        work: vec![WorkChange::AddTicket {
+            class: spec.class.clone(),
+            job: id,
+        }],
+        lane: Lane::Admission,
+    })
+}
+
+fn dispatch(job: &Job) -> Result<Decision, Rejection> {
+    match &job.state {
+        JobState::Pending(Waiting::Held | Waiting::Delayed(_)) => Ok(happens(
+            vec![JobEvent::Dispatched {}],
+            vec![add_ticket(job)],
+        )),
+        JobState::Pending(Waiting::Dispatched(_)) | JobState::Running => {
+            Ok(Decision::AlreadyApplied)
+        }
+        JobState::Completed(_)
+        | JobState::Failed(_)
+        | JobState::Cancelled(_)
+        | JobState::DeadLettered(_) => Err(Rejection::Ended(job.status())),
+    }
+}
+
+fn start_job(job: &Job, start: &Start, context: &Context<'_>) -> Result<Decision, Rejection> {
+    match &job.state {
+        JobState::Running if job.current_fence() == Some(&start.fence) => {
+            Ok(Decision::AlreadyApplied)
+        }
+        // A fence seen before is a retried commit whose run has come and gone meanwhile.
+        JobState::Pending(Waiting::Dispatched(_)) if !job.fences.contains(&start.fence) => {
+            let event = JobEvent::Started {
+                fence: start.fence.clone(),
+                worker: start.worker.clone(),
+                gpus: start.gpus.clone(),
+                sandbox: start.sandbox.clone(),
+            };
+            let lease = WorkChange::TakeLease {
+                job: job.id,
+                fence: start.fence.clone(),
+                ticket: start.ticket.clone(),
+                worker: start.worker.clone(),
+                lease_ms: u64::try_from(context.policy.lease.as_millis()).unwrap_or(u64::MAX),
+            };
+            Ok(happens(vec![event], vec![lease]))
+        }
+        JobState::Pending(_)
+        | JobState::Running
+        | JobState::Completed(_)
+        | JobState::Failed(_)
+        | JobState::Cancelled(_)
+        | JobState::DeadLettered(_) => Err(Rejection::NotStartable),
+    }
+}
+
+/// Ends the run under `fence`, unless that is not the current one.
+fn finish(
+    job: &Job,
+    fence: &Fence,
+    already: bool,
+    events: Vec<JobEvent>,
+) -> Result<Decision, Rejection> {
+    if already {
+        return Ok(Decision::AlreadyApplied);
+    }
+    if job.current_fence() != Some(fence) {
+        return Err(Rejection::FenceLost);
+    }
+    Ok(happens(
+        events,
+        vec![WorkChange::ReleaseLease { job: job.id }],
+    ))
+}
+
+fn lose_lease(
+    job: &Job,
+    fence: &Fence,
+    cause: LossCause,
+    error: &str,
+    context: &Context<'_>,
+) -> Result<Decision, Rejection> {
+    if job.current_fence() != Some(fence) {
+        // The commit of this very command, retried, finds its fence spent and the job moved on.
+        return if job.fences.contains(fence) {
+            Ok(Decision::AlreadyApplied)
+        } else {
+            Err(Rejection::FenceLost)
+        };
+    }
+    let lost = JobEvent::LeaseLost {
+        fence: fence.clone(),
+        cause,
+        error: error.to_owned(),
+    };
+    let mut work = vec![WorkChange::ReleaseLease { job: job.id }];
+    if job.cancel_requested_by.is_some() {
+        return Ok(happens(vec![lost, JobEvent::Cancelled {}], work));
+    }
+    let losses = 1 + match cause {
+        LossCause::WorkerLost => job.losses.worker_lost,
+        LossCause::Infrastructure => job.losses.infrastructure,
+        LossCause::Drain => 0,
+    };
+    let events = match context.policy.after_loss(cause, losses, context.jitter) {
+        AfterLoss::DeadLetter(kind) => vec![
+            lost,
+            JobEvent::DeadLettered {
+                kind,
+                error: error.to_owned(),
+            },
+        ],
+        AfterLoss::Retry(wait) => {
+            let retry = JobEvent::RetryScheduled {
+                at: context.now + wait,
+                attempt: job.attempt() + 1,
+            };
+            if wait.is_zero() {
+                work.push(add_ticket(job));
+                vec![lost, retry, JobEvent::Dispatched {}]
+            } else {
+                vec![lost, retry]
+            }
+        }
+    };
+    Ok(happens(events, work))
+}
+
+fn track(job: &Job, run: &TrackedRun) -> Result<Decision, Rejection> {
+    if job.tracked.as_ref() == Some(run) {
+        return Ok(Decision::AlreadyApplied);
+    }
+    if !job.is_terminal() {
+        return Err(Rejection::NotEnded);
+    }
+    Ok(happens(vec![JobEvent::Tracked(run.clone())], vec![]))
+}

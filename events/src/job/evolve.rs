@@ -1,0 +1,109 @@
+//! The fold: what a job is after an event. Total: it refuses nothing.
+
+use crate::envelope::Envelope;
+use crate::failure::LossCause;
+use crate::id::JobId;
+use crate::job::{Completed, DeadLetter, Ended, Job, JobEvent, JobState, Losses, Run, Waiting};
+
+/// Folds one event into the state of job `id`. Nothing is there before `job.enqueued` and after `job.expired`.
+#[must_use]
+pub fn evolve(id: JobId, job: Option<Job>, envelope: &Envelope<JobEvent>) -> Option<Job> {
+    let at = envelope.at;
+    if let JobEvent::Enqueued { spec, dispatched } = &envelope.event {
+        return Some(Job {
+            id,
+            version: envelope.seq,
+            spec: spec.clone(),
+            trace: envelope.trace.clone(),
+            created_at: at,
+            updated_at: at,
+            fences: vec![],
+            losses: Losses::default(),
+            cancel_requested_by: None,
+            replayed_by_request: None,
+            tracked: None,
+            run: None,
+            state: JobState::Pending(if *dispatched {
+                Waiting::Dispatched(at)
+            } else {
+                Waiting::Held
+            }),
+        });
+    }
+    let mut job = job?;
+    job.version = envelope.seq;
+    job.updated_at = at;
+    match &envelope.event {
+        JobEvent::Enqueued { .. } => {}
+        JobEvent::Expired {} => return None,
+        JobEvent::Dispatched {} => job.state = JobState::Pending(Waiting::Dispatched(at)),
+        JobEvent::Started {
+            fence,
+            worker,
+            gpus,
+            sandbox,
+        } => {
+            job.fences.push(fence.clone());
+            job.run = Some(Run {
+                started_at: at,
+                worker: worker.clone(),
+                gpus: gpus.clone(),
+                sandbox: sandbox.clone(),
+            });
+            job.state = JobState::Running;
+        }
+        JobEvent::Completed {
+            artifacts, tracked, ..
+        } => {
+            job.tracked.clone_from(tracked);
+            job.state = JobState::Completed(Completed {
+                at,
+                artifacts: artifacts.clone(),
+            });
+        }
+        JobEvent::Failed { failure, .. } => {
+            job.state = JobState::Failed(Ended {
+                at,
+                why: failure.clone(),
+            })
+        }
+        JobEvent::LeaseLost { cause, .. } => {
+            match cause {
+                LossCause::WorkerLost => job.losses.worker_lost += 1,
+                LossCause::Infrastructure => job.losses.infrastructure += 1,
+                LossCause::Drain => {}
+            }
+            // The event that follows in the same commit says what comes next; held is what is true until then.
+            job.state = JobState::Pending(Waiting::Held);
+        }
+        JobEvent::RetryScheduled { at: due, .. } => {
+            job.state = JobState::Pending(Waiting::Delayed(*due))
+        }
+        JobEvent::DeadLettered { kind, error } => {
+            let why = DeadLetter {
+                kind: *kind,
+                error: error.clone(),
+            };
+            job.state = JobState::DeadLettered(Ended { at, why });
+        }
+        JobEvent::Replayed {
+            request,
+            dispatched,
+            ..
+        } => {
+            job.losses = Losses::default();
+            job.cancel_requested_by = None;
+            job.tracked = None;
+            job.replayed_by_request = Some(*request);
+            job.state = JobState::Pending(if *dispatched {
+                Waiting::Dispatched(at)
+            } else {
+                Waiting::Held
+            });
+        }
+        JobEvent::CancelRequested { by } => job.cancel_requested_by = Some(by.clone()),
+        JobEvent::Cancelled {} => job.state = JobState::Cancelled(Ended { at, why: () }),
+        JobEvent::Tracked(run) => job.tracked = Some(run.clone()),
+    }
+    Some(job)
+}

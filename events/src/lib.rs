@@ -1,0 +1,30 @@
+//! The domain of `LeadersBoard`: jobs and submissions, the commands they take, the events that come of them.
+//!
+//! Everything here is pure. [`job::decide`] turns a state and a command into events and guards, [`job::evolve`]
+//! folds events into a state, and the [`ports`] say what the outside world must do. Nothing here reads a clock,
+//! draws a random number or opens a connection.
+
+pub mod commit;
+pub mod envelope;
+pub mod execute;
+pub mod failure;
+pub mod id;
+pub mod job;
+pub mod policy;
+pub mod ports;
+pub mod results;
+pub mod stored;
+pub mod submission;
+pub mod time;
+pub mod trace;
+
+pub use commit::{Change, Commit, CommitError, Guard, Lane, Ticket, WorkChange};
+pub use envelope::{Actor, AggregateId, Envelope, StreamId};
+pub use failure::{DeadLetterKind, Failure, FailureKind, LossCause};
+pub use id::{ClassName, Consumer, Fence, JobId, RequestId, SubmissionId, UserId};
+pub use job::{Job, JobCommand, JobEvent, JobSpec, JobState, JobStatus};
+pub use policy::{Policy, ResourceClass};
+pub use results::Results;
+pub use submission::{Submission, SubmissionCommand, SubmissionEvent};
+pub use time::Timestamp;
+pub use trace::TraceParent;

@@ -1,0 +1,134 @@
+//! What every role must agree on: leases, retries, resource classes, retention.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::{DeadLetterKind, LossCause};
+use crate::id::ClassName;
+
+/// The rules that decide a job's fate, the same for every process of a namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// How long a running job may go without a heartbeat.
+    pub lease: Duration,
+    /// How often a job is run again after the platform failed it.
+    pub max_retries: u32,
+    /// How long a job's records are kept after its end.
+    pub retention: Duration,
+    /// The resource classes on offer.
+    pub classes: BTreeMap<ClassName, ResourceClass>,
+    /// The class of a job that names none.
+    pub default_class: ClassName,
+}
+
+/// What a job of a class may use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceClass {
+    /// Wall time in seconds, from the start of the process.
+    pub time_limit_s: u64,
+}
+
+/// A job that loses this many workers is taken to be what kills them.
+pub const MAX_WORKERS_LOST: u32 = 3;
+
+impl Policy {
+    /// The resource class of that name.
+    #[must_use]
+    pub fn class(&self, name: &ClassName) -> Option<&ResourceClass> {
+        self.classes.get(name)
+    }
+
+    /// What follows a lost lease, `losses` counting this one among those of its cause.
+    ///
+    /// A drained job goes back at once and pays nothing. Otherwise the wait before the next try is 1 s, 5 s, then
+    /// 25 s, times `jitter` (0.8 to 1.2), until three workers are lost or `max_retries` is spent.
+    #[must_use]
+    pub fn after_loss(&self, cause: LossCause, losses: u32, jitter: f64) -> AfterLoss {
+        let limit = match cause {
+            LossCause::Drain => return AfterLoss::Retry(Duration::ZERO),
+            LossCause::WorkerLost if losses >= MAX_WORKERS_LOST => {
+                return AfterLoss::DeadLetter(DeadLetterKind::WorkerLost);
+            }
+            LossCause::Infrastructure if losses > self.max_retries => {
+                return AfterLoss::DeadLetter(DeadLetterKind::Infrastructure);
+            }
+            LossCause::WorkerLost | LossCause::Infrastructure => losses,
+        };
+        let base = match limit {
+            0 | 1 => 1.0,
+            2 => 5.0,
+            _ => 25.0,
+        };
+        AfterLoss::Retry(Duration::from_secs_f64(base * jitter.clamp(0.8, 1.2)))
+    }
+}
+
+/// What becomes of a job whose lease was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterLoss {
+    /// It is run again after this long.
+    Retry(Duration),
+    /// It is given up.
+    DeadLetter(DeadLetterKind),
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        let class = |minutes: u64| ResourceClass {
+            time_limit_s: minutes * 60,
+        };
+        let name =
+            |text: &str| -> ClassName { text.parse().expect("a literal class name is valid") };
+        Self {
+            lease: Duration::from_secs(30),
+            max_retries: 3,
+            retention: Duration::from_secs(90 * 24 * 3600),
+            classes: BTreeMap::from([(name("small"), class(30)), (name("medium"), class(60))]),
+            default_class: name("small"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schedule_is_1_5_25_seconds_with_jitter() {
+        let policy = Policy {
+            max_retries: 5,
+            ..Policy::default()
+        };
+        let wait = |losses, jitter| policy.after_loss(LossCause::Infrastructure, losses, jitter);
+        assert_eq!(wait(1, 1.0), AfterLoss::Retry(Duration::from_secs(1)));
+        assert_eq!(wait(2, 1.0), AfterLoss::Retry(Duration::from_secs(5)));
+        assert_eq!(wait(3, 1.0), AfterLoss::Retry(Duration::from_secs(25)));
+        assert_eq!(wait(1, 9.0), AfterLoss::Retry(Duration::from_millis(1200)));
+        assert_eq!(
+            wait(6, 1.0),
+            AfterLoss::DeadLetter(DeadLetterKind::Infrastructure)
+        );
+    }
+
+    #[test]
+    fn the_third_lost_worker_is_the_last() {
+        let policy = Policy::default();
+        assert!(matches!(
+            policy.after_loss(LossCause::WorkerLost, 2, 1.0),
+            AfterLoss::Retry(_)
+        ));
+        let third = policy.after_loss(LossCause::WorkerLost, 3, 1.0);
+        assert_eq!(third, AfterLoss::DeadLetter(DeadLetterKind::WorkerLost));
+    }
+
+    #[test]
+    fn a_drain_costs_nothing_however_often() {
+        let policy = Policy::default();
+        assert_eq!(
+            policy.after_loss(LossCause::Drain, 99, 1.0),
+            AfterLoss::Retry(Duration::ZERO)
+        );
+    }
+}

@@ -1,0 +1,53 @@
+//! The log of all that happened, and the one way to add to it.
+
+use async_trait::async_trait;
+
+use crate::commit::{Commit, CommitError};
+use crate::envelope::StreamId;
+use crate::id::{JobId, SubmissionId};
+use crate::job::Job;
+use crate::ports::PortError;
+use crate::stored::StoredEvent;
+use crate::submission::Submission;
+use crate::time::Timestamp;
+
+/// The log of all that happened, and the one way to add to it.
+#[async_trait]
+pub trait EventLogPort: Send + Sync {
+    /// A job as it stands, and Redis's time.
+    async fn load_job(&self, id: JobId) -> Result<Loaded<Job>, PortError>;
+
+    /// A submission as it stands, and Redis's time.
+    async fn load_submission(&self, id: SubmissionId) -> Result<Loaded<Submission>, PortError>;
+
+    /// Writes all of a commit or nothing of it, and returns the places of its events in the log.
+    async fn commit(&self, commit: Commit) -> Result<Vec<StreamId>, CommitError>;
+
+    /// The events of a job with `seq` above `after`, oldest first; none for an unknown job.
+    async fn history(&self, job: JobId, after: u64) -> Result<Vec<HistoryEntry>, PortError>;
+
+    /// The log itself after `after` (from its beginning for `None`), at most `count` entries, oldest first.
+    async fn read(
+        &self,
+        after: Option<StreamId>,
+        count: usize,
+    ) -> Result<Vec<HistoryEntry>, PortError>;
+}
+
+/// A state and the time at which it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded<T> {
+    /// The state; none for what does not exist.
+    pub state: Option<T>,
+    /// Redis's time.
+    pub now: Timestamp,
+}
+
+/// An event at its place in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryEntry {
+    /// Its place.
+    pub id: StreamId,
+    /// The event as stored.
+    pub event: StoredEvent,
+}

@@ -1,0 +1,107 @@
+//! The work streams: tickets, who holds them, and for how long.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::commit::Ticket;
+use crate::id::{ClassName, Consumer, Fence, JobId};
+use crate::ports::PortError;
+
+/// The work streams: tickets, who holds them, and for how long.
+#[async_trait]
+pub trait JobQueuePort: Send + Sync {
+    /// Opens a reader of these classes' streams for one worker process, on a connection of its own.
+    async fn reader(
+        &self,
+        consumer: &Consumer,
+        classes: &[ClassName],
+    ) -> Result<Box<dyn TicketReader>, PortError>;
+
+    /// Tells that the run under `fence` is alive and takes its ticket back, should another hold it.
+    async fn heartbeat(
+        &self,
+        job: JobId,
+        fence: &Fence,
+        consumer: &Consumer,
+    ) -> Result<Heartbeat, PortError>;
+
+    /// Acknowledges and deletes a ticket that is of no use, if `consumer` holds it.
+    async fn discard(&self, consumer: &Consumer, ticket: &Ticket) -> Result<(), PortError>;
+
+    /// Who holds a job, if anybody does.
+    async fn lease(&self, job: JobId) -> Result<Option<Lease>, PortError>;
+
+    /// Hands every ticket that the dead process `from` held in these classes to `to`, and removes `from` from the
+    /// group once it holds none.
+    async fn adopt(
+        &self,
+        from: &Consumer,
+        to: &Consumer,
+        classes: &[ClassName],
+    ) -> Result<Vec<Claim>, PortError>;
+
+    /// Removes a process that holds no ticket from the groups; one that holds some stays.
+    async fn retire(&self, consumer: &Consumer, classes: &[ClassName]) -> Result<(), PortError>;
+
+    /// The delayed jobs that are due by Redis's own clock, at most `count`.
+    async fn due(&self, count: usize) -> Result<Vec<JobId>, PortError>;
+
+    /// How much waits and how much is held in a class.
+    async fn depth(&self, class: &ClassName) -> Result<QueueDepth, PortError>;
+}
+
+/// A reader of the work streams, owned by one worker process.
+#[async_trait]
+pub trait TicketReader: Send {
+    /// Takes at most `permits` tickets, waiting up to `wait` for the first. No ticket is taken without a permit.
+    ///
+    /// After an error the next call opens a new connection and first gives what this process already holds, for a
+    /// reply may have been lost on the way: the caller skips the tickets it is busy with. Dropping the future while it
+    /// waits loses nothing.
+    async fn claim(&mut self, permits: usize, wait: Duration) -> Result<Vec<Claim>, PortError>;
+}
+
+/// A ticket in a worker's hands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The ticket.
+    pub ticket: Ticket,
+    /// The job it is for.
+    pub job: JobId,
+}
+
+/// The answer to a heartbeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heartbeat {
+    /// Go on.
+    Ok,
+    /// Stop: somebody asked for the job's end.
+    Cancel,
+    /// Stop: this run is no longer the job's.
+    Lost,
+}
+
+/// Who runs a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Under which authority.
+    pub fence: Fence,
+    /// How many heartbeats it has had.
+    pub beat: u64,
+    /// How long it may be silent, in milliseconds.
+    pub lease_ms: u64,
+    /// Who.
+    pub worker: Consumer,
+    /// On which ticket.
+    pub ticket: Ticket,
+}
+
+/// The state of a class's work stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QueueDepth {
+    /// Tickets that nobody holds.
+    pub waiting: u64,
+    /// Tickets in workers' hands.
+    pub claimed: u64,
+}

@@ -1,0 +1,33 @@
+//! What jobs print.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::id::{Fence, JobId};
+use crate::ports::PortError;
+
+/// What jobs print: one append-only text a run.
+#[async_trait]
+pub trait LogPort: Send + Sync {
+    /// Begins the log of a run.
+    async fn create(&self, job: JobId, fence: &Fence) -> Result<Box<dyn LogWriter>, PortError>;
+
+    /// How many bytes a run has printed so far; none before its log was begun.
+    async fn len(&self, job: JobId, fence: &Fence) -> Result<Option<u64>, PortError>;
+
+    /// At most `max` bytes from `offset`; fewer at the end, none past it or where there is no log.
+    async fn read(
+        &self,
+        job: JobId,
+        fence: &Fence,
+        offset: u64,
+        max: usize,
+    ) -> Result<Bytes, PortError>;
+}
+
+/// The writing end of a run's log.
+#[async_trait]
+pub trait LogWriter: Send {
+    /// Adds bytes as they came.
+    async fn append(&mut self, chunk: &[u8]) -> Result<(), PortError>;
+}

@@ -1,0 +1,28 @@
+//! What the domain asks of the outside world. Adapters implement these; `cli` wires them once.
+
+mod event_log;
+mod ids;
+mod job_queue;
+mod job_status;
+mod log;
+mod storage;
+
+pub use event_log::{EventLogPort, HistoryEntry, Loaded};
+pub use ids::Ids;
+pub use job_queue::{Claim, Heartbeat, JobQueuePort, Lease, QueueDepth, TicketReader};
+pub use job_status::{JobPage, JobQuery, JobStatusPort, PageCursor, QueuePosition};
+pub use log::{LogPort, LogWriter};
+pub use storage::{
+    ArchiveLimits, FileName, StagedFile, StagedUpload, StorageError, StoragePort, UploadLimits,
+};
+
+/// Why the outside world did not answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PortError {
+    /// It is away; asking again later may help.
+    #[error("{0}")]
+    Unavailable(String),
+    /// What it holds can't be read: a defect, or somebody else's hand.
+    #[error("{0}")]
+    Corrupt(String),
+}

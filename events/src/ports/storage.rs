@@ -1,0 +1,204 @@
+//! The files of submissions.
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::id::{InvalidId, SubmissionId};
+
+/// The files of submissions.
+#[async_trait]
+pub trait StoragePort: Send + Sync {
+    /// Begins an upload. Nothing of it is visible until it is published, and nothing stays if it is dropped.
+    async fn stage(&self, id: SubmissionId) -> Result<Box<dyn StagedUpload>, StorageError>;
+
+    /// Puts a submission's work tree into the empty directory `into`: its files, and what its archives hold.
+    async fn fetch(
+        &self,
+        id: SubmissionId,
+        into: &Path,
+        limits: &ArchiveLimits,
+    ) -> Result<(), StorageError>;
+
+    /// The content of a published submission's `metadata.json`.
+    async fn metadata(&self, id: SubmissionId) -> Result<Bytes, StorageError>;
+
+    /// Removes a submission's files; a submission without any is no error.
+    async fn delete(&self, id: SubmissionId) -> Result<(), StorageError>;
+
+    /// Whether something can be written.
+    async fn probe(&self) -> Result<(), StorageError>;
+}
+
+/// An upload under way. Files are written one after the other.
+#[async_trait]
+pub trait StagedUpload: Send {
+    /// Begins the next file.
+    async fn begin(&mut self, name: &FileName) -> Result<(), StorageError>;
+
+    /// Adds to the file begun last.
+    async fn write(&mut self, chunk: Bytes) -> Result<(), StorageError>;
+
+    /// Ends the file begun last.
+    async fn finish(&mut self) -> Result<StagedFile, StorageError>;
+
+    /// The paths of the files in a staged archive, checked against all the rules for archives.
+    async fn list_archive(
+        &self,
+        name: &FileName,
+        limits: &ArchiveLimits,
+    ) -> Result<Vec<String>, StorageError>;
+
+    /// Makes the files visible under the submission's id, with `metadata` as `metadata.json` beside them.
+    async fn publish(self: Box<Self>, metadata: Bytes) -> Result<(), StorageError>;
+}
+
+/// A file as it was received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StagedFile {
+    /// Its name.
+    pub name: FileName,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its SHA-256 in hexadecimal.
+    pub sha256: String,
+}
+
+/// The base name of an uploaded file: no path, and one of the four endings that are taken.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileName(String);
+
+impl FileName {
+    /// The endings that are taken.
+    pub const ENDINGS: [&'static str; 4] = [".py", ".yaml", ".zip", ".tar.gz"];
+
+    /// Checks a client's file name.
+    ///
+    /// # Errors
+    /// A sentence that names the file and the rule.
+    pub fn parse(name: &str) -> Result<Self, InvalidId> {
+        let refuse = |rule: &str| Err(InvalidId(format!("file name {name:?} {rule}")));
+        if name.is_empty() || name.len() > 255 {
+            return refuse("must have 1 to 255 bytes");
+        }
+        if name.contains(['/', '\\', '\0']) || name.chars().any(char::is_control) {
+            return refuse("must be a base name without '/', '\\' or control characters");
+        }
+        if name.starts_with('.') {
+            return refuse("must not begin with a dot");
+        }
+        if !Self::ENDINGS.iter().any(|ending| name.ends_with(ending)) {
+            return refuse("must end in .py, .yaml, .zip or .tar.gz");
+        }
+        Ok(Self(name.to_owned()))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether its content is unpacked into the work directory.
+    #[must_use]
+    pub fn is_archive(&self) -> bool {
+        self.0.ends_with(".zip") || self.0.ends_with(".tar.gz")
+    }
+}
+
+/// What an upload may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UploadLimits {
+    /// The largest file, in bytes.
+    pub file_bytes: u64,
+    /// All files together, in bytes.
+    pub total_bytes: u64,
+    /// How many files.
+    pub files: usize,
+}
+
+impl Default for UploadLimits {
+    fn default() -> Self {
+        Self {
+            file_bytes: 100 << 20,
+            total_bytes: 500 << 20,
+            files: 200,
+        }
+    }
+}
+
+/// What an archive may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArchiveLimits {
+    /// Entries in all archives of a submission.
+    pub entries: usize,
+    /// Components of a path.
+    pub depth: usize,
+    /// Bytes once unpacked, over all archives of a submission.
+    pub unpacked_bytes: u64,
+    /// How many times larger than the archive its content may be, beyond the first MiB.
+    pub ratio: u64,
+}
+
+impl Default for ArchiveLimits {
+    fn default() -> Self {
+        Self {
+            entries: 10_000,
+            depth: 32,
+            unpacked_bytes: 2 << 30,
+            ratio: 200,
+        }
+    }
+}
+
+/// Why storage did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// There is nothing under that id.
+    #[error("there are no files of submission {0}")]
+    Missing(SubmissionId),
+    /// The content breaks a rule: its author's to cure. The sentence names the culprit.
+    #[error("{0}")]
+    Refused(String),
+    /// Storage failed: the platform's to cure.
+    #[error("storage failed: {context}: {source}")]
+    Io {
+        /// What was being done.
+        context: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_name_is_named_with_the_rule_it_breaks() {
+        for good in [
+            "main.py",
+            "config.yaml",
+            "data.zip",
+            "data.tar.gz",
+            "zoë.py",
+        ] {
+            assert_eq!(FileName::parse(good).unwrap().as_str(), good);
+        }
+        for bad in [
+            "",
+            "../main.py",
+            "/main.py",
+            "a\\b.py",
+            "a\0.py",
+            "main.exe",
+            "data.tar",
+            ".hidden.py",
+            "a\n.py",
+        ] {
+            let refusal = FileName::parse(bad).unwrap_err().to_string();
+            assert!(refusal.contains(&format!("{bad:?}")), "{refusal}");
+        }
+    }
+}
