@@ -1,0 +1,224 @@
+//! A view read back is the state it was made of, and patches lead from any view to the next.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use events::commit::Ticket;
+use events::failure::{Failure, FailureKind};
+use events::job::{CancelMode, Context, Decision, JobCommand, Start, decide};
+use events::time::from_unix_micros;
+use events::{Actor, Fence, LossCause, Policy, Results, StreamId};
+use proptest::prelude::*;
+
+use super::*;
+use crate::patch::Patch;
+
+fn id() -> JobId {
+    "0192f1c3a4b57c6d8e9fa0b1c2d3e4f6".parse().unwrap()
+}
+
+fn projector() -> Projector {
+    Projector {
+        keys: Keyspace::default(),
+        retention: Duration::from_secs(90 * 24 * 3600),
+    }
+}
+
+fn fence(number: usize) -> Fence {
+    format!("{number:024x}").parse().unwrap()
+}
+
+/// The keys of a Redis, as far as patches know them.
+#[derive(Debug, Default, PartialEq)]
+struct Store {
+    hashes: BTreeMap<String, BTreeMap<&'static str, String>>,
+    sets: BTreeMap<String, BTreeMap<String, Option<i64>>>,
+    expiries: BTreeMap<String, i64>,
+}
+
+impl Store {
+    fn apply(&mut self, patch: Patch) {
+        match patch {
+            Patch::SetFields { key, fields } => self.hashes.entry(key).or_default().extend(fields),
+            Patch::RemoveFields { key, fields } => {
+                let hash = self.hashes.entry(key).or_default();
+                hash.retain(|field, _| !fields.contains(field));
+            }
+            Patch::NoteEventIds { .. } => {}
+            Patch::AddMember { key, member, score } => {
+                self.sets.entry(key).or_default().insert(member, score);
+            }
+            Patch::RemoveMember { key, member, .. } => {
+                let set = self.sets.entry(key.clone()).or_default();
+                assert!(set.remove(&member).is_some(), "{member} was not in {key}");
+                if set.is_empty() {
+                    self.sets.remove(&key);
+                }
+            }
+            Patch::ExpireAt { key, at_ms } => drop(self.expiries.insert(key, at_ms)),
+            Patch::Persist { key } => {
+                assert!(self.expiries.remove(&key).is_some(), "{key} did not expire")
+            }
+            Patch::Delete { key } => {
+                self.hashes.remove(&key);
+                self.expiries.remove(&key);
+            }
+        }
+    }
+}
+
+fn command(number: usize, choice: u8, current: Option<&Fence>) -> JobCommand {
+    let current = current.cloned().unwrap_or_else(|| fence(number));
+    let run = || TrackedRun {
+        run_id: format!("run{number}"),
+        experiment_id: "7".to_owned(),
+    };
+    match choice {
+        0 | 1 => JobCommand::Start(Start {
+            fence: fence(number),
+            ticket: Ticket {
+                class: "small".parse().unwrap(),
+                id: StreamId { ms: 1, seq: 0 },
+            },
+            worker: "w-1".parse().unwrap(),
+            gpus: if choice == 0 {
+                vec![]
+            } else {
+                vec!["GPU-1".to_owned(), "GPU-2".to_owned()]
+            },
+            sandbox: "off".to_owned(),
+        }),
+        2 => JobCommand::Complete {
+            fence: current,
+            results: Results::default(),
+            artifacts: ArtifactTotals {
+                count: 2,
+                bytes: 10,
+                digest: "ab".to_owned(),
+            },
+            tracked: Some(run()),
+        },
+        3 => {
+            let kind = [FailureKind::Timeout, FailureKind::NonzeroExit][number % 2];
+            let failure = Failure {
+                kind,
+                error: "it broke: \"x\"\n".to_owned(),
+                exit_code: Some(1),
+                log_tail: String::new(),
+            };
+            JobCommand::Fail {
+                fence: current,
+                failure,
+            }
+        }
+        4 => JobCommand::LoseLease {
+            fence: current,
+            cause: LossCause::WorkerLost,
+            error: "gone".to_owned(),
+        },
+        5 => JobCommand::LoseLease {
+            fence: current,
+            cause: LossCause::Drain,
+            error: "stopping".to_owned(),
+        },
+        6 => JobCommand::Dispatch,
+        7 => JobCommand::RequestCancel {
+            by: "alice".parse().unwrap(),
+            force: CancelMode::Graceful,
+        },
+        8 => JobCommand::Replay {
+            by: "root".parse().unwrap(),
+            why: "again".to_owned(),
+            request: format!("{number:032x}").parse().unwrap(),
+        },
+        9 => JobCommand::Track(run()),
+        _ => JobCommand::Expire,
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_state_survives_redis_and_every_patch_leads_to_the_next(choices in prop::collection::vec(0_u8..=9, 0..40)) {
+        let projector = projector();
+        let policy = Policy::default();
+        let spec = JobSpec {
+            submission: "0192f1c3a4b57c6d8e9fa0b1c2d3e4f5".parse().unwrap(),
+            user: "zoë".parse().unwrap(),
+            class: "small".parse().unwrap(),
+            config: "{}".to_owned(),
+        };
+        let commands = std::iter::once(None).chain(choices.into_iter().map(Some));
+        let mut store = Store::default();
+        let mut job: Option<Job> = None;
+        for (number, choice) in commands.enumerate() {
+            let command = match choice {
+                None => JobCommand::Enqueue(spec.clone()),
+                Some(choice) => command(number, choice, job.as_ref().and_then(Job::current_fence)),
+            };
+            let now = from_unix_micros(1_700_000_000_000_000 + i64::try_from(number).unwrap() * 1_500_000);
+            let context = Context { now, policy: &policy, jitter: 1.0 };
+            let Ok(Decision::Happens { events, .. }) = decide(id(), job.as_ref(), &command, &context) else { continue };
+            let version = job.as_ref().map_or(0, |job| job.version);
+            let actor = Actor::System("test".to_owned());
+            let events: Vec<_> = (version + 1..)
+                .zip(events)
+                .map(|(seq, event)| Envelope { seq, at: now, actor: actor.clone(), trace: None, event })
+                .collect();
+            for patch in project(&projector, id(), job.as_ref(), &events) {
+                store.apply(patch);
+            }
+            job = events.iter().fold(job, |state, event| evolve(id(), state, event));
+
+            let there = job.clone().unwrap();
+            let view = view(&projector, &there);
+            prop_assert_eq!(store.hashes.get(&view.key), Some(&view.fields));
+            let memberships: BTreeMap<_, _> =
+                store.sets.iter().map(|(key, members)| (key.clone(), members[&view.member])).collect();
+            prop_assert_eq!(&memberships, &view.memberships);
+            let expiry = view.expires_at.map(|at| at.timestamp_millis());
+            prop_assert_eq!(store.expiries.get(&view.key).copied(), expiry);
+            let hash: HashMap<String, String> =
+                view.fields.iter().map(|(field, value)| ((*field).to_owned(), value.clone())).collect();
+            prop_assert_eq!(read(&view.key, id(), &hash), Ok(Some(there)));
+        }
+    }
+}
+
+#[test]
+fn an_expired_job_leaves_no_key() {
+    let projector = projector();
+    let at = from_unix_micros(1_700_000_000_000_000);
+    let envelope = |seq, event| Envelope {
+        seq,
+        at,
+        actor: Actor::System("test".to_owned()),
+        trace: None,
+        event,
+    };
+    let spec = JobSpec {
+        submission: "0192f1c3a4b57c6d8e9fa0b1c2d3e4f5".parse().unwrap(),
+        user: "alice".parse().unwrap(),
+        class: "small".parse().unwrap(),
+        config: "{}".to_owned(),
+    };
+    let story = [
+        envelope(
+            1,
+            JobEvent::Enqueued {
+                spec,
+                dispatched: true,
+            },
+        ),
+        envelope(2, JobEvent::Cancelled {}),
+        envelope(3, JobEvent::Expired {}),
+    ];
+    let mut store = Store::default();
+    let mut job = None;
+    for event in &story {
+        for patch in project(&projector, id(), job.as_ref(), std::slice::from_ref(event)) {
+            store.apply(patch);
+        }
+        job = evolve(id(), job, event);
+    }
+    assert_eq!(store, Store::default());
+}

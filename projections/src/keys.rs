@@ -1,0 +1,215 @@
+//! Every key of `LeadersBoard`, built here and nowhere else.
+//!
+//! All keys of a namespace share the hash tag `{leaderboard:<namespace>}`, so that one commit is one slot of a Redis
+//! Cluster. User names are percent-encoded.
+
+use std::fmt::Display;
+
+use events::{ClassName, Fence, JobId, SubmissionId, UserId};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// The consumer group of every work stream.
+pub const WORKERS_GROUP: &str = "workers";
+
+/// A namespace whose name can't be part of a key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a namespace is 1 to 64 letters, digits, '-' or '_'")]
+pub struct InvalidNamespace;
+
+/// The keys of one namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keyspace {
+    tag: String,
+}
+
+impl Default for Keyspace {
+    fn default() -> Self {
+        Self {
+            tag: "{leaderboard:main}".to_owned(),
+        }
+    }
+}
+
+impl Keyspace {
+    /// The keys of the namespace of that name.
+    ///
+    /// # Errors
+    /// If the name holds anything but letters, digits, `-` and `_`.
+    pub fn new(namespace: &str) -> Result<Self, InvalidNamespace> {
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        if (1..=64).contains(&namespace.len()) && namespace.bytes().all(fits) {
+            Ok(Self {
+                tag: format!("{{leaderboard:{namespace}}}"),
+            })
+        } else {
+            Err(InvalidNamespace)
+        }
+    }
+
+    fn key(&self, name: impl Display) -> String {
+        format!("{}:{name}", self.tag)
+    }
+
+    /// The event log: history, append-only.
+    #[must_use]
+    pub fn events(&self) -> String {
+        self.key("events")
+    }
+
+    /// The schema version and the migrations applied.
+    #[must_use]
+    pub fn schema(&self) -> String {
+        self.key("schema")
+    }
+
+    /// Read model: a job's status.
+    #[must_use]
+    pub fn job(&self, id: JobId) -> String {
+        self.key(format_args!("job:{id}"))
+    }
+
+    /// Read model: a completed job's results.
+    #[must_use]
+    pub fn result(&self, id: JobId) -> String {
+        self.key(format_args!("result:{id}"))
+    }
+
+    /// Read model: a submission.
+    #[must_use]
+    pub fn submission(&self, id: SubmissionId) -> String {
+        self.key(format_args!("submission:{id}"))
+    }
+
+    /// Read model: the ids of all jobs that have not ended.
+    #[must_use]
+    pub fn open(&self) -> String {
+        self.key("open")
+    }
+
+    /// Read model: all jobs by time of acceptance.
+    #[must_use]
+    pub fn jobs(&self) -> String {
+        self.key("jobs")
+    }
+
+    /// Read model: a user's jobs by time of acceptance.
+    #[must_use]
+    pub fn user_jobs(&self, user: &UserId) -> String {
+        self.user(user, "jobs")
+    }
+
+    /// Read model: a user's jobs that have a slot.
+    #[must_use]
+    pub fn user_active(&self, user: &UserId) -> String {
+        self.user(user, "active")
+    }
+
+    /// Read model: a user's accepted jobs of the sliding hour.
+    #[must_use]
+    pub fn rate(&self, user: &UserId) -> String {
+        self.key(format_args!("rate:{}", encode(user)))
+    }
+
+    /// Read model: what was committed under an idempotency key.
+    #[must_use]
+    pub fn idempotency(&self, user: &UserId, key_sha256: &str) -> String {
+        self.key(format_args!("idem:{}:{key_sha256}", encode(user)))
+    }
+
+    /// Read model: a class's waiting jobs by time of dispatch.
+    #[must_use]
+    pub fn pending(&self, class: &ClassName) -> String {
+        self.key(format_args!("pending:{class}"))
+    }
+
+    /// Read model: the retries by due time.
+    #[must_use]
+    pub fn delayed(&self) -> String {
+        self.key("delayed")
+    }
+
+    /// Read model: the dead letters by time of death.
+    #[must_use]
+    pub fn dead_letters(&self) -> String {
+        self.key("dlq")
+    }
+
+    /// Work state: the tickets of a class.
+    #[must_use]
+    pub fn queue(&self, class: &ClassName) -> String {
+        self.key(format_args!("queue:{class}"))
+    }
+
+    /// Work state: the prefix of all work streams, for scripts that learn the class from a lease.
+    #[must_use]
+    pub fn queue_prefix(&self) -> String {
+        self.key("queue:")
+    }
+
+    /// Work state: who runs what.
+    #[must_use]
+    pub fn leases(&self) -> String {
+        self.key("leases")
+    }
+
+    /// Live state: raw tickets that could not be read.
+    #[must_use]
+    pub fn quarantine(&self) -> String {
+        self.key("quarantine")
+    }
+
+    /// Live state: the newest lines of a run's log.
+    #[must_use]
+    pub fn log_tail(&self, id: JobId, fence: &Fence) -> String {
+        self.key(format_args!("log:{id}:{fence}"))
+    }
+
+    fn user(&self, user: &UserId, what: &str) -> String {
+        self.key(format_args!("user:{}:{what}", encode(user)))
+    }
+
+    /// Whether a key may live without an expiry: the permanent keys of this namespace.
+    #[must_use]
+    pub fn is_permanent(&self, key: &str) -> bool {
+        let Some(name) = key
+            .strip_prefix(&self.tag)
+            .and_then(|rest| rest.strip_prefix(':'))
+        else {
+            return false;
+        };
+        let exact = [
+            "events", "schema", "open", "jobs", "delayed", "dlq", "leases",
+        ];
+        let under = ["submission:", "pending:", "queue:"];
+        exact.contains(&name)
+            || under.iter().any(|prefix| name.starts_with(prefix))
+            || (name.starts_with("user:") && (name.ends_with(":jobs") || name.ends_with(":active")))
+    }
+}
+
+fn encode(user: &UserId) -> impl Display {
+    utf8_percent_encode(user.as_str(), NON_ALPHANUMERIC)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_keys_of_a_namespace_share_one_hash_tag() {
+        let keys = Keyspace::new("lab-2").unwrap();
+        let user: UserId = "a}{b*".parse().unwrap();
+        assert_eq!(keys.events(), "{leaderboard:lab-2}:events");
+        assert_eq!(
+            keys.user_jobs(&user),
+            "{leaderboard:lab-2}:user:a%7D%7Bb%2A:jobs"
+        );
+    }
+
+    #[test]
+    fn a_namespace_may_not_break_out_of_its_tag() {
+        for bad in ["", "a}b", "a:b", "a b"] {
+            assert_eq!(Keyspace::new(bad), Err(InvalidNamespace), "{bad:?}");
+        }
+    }
+}

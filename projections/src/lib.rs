@@ -1,0 +1,41 @@
+//! The projections: what an event does to the Redis keys that clients read.
+//!
+//! A read model is a pure function of an aggregate's state ([`job::view`], [`submission::view`]). A patch is the
+//! difference between the views before and after, so the fold that runs at commit is the fold that runs at a rebuild,
+//! and nothing else ever writes these keys.
+
+pub mod fields;
+pub mod job;
+pub mod keys;
+pub mod patch;
+pub mod results;
+pub mod submission;
+
+pub use keys::Keyspace;
+pub use patch::{Patch, View};
+
+use std::time::Duration;
+
+use events::Change;
+
+/// Turns events into patches of the keys of one namespace.
+#[derive(Debug, Clone)]
+pub struct Projector {
+    /// Where the keys are.
+    pub keys: Keyspace,
+    /// How long the records of a job are kept after its end.
+    pub retention: Duration,
+}
+
+impl Projector {
+    /// What the new events of an aggregate do to the read models.
+    #[must_use]
+    pub fn project(&self, change: &Change) -> Vec<Patch> {
+        match change {
+            Change::Job { id, before, events } => job::project(self, *id, before.as_ref(), events),
+            Change::Submission { id, before, events } => {
+                submission::project(self, *id, before.as_ref(), events)
+            }
+        }
+    }
+}

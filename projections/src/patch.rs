@@ -1,0 +1,160 @@
+//! Views of a state as Redis keys, and the patches that lead from one view to another.
+
+use std::collections::BTreeMap;
+
+use events::Timestamp;
+
+/// One change of one read-model key.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Patch {
+    /// Sets fields of a hash.
+    SetFields {
+        /// The hash.
+        key: String,
+        /// The fields and their new values.
+        fields: Vec<(&'static str, String)>,
+    },
+    /// Removes fields of a hash.
+    RemoveFields {
+        /// The hash.
+        key: String,
+        /// The fields.
+        fields: Vec<&'static str>,
+    },
+    /// Appends the stream ids of this commit's events to [`crate::fields::EVENT_IDS`] of a hash.
+    NoteEventIds {
+        /// The hash.
+        key: String,
+    },
+    /// Adds a member to a set, or to a sorted set where it has a score.
+    AddMember {
+        /// The set.
+        key: String,
+        /// The member.
+        member: String,
+        /// Milliseconds since the Unix epoch; none for a plain set.
+        score: Option<i64>,
+    },
+    /// Removes a member from a set or a sorted set.
+    RemoveMember {
+        /// The set.
+        key: String,
+        /// The member.
+        member: String,
+        /// Whether the set is sorted.
+        kind: SetKind,
+    },
+    /// Makes a key vanish at a time.
+    ExpireAt {
+        /// The key.
+        key: String,
+        /// When, in milliseconds since the Unix epoch.
+        at_ms: i64,
+    },
+    /// Makes a key stay.
+    Persist {
+        /// The key.
+        key: String,
+    },
+    /// Removes a key.
+    Delete {
+        /// The key.
+        key: String,
+    },
+}
+
+/// Which kind of set a key holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetKind {
+    /// A plain set.
+    Plain,
+    /// A sorted set.
+    Sorted,
+}
+
+/// An aggregate's state as Redis keys: its own hash, and its place in the indexes.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct View {
+    /// The key of its hash.
+    pub key: String,
+    /// The fields of its hash.
+    pub fields: BTreeMap<&'static str, String>,
+    /// The sets that hold `member`, with its score where they are sorted.
+    pub memberships: BTreeMap<String, Option<i64>>,
+    /// Its member in those sets: its id.
+    pub member: String,
+    /// When its hash vanishes.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// The patches that lead from `before` to `after`. `None` is an aggregate that does not exist.
+///
+/// The ids of the events are noted in the hash whenever it lives on.
+#[must_use]
+pub fn diff(before: Option<&View>, after: Option<&View>) -> Vec<Patch> {
+    let nothing = View::default();
+    let old = before.unwrap_or(&nothing);
+    let new = after.unwrap_or(&nothing);
+    let mut patches = Vec::new();
+    if after.is_some() {
+        let key = || new.key.clone();
+        let changed = |(field, value): (&&'static str, &String)| {
+            (old.fields.get(field) != Some(value)).then(|| (*field, value.clone()))
+        };
+        let fields: Vec<_> = new.fields.iter().filter_map(changed).collect();
+        if !fields.is_empty() {
+            patches.push(Patch::SetFields { key: key(), fields });
+        }
+        let gone: Vec<_> = old
+            .fields
+            .keys()
+            .filter(|field| !new.fields.contains_key(*field))
+            .copied()
+            .collect();
+        if !gone.is_empty() {
+            patches.push(Patch::RemoveFields {
+                key: key(),
+                fields: gone,
+            });
+        }
+        patches.push(Patch::NoteEventIds { key: key() });
+        match (old.expires_at, new.expires_at) {
+            (was, Some(at)) if was != Some(at) => {
+                patches.push(Patch::ExpireAt {
+                    key: key(),
+                    at_ms: at.timestamp_millis(),
+                });
+            }
+            (Some(_), None) => patches.push(Patch::Persist { key: key() }),
+            _ => {}
+        }
+    } else if before.is_some() {
+        patches.push(Patch::Delete {
+            key: old.key.clone(),
+        });
+    }
+    for (key, score) in &old.memberships {
+        if !new.memberships.contains_key(key) {
+            let kind = if score.is_some() {
+                SetKind::Sorted
+            } else {
+                SetKind::Plain
+            };
+            patches.push(Patch::RemoveMember {
+                key: key.clone(),
+                member: old.member.clone(),
+                kind,
+            });
+        }
+    }
+    for (key, score) in &new.memberships {
+        if old.memberships.get(key) != Some(score) {
+            patches.push(Patch::AddMember {
+                key: key.clone(),
+                member: new.member.clone(),
+                score: *score,
+            });
+        }
+    }
+    patches
+}
