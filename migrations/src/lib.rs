@@ -1,0 +1,113 @@
+//! Numbered steps that take a Redis from one version of the key schema to the next.
+//!
+//! The version is the field `version` of the schema key; `step:<n>` beside it tells when each step was taken. A step is
+//! one Lua script, so it is taken whole or not at all, and two processes that migrate at once take it once.
+
+use projections::Keyspace;
+use redis::aio::MultiplexedConnection;
+use redis::{Client, RedisError, Script};
+
+/// The version this program reads and writes: the number of the last step.
+pub const CURRENT: u32 = 1;
+
+/// The steps in their order: a name, and the body of a script whose `KEYS[1]` is the schema key.
+const STEPS: [(&str, &str); CURRENT as usize] = [(
+    "the event log, the read models and the work streams begin empty",
+    "",
+)];
+
+/// Why a Redis was not migrated.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// Redis did not answer, or refused.
+    #[error("Redis did not take the migration: {0}")]
+    Redis(#[from] RedisError),
+    /// A newer program was here.
+    #[error(
+        "the key schema has version {found}, and this program knows only {CURRENT}: run a newer LeadersBoard"
+    )]
+    Newer {
+        /// The version found.
+        found: u32,
+    },
+}
+
+/// What a migration did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The version before; 0 is an empty Redis.
+    pub from: u32,
+    /// The version after.
+    pub to: u32,
+    /// The names of the steps taken.
+    pub taken: Vec<&'static str>,
+}
+
+/// The version of the key schema at `url`; 0 is an empty Redis.
+///
+/// # Errors
+/// If Redis does not answer.
+pub async fn version(url: &str, keys: &Keyspace) -> Result<u32, MigrateError> {
+    Ok(read_version(&mut connect(url).await?, keys).await?)
+}
+
+/// Takes the steps that are missing at `url`.
+///
+/// # Errors
+/// If Redis does not answer, or a newer program has been here.
+pub async fn migrate(url: &str, keys: &Keyspace) -> Result<Report, MigrateError> {
+    let mut connection = connect(url).await?;
+    let from = read_version(&mut connection, keys).await?;
+    if from > CURRENT {
+        return Err(MigrateError::Newer { found: from });
+    }
+    let mut taken = Vec::new();
+    for (number, (name, body)) in (1..).zip(STEPS) {
+        if number > from && take(&mut connection, keys, number, body).await? {
+            taken.push(name);
+        }
+    }
+    Ok(Report {
+        from,
+        to: CURRENT,
+        taken,
+    })
+}
+
+async fn connect(url: &str) -> Result<MultiplexedConnection, RedisError> {
+    Client::open(url)?.get_multiplexed_async_connection().await
+}
+
+async fn read_version(
+    connection: &mut MultiplexedConnection,
+    keys: &Keyspace,
+) -> Result<u32, RedisError> {
+    let version: Option<u32> = redis::cmd("HGET")
+        .arg(keys.schema())
+        .arg("version")
+        .query_async(connection)
+        .await?;
+    Ok(version.unwrap_or(0))
+}
+
+/// Takes one step, unless another process has.
+async fn take(
+    connection: &mut MultiplexedConnection,
+    keys: &Keyspace,
+    number: u32,
+    body: &str,
+) -> Result<bool, RedisError> {
+    // ARGV[1] is the number of the step. Answers 1 if it was taken, 0 if the version is not the one before it.
+    let script = format!(
+        "if tonumber(redis.call('HGET', KEYS[1], 'version') or '0') ~= tonumber(ARGV[1]) - 1 then return 0 end
+         {body}
+         local now = redis.call('TIME')
+         redis.call('HSET', KEYS[1], 'version', ARGV[1], 'step:' .. ARGV[1], now[1])
+         return 1"
+    );
+    Script::new(&script)
+        .key(keys.schema())
+        .arg(number)
+        .invoke_async(connection)
+        .await
+}
