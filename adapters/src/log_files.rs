@@ -1,0 +1,107 @@
+//! Logs as files of a directory that all hosts share: `<root>/<job>/<fence>.log`.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use events::ports::{LogPort, LogWriter, PortError};
+use events::{Fence, JobId};
+use tokio::fs::{self, File};
+use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt, SeekFrom};
+
+/// Logs as files of a directory.
+#[derive(Debug, Clone)]
+pub struct LogFiles {
+    root: PathBuf,
+}
+
+impl LogFiles {
+    /// The logs under `root`, which is created when it is missing.
+    ///
+    /// # Errors
+    /// If it can't be created.
+    pub fn open(root: PathBuf) -> std::io::Result<Self> {
+        std::fs::create_dir_all(&root)?;
+        Ok(Self { root })
+    }
+
+    fn path(&self, job: JobId, fence: &Fence) -> PathBuf {
+        self.root.join(job.to_string()).join(format!("{fence}.log"))
+    }
+
+    async fn open_existing(&self, job: JobId, fence: &Fence) -> Result<Option<File>, PortError> {
+        match File::open(self.path(job, fence)).await {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(away(&error)),
+        }
+    }
+}
+
+#[async_trait]
+impl LogPort for LogFiles {
+    async fn create(&self, job: JobId, fence: &Fence) -> Result<Box<dyn LogWriter>, PortError> {
+        let path = self.path(job, fence);
+        let folder = path.parent().unwrap_or(&self.root);
+        fs::create_dir_all(folder)
+            .await
+            .map_err(|error| away(&error))?;
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .await
+            .map_err(|error| away(&error))?;
+        Ok(Box::new(FileWriter { file }))
+    }
+
+    async fn len(&self, job: JobId, fence: &Fence) -> Result<Option<u64>, PortError> {
+        match fs::metadata(self.path(job, fence)).await {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(away(&error)),
+        }
+    }
+
+    async fn read(
+        &self,
+        job: JobId,
+        fence: &Fence,
+        offset: u64,
+        max: usize,
+    ) -> Result<Bytes, PortError> {
+        let Some(mut file) = self.open_existing(job, fence).await? else {
+            return Ok(Bytes::new());
+        };
+        file.seek(SeekFrom::Start(offset))
+            .await
+            .map_err(|error| away(&error))?;
+        let mut buffer = Vec::with_capacity(max.min(1 << 20));
+        file.take(max as u64)
+            .read_to_end(&mut buffer)
+            .await
+            .map_err(|error| away(&error))?;
+        Ok(buffer.into())
+    }
+}
+
+struct FileWriter {
+    file: File,
+}
+
+#[async_trait]
+impl LogWriter for FileWriter {
+    async fn append(&mut self, chunk: &[u8]) -> Result<(), PortError> {
+        self.file
+            .write_all(chunk)
+            .await
+            .map_err(|error| away(&error))?;
+        // Tokio's file buffers; a reader must see the bytes now.
+        self.file.flush().await.map_err(|error| away(&error))
+    }
+}
+
+fn away(error: &std::io::Error) -> PortError {
+    PortError::Unavailable(format!("the log can't be reached: {error}"))
+}

@@ -1,0 +1,85 @@
+-- Makes commits. Each is checked whole before its first write, in a protected call of its own, because Redis
+-- does not roll back. The first line of the script, which says whether it may run above maxmemory, is put before this
+-- text when it is loaded.
+--
+-- KEYS[1]  the event log
+-- KEYS[2]  the leases
+-- ARGV[1]  the prefix of the work streams' keys
+-- ARGV[2…] one commit each, as MessagePack: {guards, events, changes}, every leaf a string
+--            guard   {name, key, …}            one of `holds` below
+--            event   {field, value, …}         appended to the event log
+--            change  {command, key, …}         a Redis command, or one of `special` below
+--
+-- Answers one list a commit:
+--   {'ok', id…}         made; the stream ids of its events
+--   {'guard', n}        nothing written: its n-th guard, from 1, does not hold
+--   {'error', text}     Redis refused a command
+
+local LOG, LEASES, QUEUES = KEYS[1], KEYS[2], ARGV[1]
+
+local holds = {
+  -- The aggregate has had this many events; '0' where there is none.
+  version = function(key, expected) return (redis.call('HGET', key, 'v') or '0') == expected end,
+  -- The key is there, or is not.
+  present = function(key) return redis.call('EXISTS', key) == 1 end,
+  absent = function(key) return redis.call('EXISTS', key) == 0 end,
+  -- The set has fewer members than this.
+  fewer = function(key, limit) return redis.call('SCARD', key) < tonumber(limit) end,
+  -- The sorted set has fewer members above this score than this.
+  fewer_since = function(key, since, limit)
+    return redis.call('ZCOUNT', key, '(' .. since, '+inf') < tonumber(limit)
+  end,
+  -- The job's lease shows this beat.
+  beat = function(job, expected)
+    local lease = redis.call('HGET', LEASES, job)
+    return lease ~= false and string.match(lease, '^%S+ (%S+)') == expected
+  end,
+}
+
+local special = {
+  -- Notes the ids of this commit's events in a hash.
+  note_ids = function(ids, key)
+    local known = redis.call('HGET', key, 'events')
+    local added = table.concat(ids, ' ')
+    redis.call('HSET', key, 'events', known and (known .. ' ' .. added) or added)
+  end,
+  -- Drops a job's lease, and acknowledges and deletes its ticket.
+  release = function(_, job)
+    local lease = redis.call('HGET', LEASES, job)
+    if not lease then return end
+    local class, ticket = string.match(lease, '(%S+) (%S+)$')
+    redis.call('XACK', QUEUES .. class, 'workers', ticket)
+    redis.call('XDEL', QUEUES .. class, ticket)
+    redis.call('HDEL', LEASES, job)
+  end,
+}
+
+local function make(commit)
+  local guards, events, changes = commit[1], commit[2], commit[3]
+  for n, guard in ipairs(guards) do
+    if not holds[guard[1]](unpack(guard, 2)) then return {'guard', n} end
+  end
+  local ids = {}
+  for n, event in ipairs(events) do
+    ids[n] = redis.call('XADD', LOG, '*', unpack(event))
+  end
+  for _, change in ipairs(changes) do
+    local handler = special[change[1]]
+    if handler then
+      handler(ids, unpack(change, 2))
+    else
+      redis.call(unpack(change))
+    end
+  end
+  return {'ok', unpack(ids)}
+end
+
+local answers = {}
+for n = 2, #ARGV do
+  local made, answer = pcall(make, cmsgpack.unpack(ARGV[n]))
+  if not made then
+    answer = {'error', type(answer) == 'table' and answer.err or tostring(answer)}
+  end
+  answers[n - 1] = answer
+end
+return answers

@@ -1,0 +1,195 @@
+//! Group commit: the commits that wait in this process go to Redis in one call, each with its own answer.
+//!
+//! While one call is under way the next batch gathers, so under `appendfsync always` many commits share one `fsync`.
+
+use std::sync::Arc;
+
+use events::{Commit, CommitError, Guard, Lane, StreamId};
+use projections::{Keyspace, Projector};
+use redis::aio::ConnectionManager;
+use redis::{RedisError, Script, Value};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::wire::{Encoded, encode};
+
+/// The most commits in one call.
+const MAX_BATCH: usize = 128;
+/// The most bytes in one call, and so the largest commit.
+const MAX_BATCH_BYTES: usize = 256 * 1024;
+/// How many commits may wait before their callers do.
+const MAX_WAITING: usize = 1024;
+
+const BODY: &str = include_str!("commit.lua");
+
+/// The queue in front of one of the two forms of the commit script.
+#[derive(Clone)]
+pub(super) struct Committer {
+    lane: &'static str,
+    waiting: mpsc::Sender<Waiting>,
+}
+
+struct Waiting {
+    commit: Encoded,
+    answer: oneshot::Sender<Result<Vec<StreamId>, CommitError>>,
+}
+
+impl Committer {
+    pub(super) fn spawn(lane: Lane, connection: ConnectionManager, keys: Keyspace) -> Self {
+        let (lane, first_line) = match lane {
+            Lane::Admission => ("admission", "#!lua"),
+            Lane::Progress => ("progress", "#!lua flags=allow-oom"),
+        };
+        let (waiting, queue) = mpsc::channel(MAX_WAITING);
+        let script = Script::new(&format!("{first_line}\n{BODY}"));
+        tokio::spawn(
+            Batches {
+                lane,
+                script,
+                connection,
+                keys: Arc::new(keys),
+                queue,
+                left_over: None,
+            }
+            .run(),
+        );
+        Self { lane, waiting }
+    }
+
+    pub(super) async fn commit(
+        &self,
+        projector: &Projector,
+        commit: &Commit,
+    ) -> Result<Vec<StreamId>, CommitError> {
+        let began = Instant::now();
+        let commit = encode(projector, commit);
+        if commit.bytes.len() > MAX_BATCH_BYTES {
+            return Err(CommitError::TooLarge(commit.bytes.len()));
+        }
+        let (answer, answered) = oneshot::channel();
+        let stopped = |_| CommitError::Unavailable("this process is stopping".to_owned());
+        self.waiting
+            .send(Waiting { commit, answer })
+            .await
+            .map_err(|_| stopped(()))?;
+        let result = answered.await.map_err(|_| stopped(()))?;
+        metrics::histogram!("leadersboard_commit_seconds", "lane" => self.lane)
+            .record(began.elapsed());
+        metrics::counter!("leadersboard_commits_total", "lane" => self.lane, "result" => label(&result)).increment(1);
+        result
+    }
+}
+
+const fn label(result: &Result<Vec<StreamId>, CommitError>) -> &'static str {
+    match result {
+        Ok(_) => "committed",
+        Err(CommitError::Conflict) => "conflict",
+        Err(CommitError::GuardFailed(_)) => "guard_failed",
+        Err(CommitError::Full) => "full",
+        Err(CommitError::TooLarge(_)) => "too_large",
+        Err(CommitError::Unavailable(_)) => "unavailable",
+        Err(CommitError::Defect(_)) => "defect",
+    }
+}
+
+struct Batches {
+    lane: &'static str,
+    script: Script,
+    connection: ConnectionManager,
+    keys: Arc<Keyspace>,
+    queue: mpsc::Receiver<Waiting>,
+    left_over: Option<Waiting>,
+}
+
+impl Batches {
+    async fn run(mut self) {
+        while let Some(batch) = self.next_batch().await {
+            metrics::histogram!("leadersboard_commit_batch_size", "lane" => self.lane)
+                .record(batch.len() as f64);
+            let answers = self.call(&batch).await;
+            for (waiting, answer) in batch.into_iter().zip(answers) {
+                // A caller that went away does not need its answer.
+                let _ = waiting.answer.send(answer);
+            }
+        }
+    }
+
+    async fn next_batch(&mut self) -> Option<Vec<Waiting>> {
+        let first = match self.left_over.take() {
+            Some(waiting) => waiting,
+            None => self.queue.recv().await?,
+        };
+        let mut bytes = first.commit.bytes.len();
+        let mut batch = vec![first];
+        while batch.len() < MAX_BATCH
+            && let Ok(next) = self.queue.try_recv()
+        {
+            bytes += next.commit.bytes.len();
+            if bytes > MAX_BATCH_BYTES {
+                self.left_over = Some(next);
+                break;
+            }
+            batch.push(next);
+        }
+        Some(batch)
+    }
+
+    async fn call(&mut self, batch: &[Waiting]) -> Vec<Result<Vec<StreamId>, CommitError>> {
+        let mut call = self.script.prepare_invoke();
+        call.key(self.keys.events())
+            .key(self.keys.leases())
+            .arg(self.keys.queue_prefix());
+        for waiting in batch {
+            call.arg(&waiting.commit.bytes);
+        }
+        match call
+            .invoke_async::<Vec<Vec<Value>>>(&mut self.connection)
+            .await
+        {
+            Ok(answers) if answers.len() == batch.len() => batch
+                .iter()
+                .zip(answers)
+                .map(|(waiting, answer)| read_answer(&waiting.commit.guards, &answer))
+                .collect(),
+            Ok(answers) => {
+                let defect = CommitError::Defect(format!(
+                    "{} answers to {} commits",
+                    answers.len(),
+                    batch.len()
+                ));
+                vec![Err(defect); batch.len()]
+            }
+            Err(error) => vec![Err(refusal(&error)); batch.len()],
+        }
+    }
+}
+
+fn read_answer(guards: &[Option<Guard>], answer: &[Value]) -> Result<Vec<StreamId>, CommitError> {
+    let defect = || CommitError::Defect(format!("an answer that can't be read: {answer:?}"));
+    let text = |value: &Value| redis::from_redis_value_ref::<String>(value).map_err(|_| defect());
+    let (kind, rest) = answer.split_first().ok_or_else(defect)?;
+    match (text(kind)?.as_str(), rest) {
+        ("ok", ids) => ids
+            .iter()
+            .map(|id| text(id)?.parse().map_err(|_| defect()))
+            .collect(),
+        ("guard", [number]) => {
+            let number: usize = redis::from_redis_value_ref(number).map_err(|_| defect())?;
+            match guards.get(number.wrapping_sub(1)).ok_or_else(defect)? {
+                None => Err(CommitError::Conflict),
+                Some(guard) => Err(CommitError::GuardFailed(guard.clone())),
+            }
+        }
+        ("error", [problem]) => Err(CommitError::Defect(text(problem)?)),
+        _ => Err(defect()),
+    }
+}
+
+/// Sorts the failure of a whole call. Whatever is not known to have been refused may have been made.
+fn refusal(error: &RedisError) -> CommitError {
+    match error.code() {
+        Some("OOM") => CommitError::Full,
+        Some("ERR" | "WRONGTYPE" | "NOPERM") => CommitError::Defect(error.to_string()),
+        _ => CommitError::Unavailable(error.to_string()),
+    }
+}

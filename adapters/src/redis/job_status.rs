@@ -1,0 +1,148 @@
+//! The read models as clients ask for them.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use events::job::Waiting;
+use events::ports::{JobPage, JobQuery, JobStatusPort, PageCursor, PortError, QueuePosition};
+use events::{Job, JobId, JobState, Results, Submission, SubmissionId};
+
+use super::{Redis, away, corrupt};
+
+type Hash = HashMap<String, String>;
+
+/// How many index entries one page may read.
+const MAX_ENTRIES_A_PAGE: usize = 1_000;
+
+impl Redis {
+    async fn hash(&self, key: &str) -> Result<Hash, PortError> {
+        redis::cmd("HGETALL")
+            .arg(key)
+            .query_async(&mut self.connection())
+            .await
+            .map_err(|error| away(&error))
+    }
+
+    /// The `count` entries of a newest-first index that follow `cursor`.
+    async fn index(
+        &self,
+        key: &str,
+        cursor: Option<PageCursor>,
+        count: usize,
+    ) -> Result<Vec<PageCursor>, PortError> {
+        let newest =
+            cursor.map_or_else(|| "+inf".to_owned(), |cursor| cursor.created_ms.to_string());
+        // Jobs of one millisecond share a score; those of the page before come again and are dropped below.
+        let entries: Vec<(String, f64)> = redis::cmd("ZRANGE")
+            .arg(key)
+            .arg(newest)
+            .arg("-inf")
+            .arg(&["BYSCORE", "REV", "LIMIT", "0"])
+            .arg(count + 64)
+            .arg("WITHSCORES")
+            .query_async(&mut self.connection())
+            .await
+            .map_err(|error| away(&error))?;
+        let mut places = Vec::with_capacity(entries.len());
+        for (job, score) in entries {
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "scores are milliseconds, far below 2^53"
+            )]
+            let place = PageCursor {
+                created_ms: score as i64,
+                job: job.parse().map_err(corrupt)?,
+            };
+            let seen = cursor.is_some_and(|cursor| {
+                (place.created_ms, place.job) >= (cursor.created_ms, cursor.job)
+            });
+            if !seen && places.len() < count {
+                places.push(place);
+            }
+        }
+        Ok(places)
+    }
+
+    async fn read_jobs(&self, places: &[PageCursor]) -> Result<Vec<Option<Job>>, PortError> {
+        let mut read = redis::pipe();
+        for place in places {
+            read.cmd("HGETALL").arg(self.keys().job(place.job));
+        }
+        let hashes: Vec<Hash> = read
+            .query_async(&mut self.connection())
+            .await
+            .map_err(|error| away(&error))?;
+        let job = |(place, hash): (&PageCursor, &Hash)| {
+            projections::job::read(&self.keys().job(place.job), place.job, hash).map_err(corrupt)
+        };
+        places.iter().zip(&hashes).map(job).collect()
+    }
+}
+
+#[async_trait]
+impl JobStatusPort for Redis {
+    async fn job(&self, id: JobId) -> Result<Option<Job>, PortError> {
+        let key = self.keys().job(id);
+        projections::job::read(&key, id, &self.hash(&key).await?).map_err(corrupt)
+    }
+
+    async fn results(&self, id: JobId) -> Result<Option<Results>, PortError> {
+        let key = self.keys().result(id);
+        projections::results::read(&key, &self.hash(&key).await?).map_err(corrupt)
+    }
+
+    async fn submission(&self, id: SubmissionId) -> Result<Option<Submission>, PortError> {
+        let key = self.keys().submission(id);
+        projections::submission::read(&key, id, &self.hash(&key).await?).map_err(corrupt)
+    }
+
+    async fn jobs(&self, query: &JobQuery) -> Result<JobPage, PortError> {
+        let index = query
+            .user
+            .as_ref()
+            .map_or_else(|| self.keys().jobs(), |user| self.keys().user_jobs(user));
+        let mut page = JobPage {
+            jobs: vec![],
+            next: query.cursor,
+        };
+        let mut left = MAX_ENTRIES_A_PAGE;
+        while left > 0 {
+            let count = query.limit.clamp(1, 200).min(left);
+            let places = self.index(&index, page.next, count).await?;
+            if places.is_empty() {
+                page.next = None;
+                return Ok(page);
+            }
+            left -= places.len();
+            for (place, job) in places.iter().zip(self.read_jobs(&places).await?) {
+                page.next = Some(*place);
+                let wanted = |job: &Job| query.status.is_none_or(|status| job.status() == status);
+                page.jobs.extend(job.filter(wanted));
+                if page.jobs.len() == query.limit {
+                    return Ok(page);
+                }
+            }
+        }
+        Ok(page)
+    }
+
+    async fn position(&self, job: &Job) -> Result<Option<QueuePosition>, PortError> {
+        if !matches!(job.state, JobState::Pending(Waiting::Dispatched(_))) {
+            return Ok(None);
+        }
+        let rank: Option<u64> = redis::cmd("ZRANK")
+            .arg(self.keys().pending(&job.spec.class))
+            .arg(job.id.to_string())
+            .query_async(&mut self.connection())
+            .await
+            .map_err(|error| away(&error))?;
+        Ok(rank.map(|ahead| QueuePosition { ahead }))
+    }
+
+    async fn ping(&self) -> Result<(), PortError> {
+        redis::cmd("PING")
+            .query_async(&mut self.connection())
+            .await
+            .map_err(|error| away(&error))
+    }
+}

@@ -1,0 +1,100 @@
+//! Redis: the event log, the work streams and the read models of one namespace.
+
+pub mod check;
+mod commit;
+mod event_log;
+mod job_queue;
+mod job_status;
+mod reader;
+mod wire;
+
+use std::time::Duration;
+
+use events::ports::PortError;
+use events::time::from_unix_micros;
+use events::{StreamId, Timestamp};
+use projections::{Keyspace, Projector};
+use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
+use redis::{AsyncConnectionConfig, Client, RedisError};
+
+use commit::Committer;
+
+/// How long Redis may take to answer. Long, because under `appendfsync always` an answer waits for the disk.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// One namespace of one Redis: implements the event log, the job queue and the job status.
+#[derive(Clone)]
+pub struct Redis {
+    client: Client,
+    shared: ConnectionManager,
+    projector: Projector,
+    admission: Committer,
+    progress: Committer,
+}
+
+impl Redis {
+    /// Connects to `url` (`redis://…`, `redis+unix:///path?pass=…`) and takes up the namespace of `projector`.
+    ///
+    /// # Errors
+    /// If the address can't be parsed or nothing answers there.
+    pub async fn connect(url: &str, projector: Projector) -> Result<Self, PortError> {
+        let client = Client::open(url).map_err(|error| away(&error))?;
+        let config = ConnectionManagerConfig::new()
+            .set_response_timeout(Some(RESPONSE_TIMEOUT))
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_min_delay(Duration::from_millis(20))
+            .set_max_delay(Duration::from_millis(250))
+            .set_number_of_retries(2);
+        let shared = ConnectionManager::new_with_config(client.clone(), config)
+            .await
+            .map_err(|error| away(&error))?;
+        let [admission, progress] = [events::Lane::Admission, events::Lane::Progress]
+            .map(|lane| Committer::spawn(lane, shared.clone(), projector.keys.clone()));
+        Ok(Self {
+            client,
+            shared,
+            projector,
+            admission,
+            progress,
+        })
+    }
+
+    /// The keys of the namespace.
+    #[must_use]
+    pub fn keys(&self) -> &Keyspace {
+        &self.projector.keys
+    }
+
+    /// A connection that many callers share and that must never block.
+    fn connection(&self) -> ConnectionManager {
+        self.shared.clone()
+    }
+
+    /// A connection of the caller's own, which may block on it.
+    async fn blocking_connection(&self) -> Result<MultiplexedConnection, RedisError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(None);
+        self.client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
+    }
+}
+
+/// Redis's answer to `TIME`: seconds and microseconds.
+fn redis_time((seconds, micros): (i64, i64)) -> Timestamp {
+    from_unix_micros(seconds.saturating_mul(1_000_000).saturating_add(micros))
+}
+
+fn away(error: &RedisError) -> PortError {
+    PortError::Unavailable(format!("Redis is away: {error}"))
+}
+
+fn corrupt(error: impl ToString) -> PortError {
+    PortError::Corrupt(error.to_string())
+}
+
+fn parse_stream_id(text: &str) -> Result<StreamId, PortError> {
+    text.parse().map_err(corrupt)
+}

@@ -1,0 +1,289 @@
+//! Claiming tickets, on a connection of its own.
+//!
+//! A claim takes what is there, class by class in rotation, never more than there are permits: `COUNT` is per stream,
+//! so one `XREADGROUP` over several would prefetch. When nothing is there it waits on a doorbell, a plain `XREAD` of
+//! all classes, which hands nothing out: a wait that is given up, or whose answer is lost, costs nothing.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use events::ports::{Claim, PortError, TicketReader};
+use events::{ClassName, Consumer, JobId, Ticket};
+use projections::keys::WORKERS_GROUP;
+use redis::aio::MultiplexedConnection;
+use redis::streams::{StreamId as Entry, StreamInfoStreamReply, StreamReadReply};
+use redis::{RedisError, RedisResult};
+
+use super::job_queue::is_no_group;
+use super::wire::TICKET_JOB;
+use super::{Redis, away, parse_stream_id};
+
+/// How many of its own pending tickets are read at a time after an error.
+const RECOVERY_PAGE: usize = 500;
+/// How many raw tickets the quarantine keeps.
+const QUARANTINE_LEN: usize = 1_000;
+
+pub(super) struct Reader {
+    redis: Redis,
+    consumer: Consumer,
+    classes: Vec<ClassName>,
+    /// Which class is asked first; moves on with every pass, so that no class starves another.
+    first: usize,
+    /// Taken while a call is under way: a call that fails or is dropped leaves none, and a reply may be lost with it.
+    connection: Option<MultiplexedConnection>,
+    /// What this consumer was found to hold when the connection was opened.
+    recovered: VecDeque<Claim>,
+}
+
+impl Reader {
+    pub(super) fn new(redis: Redis, consumer: Consumer, classes: &[ClassName]) -> Self {
+        Self {
+            redis,
+            consumer,
+            classes: classes.to_vec(),
+            first: 0,
+            connection: None,
+            recovered: VecDeque::new(),
+        }
+    }
+
+    async fn open(&mut self) -> Result<MultiplexedConnection, PortError> {
+        let mut connection = self
+            .redis
+            .blocking_connection()
+            .await
+            .map_err(|error| away(&error))?;
+        self.recovered.clear();
+        for class in self.classes.clone() {
+            ensure_group(&mut connection, &self.redis.keys().queue(&class))
+                .await
+                .map_err(|error| away(&error))?;
+            let mut after = "0-0".to_owned();
+            loop {
+                let entries = self
+                    .read(&mut connection, &class, RECOVERY_PAGE, &after)
+                    .await?;
+                let Some(last) = entries.last() else { break };
+                after.clone_from(&last.id);
+                self.recovered
+                    .extend(read_tickets(&self.redis, &class, &self.consumer, entries).await?);
+            }
+        }
+        Ok(connection)
+    }
+
+    /// One `XREADGROUP`: new tickets after `>`, this consumer's own pending ones after an id.
+    async fn read(
+        &self,
+        connection: &mut MultiplexedConnection,
+        class: &ClassName,
+        count: usize,
+        after: &str,
+    ) -> Result<Vec<Entry>, PortError> {
+        let key = self.redis.keys().queue(class);
+        let mut command = redis::cmd("XREADGROUP");
+        command
+            .arg("GROUP")
+            .arg(WORKERS_GROUP)
+            .arg(self.consumer.as_str());
+        command
+            .arg("COUNT")
+            .arg(count)
+            .arg("STREAMS")
+            .arg(&key)
+            .arg(after);
+        let reply: RedisResult<Option<StreamReadReply>> = command.query_async(connection).await;
+        match reply {
+            Ok(reply) => Ok(reply
+                .into_iter()
+                .flat_map(|reply| reply.keys)
+                .flat_map(|stream| stream.ids)
+                .collect()),
+            Err(error) if is_no_group(&error) => {
+                ensure_group(connection, &key)
+                    .await
+                    .map_err(|error| away(&error))?;
+                Ok(vec![])
+            }
+            Err(error) => Err(away(&error)),
+        }
+    }
+
+    async fn pass(
+        &mut self,
+        connection: &mut MultiplexedConnection,
+        permits: usize,
+    ) -> Result<Vec<Claim>, PortError> {
+        let mut claims = Vec::new();
+        let first = self.first;
+        self.first = (first + 1) % self.classes.len();
+        for turn in 0..self.classes.len() {
+            let class = self.classes[(first + turn) % self.classes.len()].clone();
+            let entries = self
+                .read(connection, &class, permits - claims.len(), ">")
+                .await?;
+            claims.extend(read_tickets(&self.redis, &class, &self.consumer, entries).await?);
+            if claims.len() == permits {
+                break;
+            }
+        }
+        Ok(claims)
+    }
+
+    /// Where each class's stream ends now.
+    async fn ends(&self, connection: &mut MultiplexedConnection) -> RedisResult<Vec<String>> {
+        let mut ends = redis::pipe();
+        for class in &self.classes {
+            ends.cmd("XINFO")
+                .arg("STREAM")
+                .arg(self.redis.keys().queue(class));
+        }
+        let replies: Vec<StreamInfoStreamReply> = ends.query_async(connection).await?;
+        Ok(replies
+            .into_iter()
+            .map(|reply| reply.last_generated_id)
+            .collect())
+    }
+
+    /// Waits until a ticket is added to any class after these ends.
+    async fn doorbell(
+        &self,
+        connection: &mut MultiplexedConnection,
+        ends: &[String],
+        wait: Duration,
+    ) -> RedisResult<()> {
+        let mut command = redis::cmd("XREAD");
+        command
+            .arg("COUNT")
+            .arg(1)
+            .arg("BLOCK")
+            .arg(wait.as_millis().max(1).to_string())
+            .arg("STREAMS");
+        for class in &self.classes {
+            command.arg(self.redis.keys().queue(class));
+        }
+        let _: redis::Value = command.arg(ends).query_async(connection).await?;
+        Ok(())
+    }
+
+    async fn claim_on(
+        &mut self,
+        connection: &mut MultiplexedConnection,
+        permits: usize,
+        wait: Duration,
+    ) -> Result<Vec<Claim>, PortError> {
+        if !self.recovered.is_empty() {
+            let count = permits.min(self.recovered.len());
+            return Ok(self.recovered.drain(..count).collect());
+        }
+        let claims = self.pass(connection, permits).await?;
+        if !claims.is_empty() {
+            return Ok(claims);
+        }
+        // The ends are read before the second pass, so a ticket added at any moment is either found by that pass or
+        // rings the bell.
+        let ends = match self.ends(connection).await {
+            Ok(ends) => ends,
+            Err(error) => return Err(away(&error)),
+        };
+        let claims = self.pass(connection, permits).await?;
+        if !claims.is_empty() {
+            return Ok(claims);
+        }
+        self.doorbell(connection, &ends, wait)
+            .await
+            .map_err(|error| away(&error))?;
+        self.pass(connection, permits).await
+    }
+}
+
+#[async_trait]
+impl TicketReader for Reader {
+    async fn claim(&mut self, permits: usize, wait: Duration) -> Result<Vec<Claim>, PortError> {
+        if permits == 0 || self.classes.is_empty() {
+            return Ok(vec![]);
+        }
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.open().await?,
+        };
+        let claims = self.claim_on(&mut connection, permits, wait).await?;
+        self.connection = Some(connection);
+        Ok(claims)
+    }
+}
+
+/// Makes the group at `0`, so that tickets added before it are handed out too.
+async fn ensure_group(connection: &mut MultiplexedConnection, key: &str) -> Result<(), RedisError> {
+    let made: RedisResult<()> = redis::cmd("XGROUP")
+        .arg(&["CREATE", key, WORKERS_GROUP, "0", "MKSTREAM"])
+        .query_async(connection)
+        .await;
+    match made {
+        Err(error) if error.code() != Some("BUSYGROUP") => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Reads tickets; one that can't be read goes to the quarantine with its raw fields and is acknowledged.
+pub(super) async fn read_tickets(
+    redis: &Redis,
+    class: &ClassName,
+    consumer: &Consumer,
+    entries: Vec<Entry>,
+) -> Result<Vec<Claim>, PortError> {
+    let mut claims = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let ticket = Ticket {
+            class: class.clone(),
+            id: parse_stream_id(&entry.id)?,
+        };
+        match entry
+            .get::<String>(TICKET_JOB)
+            .and_then(|job| job.parse::<JobId>().ok())
+        {
+            Some(job) => claims.push(Claim { ticket, job }),
+            None => quarantine(redis, consumer, ticket, &entry).await?,
+        }
+    }
+    Ok(claims)
+}
+
+async fn quarantine(
+    redis: &Redis,
+    consumer: &Consumer,
+    ticket: Ticket,
+    entry: &Entry,
+) -> Result<(), PortError> {
+    use events::ports::JobQueuePort;
+
+    tracing::warn!(class = %ticket.class, ticket = %ticket.id, "a ticket can't be read; it goes to the quarantine");
+    metrics::counter!("leadersboard_tickets_quarantined_total", "class" => ticket.class.to_string()).increment(1);
+    let mut keep = redis::cmd("XADD");
+    keep.arg(redis.keys().quarantine())
+        .arg("MAXLEN")
+        .arg("~")
+        .arg(QUARANTINE_LEN)
+        .arg("*");
+    keep.arg("class")
+        .arg(ticket.class.as_str())
+        .arg("ticket")
+        .arg(ticket.id.to_string());
+    for (field, value) in &entry.map {
+        if let redis::Value::BulkString(bytes) = value {
+            keep.arg(format!("raw:{field}")).arg(bytes);
+        }
+    }
+    let mut pipe = redis::pipe();
+    pipe.add_command(keep);
+    // Live state always vanishes by itself: a week after the last arrival.
+    pipe.cmd("EXPIRE")
+        .arg(redis.keys().quarantine())
+        .arg(7 * 24 * 3600);
+    let _: redis::Value = pipe
+        .query_async(&mut redis.connection())
+        .await
+        .map_err(|error| away(&error))?;
+    redis.discard(consumer, &ticket).await
+}

@@ -1,0 +1,273 @@
+//! Submissions as folders of a directory that all hosts share: `<root>/<submission>/<file>`.
+//!
+//! An upload is written under `<root>/.staging/` and renamed when it is whole, so that a broken one leaves nothing.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use events::SubmissionId;
+use events::ports::{ArchiveLimits, FileName, StagedFile, StagedUpload, StorageError, StoragePort};
+use sha2::{Digest, Sha256};
+use tokio::fs::{self, File};
+use tokio::io::AsyncWriteExt;
+use tokio::task::spawn_blocking;
+
+use super::archive::{self, Listing, Unpack, Usage};
+use crate::ids::random_hex;
+
+const STAGING: &str = ".staging";
+const METADATA: &str = "metadata.json";
+
+/// Submissions as folders of a directory.
+#[derive(Debug, Clone)]
+pub struct DirectoryStorage {
+    root: PathBuf,
+}
+
+impl DirectoryStorage {
+    /// The submissions under `root`, which is created when it is missing.
+    ///
+    /// # Errors
+    /// If it can't be created.
+    pub fn open(root: PathBuf) -> std::io::Result<Self> {
+        std::fs::create_dir_all(root.join(STAGING))?;
+        Ok(Self { root })
+    }
+
+    fn folder(&self, id: SubmissionId) -> PathBuf {
+        self.root.join(id.to_string())
+    }
+}
+
+#[async_trait]
+impl StoragePort for DirectoryStorage {
+    async fn stage(&self, id: SubmissionId) -> Result<Box<dyn StagedUpload>, StorageError> {
+        let folder = self
+            .root
+            .join(STAGING)
+            .join(format!("{id}-{}", random_hex::<8>()));
+        fs::create_dir_all(&folder)
+            .await
+            .map_err(failed("making a staging folder"))?;
+        Ok(Box::new(Staged {
+            folder: StagingFolder(folder),
+            target: self.folder(id),
+            current: None,
+            usage: Arc::new(Mutex::new(Usage::default())),
+        }))
+    }
+
+    async fn fetch(
+        &self,
+        id: SubmissionId,
+        into: &Path,
+        limits: &ArchiveLimits,
+    ) -> Result<(), StorageError> {
+        let (from, into, limits) = (self.folder(id), into.to_owned(), *limits);
+        blocking(move || fetch(id, &from, &into, &limits)).await
+    }
+
+    async fn metadata(&self, id: SubmissionId) -> Result<Bytes, StorageError> {
+        match fs::read(self.folder(id).join(METADATA)).await {
+            Ok(bytes) => Ok(bytes.into()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(StorageError::Missing(id)),
+            Err(error) => Err(failed("reading the metadata")(error)),
+        }
+    }
+
+    async fn delete(&self, id: SubmissionId) -> Result<(), StorageError> {
+        match fs::remove_dir_all(self.folder(id)).await {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(failed("removing a submission")(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn probe(&self) -> Result<(), StorageError> {
+        let path = self
+            .root
+            .join(STAGING)
+            .join(format!("probe-{}", random_hex::<8>()));
+        fs::write(&path, b"probe")
+            .await
+            .map_err(failed("writing to the upload directory"))?;
+        fs::remove_file(&path)
+            .await
+            .map_err(failed("removing from the upload directory"))
+    }
+}
+
+/// A folder that vanishes unless it was renamed away.
+struct StagingFolder(PathBuf);
+
+impl Drop for StagingFolder {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0)
+            && error.kind() != ErrorKind::NotFound
+        {
+            tracing::warn!(folder = %self.0.display(), %error, "a broken upload could not be removed");
+        }
+    }
+}
+
+struct Staged {
+    folder: StagingFolder,
+    target: PathBuf,
+    current: Option<Current>,
+    usage: Arc<Mutex<Usage>>,
+}
+
+struct Current {
+    name: FileName,
+    file: File,
+    digest: Sha256,
+    size: u64,
+}
+
+#[async_trait]
+impl StagedUpload for Staged {
+    async fn begin(&mut self, name: &FileName) -> Result<(), StorageError> {
+        let path = self.folder.0.join(name.as_str());
+        let file = File::options()
+            .write(true)
+            .create_new(true)
+            .open(path)
+            .await
+            .map_err(failed("creating a file"))?;
+        self.current = Some(Current {
+            name: name.clone(),
+            file,
+            digest: Sha256::new(),
+            size: 0,
+        });
+        Ok(())
+    }
+
+    async fn write(&mut self, chunk: Bytes) -> Result<(), StorageError> {
+        let current = self.current.as_mut().ok_or_else(no_file)?;
+        current
+            .file
+            .write_all(&chunk)
+            .await
+            .map_err(failed("writing a file"))?;
+        current.digest.update(&chunk);
+        current.size += chunk.len() as u64;
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> Result<StagedFile, StorageError> {
+        let mut current = self.current.take().ok_or_else(no_file)?;
+        current
+            .file
+            .flush()
+            .await
+            .map_err(failed("writing a file"))?;
+        current
+            .file
+            .sync_all()
+            .await
+            .map_err(failed("syncing a file"))?;
+        let sha256 = hex::encode(current.digest.finalize());
+        Ok(StagedFile {
+            name: current.name,
+            size: current.size,
+            sha256,
+        })
+    }
+
+    async fn list_archive(
+        &self,
+        name: &FileName,
+        limits: &ArchiveLimits,
+    ) -> Result<Vec<String>, StorageError> {
+        let path = self.folder.0.join(name.as_str());
+        let (name, limits, usage) = (name.clone(), *limits, Arc::clone(&self.usage));
+        blocking(move || {
+            let mut listing = Listing::default();
+            let mut usage = usage.lock().unwrap_or_else(PoisonError::into_inner);
+            archive::read(&name, &path, &limits, &mut usage, &mut listing)?;
+            Ok(listing.0)
+        })
+        .await
+    }
+
+    async fn publish(self: Box<Self>, metadata: Bytes) -> Result<(), StorageError> {
+        let (folder, target) = (self.folder.0.clone(), self.target.clone());
+        blocking(move || {
+            std::fs::write(folder.join(METADATA), &metadata)
+                .map_err(failed("writing the metadata"))?;
+            for synced in [&folder.join(METADATA), &folder] {
+                sync(synced).map_err(failed("syncing an upload"))?;
+            }
+            std::fs::rename(&folder, &target).map_err(failed("publishing an upload"))?;
+            target
+                .parent()
+                .map_or(Ok(()), sync)
+                .map_err(failed("syncing the upload directory"))
+        })
+        .await
+    }
+}
+
+fn sync(path: &Path) -> std::io::Result<()> {
+    std::fs::File::open(path)?.sync_all()
+}
+
+fn fetch(
+    id: SubmissionId,
+    from: &Path,
+    into: &Path,
+    limits: &ArchiveLimits,
+) -> Result<(), StorageError> {
+    let entries = match std::fs::read_dir(from) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(StorageError::Missing(id)),
+        entries => entries.map_err(failed("listing a submission"))?,
+    };
+    let mut usage = Usage::default();
+    let mut archives = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(failed("listing a submission"))?.file_name();
+        // Whatever is not a name that was taken in, such as the metadata, is not the job's.
+        let Some(name) = name.to_str().and_then(|name| FileName::parse(name).ok()) else {
+            continue;
+        };
+        let path = from.join(name.as_str());
+        if name.is_archive() {
+            archives.push((name, path));
+        } else {
+            std::fs::copy(&path, into.join(name.as_str())).map_err(failed("copying a file"))?;
+        }
+    }
+    for (name, path) in archives {
+        archive::read(&name, &path, limits, &mut usage, &mut Unpack { into })?;
+    }
+    Ok(())
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
+) -> Result<T, StorageError> {
+    let stopped = |error| StorageError::Io {
+        context: "a storage task".to_owned(),
+        source: std::io::Error::other(error),
+    };
+    spawn_blocking(work).await.map_err(stopped)?
+}
+
+fn failed(context: &str) -> impl Fn(std::io::Error) -> StorageError + '_ {
+    move |source| StorageError::Io {
+        context: context.to_owned(),
+        source,
+    }
+}
+
+fn no_file() -> StorageError {
+    StorageError::Io {
+        context: "writing a file".to_owned(),
+        source: std::io::Error::other("no file was begun"),
+    }
+}
