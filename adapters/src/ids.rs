@@ -23,9 +23,7 @@ impl Ids for SystemIds {
     }
 
     fn fence(&self) -> Fence {
-        random_hex::<12>()
-            .parse()
-            .expect("24 hexadecimal digits are a fence")
+        random_hex::<12>().parse().expect("24 hexadecimal digits are a fence")
     }
 
     fn jitter(&self) -> f64 {

@@ -44,15 +44,8 @@ impl LogPort for LogFiles {
     async fn create(&self, job: JobId, fence: &Fence) -> Result<Box<dyn LogWriter>, PortError> {
         let path = self.path(job, fence);
         let folder = path.parent().unwrap_or(&self.root);
-        fs::create_dir_all(folder)
-            .await
-            .map_err(|error| away(&error))?;
-        let file = File::options()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .await
-            .map_err(|error| away(&error))?;
+        fs::create_dir_all(folder).await.map_err(|error| away(&error))?;
+        let file = File::options().create(true).append(true).open(&path).await.map_err(|error| away(&error))?;
         Ok(Box::new(FileWriter { file }))
     }
 
@@ -64,24 +57,13 @@ impl LogPort for LogFiles {
         }
     }
 
-    async fn read(
-        &self,
-        job: JobId,
-        fence: &Fence,
-        offset: u64,
-        max: usize,
-    ) -> Result<Bytes, PortError> {
+    async fn read(&self, job: JobId, fence: &Fence, offset: u64, max: usize) -> Result<Bytes, PortError> {
         let Some(mut file) = self.open_existing(job, fence).await? else {
             return Ok(Bytes::new());
         };
-        file.seek(SeekFrom::Start(offset))
-            .await
-            .map_err(|error| away(&error))?;
+        file.seek(SeekFrom::Start(offset)).await.map_err(|error| away(&error))?;
         let mut buffer = Vec::with_capacity(max.min(1 << 20));
-        file.take(max as u64)
-            .read_to_end(&mut buffer)
-            .await
-            .map_err(|error| away(&error))?;
+        file.take(max as u64).read_to_end(&mut buffer).await.map_err(|error| away(&error))?;
         Ok(buffer.into())
     }
 }
@@ -93,10 +75,7 @@ struct FileWriter {
 #[async_trait]
 impl LogWriter for FileWriter {
     async fn append(&mut self, chunk: &[u8]) -> Result<(), PortError> {
-        self.file
-            .write_all(chunk)
-            .await
-            .map_err(|error| away(&error))?;
+        self.file.write_all(chunk).await.map_err(|error| away(&error))?;
         // Tokio's file buffers; a reader must see the bytes now.
         self.file.flush().await.map_err(|error| away(&error))
     }

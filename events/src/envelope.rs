@@ -122,14 +122,7 @@ impl FromStr for StreamId {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let parse = |(ms, seq): (&str, &str)| {
-            Some(Self {
-                ms: ms.parse().ok()?,
-                seq: seq.parse().ok()?,
-            })
-        };
-        text.split_once('-')
-            .and_then(parse)
-            .ok_or_else(|| InvalidId(format!("{text:?} is no stream id")))
+        let parse = |(ms, seq): (&str, &str)| Some(Self { ms: ms.parse().ok()?, seq: seq.parse().ok()? });
+        text.split_once('-').and_then(parse).ok_or_else(|| InvalidId(format!("{text:?} is no stream id")))
     }
 }

@@ -56,20 +56,9 @@ pub async fn job(
     let mut last = String::new();
     for _ in 0..MAX_TRIES {
         let loaded = log.load_job(id).await.map_err(unreachable_port)?;
-        let context = Context {
-            now: loaded.now,
-            policy,
-            jitter,
-        };
-        let decided = job::decide(id, loaded.state.as_ref(), command, &context)
-            .map_err(ExecuteError::Rejected)?;
-        let Decision::Happens {
-            events,
-            guards,
-            work,
-            lane,
-        } = decided
-        else {
+        let context = Context { now: loaded.now, policy, jitter };
+        let decided = job::decide(id, loaded.state.as_ref(), command, &context).map_err(ExecuteError::Rejected)?;
+        let Decision::Happens { events, guards, work, lane } = decided else {
             return Ok(loaded.state);
         };
         let version = loaded.state.as_ref().map_or(0, |job| job.version);
@@ -83,28 +72,12 @@ pub async fn job(
                 event,
             })
             .collect();
-        let after = events.iter().fold(loaded.state.clone(), |state, event| {
-            evolve(id, state, event)
-        });
-        let change = Change::Job {
-            id,
-            before: loaded.state,
-            events,
-        };
-        match log
-            .commit(Commit {
-                change,
-                guards,
-                work,
-                lane,
-            })
-            .await
-        {
+        let after = events.iter().fold(loaded.state.clone(), |state, event| evolve(id, state, event));
+        let change = Change::Job { id, before: loaded.state, events };
+        match log.commit(Commit { change, guards, work, lane }).await {
             Ok(_) => return Ok(after),
             Err(CommitError::GuardFailed(Guard::SubmissionReady(submission))) => {
-                return Err(ExecuteError::Rejected(job::Rejection::SubmissionGone(
-                    submission,
-                )));
+                return Err(ExecuteError::Rejected(job::Rejection::SubmissionGone(submission)));
             }
             Err(error) => last = retryable(error)?,
         }
@@ -125,15 +98,11 @@ pub async fn submission(
     let mut last = String::new();
     for _ in 0..MAX_TRIES {
         let loaded = log.load_submission(id).await.map_err(unreachable_port)?;
-        let decided =
-            submission::decide(loaded.state.as_ref(), command).map_err(ExecuteError::Rejected)?;
+        let decided = submission::decide(loaded.state.as_ref(), command).map_err(ExecuteError::Rejected)?;
         let Some((events, lane)) = decided else {
             return Ok(());
         };
-        let version = loaded
-            .state
-            .as_ref()
-            .map_or(0, |submission| submission.version);
+        let version = loaded.state.as_ref().map_or(0, |submission| submission.version);
         let events = (version + 1..)
             .zip(events)
             .map(|(seq, event)| Envelope {
@@ -144,20 +113,8 @@ pub async fn submission(
                 event,
             })
             .collect();
-        let change = Change::Submission {
-            id,
-            before: loaded.state,
-            events,
-        };
-        match log
-            .commit(Commit {
-                change,
-                guards: vec![],
-                work: vec![],
-                lane,
-            })
-            .await
-        {
+        let change = Change::Submission { id, before: loaded.state, events };
+        match log.commit(Commit { change, guards: vec![], work: vec![], lane }).await {
             Ok(_) => return Ok(()),
             Err(error) => last = retryable(error)?,
         }
@@ -175,12 +132,8 @@ fn unreachable_port<R>(error: PortError) -> ExecuteError<R> {
 /// Sorts what another try can cure (its text is returned) from what it can't.
 fn retryable<R>(error: CommitError) -> Result<String, ExecuteError<R>> {
     match error {
-        CommitError::Conflict | CommitError::Unavailable(_) | CommitError::GuardFailed(_) => {
-            Ok(error.to_string())
-        }
+        CommitError::Conflict | CommitError::Unavailable(_) | CommitError::GuardFailed(_) => Ok(error.to_string()),
         CommitError::Full => Err(ExecuteError::Full),
-        CommitError::TooLarge(_) | CommitError::Defect(_) => {
-            Err(ExecuteError::Defect(error.to_string()))
-        }
+        CommitError::TooLarge(_) | CommitError::Defect(_) => Err(ExecuteError::Defect(error.to_string())),
     }
 }

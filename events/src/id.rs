@@ -174,12 +174,7 @@ mod tests {
     fn an_id_is_32_hex_digits_and_nothing_else() {
         let text = "0192f1c3a4b57c6d8e9fa0b1c2d3e4f5";
         assert_eq!(text.parse::<JobId>().unwrap().to_string(), text);
-        for bad in [
-            "",
-            "0192F1C3A4B57C6D8E9FA0B1C2D3E4F5",
-            "0192f1c3-a4b5-7c6d-8e9f-a0b1c2d3e4f5",
-            "../etc/passwd",
-        ] {
+        for bad in ["", "0192F1C3A4B57C6D8E9FA0B1C2D3E4F5", "0192f1c3-a4b5-7c6d-8e9f-a0b1c2d3e4f5", "../etc/passwd"] {
             assert!(bad.parse::<JobId>().is_err(), "{bad}");
         }
     }

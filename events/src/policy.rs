@@ -76,11 +76,8 @@ pub enum AfterLoss {
 
 impl Default for Policy {
     fn default() -> Self {
-        let class = |minutes: u64| ResourceClass {
-            time_limit_s: minutes * 60,
-        };
-        let name =
-            |text: &str| -> ClassName { text.parse().expect("a literal class name is valid") };
+        let class = |minutes: u64| ResourceClass { time_limit_s: minutes * 60 };
+        let name = |text: &str| -> ClassName { text.parse().expect("a literal class name is valid") };
         Self {
             lease: Duration::from_secs(30),
             max_retries: 3,
@@ -97,28 +94,19 @@ mod tests {
 
     #[test]
     fn the_schedule_is_1_5_25_seconds_with_jitter() {
-        let policy = Policy {
-            max_retries: 5,
-            ..Policy::default()
-        };
+        let policy = Policy { max_retries: 5, ..Policy::default() };
         let wait = |losses, jitter| policy.after_loss(LossCause::Infrastructure, losses, jitter);
         assert_eq!(wait(1, 1.0), AfterLoss::Retry(Duration::from_secs(1)));
         assert_eq!(wait(2, 1.0), AfterLoss::Retry(Duration::from_secs(5)));
         assert_eq!(wait(3, 1.0), AfterLoss::Retry(Duration::from_secs(25)));
         assert_eq!(wait(1, 9.0), AfterLoss::Retry(Duration::from_millis(1200)));
-        assert_eq!(
-            wait(6, 1.0),
-            AfterLoss::DeadLetter(DeadLetterKind::Infrastructure)
-        );
+        assert_eq!(wait(6, 1.0), AfterLoss::DeadLetter(DeadLetterKind::Infrastructure));
     }
 
     #[test]
     fn the_third_lost_worker_is_the_last() {
         let policy = Policy::default();
-        assert!(matches!(
-            policy.after_loss(LossCause::WorkerLost, 2, 1.0),
-            AfterLoss::Retry(_)
-        ));
+        assert!(matches!(policy.after_loss(LossCause::WorkerLost, 2, 1.0), AfterLoss::Retry(_)));
         let third = policy.after_loss(LossCause::WorkerLost, 3, 1.0);
         assert_eq!(third, AfterLoss::DeadLetter(DeadLetterKind::WorkerLost));
     }
@@ -126,9 +114,6 @@ mod tests {
     #[test]
     fn a_drain_costs_nothing_however_often() {
         let policy = Policy::default();
-        assert_eq!(
-            policy.after_loss(LossCause::Drain, 99, 1.0),
-            AfterLoss::Retry(Duration::ZERO)
-        );
+        assert_eq!(policy.after_loss(LossCause::Drain, 99, 1.0), AfterLoss::Retry(Duration::ZERO));
     }
 }

@@ -44,24 +44,17 @@ impl Results {
             Err(error) => return refuse(format!("metrics.json is not JSON: {error}")),
         };
         let Value::Object(mut document) = document else {
-            return refuse(format!(
-                "metrics.json holds {}, not an object",
-                kind_of(&document)
-            ));
+            return refuse(format!("metrics.json holds {}, not an object", kind_of(&document)));
         };
         let mut results = Self {
-            params: take_object(&mut document, "params")?.ok_or_else(|| {
-                InvalidMetrics("metrics.json has no \"params\" object".to_owned())
-            })?,
+            params: take_object(&mut document, "params")?
+                .ok_or_else(|| InvalidMetrics("metrics.json has no \"params\" object".to_owned()))?,
             metrics: BTreeMap::new(),
             performance: take_object(&mut document, "performance")?.unwrap_or_default(),
         };
         let metrics = take_object(&mut document, "metrics")?
             .ok_or_else(|| InvalidMetrics("metrics.json has no \"metrics\" object".to_owned()))?;
-        for (section, names) in [
-            ("params", &results.params),
-            ("performance", &results.performance),
-        ] {
+        for (section, names) in [("params", &results.params), ("performance", &results.performance)] {
             for (name, value) in names {
                 check_name(section, name)?;
                 check_no_sentinel(section, name, value)?;
@@ -71,10 +64,7 @@ impl Results {
             check_name("metrics", &name)?;
             check_no_sentinel("metrics", &name, &value)?;
             let Some(number) = value.as_f64().filter(|number| number.is_finite()) else {
-                return refuse(format!(
-                    "metrics.{name} is {}, not a finite number",
-                    kind_of(&value)
-                ));
+                return refuse(format!("metrics.{name} is {}, not a finite number", kind_of(&value)));
             };
             results.metrics.insert(name, number);
         }
@@ -82,17 +72,11 @@ impl Results {
     }
 }
 
-fn take_object(
-    document: &mut Map<String, Value>,
-    key: &str,
-) -> Result<Option<Map<String, Value>>, InvalidMetrics> {
+fn take_object(document: &mut Map<String, Value>, key: &str) -> Result<Option<Map<String, Value>>, InvalidMetrics> {
     match document.remove(key) {
         None => Ok(None),
         Some(Value::Object(object)) => Ok(Some(object)),
-        Some(other) => Err(InvalidMetrics(format!(
-            "\"{key}\" in metrics.json is {}, not an object",
-            kind_of(&other)
-        ))),
+        Some(other) => Err(InvalidMetrics(format!("\"{key}\" in metrics.json is {}, not an object", kind_of(&other)))),
     }
 }
 
@@ -113,17 +97,11 @@ const SENTINEL: &str = "\u{1}non-finite:";
 fn check_no_sentinel(section: &str, name: &str, value: &Value) -> Result<(), InvalidMetrics> {
     match value {
         Value::String(text) => match text.strip_prefix(SENTINEL) {
-            Some(token) => Err(InvalidMetrics(format!(
-                "{section}.{name} is {token}, not a finite number"
-            ))),
+            Some(token) => Err(InvalidMetrics(format!("{section}.{name} is {token}, not a finite number"))),
             None => Ok(()),
         },
-        Value::Array(values) => values
-            .iter()
-            .try_for_each(|value| check_no_sentinel(section, name, value)),
-        Value::Object(values) => values
-            .values()
-            .try_for_each(|value| check_no_sentinel(section, name, value)),
+        Value::Array(values) => values.iter().try_for_each(|value| check_no_sentinel(section, name, value)),
+        Value::Object(values) => values.values().try_for_each(|value| check_no_sentinel(section, name, value)),
         Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
     }
 }
@@ -135,9 +113,7 @@ fn quote_non_finite(text: &str) -> String {
     let mut rest = text;
     let mut in_string = false;
     while let Some(next) = rest.chars().next() {
-        let token = ["NaN", "Infinity", "-Infinity"]
-            .into_iter()
-            .find(|token| !in_string && rest.starts_with(token));
+        let token = ["NaN", "Infinity", "-Infinity"].into_iter().find(|token| !in_string && rest.starts_with(token));
         let step = match (token, next) {
             (Some(token), _) => {
                 out.push_str("\"\\u0001non-finite:");
@@ -175,32 +151,17 @@ mod tests {
     use super::*;
 
     fn refusal(text: &str) -> String {
-        Results::from_metrics_json(text.as_bytes())
-            .unwrap_err()
-            .to_string()
+        Results::from_metrics_json(text.as_bytes()).unwrap_err().to_string()
     }
 
     #[test]
     fn numbers_survive_to_the_last_bit() {
-        let text =
-            r#"{"params": {}, "metrics": {"a": 5e-324, "b": -0.0, "c": 0.1, "d": 1e-308, "e": 3}}"#;
+        let text = r#"{"params": {}, "metrics": {"a": 5e-324, "b": -0.0, "c": 0.1, "d": 1e-308, "e": 3}}"#;
         let results = Results::from_metrics_json(text.as_bytes()).unwrap();
-        let bits: Vec<u64> = results
-            .metrics
-            .values()
-            .map(|value| value.to_bits())
-            .collect();
+        let bits: Vec<u64> = results.metrics.values().map(|value| value.to_bits()).collect();
         assert_eq!(bits, [5e-324_f64, -0.0, 0.1, 1e-308, 3.0].map(f64::to_bits));
-        let again: Results =
-            serde_json::from_str(&serde_json::to_string(&results).unwrap()).unwrap();
-        assert_eq!(
-            again
-                .metrics
-                .values()
-                .map(|value| value.to_bits())
-                .collect::<Vec<_>>(),
-            bits
-        );
+        let again: Results = serde_json::from_str(&serde_json::to_string(&results).unwrap()).unwrap();
+        assert_eq!(again.metrics.values().map(|value| value.to_bits()).collect::<Vec<_>>(), bits);
     }
 
     #[test]
@@ -210,24 +171,11 @@ mod tests {
         assert!(refusal(r#"{"metrics": {}}"#).contains("\"params\""));
         assert!(refusal(r#"{"params": {}}"#).contains("\"metrics\""));
         assert!(refusal(r#"{"params": 3, "metrics": {}}"#).contains("\"params\""));
-        assert!(
-            refusal(r#"{"params": {}, "metrics": {"auc": NaN}}"#).contains("metrics.auc is NaN")
-        );
-        assert!(
-            refusal(r#"{"params": {}, "metrics": {"auc": -Infinity}}"#)
-                .contains("metrics.auc is -Infinity")
-        );
-        assert!(
-            refusal(r#"{"params": {}, "metrics": {"ok": true}}"#)
-                .contains("metrics.ok is a boolean")
-        );
-        assert!(
-            refusal(r#"{"params": {}, "metrics": {"ok": "0.9"}}"#)
-                .contains("metrics.ok is a string")
-        );
-        assert!(
-            refusal(r#"{"params": {"lr": [NaN]}, "metrics": {}}"#).contains("params.lr is NaN")
-        );
+        assert!(refusal(r#"{"params": {}, "metrics": {"auc": NaN}}"#).contains("metrics.auc is NaN"));
+        assert!(refusal(r#"{"params": {}, "metrics": {"auc": -Infinity}}"#).contains("metrics.auc is -Infinity"));
+        assert!(refusal(r#"{"params": {}, "metrics": {"ok": true}}"#).contains("metrics.ok is a boolean"));
+        assert!(refusal(r#"{"params": {}, "metrics": {"ok": "0.9"}}"#).contains("metrics.ok is a string"));
+        assert!(refusal(r#"{"params": {"lr": [NaN]}, "metrics": {}}"#).contains("params.lr is NaN"));
         assert!(refusal(r#"{"params": {}, "metrics": {"": 1}}"#).contains("bad name"));
     }
 

@@ -78,26 +78,13 @@ impl StoredEvent {
     /// The stored form of a job's event.
     #[must_use]
     pub fn of_job(id: crate::id::JobId, envelope: &Envelope<JobEvent>) -> Self {
-        Self::new(
-            AggregateId::Job(id),
-            envelope,
-            envelope.event.kind(),
-            &serialize(&envelope.event),
-        )
+        Self::new(AggregateId::Job(id), envelope, envelope.event.kind(), &serialize(&envelope.event))
     }
 
     /// The stored form of a submission's event.
     #[must_use]
-    pub fn of_submission(
-        id: crate::id::SubmissionId,
-        envelope: &Envelope<SubmissionEvent>,
-    ) -> Self {
-        Self::new(
-            AggregateId::Submission(id),
-            envelope,
-            envelope.event.kind(),
-            &serialize(&envelope.event),
-        )
+    pub fn of_submission(id: crate::id::SubmissionId, envelope: &Envelope<SubmissionEvent>) -> Self {
+        Self::new(AggregateId::Submission(id), envelope, envelope.event.kind(), &serialize(&envelope.event))
     }
 
     fn new<E>(aggregate: AggregateId, envelope: &Envelope<E>, kind: &str, tagged: &Value) -> Self {
@@ -108,10 +95,7 @@ impl StoredEvent {
             seq: envelope.seq,
             at: to_rfc3339(envelope.at),
             actor: envelope.actor.to_string(),
-            trace: envelope
-                .trace
-                .as_ref()
-                .map_or_else(String::new, |trace| trace.as_str().to_owned()),
+            trace: envelope.trace.as_ref().map_or_else(String::new, |trace| trace.as_str().to_owned()),
             data: tagged["data"].to_string(),
         }
     }
@@ -122,10 +106,7 @@ impl StoredEvent {
     /// Which field can't be read.
     pub fn read(&self) -> Result<Recorded, Unreadable> {
         if self.version > CURRENT_VERSION {
-            return Err(Unreadable::Newer {
-                kind: self.kind.clone(),
-                version: self.version,
-            });
+            return Err(Unreadable::Newer { kind: self.kind.clone(), version: self.version });
         }
         match self.aggregate.parse()? {
             AggregateId::Job(id) => Ok(Recorded::Job(id, self.envelope()?)),
@@ -134,30 +115,21 @@ impl StoredEvent {
     }
 
     fn envelope<E: serde::de::DeserializeOwned>(&self) -> Result<Envelope<E>, Unreadable> {
-        let unreadable = |source| Unreadable::Payload {
-            kind: self.kind.clone(),
-            version: self.version,
-            source,
-        };
+        let unreadable = |source| Unreadable::Payload { kind: self.kind.clone(), version: self.version, source };
         let data: Value = serde_json::from_str(&self.data).map_err(unreadable)?;
         let tagged = json!({ "type": self.kind, "data": upcast(&self.kind, self.version, data) });
         Ok(Envelope {
             seq: self.seq,
             at: from_rfc3339(&self.at)?,
             actor: self.actor.parse::<Actor>()?,
-            trace: if self.trace.is_empty() {
-                None
-            } else {
-                Some(self.trace.parse::<TraceParent>()?)
-            },
+            trace: if self.trace.is_empty() { None } else { Some(self.trace.parse::<TraceParent>()?) },
             event: serde_json::from_value(tagged).map_err(unreadable)?,
         })
     }
 }
 
 fn serialize<E: serde::Serialize>(event: &E) -> Value {
-    serde_json::to_value(event)
-        .expect("an event holds only string keys and finite numbers, so it always serialises")
+    serde_json::to_value(event).expect("an event holds only string keys and finite numbers, so it always serialises")
 }
 
 /// Brings a payload from the version it was stored under to today's, one step a version. There is one version so far.
@@ -191,37 +163,18 @@ mod tests {
                 Recorded::Job(id, envelope) => StoredEvent::of_job(id, &envelope),
                 Recorded::Submission(id, envelope) => StoredEvent::of_submission(id, &envelope),
             };
-            let (was, is): (Value, Value) = (
-                serde_json::from_str(&stored.data).unwrap(),
-                serde_json::from_str(&again.data).unwrap(),
-            );
+            let (was, is): (Value, Value) =
+                (serde_json::from_str(&stored.data).unwrap(), serde_json::from_str(&again.data).unwrap());
             assert_eq!(was, is, "{line}");
-            assert_eq!(
-                StoredEvent {
-                    data: String::new(),
-                    ..stored
-                },
-                StoredEvent {
-                    data: String::new(),
-                    ..again
-                }
-            );
+            assert_eq!(StoredEvent { data: String::new(), ..stored }, StoredEvent { data: String::new(), ..again });
             kinds.insert(text("type"));
         }
-        assert_eq!(
-            kinds.len(),
-            15,
-            "one fixture at least for each of the 13 job and 2 submission events"
-        );
+        assert_eq!(kinds.len(), 15, "one fixture at least for each of the 13 job and 2 submission events");
     }
 
     #[test]
     fn an_entry_of_a_newer_program_is_refused_by_name() {
-        let stored = StoredEvent {
-            kind: "job.started".to_owned(),
-            version: 99,
-            ..StoredEvent::default()
-        };
+        let stored = StoredEvent { kind: "job.started".to_owned(), version: 99, ..StoredEvent::default() };
         assert!(stored.read().unwrap_err().to_string().contains("newer"));
     }
 }

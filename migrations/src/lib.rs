@@ -11,10 +11,8 @@ use redis::{Client, RedisError, Script};
 pub const CURRENT: u32 = 1;
 
 /// The steps in their order: a name, and the body of a script whose `KEYS[1]` is the schema key.
-const STEPS: [(&str, &str); CURRENT as usize] = [(
-    "the event log, the read models and the work streams begin empty",
-    "",
-)];
+const STEPS: [(&str, &str); CURRENT as usize] =
+    [("the event log, the read models and the work streams begin empty", "")];
 
 /// Why a Redis was not migrated.
 #[derive(Debug, thiserror::Error)]
@@ -23,9 +21,7 @@ pub enum MigrateError {
     #[error("Redis did not take the migration: {0}")]
     Redis(#[from] RedisError),
     /// A newer program was here.
-    #[error(
-        "the key schema has version {found}, and this program knows only {CURRENT}: run a newer LeadersBoard"
-    )]
+    #[error("the key schema has version {found}, and this program knows only {CURRENT}: run a newer LeadersBoard")]
     Newer {
         /// The version found.
         found: u32,
@@ -67,26 +63,15 @@ pub async fn migrate(url: &str, keys: &Keyspace) -> Result<Report, MigrateError>
             taken.push(name);
         }
     }
-    Ok(Report {
-        from,
-        to: CURRENT,
-        taken,
-    })
+    Ok(Report { from, to: CURRENT, taken })
 }
 
 async fn connect(url: &str) -> Result<MultiplexedConnection, RedisError> {
     Client::open(url)?.get_multiplexed_async_connection().await
 }
 
-async fn read_version(
-    connection: &mut MultiplexedConnection,
-    keys: &Keyspace,
-) -> Result<u32, RedisError> {
-    let version: Option<u32> = redis::cmd("HGET")
-        .arg(keys.schema())
-        .arg("version")
-        .query_async(connection)
-        .await?;
+async fn read_version(connection: &mut MultiplexedConnection, keys: &Keyspace) -> Result<u32, RedisError> {
+    let version: Option<u32> = redis::cmd("HGET").arg(keys.schema()).arg("version").query_async(connection).await?;
     Ok(version.unwrap_or(0))
 }
 
@@ -105,9 +90,5 @@ async fn take(
          redis.call('HSET', KEYS[1], 'version', ARGV[1], 'step:' .. ARGV[1], now[1])
          return 1"
     );
-    Script::new(&script)
-        .key(keys.schema())
-        .arg(number)
-        .invoke_async(connection)
-        .await
+    Script::new(&script).key(keys.schema()).arg(number).invoke_async(connection).await
 }

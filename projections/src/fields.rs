@@ -42,34 +42,22 @@ impl<'a> Fields<'a> {
     /// An error about this hash.
     #[must_use]
     pub fn unreadable(&self, problem: impl Into<String>) -> Unreadable {
-        Unreadable {
-            key: self.key.to_owned(),
-            problem: problem.into(),
-        }
+        Unreadable { key: self.key.to_owned(), problem: problem.into() }
     }
 
     /// A field that must be there, as text.
     pub fn text(&self, field: &str) -> Result<&'a str, Unreadable> {
-        self.map
-            .get(field)
-            .map(String::as_str)
-            .ok_or_else(|| self.unreadable(format!("field {field:?} is missing")))
+        self.map.get(field).map(String::as_str).ok_or_else(|| self.unreadable(format!("field {field:?} is missing")))
     }
 
     /// A field that must be there, parsed.
     pub fn get<T: FromStr>(&self, field: &str) -> Result<T, Unreadable> {
-        self.text(field)?
-            .parse()
-            .map_err(|_| self.unreadable(format!("field {field:?} holds something else")))
+        self.text(field)?.parse().map_err(|_| self.unreadable(format!("field {field:?} holds something else")))
     }
 
     /// A field that may be absent, parsed.
     pub fn optional<T: FromStr>(&self, field: &str) -> Result<Option<T>, Unreadable> {
-        if self.map.contains_key(field) {
-            self.get(field).map(Some)
-        } else {
-            Ok(None)
-        }
+        if self.map.contains_key(field) { self.get(field).map(Some) } else { Ok(None) }
     }
 
     /// A time that must be there.

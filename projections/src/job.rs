@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use events::failure::{DeadLetterKind, Failure, FailureKind};
-use events::job::{
-    ArtifactTotals, Completed, DeadLetter, Ended, Losses, Run, TrackedRun, Waiting, evolve,
-};
+use events::job::{ArtifactTotals, Completed, DeadLetter, Ended, Losses, Run, TrackedRun, Waiting, evolve};
 use events::{Envelope, Job, JobEvent, JobId, JobSpec, JobState};
 use serde_json::Value;
 
@@ -27,16 +25,9 @@ pub fn view(projector: &Projector, job: &Job) -> View {
 
 /// What new events of a job do to the read models.
 #[must_use]
-pub fn project(
-    projector: &Projector,
-    id: JobId,
-    before: Option<&Job>,
-    events: &[Envelope<JobEvent>],
-) -> Vec<Patch> {
+pub fn project(projector: &Projector, id: JobId, before: Option<&Job>, events: &[Envelope<JobEvent>]) -> Vec<Patch> {
     let keys = &projector.keys;
-    let after = events
-        .iter()
-        .fold(before.cloned(), |state, event| evolve(id, state, event));
+    let after = events.iter().fold(before.cloned(), |state, event| evolve(id, state, event));
     let view = |job: &Job| view(projector, job);
     let mut patches = diff(before.map(view).as_ref(), after.as_ref().map(view).as_ref());
     for envelope in events {
@@ -44,14 +35,9 @@ pub fn project(
             JobEvent::Completed { results, .. } => {
                 let at_ms = (envelope.at + projector.retention).timestamp_millis();
                 patches.push(results::record(keys, id, results));
-                patches.push(Patch::ExpireAt {
-                    key: keys.result(id),
-                    at_ms,
-                });
+                patches.push(Patch::ExpireAt { key: keys.result(id), at_ms });
             }
-            JobEvent::Expired {} => patches.push(Patch::Delete {
-                key: keys.result(id),
-            }),
+            JobEvent::Expired {} => patches.push(Patch::Delete { key: keys.result(id) }),
             JobEvent::Enqueued { .. }
             | JobEvent::Dispatched {}
             | JobEvent::Started { .. }
@@ -70,19 +56,13 @@ pub fn project(
 
 fn memberships(keys: &Keyspace, job: &Job) -> BTreeMap<String, Option<i64>> {
     let created = Some(job.created_at.timestamp_millis());
-    let mut sets = BTreeMap::from([
-        (keys.jobs(), created),
-        (keys.user_jobs(&job.spec.user), created),
-    ]);
+    let mut sets = BTreeMap::from([(keys.jobs(), created), (keys.user_jobs(&job.spec.user), created)]);
     if !job.is_terminal() {
         sets.insert(keys.open(), None);
     }
     match &job.state {
         JobState::Pending(Waiting::Dispatched(since)) => {
-            sets.insert(
-                keys.pending(&job.spec.class),
-                Some(since.timestamp_millis()),
-            );
+            sets.insert(keys.pending(&job.spec.class), Some(since.timestamp_millis()));
         }
         JobState::Pending(Waiting::Delayed(due)) => {
             sets.insert(keys.delayed(), Some(due.timestamp_millis()));
@@ -114,25 +94,13 @@ fn fields(job: &Job) -> BTreeMap<&'static str, String> {
             fields.insert(field, value);
         }
     };
-    set(
-        "trace",
-        job.trace.as_ref().map(|trace| trace.as_str().to_owned()),
-    );
+    set("trace", job.trace.as_ref().map(|trace| trace.as_str().to_owned()));
     let fences: Vec<&str> = job.fences.iter().map(events::Fence::as_str).collect();
     set("fences", (!fences.is_empty()).then(|| fences.join(" ")));
     set(FENCE, job.current_fence().map(ToString::to_string));
-    set(
-        "lost",
-        (job.losses != Losses::default()).then(|| format_losses(job.losses)),
-    );
-    set(
-        CANCEL_REQUESTED_BY,
-        job.cancel_requested_by.as_ref().map(ToString::to_string),
-    );
-    set(
-        "replay",
-        job.replayed_by_request.as_ref().map(ToString::to_string),
-    );
+    set("lost", (job.losses != Losses::default()).then(|| format_losses(job.losses)));
+    set(CANCEL_REQUESTED_BY, job.cancel_requested_by.as_ref().map(ToString::to_string));
+    set("replay", job.replayed_by_request.as_ref().map(ToString::to_string));
     if let Some(run) = &job.run {
         set("started_at", Some(store_time(run.started_at)));
         set("worker", Some(run.worker.to_string()));
@@ -157,13 +125,7 @@ fn fields(job: &Job) -> BTreeMap<&'static str, String> {
         JobState::Running => "running",
         JobState::Completed(Completed { artifacts, .. }) => {
             if *artifacts != ArtifactTotals::default() {
-                set(
-                    "artifacts",
-                    Some(format!(
-                        "{} {} {}",
-                        artifacts.count, artifacts.bytes, artifacts.digest
-                    )),
-                );
+                set("artifacts", Some(format!("{} {} {}", artifacts.count, artifacts.bytes, artifacts.digest)));
             }
             "completed"
         }
@@ -189,11 +151,7 @@ fn fields(job: &Job) -> BTreeMap<&'static str, String> {
 ///
 /// # Errors
 /// Which field does not hold what [`view`] writes.
-pub fn read(
-    key: &str,
-    id: JobId,
-    hash: &HashMap<String, String>,
-) -> Result<Option<Job>, Unreadable> {
+pub fn read(key: &str, id: JobId, hash: &HashMap<String, String>) -> Result<Option<Job>, Unreadable> {
     if hash.is_empty() {
         return Ok(None);
     }
@@ -208,11 +166,7 @@ pub fn read(
         .optional::<String>("fences")?
         .unwrap_or_default()
         .split_ascii_whitespace()
-        .map(|fence| {
-            fence
-                .parse()
-                .map_err(|_| fields.unreadable("field \"fences\" holds something else"))
-        })
+        .map(|fence| fence.parse().map_err(|_| fields.unreadable("field \"fences\" holds something else")))
         .collect::<Result<_, _>>()?;
     Ok(Some(Job {
         id,
@@ -248,10 +202,7 @@ fn read_tracked(fields: &Fields<'_>) -> Result<Option<TrackedRun>, Unreadable> {
     let Some(run_id) = fields.optional("run_id")? else {
         return Ok(None);
     };
-    Ok(Some(TrackedRun {
-        run_id,
-        experiment_id: fields.get("experiment_id")?,
-    }))
+    Ok(Some(TrackedRun { run_id, experiment_id: fields.get("experiment_id")? }))
 }
 
 fn read_state(fields: &Fields<'_>) -> Result<JobState, Unreadable> {
@@ -261,10 +212,7 @@ fn read_state(fields: &Fields<'_>) -> Result<JobState, Unreadable> {
         "dispatched" => JobState::Pending(Waiting::Dispatched(fields.time("since")?)),
         "delayed" => JobState::Pending(Waiting::Delayed(fields.time("due")?)),
         "running" => JobState::Running,
-        "completed" => JobState::Completed(Completed {
-            at: ended()?,
-            artifacts: read_artifacts(fields)?,
-        }),
+        "completed" => JobState::Completed(Completed { at: ended()?, artifacts: read_artifacts(fields)? }),
         "failed" => {
             let why = Failure {
                 kind: read_kind::<FailureKind>(fields)?,
@@ -274,15 +222,9 @@ fn read_state(fields: &Fields<'_>) -> Result<JobState, Unreadable> {
             };
             JobState::Failed(Ended { at: ended()?, why })
         }
-        "cancelled" => JobState::Cancelled(Ended {
-            at: ended()?,
-            why: (),
-        }),
+        "cancelled" => JobState::Cancelled(Ended { at: ended()?, why: () }),
         "dead_lettered" => {
-            let why = DeadLetter {
-                kind: read_kind::<DeadLetterKind>(fields)?,
-                error: fields.get("error")?,
-            };
+            let why = DeadLetter { kind: read_kind::<DeadLetterKind>(fields)?, error: fields.get("error")? };
             JobState::DeadLettered(Ended { at: ended()?, why })
         }
         other => return Err(fields.unreadable(format!("{other:?} is no state"))),
@@ -291,8 +233,7 @@ fn read_state(fields: &Fields<'_>) -> Result<JobState, Unreadable> {
 
 fn read_kind<K: serde::de::DeserializeOwned>(fields: &Fields<'_>) -> Result<K, Unreadable> {
     let kind = fields.text("kind")?;
-    serde_json::from_value(Value::String(kind.to_owned()))
-        .map_err(|error| fields.unreadable(error.to_string()))
+    serde_json::from_value(Value::String(kind.to_owned())).map_err(|error| fields.unreadable(error.to_string()))
 }
 
 fn format_losses(losses: Losses) -> String {
@@ -304,14 +245,9 @@ fn read_losses(fields: &Fields<'_>) -> Result<Losses, Unreadable> {
         return Ok(Losses::default());
     };
     let parse = |(workers, rest): (&str, &str)| {
-        Some(Losses {
-            worker_lost: workers.parse().ok()?,
-            infrastructure: rest.parse().ok()?,
-        })
+        Some(Losses { worker_lost: workers.parse().ok()?, infrastructure: rest.parse().ok()? })
     };
-    text.split_once(' ')
-        .and_then(parse)
-        .ok_or_else(|| fields.unreadable("field \"lost\" holds something else"))
+    text.split_once(' ').and_then(parse).ok_or_else(|| fields.unreadable("field \"lost\" holds something else"))
 }
 
 fn read_artifacts(fields: &Fields<'_>) -> Result<ArtifactTotals, Unreadable> {
@@ -319,20 +255,9 @@ fn read_artifacts(fields: &Fields<'_>) -> Result<ArtifactTotals, Unreadable> {
         return Ok(ArtifactTotals::default());
     };
     let mut parts = text.splitn(3, ' ');
-    let mut next = || {
-        parts
-            .next()
-            .ok_or_else(|| fields.unreadable("field \"artifacts\" holds something else"))
-    };
-    let number = |text: &str| {
-        text.parse()
-            .map_err(|_| fields.unreadable("field \"artifacts\" holds something else"))
-    };
-    Ok(ArtifactTotals {
-        count: number(next()?)?,
-        bytes: number(next()?)?,
-        digest: next()?.to_owned(),
-    })
+    let mut next = || parts.next().ok_or_else(|| fields.unreadable("field \"artifacts\" holds something else"));
+    let number = |text: &str| text.parse().map_err(|_| fields.unreadable("field \"artifacts\" holds something else"));
+    Ok(ArtifactTotals { count: number(next()?)?, bytes: number(next()?)?, digest: next()?.to_owned() })
 }
 
 #[cfg(test)]

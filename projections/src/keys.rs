@@ -24,9 +24,7 @@ pub struct Keyspace {
 
 impl Default for Keyspace {
     fn default() -> Self {
-        Self {
-            tag: "{leaderboard:main}".to_owned(),
-        }
+        Self { tag: "{leaderboard:main}".to_owned() }
     }
 }
 
@@ -38,9 +36,7 @@ impl Keyspace {
     pub fn new(namespace: &str) -> Result<Self, InvalidNamespace> {
         let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
         if (1..=64).contains(&namespace.len()) && namespace.bytes().all(fits) {
-            Ok(Self {
-                tag: format!("{{leaderboard:{namespace}}}"),
-            })
+            Ok(Self { tag: format!("{{leaderboard:{namespace}}}") })
         } else {
             Err(InvalidNamespace)
         }
@@ -171,15 +167,10 @@ impl Keyspace {
     /// Whether a key may live without an expiry: the permanent keys of this namespace.
     #[must_use]
     pub fn is_permanent(&self, key: &str) -> bool {
-        let Some(name) = key
-            .strip_prefix(&self.tag)
-            .and_then(|rest| rest.strip_prefix(':'))
-        else {
+        let Some(name) = key.strip_prefix(&self.tag).and_then(|rest| rest.strip_prefix(':')) else {
             return false;
         };
-        let exact = [
-            "events", "schema", "open", "jobs", "delayed", "dlq", "leases",
-        ];
+        let exact = ["events", "schema", "open", "jobs", "delayed", "dlq", "leases"];
         let under = ["submission:", "pending:", "queue:"];
         exact.contains(&name)
             || under.iter().any(|prefix| name.starts_with(prefix))
@@ -200,10 +191,7 @@ mod tests {
         let keys = Keyspace::new("lab-2").unwrap();
         let user: UserId = "a}{b*".parse().unwrap();
         assert_eq!(keys.events(), "{leaderboard:lab-2}:events");
-        assert_eq!(
-            keys.user_jobs(&user),
-            "{leaderboard:lab-2}:user:a%7D%7Bb%2A:jobs"
-        );
+        assert_eq!(keys.user_jobs(&user), "{leaderboard:lab-2}:user:a%7D%7Bb%2A:jobs");
     }
 
     #[test]

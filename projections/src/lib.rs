@@ -33,9 +33,7 @@ impl Projector {
     pub fn project(&self, change: &Change) -> Vec<Patch> {
         match change {
             Change::Job { id, before, events } => job::project(self, *id, before.as_ref(), events),
-            Change::Submission { id, before, events } => {
-                submission::project(self, *id, before.as_ref(), events)
-            }
+            Change::Submission { id, before, events } => submission::project(self, *id, before.as_ref(), events),
         }
     }
 }

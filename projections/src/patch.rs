@@ -105,55 +105,30 @@ pub fn diff(before: Option<&View>, after: Option<&View>) -> Vec<Patch> {
         if !fields.is_empty() {
             patches.push(Patch::SetFields { key: key(), fields });
         }
-        let gone: Vec<_> = old
-            .fields
-            .keys()
-            .filter(|field| !new.fields.contains_key(*field))
-            .copied()
-            .collect();
+        let gone: Vec<_> = old.fields.keys().filter(|field| !new.fields.contains_key(*field)).copied().collect();
         if !gone.is_empty() {
-            patches.push(Patch::RemoveFields {
-                key: key(),
-                fields: gone,
-            });
+            patches.push(Patch::RemoveFields { key: key(), fields: gone });
         }
         patches.push(Patch::NoteEventIds { key: key() });
         match (old.expires_at, new.expires_at) {
             (was, Some(at)) if was != Some(at) => {
-                patches.push(Patch::ExpireAt {
-                    key: key(),
-                    at_ms: at.timestamp_millis(),
-                });
+                patches.push(Patch::ExpireAt { key: key(), at_ms: at.timestamp_millis() });
             }
             (Some(_), None) => patches.push(Patch::Persist { key: key() }),
             _ => {}
         }
     } else if before.is_some() {
-        patches.push(Patch::Delete {
-            key: old.key.clone(),
-        });
+        patches.push(Patch::Delete { key: old.key.clone() });
     }
     for (key, score) in &old.memberships {
         if !new.memberships.contains_key(key) {
-            let kind = if score.is_some() {
-                SetKind::Sorted
-            } else {
-                SetKind::Plain
-            };
-            patches.push(Patch::RemoveMember {
-                key: key.clone(),
-                member: old.member.clone(),
-                kind,
-            });
+            let kind = if score.is_some() { SetKind::Sorted } else { SetKind::Plain };
+            patches.push(Patch::RemoveMember { key: key.clone(), member: old.member.clone(), kind });
         }
     }
     for (key, score) in &new.memberships {
         if old.memberships.get(key) != Some(score) {
-            patches.push(Patch::AddMember {
-                key: key.clone(),
-                member: new.member.clone(),
-                score: *score,
-            });
+            patches.push(Patch::AddMember { key: key.clone(), member: new.member.clone(), score: *score });
         }
     }
     patches

@@ -11,18 +11,13 @@ use crate::patch::Patch;
 /// The patch that records the results of a completed job.
 #[must_use]
 pub fn record(keys: &Keyspace, id: JobId, results: &Results) -> Patch {
-    let json = |value: serde_json::Result<String>| {
-        value.expect("string keys and finite numbers always serialise")
-    };
+    let json = |value: serde_json::Result<String>| value.expect("string keys and finite numbers always serialise");
     Patch::SetFields {
         key: keys.result(id),
         fields: vec![
             ("params", json(serde_json::to_string(&results.params))),
             ("metrics", json(serde_json::to_string(&results.metrics))),
-            (
-                "performance",
-                json(serde_json::to_string(&results.performance)),
-            ),
+            ("performance", json(serde_json::to_string(&results.performance))),
         ],
     }
 }

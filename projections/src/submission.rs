@@ -12,14 +12,7 @@ use crate::{Keyspace, Projector};
 /// A submission as Redis keys.
 #[must_use]
 pub fn view(keys: &Keyspace, submission: &Submission) -> View {
-    let Manifest {
-        user,
-        entrypoint,
-        config_file,
-        files,
-        bytes,
-        digest,
-    } = &submission.manifest;
+    let Manifest { user, entrypoint, config_file, files, bytes, digest } = &submission.manifest;
     View {
         key: keys.submission(submission.id),
         fields: BTreeMap::from([
@@ -41,11 +34,7 @@ pub fn view(keys: &Keyspace, submission: &Submission) -> View {
 ///
 /// # Errors
 /// Which field does not hold what [`view`] writes.
-pub fn read(
-    key: &str,
-    id: SubmissionId,
-    hash: &HashMap<String, String>,
-) -> Result<Option<Submission>, Unreadable> {
+pub fn read(key: &str, id: SubmissionId, hash: &HashMap<String, String>) -> Result<Option<Submission>, Unreadable> {
     if hash.is_empty() {
         return Ok(None);
     }
@@ -58,12 +47,7 @@ pub fn read(
         bytes: fields.get("bytes")?,
         digest: fields.get("digest")?,
     };
-    Ok(Some(Submission {
-        id,
-        version: fields.get(VERSION)?,
-        created_at: fields.time("created_at")?,
-        manifest,
-    }))
+    Ok(Some(Submission { id, version: fields.get(VERSION)?, created_at: fields.time("created_at")?, manifest }))
 }
 
 /// What new events of a submission do to the read models.
@@ -74,9 +58,7 @@ pub fn project(
     before: Option<&Submission>,
     events: &[Envelope<SubmissionEvent>],
 ) -> Vec<Patch> {
-    let after = events
-        .iter()
-        .fold(before.cloned(), |state, event| evolve(id, state, event));
+    let after = events.iter().fold(before.cloned(), |state, event| evolve(id, state, event));
     let view = |submission: &Submission| view(&projector.keys, submission);
     diff(before.map(view).as_ref(), after.as_ref().map(view).as_ref())
 }

@@ -42,25 +42,11 @@ impl Committer {
         };
         let (waiting, queue) = mpsc::channel(MAX_WAITING);
         let script = Script::new(&format!("{first_line}\n{BODY}"));
-        tokio::spawn(
-            Batches {
-                lane,
-                script,
-                connection,
-                keys: Arc::new(keys),
-                queue,
-                left_over: None,
-            }
-            .run(),
-        );
+        tokio::spawn(Batches { lane, script, connection, keys: Arc::new(keys), queue, left_over: None }.run());
         Self { lane, waiting }
     }
 
-    pub(super) async fn commit(
-        &self,
-        projector: &Projector,
-        commit: &Commit,
-    ) -> Result<Vec<StreamId>, CommitError> {
+    pub(super) async fn commit(&self, projector: &Projector, commit: &Commit) -> Result<Vec<StreamId>, CommitError> {
         let began = Instant::now();
         let commit = encode(projector, commit);
         if commit.bytes.len() > MAX_BATCH_BYTES {
@@ -68,13 +54,9 @@ impl Committer {
         }
         let (answer, answered) = oneshot::channel();
         let stopped = |_| CommitError::Unavailable("this process is stopping".to_owned());
-        self.waiting
-            .send(Waiting { commit, answer })
-            .await
-            .map_err(|_| stopped(()))?;
+        self.waiting.send(Waiting { commit, answer }).await.map_err(|_| stopped(()))?;
         let result = answered.await.map_err(|_| stopped(()))?;
-        metrics::histogram!("leadersboard_commit_seconds", "lane" => self.lane)
-            .record(began.elapsed());
+        metrics::histogram!("leadersboard_commit_seconds", "lane" => self.lane).record(began.elapsed());
         metrics::counter!("leadersboard_commits_total", "lane" => self.lane, "result" => label(&result)).increment(1);
         result
     }
@@ -104,8 +86,7 @@ struct Batches {
 impl Batches {
     async fn run(mut self) {
         while let Some(batch) = self.next_batch().await {
-            metrics::histogram!("leadersboard_commit_batch_size", "lane" => self.lane)
-                .record(batch.len() as f64);
+            metrics::histogram!("leadersboard_commit_batch_size", "lane" => self.lane).record(batch.len() as f64);
             let answers = self.call(&batch).await;
             for (waiting, answer) in batch.into_iter().zip(answers) {
                 // A caller that went away does not need its answer.
@@ -136,27 +117,18 @@ impl Batches {
 
     async fn call(&mut self, batch: &[Waiting]) -> Vec<Result<Vec<StreamId>, CommitError>> {
         let mut call = self.script.prepare_invoke();
-        call.key(self.keys.events())
-            .key(self.keys.leases())
-            .arg(self.keys.queue_prefix());
+        call.key(self.keys.events()).key(self.keys.leases()).arg(self.keys.queue_prefix());
         for waiting in batch {
             call.arg(&waiting.commit.bytes);
         }
-        match call
-            .invoke_async::<Vec<Vec<Value>>>(&mut self.connection)
-            .await
-        {
+        match call.invoke_async::<Vec<Vec<Value>>>(&mut self.connection).await {
             Ok(answers) if answers.len() == batch.len() => batch
                 .iter()
                 .zip(answers)
                 .map(|(waiting, answer)| read_answer(&waiting.commit.guards, &answer))
                 .collect(),
             Ok(answers) => {
-                let defect = CommitError::Defect(format!(
-                    "{} answers to {} commits",
-                    answers.len(),
-                    batch.len()
-                ));
+                let defect = CommitError::Defect(format!("{} answers to {} commits", answers.len(), batch.len()));
                 vec![Err(defect); batch.len()]
             }
             Err(error) => vec![Err(refusal(&error)); batch.len()],
@@ -169,10 +141,7 @@ fn read_answer(guards: &[Option<Guard>], answer: &[Value]) -> Result<Vec<StreamI
     let text = |value: &Value| redis::from_redis_value_ref::<String>(value).map_err(|_| defect());
     let (kind, rest) = answer.split_first().ok_or_else(defect)?;
     match (text(kind)?.as_str(), rest) {
-        ("ok", ids) => ids
-            .iter()
-            .map(|id| text(id)?.parse().map_err(|_| defect()))
-            .collect(),
+        ("ok", ids) => ids.iter().map(|id| text(id)?.parse().map_err(|_| defect())).collect(),
         ("guard", [number]) => {
             let number: usize = redis::from_redis_value_ref(number).map_err(|_| defect())?;
             match guards.get(number.wrapping_sub(1)).ok_or_else(defect)? {

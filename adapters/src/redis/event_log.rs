@@ -18,9 +18,7 @@ impl Redis {
     async fn load(&self, key: &str) -> Result<((i64, i64), Hash), PortError> {
         let mut read = redis::pipe();
         read.cmd("TIME").cmd("HGETALL").arg(key);
-        read.query_async(&mut self.connection())
-            .await
-            .map_err(|error| away(&error))
+        read.query_async(&mut self.connection()).await.map_err(|error| away(&error))
     }
 }
 
@@ -30,20 +28,14 @@ impl EventLogPort for Redis {
         let key = self.keys().job(id);
         let (time, hash) = self.load(&key).await?;
         let state = projections::job::read(&key, id, &hash).map_err(corrupt)?;
-        Ok(Loaded {
-            state,
-            now: redis_time(time),
-        })
+        Ok(Loaded { state, now: redis_time(time) })
     }
 
     async fn load_submission(&self, id: SubmissionId) -> Result<Loaded<Submission>, PortError> {
         let key = self.keys().submission(id);
         let (time, hash) = self.load(&key).await?;
         let state = projections::submission::read(&key, id, &hash).map_err(corrupt)?;
-        Ok(Loaded {
-            state,
-            now: redis_time(time),
-        })
+        Ok(Loaded { state, now: redis_time(time) })
     }
 
     async fn commit(&self, commit: Commit) -> Result<Vec<StreamId>, CommitError> {
@@ -72,22 +64,11 @@ impl EventLogPort for Redis {
         if read.is_empty() {
             return Ok(vec![]);
         }
-        let replies: Vec<StreamRangeReply> = read
-            .query_async(&mut connection)
-            .await
-            .map_err(|error| away(&error))?;
-        replies
-            .into_iter()
-            .flat_map(|reply| reply.ids)
-            .map(|entry| read_entry(&entry))
-            .collect()
+        let replies: Vec<StreamRangeReply> = read.query_async(&mut connection).await.map_err(|error| away(&error))?;
+        replies.into_iter().flat_map(|reply| reply.ids).map(|entry| read_entry(&entry)).collect()
     }
 
-    async fn read(
-        &self,
-        after: Option<StreamId>,
-        count: usize,
-    ) -> Result<Vec<HistoryEntry>, PortError> {
+    async fn read(&self, after: Option<StreamId>, count: usize) -> Result<Vec<HistoryEntry>, PortError> {
         let start = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
         let reply: StreamRangeReply = redis::cmd("XRANGE")
             .arg(self.keys().events())
@@ -104,18 +85,11 @@ impl EventLogPort for Redis {
 
 fn read_entry(entry: &Entry) -> Result<HistoryEntry, PortError> {
     let text = |field: &str| {
-        let missing = || {
-            corrupt(format!(
-                "entry {} of the event log has no {field:?}",
-                entry.id
-            ))
-        };
+        let missing = || corrupt(format!("entry {} of the event log has no {field:?}", entry.id));
         entry.get::<String>(field).ok_or_else(missing)
     };
     let number = |field: &str| {
-        text(field)?
-            .parse::<u64>()
-            .map_err(|_| corrupt(format!("{field:?} of entry {} is no number", entry.id)))
+        text(field)?.parse::<u64>().map_err(|_| corrupt(format!("{field:?} of entry {} is no number", entry.id)))
     };
     Ok(HistoryEntry {
         id: parse_stream_id(&entry.id)?,

@@ -12,24 +12,11 @@ use super::{Redis, away, corrupt, parse_stream_id, redis_time};
 
 #[async_trait]
 impl JobQueuePort for Redis {
-    async fn reader(
-        &self,
-        consumer: &Consumer,
-        classes: &[ClassName],
-    ) -> Result<Box<dyn TicketReader>, PortError> {
-        Ok(Box::new(Reader::new(
-            self.clone(),
-            consumer.clone(),
-            classes,
-        )))
+    async fn reader(&self, consumer: &Consumer, classes: &[ClassName]) -> Result<Box<dyn TicketReader>, PortError> {
+        Ok(Box::new(Reader::new(self.clone(), consumer.clone(), classes)))
     }
 
-    async fn heartbeat(
-        &self,
-        job: JobId,
-        fence: &Fence,
-        consumer: &Consumer,
-    ) -> Result<Heartbeat, PortError> {
+    async fn heartbeat(&self, job: JobId, fence: &Fence, consumer: &Consumer) -> Result<Heartbeat, PortError> {
         let answer: String = Script::new(include_str!("heartbeat.lua"))
             .key(self.keys().job(job))
             .key(self.keys().leases())
@@ -66,19 +53,11 @@ impl JobQueuePort for Redis {
             .await
             .map_err(|error| away(&error))?;
         lease
-            .map(|text| {
-                parse_lease(&text)
-                    .ok_or_else(|| corrupt(format!("the lease of job {job} can't be read")))
-            })
+            .map(|text| parse_lease(&text).ok_or_else(|| corrupt(format!("the lease of job {job} can't be read"))))
             .transpose()
     }
 
-    async fn adopt(
-        &self,
-        from: &Consumer,
-        to: &Consumer,
-        classes: &[ClassName],
-    ) -> Result<Vec<Claim>, PortError> {
+    async fn adopt(&self, from: &Consumer, to: &Consumer, classes: &[ClassName]) -> Result<Vec<Claim>, PortError> {
         let script = Script::new(include_str!("adopt.lua"));
         let mut adopted = Vec::new();
         for class in classes {
@@ -114,10 +93,7 @@ impl JobQueuePort for Redis {
 
     async fn due(&self, count: usize) -> Result<Vec<JobId>, PortError> {
         let mut connection = self.connection();
-        let time = redis::cmd("TIME")
-            .query_async(&mut connection)
-            .await
-            .map_err(|error| away(&error))?;
+        let time = redis::cmd("TIME").query_async(&mut connection).await.map_err(|error| away(&error))?;
         let due: Vec<String> = redis::cmd("ZRANGE")
             .arg(self.keys().delayed())
             .arg("-inf")
@@ -133,26 +109,15 @@ impl JobQueuePort for Redis {
     async fn depth(&self, class: &ClassName) -> Result<QueueDepth, PortError> {
         let key = self.keys().queue(class);
         let mut connection = self.connection();
-        let len: u64 = redis::cmd("XLEN")
-            .arg(&key)
-            .query_async(&mut connection)
-            .await
-            .map_err(|error| away(&error))?;
-        let pending = redis::cmd("XPENDING")
-            .arg(&key)
-            .arg(WORKERS_GROUP)
-            .query_async(&mut connection)
-            .await;
+        let len: u64 = redis::cmd("XLEN").arg(&key).query_async(&mut connection).await.map_err(|error| away(&error))?;
+        let pending = redis::cmd("XPENDING").arg(&key).arg(WORKERS_GROUP).query_async(&mut connection).await;
         let claimed = match pending {
             Ok(StreamPendingReply::Data(data)) => data.count as u64,
             Ok(_) => 0,
             Err(error) if is_no_group(&error) => 0,
             Err(error) => return Err(away(&error)),
         };
-        Ok(QueueDepth {
-            waiting: len.saturating_sub(claimed),
-            claimed,
-        })
+        Ok(QueueDepth { waiting: len.saturating_sub(claimed), claimed })
     }
 }
 
@@ -171,9 +136,6 @@ fn parse_lease(text: &str) -> Option<Lease> {
         beat: beat.parse().ok()?,
         lease_ms: lease_ms.parse().ok()?,
         worker: worker.parse().ok()?,
-        ticket: Ticket {
-            class: class.parse().ok()?,
-            id: parse_stream_id(ticket).ok()?,
-        },
+        ticket: Ticket { class: class.parse().ok()?, id: parse_stream_id(ticket).ok()? },
     })
 }

@@ -16,22 +16,12 @@ const MAX_ENTRIES_A_PAGE: usize = 1_000;
 
 impl Redis {
     async fn hash(&self, key: &str) -> Result<Hash, PortError> {
-        redis::cmd("HGETALL")
-            .arg(key)
-            .query_async(&mut self.connection())
-            .await
-            .map_err(|error| away(&error))
+        redis::cmd("HGETALL").arg(key).query_async(&mut self.connection()).await.map_err(|error| away(&error))
     }
 
     /// The `count` entries of a newest-first index that follow `cursor`.
-    async fn index(
-        &self,
-        key: &str,
-        cursor: Option<PageCursor>,
-        count: usize,
-    ) -> Result<Vec<PageCursor>, PortError> {
-        let newest =
-            cursor.map_or_else(|| "+inf".to_owned(), |cursor| cursor.created_ms.to_string());
+    async fn index(&self, key: &str, cursor: Option<PageCursor>, count: usize) -> Result<Vec<PageCursor>, PortError> {
+        let newest = cursor.map_or_else(|| "+inf".to_owned(), |cursor| cursor.created_ms.to_string());
         // Jobs of one millisecond share a score; those of the page before come again and are dropped below.
         let entries: Vec<(String, f64)> = redis::cmd("ZRANGE")
             .arg(key)
@@ -45,17 +35,9 @@ impl Redis {
             .map_err(|error| away(&error))?;
         let mut places = Vec::with_capacity(entries.len());
         for (job, score) in entries {
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "scores are milliseconds, far below 2^53"
-            )]
-            let place = PageCursor {
-                created_ms: score as i64,
-                job: job.parse().map_err(corrupt)?,
-            };
-            let seen = cursor.is_some_and(|cursor| {
-                (place.created_ms, place.job) >= (cursor.created_ms, cursor.job)
-            });
+            #[expect(clippy::cast_possible_truncation, reason = "scores are milliseconds, far below 2^53")]
+            let place = PageCursor { created_ms: score as i64, job: job.parse().map_err(corrupt)? };
+            let seen = cursor.is_some_and(|cursor| (place.created_ms, place.job) >= (cursor.created_ms, cursor.job));
             if !seen && places.len() < count {
                 places.push(place);
             }
@@ -68,10 +50,7 @@ impl Redis {
         for place in places {
             read.cmd("HGETALL").arg(self.keys().job(place.job));
         }
-        let hashes: Vec<Hash> = read
-            .query_async(&mut self.connection())
-            .await
-            .map_err(|error| away(&error))?;
+        let hashes: Vec<Hash> = read.query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
         let job = |(place, hash): (&PageCursor, &Hash)| {
             projections::job::read(&self.keys().job(place.job), place.job, hash).map_err(corrupt)
         };
@@ -97,14 +76,8 @@ impl JobStatusPort for Redis {
     }
 
     async fn jobs(&self, query: &JobQuery) -> Result<JobPage, PortError> {
-        let index = query
-            .user
-            .as_ref()
-            .map_or_else(|| self.keys().jobs(), |user| self.keys().user_jobs(user));
-        let mut page = JobPage {
-            jobs: vec![],
-            next: query.cursor,
-        };
+        let index = query.user.as_ref().map_or_else(|| self.keys().jobs(), |user| self.keys().user_jobs(user));
+        let mut page = JobPage { jobs: vec![], next: query.cursor };
         let mut left = MAX_ENTRIES_A_PAGE;
         while left > 0 {
             let count = query.limit.clamp(1, 200).min(left);
@@ -140,9 +113,6 @@ impl JobStatusPort for Redis {
     }
 
     async fn ping(&self) -> Result<(), PortError> {
-        redis::cmd("PING")
-            .query_async(&mut self.connection())
-            .await
-            .map_err(|error| away(&error))
+        redis::cmd("PING").query_async(&mut self.connection()).await.map_err(|error| away(&error))
     }
 }

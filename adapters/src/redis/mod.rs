@@ -46,18 +46,10 @@ impl Redis {
             .set_min_delay(Duration::from_millis(20))
             .set_max_delay(Duration::from_millis(250))
             .set_number_of_retries(2);
-        let shared = ConnectionManager::new_with_config(client.clone(), config)
-            .await
-            .map_err(|error| away(&error))?;
+        let shared = ConnectionManager::new_with_config(client.clone(), config).await.map_err(|error| away(&error))?;
         let [admission, progress] = [events::Lane::Admission, events::Lane::Progress]
             .map(|lane| Committer::spawn(lane, shared.clone(), projector.keys.clone()));
-        Ok(Self {
-            client,
-            shared,
-            projector,
-            admission,
-            progress,
-        })
+        Ok(Self { client, shared, projector, admission, progress })
     }
 
     /// The keys of the namespace.
@@ -73,12 +65,9 @@ impl Redis {
 
     /// A connection of the caller's own, which may block on it.
     async fn blocking_connection(&self) -> Result<MultiplexedConnection, RedisError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(None);
-        self.client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
+        let config =
+            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_TIMEOUT)).set_response_timeout(None);
+        self.client.get_multiplexed_async_connection_with_config(&config).await
     }
 }
 

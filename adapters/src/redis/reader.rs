@@ -38,36 +38,20 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(redis: Redis, consumer: Consumer, classes: &[ClassName]) -> Self {
-        Self {
-            redis,
-            consumer,
-            classes: classes.to_vec(),
-            first: 0,
-            connection: None,
-            recovered: VecDeque::new(),
-        }
+        Self { redis, consumer, classes: classes.to_vec(), first: 0, connection: None, recovered: VecDeque::new() }
     }
 
     async fn open(&mut self) -> Result<MultiplexedConnection, PortError> {
-        let mut connection = self
-            .redis
-            .blocking_connection()
-            .await
-            .map_err(|error| away(&error))?;
+        let mut connection = self.redis.blocking_connection().await.map_err(|error| away(&error))?;
         self.recovered.clear();
         for class in self.classes.clone() {
-            ensure_group(&mut connection, &self.redis.keys().queue(&class))
-                .await
-                .map_err(|error| away(&error))?;
+            ensure_group(&mut connection, &self.redis.keys().queue(&class)).await.map_err(|error| away(&error))?;
             let mut after = "0-0".to_owned();
             loop {
-                let entries = self
-                    .read(&mut connection, &class, RECOVERY_PAGE, &after)
-                    .await?;
+                let entries = self.read(&mut connection, &class, RECOVERY_PAGE, &after).await?;
                 let Some(last) = entries.last() else { break };
                 after.clone_from(&last.id);
-                self.recovered
-                    .extend(read_tickets(&self.redis, &class, &self.consumer, entries).await?);
+                self.recovered.extend(read_tickets(&self.redis, &class, &self.consumer, entries).await?);
             }
         }
         Ok(connection)
@@ -83,46 +67,26 @@ impl Reader {
     ) -> Result<Vec<Entry>, PortError> {
         let key = self.redis.keys().queue(class);
         let mut command = redis::cmd("XREADGROUP");
-        command
-            .arg("GROUP")
-            .arg(WORKERS_GROUP)
-            .arg(self.consumer.as_str());
-        command
-            .arg("COUNT")
-            .arg(count)
-            .arg("STREAMS")
-            .arg(&key)
-            .arg(after);
+        command.arg("GROUP").arg(WORKERS_GROUP).arg(self.consumer.as_str());
+        command.arg("COUNT").arg(count).arg("STREAMS").arg(&key).arg(after);
         let reply: RedisResult<Option<StreamReadReply>> = command.query_async(connection).await;
         match reply {
-            Ok(reply) => Ok(reply
-                .into_iter()
-                .flat_map(|reply| reply.keys)
-                .flat_map(|stream| stream.ids)
-                .collect()),
+            Ok(reply) => Ok(reply.into_iter().flat_map(|reply| reply.keys).flat_map(|stream| stream.ids).collect()),
             Err(error) if is_no_group(&error) => {
-                ensure_group(connection, &key)
-                    .await
-                    .map_err(|error| away(&error))?;
+                ensure_group(connection, &key).await.map_err(|error| away(&error))?;
                 Ok(vec![])
             }
             Err(error) => Err(away(&error)),
         }
     }
 
-    async fn pass(
-        &mut self,
-        connection: &mut MultiplexedConnection,
-        permits: usize,
-    ) -> Result<Vec<Claim>, PortError> {
+    async fn pass(&mut self, connection: &mut MultiplexedConnection, permits: usize) -> Result<Vec<Claim>, PortError> {
         let mut claims = Vec::new();
         let first = self.first;
         self.first = (first + 1) % self.classes.len();
         for turn in 0..self.classes.len() {
             let class = self.classes[(first + turn) % self.classes.len()].clone();
-            let entries = self
-                .read(connection, &class, permits - claims.len(), ">")
-                .await?;
+            let entries = self.read(connection, &class, permits - claims.len(), ">").await?;
             claims.extend(read_tickets(&self.redis, &class, &self.consumer, entries).await?);
             if claims.len() == permits {
                 break;
@@ -135,15 +99,10 @@ impl Reader {
     async fn ends(&self, connection: &mut MultiplexedConnection) -> RedisResult<Vec<String>> {
         let mut ends = redis::pipe();
         for class in &self.classes {
-            ends.cmd("XINFO")
-                .arg("STREAM")
-                .arg(self.redis.keys().queue(class));
+            ends.cmd("XINFO").arg("STREAM").arg(self.redis.keys().queue(class));
         }
         let replies: Vec<StreamInfoStreamReply> = ends.query_async(connection).await?;
-        Ok(replies
-            .into_iter()
-            .map(|reply| reply.last_generated_id)
-            .collect())
+        Ok(replies.into_iter().map(|reply| reply.last_generated_id).collect())
     }
 
     /// Waits until a ticket is added to any class after these ends.
@@ -154,12 +113,7 @@ impl Reader {
         wait: Duration,
     ) -> RedisResult<()> {
         let mut command = redis::cmd("XREAD");
-        command
-            .arg("COUNT")
-            .arg(1)
-            .arg("BLOCK")
-            .arg(wait.as_millis().max(1).to_string())
-            .arg("STREAMS");
+        command.arg("COUNT").arg(1).arg("BLOCK").arg(wait.as_millis().max(1).to_string()).arg("STREAMS");
         for class in &self.classes {
             command.arg(self.redis.keys().queue(class));
         }
@@ -191,9 +145,7 @@ impl Reader {
         if !claims.is_empty() {
             return Ok(claims);
         }
-        self.doorbell(connection, &ends, wait)
-            .await
-            .map_err(|error| away(&error))?;
+        self.doorbell(connection, &ends, wait).await.map_err(|error| away(&error))?;
         self.pass(connection, permits).await
     }
 }
@@ -216,10 +168,8 @@ impl TicketReader for Reader {
 
 /// Makes the group at `0`, so that tickets added before it are handed out too.
 async fn ensure_group(connection: &mut MultiplexedConnection, key: &str) -> Result<(), RedisError> {
-    let made: RedisResult<()> = redis::cmd("XGROUP")
-        .arg(&["CREATE", key, WORKERS_GROUP, "0", "MKSTREAM"])
-        .query_async(connection)
-        .await;
+    let made: RedisResult<()> =
+        redis::cmd("XGROUP").arg(&["CREATE", key, WORKERS_GROUP, "0", "MKSTREAM"]).query_async(connection).await;
     match made {
         Err(error) if error.code() != Some("BUSYGROUP") => Err(error),
         _ => Ok(()),
@@ -235,14 +185,8 @@ pub(super) async fn read_tickets(
 ) -> Result<Vec<Claim>, PortError> {
     let mut claims = Vec::with_capacity(entries.len());
     for entry in entries {
-        let ticket = Ticket {
-            class: class.clone(),
-            id: parse_stream_id(&entry.id)?,
-        };
-        match entry
-            .get::<String>(TICKET_JOB)
-            .and_then(|job| job.parse::<JobId>().ok())
-        {
+        let ticket = Ticket { class: class.clone(), id: parse_stream_id(&entry.id)? };
+        match entry.get::<String>(TICKET_JOB).and_then(|job| job.parse::<JobId>().ok()) {
             Some(job) => claims.push(Claim { ticket, job }),
             None => quarantine(redis, consumer, ticket, &entry).await?,
         }
@@ -250,26 +194,14 @@ pub(super) async fn read_tickets(
     Ok(claims)
 }
 
-async fn quarantine(
-    redis: &Redis,
-    consumer: &Consumer,
-    ticket: Ticket,
-    entry: &Entry,
-) -> Result<(), PortError> {
+async fn quarantine(redis: &Redis, consumer: &Consumer, ticket: Ticket, entry: &Entry) -> Result<(), PortError> {
     use events::ports::JobQueuePort;
 
     tracing::warn!(class = %ticket.class, ticket = %ticket.id, "a ticket can't be read; it goes to the quarantine");
     metrics::counter!("leadersboard_tickets_quarantined_total", "class" => ticket.class.to_string()).increment(1);
     let mut keep = redis::cmd("XADD");
-    keep.arg(redis.keys().quarantine())
-        .arg("MAXLEN")
-        .arg("~")
-        .arg(QUARANTINE_LEN)
-        .arg("*");
-    keep.arg("class")
-        .arg(ticket.class.as_str())
-        .arg("ticket")
-        .arg(ticket.id.to_string());
+    keep.arg(redis.keys().quarantine()).arg("MAXLEN").arg("~").arg(QUARANTINE_LEN).arg("*");
+    keep.arg("class").arg(ticket.class.as_str()).arg("ticket").arg(ticket.id.to_string());
     for (field, value) in &entry.map {
         if let redis::Value::BulkString(bytes) = value {
             keep.arg(format!("raw:{field}")).arg(bytes);
@@ -278,12 +210,7 @@ async fn quarantine(
     let mut pipe = redis::pipe();
     pipe.add_command(keep);
     // Live state always vanishes by itself: a week after the last arrival.
-    pipe.cmd("EXPIRE")
-        .arg(redis.keys().quarantine())
-        .arg(7 * 24 * 3600);
-    let _: redis::Value = pipe
-        .query_async(&mut redis.connection())
-        .await
-        .map_err(|error| away(&error))?;
+    pipe.cmd("EXPIRE").arg(redis.keys().quarantine()).arg(7 * 24 * 3600);
+    let _: redis::Value = pipe.query_async(&mut redis.connection()).await.map_err(|error| away(&error))?;
     redis.discard(consumer, &ticket).await
 }

@@ -26,34 +26,21 @@ pub(super) fn encode(projector: &Projector, commit: &Commit) -> Encoded {
     let keys = &projector.keys;
     let mut guards = vec![version_guard(keys, &commit.change)];
     guards.extend(commit.guards.iter().map(|guard| encode_guard(keys, guard)));
-    let mut changes: Vec<Words> = projector
-        .project(&commit.change)
-        .into_iter()
-        .map(encode_patch)
-        .collect();
+    let mut changes: Vec<Words> = projector.project(&commit.change).into_iter().map(encode_patch).collect();
     changes.extend(commit.work.iter().map(|work| encode_work(keys, work)));
-    let events: Vec<Words> = stored(&commit.change)
-        .into_iter()
-        .map(encode_event)
-        .collect();
+    let events: Vec<Words> = stored(&commit.change).into_iter().map(encode_event).collect();
     Encoded {
-        bytes: rmp_serde::to_vec(&(guards, events, changes))
-            .expect("lists of strings always serialise"),
-        guards: std::iter::once(None)
-            .chain(commit.guards.iter().cloned().map(Some))
-            .collect(),
+        bytes: rmp_serde::to_vec(&(guards, events, changes)).expect("lists of strings always serialise"),
+        guards: std::iter::once(None).chain(commit.guards.iter().cloned().map(Some)).collect(),
     }
 }
 
 fn version_guard(keys: &Keyspace, change: &Change) -> Words {
     let (key, version) = match change {
-        Change::Job { id, before, .. } => {
-            (keys.job(*id), before.as_ref().map_or(0, |job| job.version))
+        Change::Job { id, before, .. } => (keys.job(*id), before.as_ref().map_or(0, |job| job.version)),
+        Change::Submission { id, before, .. } => {
+            (keys.submission(*id), before.as_ref().map_or(0, |submission| submission.version))
         }
-        Change::Submission { id, before, .. } => (
-            keys.submission(*id),
-            before.as_ref().map_or(0, |submission| submission.version),
-        ),
     };
     words(["version", &key, &version.to_string()])
 }
@@ -61,49 +48,27 @@ fn version_guard(keys: &Keyspace, change: &Change) -> Words {
 fn encode_guard(keys: &Keyspace, guard: &Guard) -> Words {
     match guard {
         Guard::SubmissionReady(id) => words(["present", &keys.submission(*id)]),
-        Guard::SlotsBelow { user, limit } => {
-            words(["fewer", &keys.user_active(user), &limit.to_string()])
-        }
+        Guard::SlotsBelow { user, limit } => words(["fewer", &keys.user_active(user), &limit.to_string()]),
         Guard::AcceptedBelow { user, since, limit } => {
             let since_ms = since.timestamp_millis().to_string();
-            words([
-                "fewer_since",
-                &keys.rate(user),
-                &since_ms,
-                &limit.to_string(),
-            ])
+            words(["fewer_since", &keys.rate(user), &since_ms, &limit.to_string()])
         }
-        Guard::IdempotencyKeyUnused { user, key_sha256 } => {
-            words(["absent", &keys.idempotency(user, key_sha256)])
-        }
+        Guard::IdempotencyKeyUnused { user, key_sha256 } => words(["absent", &keys.idempotency(user, key_sha256)]),
         Guard::LeaseBeat { job, beat } => words(["beat", &job.to_string(), &beat.to_string()]),
     }
 }
 
 fn stored(change: &Change) -> Vec<StoredEvent> {
     match change {
-        Change::Job { id, events, .. } => events
-            .iter()
-            .map(|event| StoredEvent::of_job(*id, event))
-            .collect(),
-        Change::Submission { id, events, .. } => events
-            .iter()
-            .map(|event| StoredEvent::of_submission(*id, event))
-            .collect(),
+        Change::Job { id, events, .. } => events.iter().map(|event| StoredEvent::of_job(*id, event)).collect(),
+        Change::Submission { id, events, .. } => {
+            events.iter().map(|event| StoredEvent::of_submission(*id, event)).collect()
+        }
     }
 }
 
 fn encode_event(event: StoredEvent) -> Words {
-    let StoredEvent {
-        kind,
-        version,
-        aggregate,
-        seq,
-        at,
-        actor,
-        trace,
-        data,
-    } = event;
+    let StoredEvent { kind, version, aggregate, seq, at, actor, trace, data } = event;
     let fields = [
         ("type", kind),
         (STORED_VERSION, version.to_string()),
@@ -114,10 +79,7 @@ fn encode_event(event: StoredEvent) -> Words {
         ("trace", trace),
         ("data", data),
     ];
-    fields
-        .into_iter()
-        .flat_map(|(field, value)| [field.to_owned(), value])
-        .collect()
+    fields.into_iter().flat_map(|(field, value)| [field.to_owned(), value]).collect()
 }
 
 /// The field of a log entry that holds the version of its payload's shape.
@@ -127,11 +89,7 @@ fn encode_patch(patch: Patch) -> Words {
     match patch {
         Patch::SetFields { key, fields } => {
             let mut command = words(["HSET", &key]);
-            command.extend(
-                fields
-                    .into_iter()
-                    .flat_map(|(field, value)| [field.to_owned(), value]),
-            );
+            command.extend(fields.into_iter().flat_map(|(field, value)| [field.to_owned(), value]));
             command
         }
         Patch::RemoveFields { key, fields } => {
@@ -140,26 +98,10 @@ fn encode_patch(patch: Patch) -> Words {
             command
         }
         Patch::NoteEventIds { key } => words(["note_ids", &key]),
-        Patch::AddMember {
-            key,
-            member,
-            score: Some(score),
-        } => words(["ZADD", &key, &score.to_string(), &member]),
-        Patch::AddMember {
-            key,
-            member,
-            score: None,
-        } => words(["SADD", &key, &member]),
-        Patch::RemoveMember {
-            key,
-            member,
-            kind: SetKind::Sorted,
-        } => words(["ZREM", &key, &member]),
-        Patch::RemoveMember {
-            key,
-            member,
-            kind: SetKind::Plain,
-        } => words(["SREM", &key, &member]),
+        Patch::AddMember { key, member, score: Some(score) } => words(["ZADD", &key, &score.to_string(), &member]),
+        Patch::AddMember { key, member, score: None } => words(["SADD", &key, &member]),
+        Patch::RemoveMember { key, member, kind: SetKind::Sorted } => words(["ZREM", &key, &member]),
+        Patch::RemoveMember { key, member, kind: SetKind::Plain } => words(["SREM", &key, &member]),
         Patch::ExpireAt { key, at_ms } => words(["PEXPIREAT", &key, &at_ms.to_string()]),
         Patch::Persist { key } => words(["PERSIST", &key]),
         Patch::Delete { key } => words(["DEL", &key]),
@@ -168,20 +110,8 @@ fn encode_patch(patch: Patch) -> Words {
 
 fn encode_work(keys: &Keyspace, work: &WorkChange) -> Words {
     match work {
-        WorkChange::AddTicket { class, job } => words([
-            "XADD",
-            &keys.queue(class),
-            "*",
-            TICKET_JOB,
-            &job.to_string(),
-        ]),
-        WorkChange::TakeLease {
-            job,
-            fence,
-            ticket: Ticket { class, id },
-            worker,
-            lease_ms,
-        } => {
+        WorkChange::AddTicket { class, job } => words(["XADD", &keys.queue(class), "*", TICKET_JOB, &job.to_string()]),
+        WorkChange::TakeLease { job, fence, ticket: Ticket { class, id }, worker, lease_ms } => {
             // The form that `commit.lua`, `heartbeat.lua` and `job_queue::parse_lease` read.
             let lease = format!("{fence} 0 {lease_ms} {worker} {class} {id}");
             words(["HSET", &keys.leases(), &job.to_string(), &lease])

@@ -57,12 +57,7 @@ impl Tree<'_> {
     }
 
     /// Takes one entry in.
-    pub(super) fn entry(
-        &mut self,
-        raw_name: &[u8],
-        kind: Kind,
-        content: &mut dyn Read,
-    ) -> io::Result<()> {
+    pub(super) fn entry(&mut self, raw_name: &[u8], kind: Kind, content: &mut dyn Read) -> io::Result<()> {
         self.usage.entries += 1;
         if self.usage.entries > self.limits.entries {
             return refuse(format!("has more than {} entries", self.limits.entries));
@@ -73,12 +68,8 @@ impl Tree<'_> {
             Err(rule) => return refuse(rule),
         };
         match kind {
-            Kind::Other(what) => refuse(format!(
-                "entry {path:?} is a {what}; only files and folders are taken"
-            )),
-            Kind::Folder if self.files.contains(&path) => {
-                refuse(format!("{path:?} is both a file and a folder"))
-            }
+            Kind::Other(what) => refuse(format!("entry {path:?} is a {what}; only files and folders are taken")),
+            Kind::Folder if self.files.contains(&path) => refuse(format!("{path:?} is both a file and a folder")),
             Kind::Folder => self.folder(&path),
             Kind::File { executable } => {
                 if self.folders.contains(&path) {
@@ -101,10 +92,7 @@ impl Tree<'_> {
     }
 
     fn folder(&mut self, path: &str) -> io::Result<()> {
-        let ends = path
-            .match_indices('/')
-            .map(|(at, _)| at)
-            .chain([path.len()]);
+        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
         for end in ends {
             let folder = &path[..end];
             if self.files.contains(folder) {
@@ -119,10 +107,7 @@ impl Tree<'_> {
 fn spend(used: &mut u64, bytes: u64, limits: &ArchiveLimits) -> io::Result<()> {
     *used = used.saturating_add(bytes);
     if *used > limits.unpacked_bytes {
-        return refuse(format!(
-            "unpacks to more than {} MiB",
-            limits.unpacked_bytes >> 20
-        ));
+        return refuse(format!("unpacks to more than {} MiB", limits.unpacked_bytes >> 20));
     }
     Ok(())
 }
@@ -142,37 +127,23 @@ pub(super) fn read(
     usage: &mut Usage,
     sink: &mut dyn Sink,
 ) -> Result<(), StorageError> {
-    let disk = |source| StorageError::Io {
-        context: format!("reading {}", name.as_str()),
-        source,
-    };
+    let disk = |source| StorageError::Io { context: format!("reading {}", name.as_str()), source };
     let file = File::open(path).map_err(disk)?;
     let size = file.metadata().map_err(disk)?.len();
-    let mut tree = Tree {
-        limits,
-        usage,
-        sink,
-        files: BTreeSet::new(),
-        folders: BTreeSet::new(),
-    };
+    let mut tree = Tree { limits, usage, sink, files: BTreeSet::new(), folders: BTreeSet::new() };
     let done = if name.as_str().ends_with(".zip") {
         zip_file::read(file, &mut tree)
     } else {
         tar_gz::read(file, size, &mut tree)
     };
     done.map_err(|error| match error.kind() {
-        io::ErrorKind::StorageFull
-        | io::ErrorKind::PermissionDenied
-        | io::ErrorKind::QuotaExceeded => disk(error),
+        io::ErrorKind::StorageFull | io::ErrorKind::PermissionDenied | io::ErrorKind::QuotaExceeded => disk(error),
         _ => StorageError::Refused(format!("archive {:?} {}", name.as_str(), sentence(&error))),
     })
 }
 
 fn sentence(error: &io::Error) -> String {
-    match error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<Refusal>())
-    {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Refusal>()) {
         Some(Refusal(rule)) => rule.clone(),
         None => format!("can't be read: {error}"),
     }
@@ -201,16 +172,9 @@ impl Sink for Unpack<'_> {
             fs::create_dir_all(folder)?;
         }
         let mode = if executable { 0o755 } else { 0o644 };
-        let mut file = match OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&target)
-        {
+        let mut file = match OpenOptions::new().write(true).create_new(true).mode(mode).open(&target) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return refuse(format!(
-                    "holds {path:?}, which another file of the submission brings too"
-                ));
+                return refuse(format!("holds {path:?}, which another file of the submission brings too"));
             }
             opened => opened?,
         };

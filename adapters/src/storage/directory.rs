@@ -45,13 +45,8 @@ impl DirectoryStorage {
 #[async_trait]
 impl StoragePort for DirectoryStorage {
     async fn stage(&self, id: SubmissionId) -> Result<Box<dyn StagedUpload>, StorageError> {
-        let folder = self
-            .root
-            .join(STAGING)
-            .join(format!("{id}-{}", random_hex::<8>()));
-        fs::create_dir_all(&folder)
-            .await
-            .map_err(failed("making a staging folder"))?;
+        let folder = self.root.join(STAGING).join(format!("{id}-{}", random_hex::<8>()));
+        fs::create_dir_all(&folder).await.map_err(failed("making a staging folder"))?;
         Ok(Box::new(Staged {
             folder: StagingFolder(folder),
             target: self.folder(id),
@@ -60,12 +55,7 @@ impl StoragePort for DirectoryStorage {
         }))
     }
 
-    async fn fetch(
-        &self,
-        id: SubmissionId,
-        into: &Path,
-        limits: &ArchiveLimits,
-    ) -> Result<(), StorageError> {
+    async fn fetch(&self, id: SubmissionId, into: &Path, limits: &ArchiveLimits) -> Result<(), StorageError> {
         let (from, into, limits) = (self.folder(id), into.to_owned(), *limits);
         blocking(move || fetch(id, &from, &into, &limits)).await
     }
@@ -80,24 +70,15 @@ impl StoragePort for DirectoryStorage {
 
     async fn delete(&self, id: SubmissionId) -> Result<(), StorageError> {
         match fs::remove_dir_all(self.folder(id)).await {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(failed("removing a submission")(error))
-            }
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(failed("removing a submission")(error)),
             _ => Ok(()),
         }
     }
 
     async fn probe(&self) -> Result<(), StorageError> {
-        let path = self
-            .root
-            .join(STAGING)
-            .join(format!("probe-{}", random_hex::<8>()));
-        fs::write(&path, b"probe")
-            .await
-            .map_err(failed("writing to the upload directory"))?;
-        fs::remove_file(&path)
-            .await
-            .map_err(failed("removing from the upload directory"))
+        let path = self.root.join(STAGING).join(format!("probe-{}", random_hex::<8>()));
+        fs::write(&path, b"probe").await.map_err(failed("writing to the upload directory"))?;
+        fs::remove_file(&path).await.map_err(failed("removing from the upload directory"))
     }
 }
 
@@ -132,28 +113,14 @@ struct Current {
 impl StagedUpload for Staged {
     async fn begin(&mut self, name: &FileName) -> Result<(), StorageError> {
         let path = self.folder.0.join(name.as_str());
-        let file = File::options()
-            .write(true)
-            .create_new(true)
-            .open(path)
-            .await
-            .map_err(failed("creating a file"))?;
-        self.current = Some(Current {
-            name: name.clone(),
-            file,
-            digest: Sha256::new(),
-            size: 0,
-        });
+        let file = File::options().write(true).create_new(true).open(path).await.map_err(failed("creating a file"))?;
+        self.current = Some(Current { name: name.clone(), file, digest: Sha256::new(), size: 0 });
         Ok(())
     }
 
     async fn write(&mut self, chunk: Bytes) -> Result<(), StorageError> {
         let current = self.current.as_mut().ok_or_else(no_file)?;
-        current
-            .file
-            .write_all(&chunk)
-            .await
-            .map_err(failed("writing a file"))?;
+        current.file.write_all(&chunk).await.map_err(failed("writing a file"))?;
         current.digest.update(&chunk);
         current.size += chunk.len() as u64;
         Ok(())
@@ -161,29 +128,13 @@ impl StagedUpload for Staged {
 
     async fn finish(&mut self) -> Result<StagedFile, StorageError> {
         let mut current = self.current.take().ok_or_else(no_file)?;
-        current
-            .file
-            .flush()
-            .await
-            .map_err(failed("writing a file"))?;
-        current
-            .file
-            .sync_all()
-            .await
-            .map_err(failed("syncing a file"))?;
+        current.file.flush().await.map_err(failed("writing a file"))?;
+        current.file.sync_all().await.map_err(failed("syncing a file"))?;
         let sha256 = hex::encode(current.digest.finalize());
-        Ok(StagedFile {
-            name: current.name,
-            size: current.size,
-            sha256,
-        })
+        Ok(StagedFile { name: current.name, size: current.size, sha256 })
     }
 
-    async fn list_archive(
-        &self,
-        name: &FileName,
-        limits: &ArchiveLimits,
-    ) -> Result<Vec<String>, StorageError> {
+    async fn list_archive(&self, name: &FileName, limits: &ArchiveLimits) -> Result<Vec<String>, StorageError> {
         let path = self.folder.0.join(name.as_str());
         let (name, limits, usage) = (name.clone(), *limits, Arc::clone(&self.usage));
         blocking(move || {
@@ -198,16 +149,12 @@ impl StagedUpload for Staged {
     async fn publish(self: Box<Self>, metadata: Bytes) -> Result<(), StorageError> {
         let (folder, target) = (self.folder.0.clone(), self.target.clone());
         blocking(move || {
-            std::fs::write(folder.join(METADATA), &metadata)
-                .map_err(failed("writing the metadata"))?;
+            std::fs::write(folder.join(METADATA), &metadata).map_err(failed("writing the metadata"))?;
             for synced in [&folder.join(METADATA), &folder] {
                 sync(synced).map_err(failed("syncing an upload"))?;
             }
             std::fs::rename(&folder, &target).map_err(failed("publishing an upload"))?;
-            target
-                .parent()
-                .map_or(Ok(()), sync)
-                .map_err(failed("syncing the upload directory"))
+            target.parent().map_or(Ok(()), sync).map_err(failed("syncing the upload directory"))
         })
         .await
     }
@@ -217,12 +164,7 @@ fn sync(path: &Path) -> std::io::Result<()> {
     std::fs::File::open(path)?.sync_all()
 }
 
-fn fetch(
-    id: SubmissionId,
-    from: &Path,
-    into: &Path,
-    limits: &ArchiveLimits,
-) -> Result<(), StorageError> {
+fn fetch(id: SubmissionId, from: &Path, into: &Path, limits: &ArchiveLimits) -> Result<(), StorageError> {
     let entries = match std::fs::read_dir(from) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(StorageError::Missing(id)),
         entries => entries.map_err(failed("listing a submission"))?,
@@ -251,23 +193,15 @@ fn fetch(
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, StorageError> {
-    let stopped = |error| StorageError::Io {
-        context: "a storage task".to_owned(),
-        source: std::io::Error::other(error),
-    };
+    let stopped =
+        |error| StorageError::Io { context: "a storage task".to_owned(), source: std::io::Error::other(error) };
     spawn_blocking(work).await.map_err(stopped)?
 }
 
 fn failed(context: &str) -> impl Fn(std::io::Error) -> StorageError + '_ {
-    move |source| StorageError::Io {
-        context: context.to_owned(),
-        source,
-    }
+    move |source| StorageError::Io { context: context.to_owned(), source }
 }
 
 fn no_file() -> StorageError {
-    StorageError::Io {
-        context: "writing a file".to_owned(),
-        source: std::io::Error::other("no file was begun"),
-    }
+    StorageError::Io { context: "writing a file".to_owned(), source: std::io::Error::other("no file was begun") }
 }

@@ -18,21 +18,14 @@ const FREE_BYTES: u64 = 1 << 20;
 
 pub(super) fn read(file: File, size: u64, tree: &mut Tree<'_>) -> io::Result<()> {
     let allowed = FREE_BYTES.saturating_add(size.saturating_mul(tree.limits().ratio));
-    let reader = Counted {
-        inner: MultiGzDecoder::new(BufReader::new(file)),
-        count: 0,
-        allowed,
-    };
+    let reader = Counted { inner: MultiGzDecoder::new(BufReader::new(file)), count: 0, allowed };
     let mut archive = Archive::new(reader);
     let mut long_name: Option<Vec<u8>> = None;
     for entry in archive.entries()?.raw(true) {
         let mut entry = entry?;
         let header = entry.header();
         let kind = header.entry_type();
-        if matches!(
-            kind,
-            EntryType::GNULongName | EntryType::XHeader | EntryType::XGlobalHeader
-        ) {
+        if matches!(kind, EntryType::GNULongName | EntryType::XHeader | EntryType::XGlobalHeader) {
             if entry.size() > MAX_EXTENSION_BYTES {
                 return refuse("has a header extension that is too large".to_owned());
             }
@@ -40,12 +33,7 @@ pub(super) fn read(file: File, size: u64, tree: &mut Tree<'_>) -> io::Result<()>
             entry.read_to_end(&mut bytes)?;
             match kind {
                 EntryType::GNULongName => {
-                    bytes.truncate(
-                        bytes
-                            .iter()
-                            .position(|byte| *byte == 0)
-                            .unwrap_or(bytes.len()),
-                    );
+                    bytes.truncate(bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len()));
                     long_name = Some(bytes);
                 }
                 EntryType::XHeader => long_name = pax_path(&bytes)?.or(long_name),
@@ -53,9 +41,7 @@ pub(super) fn read(file: File, size: u64, tree: &mut Tree<'_>) -> io::Result<()>
             }
             continue;
         }
-        let name = long_name
-            .take()
-            .unwrap_or_else(|| entry.path_bytes().into_owned());
+        let name = long_name.take().unwrap_or_else(|| entry.path_bytes().into_owned());
         let executable = header.mode().is_ok_and(|mode| mode & 0o111 != 0);
         tree.spend(entry.size())?;
         tree.entry(&name, classify(kind, executable), &mut entry)?;
@@ -106,9 +92,7 @@ impl<R: Read> Read for Counted<R> {
         let read = self.inner.read(buffer)?;
         self.count += read as u64;
         if self.count > self.allowed {
-            return refuse(
-                "inflates to far more than its own size: it looks like a bomb".to_owned(),
-            );
+            return refuse("inflates to far more than its own size: it looks like a bomb".to_owned());
         }
         Ok(read)
     }

@@ -15,16 +15,11 @@ const MAX_COMPONENT_BYTES: usize = 255;
 /// The rule the name breaks.
 pub(super) fn normalise(raw: &[u8], limits: &ArchiveLimits) -> Result<Option<String>, String> {
     let Ok(name) = std::str::from_utf8(raw) else {
-        return Err(format!(
-            "entry {:?} has a name that is not UTF-8",
-            String::from_utf8_lossy(raw)
-        ));
+        return Err(format!("entry {:?} has a name that is not UTF-8", String::from_utf8_lossy(raw)));
     };
     let refuse = |rule: &str| Err(format!("entry {name:?} {rule}"));
     if name.len() > MAX_PATH_BYTES {
-        return Err(format!(
-            "an entry has a name longer than {MAX_PATH_BYTES} bytes"
-        ));
+        return Err(format!("an entry has a name longer than {MAX_PATH_BYTES} bytes"));
     }
     if name.starts_with('/') {
         return refuse("has an absolute path");
@@ -44,17 +39,11 @@ pub(super) fn normalise(raw: &[u8], limits: &ArchiveLimits) -> Result<Option<Str
     if components.contains(&"..") {
         return refuse("has .. in its path");
     }
-    if components
-        .iter()
-        .any(|part| part.is_empty() || *part == "." || part.len() > MAX_COMPONENT_BYTES)
-    {
+    if components.iter().any(|part| part.is_empty() || *part == "." || part.len() > MAX_COMPONENT_BYTES) {
         return refuse("has an empty, a . or an overlong component in its path");
     }
     if components.len() > limits.depth {
-        return Err(format!(
-            "entry {name:?} is nested deeper than {} folders",
-            limits.depth
-        ));
+        return Err(format!("entry {name:?} is nested deeper than {} folders", limits.depth));
     }
     Ok(Some(path.to_owned()))
 }
@@ -69,23 +58,9 @@ mod tests {
         assert_eq!(path(b"./pkg/a.py"), Ok(Some("pkg/a.py".to_owned())));
         assert_eq!(path(b"pkg/"), Ok(Some("pkg".to_owned())));
         assert_eq!(path(b"./"), Ok(None));
-        for bad in [
-            &b"/etc/passwd"[..],
-            b"../x",
-            b"a/../b",
-            b"a//b",
-            b"a/./b",
-            b"a\\b",
-            b"a\0b",
-            b"\xff",
-            b"a\nb",
-        ] {
+        for bad in [&b"/etc/passwd"[..], b"../x", b"a/../b", b"a//b", b"a/./b", b"a\\b", b"a\0b", b"\xff", b"a\nb"] {
             assert!(path(bad).is_err(), "{:?}", String::from_utf8_lossy(bad));
         }
-        assert!(
-            path("d/".repeat(33).as_bytes())
-                .unwrap_err()
-                .contains("nested deeper")
-        );
+        assert!(path("d/".repeat(33).as_bytes()).unwrap_err().contains("nested deeper"));
     }
 }

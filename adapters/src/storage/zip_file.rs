@@ -30,9 +30,7 @@ pub(super) fn read(mut file: File, tree: &mut Tree<'_>) -> io::Result<()> {
         let mode = entry.unix_mode().unwrap_or(0);
         let kind = match mode & 0o170_000 {
             0 | 0o100_000 if name.ends_with(b"/") => Kind::Folder,
-            0 | 0o100_000 => Kind::File {
-                executable: mode & 0o111 != 0,
-            },
+            0 | 0o100_000 => Kind::File { executable: mode & 0o111 != 0 },
             0o040_000 => Kind::Folder,
             0o120_000 => Kind::Other("symbolic link"),
             0o010_000 => Kind::Other("fifo"),
@@ -41,10 +39,7 @@ pub(super) fn read(mut file: File, tree: &mut Tree<'_>) -> io::Result<()> {
         let size = entry.size();
         tree.spend(size)?;
         // An entry may lie about its size: it gives no more bytes than it announced.
-        let mut content = Announced {
-            inner: entry,
-            left: size,
-        };
+        let mut content = Announced { inner: entry, left: size };
         tree.entry(&name, kind, &mut content)?;
     }
     Ok(())

@@ -27,11 +27,7 @@ pub trait EventLogPort: Send + Sync {
     async fn history(&self, job: JobId, after: u64) -> Result<Vec<HistoryEntry>, PortError>;
 
     /// The log itself after `after` (from its beginning for `None`), at most `count` entries, oldest first.
-    async fn read(
-        &self,
-        after: Option<StreamId>,
-        count: usize,
-    ) -> Result<Vec<HistoryEntry>, PortError>;
+    async fn read(&self, after: Option<StreamId>, count: usize) -> Result<Vec<HistoryEntry>, PortError>;
 }
 
 /// A state and the time at which it was read.

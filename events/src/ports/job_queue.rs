@@ -12,19 +12,10 @@ use crate::ports::PortError;
 #[async_trait]
 pub trait JobQueuePort: Send + Sync {
     /// Opens a reader of these classes' streams for one worker process, on a connection of its own.
-    async fn reader(
-        &self,
-        consumer: &Consumer,
-        classes: &[ClassName],
-    ) -> Result<Box<dyn TicketReader>, PortError>;
+    async fn reader(&self, consumer: &Consumer, classes: &[ClassName]) -> Result<Box<dyn TicketReader>, PortError>;
 
     /// Tells that the run under `fence` is alive and takes its ticket back, should another hold it.
-    async fn heartbeat(
-        &self,
-        job: JobId,
-        fence: &Fence,
-        consumer: &Consumer,
-    ) -> Result<Heartbeat, PortError>;
+    async fn heartbeat(&self, job: JobId, fence: &Fence, consumer: &Consumer) -> Result<Heartbeat, PortError>;
 
     /// Acknowledges and deletes a ticket that is of no use, if `consumer` holds it.
     async fn discard(&self, consumer: &Consumer, ticket: &Ticket) -> Result<(), PortError>;
@@ -34,12 +25,7 @@ pub trait JobQueuePort: Send + Sync {
 
     /// Hands every ticket that the dead process `from` held in these classes to `to`, and removes `from` from the
     /// group once it holds none.
-    async fn adopt(
-        &self,
-        from: &Consumer,
-        to: &Consumer,
-        classes: &[ClassName],
-    ) -> Result<Vec<Claim>, PortError>;
+    async fn adopt(&self, from: &Consumer, to: &Consumer, classes: &[ClassName]) -> Result<Vec<Claim>, PortError>;
 
     /// Removes a process that holds no ticket from the groups; one that holds some stays.
     async fn retire(&self, consumer: &Consumer, classes: &[ClassName]) -> Result<(), PortError>;

@@ -16,13 +16,7 @@ pub trait LogPort: Send + Sync {
     async fn len(&self, job: JobId, fence: &Fence) -> Result<Option<u64>, PortError>;
 
     /// At most `max` bytes from `offset`; fewer at the end, none past it or where there is no log.
-    async fn read(
-        &self,
-        job: JobId,
-        fence: &Fence,
-        offset: u64,
-        max: usize,
-    ) -> Result<Bytes, PortError>;
+    async fn read(&self, job: JobId, fence: &Fence, offset: u64, max: usize) -> Result<Bytes, PortError>;
 }
 
 /// The writing end of a run's log.

@@ -12,9 +12,7 @@ pub use ids::Ids;
 pub use job_queue::{Claim, Heartbeat, JobQueuePort, Lease, QueueDepth, TicketReader};
 pub use job_status::{JobPage, JobQuery, JobStatusPort, PageCursor, QueuePosition};
 pub use log::{LogPort, LogWriter};
-pub use storage::{
-    ArchiveLimits, FileName, StagedFile, StagedUpload, StorageError, StoragePort, UploadLimits,
-};
+pub use storage::{ArchiveLimits, FileName, StagedFile, StagedUpload, StorageError, StoragePort, UploadLimits};
 
 /// Why the outside world did not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

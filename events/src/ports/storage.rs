@@ -14,12 +14,7 @@ pub trait StoragePort: Send + Sync {
     async fn stage(&self, id: SubmissionId) -> Result<Box<dyn StagedUpload>, StorageError>;
 
     /// Puts a submission's work tree into the empty directory `into`: its files, and what its archives hold.
-    async fn fetch(
-        &self,
-        id: SubmissionId,
-        into: &Path,
-        limits: &ArchiveLimits,
-    ) -> Result<(), StorageError>;
+    async fn fetch(&self, id: SubmissionId, into: &Path, limits: &ArchiveLimits) -> Result<(), StorageError>;
 
     /// The content of a published submission's `metadata.json`.
     async fn metadata(&self, id: SubmissionId) -> Result<Bytes, StorageError>;
@@ -33,7 +28,7 @@ pub trait StoragePort: Send + Sync {
 
 /// An upload under way. Files are written one after the other.
 #[async_trait]
-pub trait StagedUpload: Send {
+pub trait StagedUpload: Send + Sync {
     /// Begins the next file.
     async fn begin(&mut self, name: &FileName) -> Result<(), StorageError>;
 
@@ -44,11 +39,7 @@ pub trait StagedUpload: Send {
     async fn finish(&mut self) -> Result<StagedFile, StorageError>;
 
     /// The paths of the files in a staged archive, checked against all the rules for archives.
-    async fn list_archive(
-        &self,
-        name: &FileName,
-        limits: &ArchiveLimits,
-    ) -> Result<Vec<String>, StorageError>;
+    async fn list_archive(&self, name: &FileName, limits: &ArchiveLimits) -> Result<Vec<String>, StorageError>;
 
     /// Makes the files visible under the submission's id, with `metadata` as `metadata.json` beside them.
     async fn publish(self: Box<Self>, metadata: Bytes) -> Result<(), StorageError>;
@@ -120,11 +111,7 @@ pub struct UploadLimits {
 
 impl Default for UploadLimits {
     fn default() -> Self {
-        Self {
-            file_bytes: 100 << 20,
-            total_bytes: 500 << 20,
-            files: 200,
-        }
+        Self { file_bytes: 100 << 20, total_bytes: 500 << 20, files: 200 }
     }
 }
 
@@ -143,12 +130,7 @@ pub struct ArchiveLimits {
 
 impl Default for ArchiveLimits {
     fn default() -> Self {
-        Self {
-            entries: 10_000,
-            depth: 32,
-            unpacked_bytes: 2 << 30,
-            ratio: 200,
-        }
+        Self { entries: 10_000, depth: 32, unpacked_bytes: 2 << 30, ratio: 200 }
     }
 }
 
@@ -177,26 +159,10 @@ mod tests {
 
     #[test]
     fn a_refused_name_is_named_with_the_rule_it_breaks() {
-        for good in [
-            "main.py",
-            "config.yaml",
-            "data.zip",
-            "data.tar.gz",
-            "zoë.py",
-        ] {
+        for good in ["main.py", "config.yaml", "data.zip", "data.tar.gz", "zoë.py"] {
             assert_eq!(FileName::parse(good).unwrap().as_str(), good);
         }
-        for bad in [
-            "",
-            "../main.py",
-            "/main.py",
-            "a\\b.py",
-            "a\0.py",
-            "main.exe",
-            "data.tar",
-            ".hidden.py",
-            "a\n.py",
-        ] {
+        for bad in ["", "../main.py", "/main.py", "a\\b.py", "a\0.py", "main.exe", "data.tar", ".hidden.py", "a\n.py"] {
             let refusal = FileName::parse(bad).unwrap_err().to_string();
             assert!(refusal.contains(&format!("{bad:?}")), "{refusal}");
         }

@@ -18,10 +18,7 @@ fn id() -> JobId {
 }
 
 fn projector() -> Projector {
-    Projector {
-        keys: Keyspace::default(),
-        retention: Duration::from_secs(90 * 24 * 3600),
-    }
+    Projector { keys: Keyspace::default(), retention: Duration::from_secs(90 * 24 * 3600) }
 }
 
 fn fence(number: usize) -> Fence {
@@ -69,63 +66,31 @@ impl Store {
 
 fn command(number: usize, choice: u8, current: Option<&Fence>) -> JobCommand {
     let current = current.cloned().unwrap_or_else(|| fence(number));
-    let run = || TrackedRun {
-        run_id: format!("run{number}"),
-        experiment_id: "7".to_owned(),
-    };
+    let run = || TrackedRun { run_id: format!("run{number}"), experiment_id: "7".to_owned() };
     match choice {
         0 | 1 => JobCommand::Start(Start {
             fence: fence(number),
-            ticket: Ticket {
-                class: "small".parse().unwrap(),
-                id: StreamId { ms: 1, seq: 0 },
-            },
+            ticket: Ticket { class: "small".parse().unwrap(), id: StreamId { ms: 1, seq: 0 } },
             worker: "w-1".parse().unwrap(),
-            gpus: if choice == 0 {
-                vec![]
-            } else {
-                vec!["GPU-1".to_owned(), "GPU-2".to_owned()]
-            },
+            gpus: if choice == 0 { vec![] } else { vec!["GPU-1".to_owned(), "GPU-2".to_owned()] },
             sandbox: "off".to_owned(),
         }),
         2 => JobCommand::Complete {
             fence: current,
             results: Results::default(),
-            artifacts: ArtifactTotals {
-                count: 2,
-                bytes: 10,
-                digest: "ab".to_owned(),
-            },
+            artifacts: ArtifactTotals { count: 2, bytes: 10, digest: "ab".to_owned() },
             tracked: Some(run()),
         },
         3 => {
             let kind = [FailureKind::Timeout, FailureKind::NonzeroExit][number % 2];
-            let failure = Failure {
-                kind,
-                error: "it broke: \"x\"\n".to_owned(),
-                exit_code: Some(1),
-                log_tail: String::new(),
-            };
-            JobCommand::Fail {
-                fence: current,
-                failure,
-            }
+            let failure =
+                Failure { kind, error: "it broke: \"x\"\n".to_owned(), exit_code: Some(1), log_tail: String::new() };
+            JobCommand::Fail { fence: current, failure }
         }
-        4 => JobCommand::LoseLease {
-            fence: current,
-            cause: LossCause::WorkerLost,
-            error: "gone".to_owned(),
-        },
-        5 => JobCommand::LoseLease {
-            fence: current,
-            cause: LossCause::Drain,
-            error: "stopping".to_owned(),
-        },
+        4 => JobCommand::LoseLease { fence: current, cause: LossCause::WorkerLost, error: "gone".to_owned() },
+        5 => JobCommand::LoseLease { fence: current, cause: LossCause::Drain, error: "stopping".to_owned() },
         6 => JobCommand::Dispatch,
-        7 => JobCommand::RequestCancel {
-            by: "alice".parse().unwrap(),
-            force: CancelMode::Graceful,
-        },
+        7 => JobCommand::RequestCancel { by: "alice".parse().unwrap(), force: CancelMode::Graceful },
         8 => JobCommand::Replay {
             by: "root".parse().unwrap(),
             why: "again".to_owned(),
@@ -188,13 +153,7 @@ proptest! {
 fn an_expired_job_leaves_no_key() {
     let projector = projector();
     let at = from_unix_micros(1_700_000_000_000_000);
-    let envelope = |seq, event| Envelope {
-        seq,
-        at,
-        actor: Actor::System("test".to_owned()),
-        trace: None,
-        event,
-    };
+    let envelope = |seq, event| Envelope { seq, at, actor: Actor::System("test".to_owned()), trace: None, event };
     let spec = JobSpec {
         submission: "0192f1c3a4b57c6d8e9fa0b1c2d3e4f5".parse().unwrap(),
         user: "alice".parse().unwrap(),
@@ -202,13 +161,7 @@ fn an_expired_job_leaves_no_key() {
         config: "{}".to_owned(),
     };
     let story = [
-        envelope(
-            1,
-            JobEvent::Enqueued {
-                spec,
-                dispatched: true,
-            },
-        ),
+        envelope(1, JobEvent::Enqueued { spec, dispatched: true }),
         envelope(2, JobEvent::Cancelled {}),
         envelope(3, JobEvent::Expired {}),
     ];

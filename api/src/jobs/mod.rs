@@ -1,0 +1,163 @@
+//! Jobs: taking them in, listing them, showing one.
+
+mod list;
+mod view;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use events::execute::{self, Origin};
+use events::job::Waiting;
+use events::{ClassName, JobCommand, JobSpec, JobState, JobStatus, Policy, SubmissionId};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::Api;
+use crate::auth::Caller;
+use crate::error::Error;
+use crate::extract::{JsonBody, VisibleJob};
+use crate::trace::current_traceparent;
+
+pub(crate) use list::list;
+use view::{JobView, QueueView, StatusView};
+
+/// The most bytes a job's config may have as JSON text.
+const MAX_CONFIG_BYTES: usize = 16 * 1024;
+
+/// What a client asks for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewJob {
+    submission_id: String,
+    config: Option<Box<RawValue>>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Accepted {
+    job_id: String,
+    submission_id: String,
+    status: JobStatus,
+}
+
+/// `POST /jobs`
+pub(crate) async fn create(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    JsonBody(new): JsonBody<NewJob>,
+) -> Result<(StatusCode, Json<Accepted>), Error> {
+    let (class, config) = read_config(new.config.as_deref(), &api.policy)?;
+    let submission = own_submission(&api, &caller, &new.submission_id).await?;
+    let id = api.ids.job();
+    tracing::Span::current().record("job_id", tracing::field::display(id));
+    let origin = Origin { actor: caller.actor(), trace: current_traceparent() };
+    let enqueue = JobCommand::Enqueue(JobSpec { submission, user: caller.user, class, config });
+    let jitter = api.ids.jitter();
+    execute::job(&*api.log, &api.policy, &origin, id, &enqueue, jitter).await?;
+    let accepted =
+        Accepted { job_id: id.to_string(), submission_id: submission.to_string(), status: JobStatus::Pending };
+    Ok((StatusCode::ACCEPTED, Json(accepted)))
+}
+
+async fn own_submission(api: &Api, caller: &Caller, id: &str) -> Result<SubmissionId, Error> {
+    let unknown = || Error::Unknown("there is no such submission".to_owned());
+    let id: SubmissionId = id.parse().map_err(|_| unknown())?;
+    tracing::Span::current().record("submission_id", tracing::field::display(id));
+    match api.status.submission(id).await? {
+        Some(submission) if caller.may_see(&submission.manifest.user) => Ok(id),
+        _ => Err(unknown()),
+    }
+}
+
+/// The resource class that a config asks for, and the config as the text that is stored.
+fn read_config(config: Option<&RawValue>, policy: &Policy) -> Result<(ClassName, String), Error> {
+    let refuse = |why: String| Err(Error::Invalid(why));
+    let text = config.map_or("{}", RawValue::get);
+    if text.len() > MAX_CONFIG_BYTES {
+        return refuse(format!("config is larger than {MAX_CONFIG_BYTES} bytes"));
+    }
+    let config: Map<String, Value> = match serde_json::from_str(text) {
+        Ok(config) => config,
+        Err(error) => return refuse(format!("config must be a JSON object: {error}")),
+    };
+    let class = match config.get("resource_class") {
+        None => policy.default_class.clone(),
+        Some(Value::String(name)) => match name.parse::<ClassName>() {
+            Ok(class) if policy.class(&class).is_some() => class,
+            _ => {
+                let offer: Vec<&str> = policy.classes.keys().map(ClassName::as_str).collect();
+                let offer = offer.join(", ");
+                return refuse(format!("there is no resource class {name:?}; on offer: {offer}"));
+            }
+        },
+        Some(_) => return refuse("config.resource_class must be a string".to_owned()),
+    };
+    Ok((class, text.to_owned()))
+}
+
+/// `GET /jobs/{id}/status`
+pub(crate) async fn status(VisibleJob(job): VisibleJob) -> Json<StatusView> {
+    Json(StatusView::of(&job))
+}
+
+/// `GET /jobs/{id}`
+pub(crate) async fn show(State(api): State<Arc<Api>>, VisibleJob(job): VisibleJob) -> Result<Json<JobView>, Error> {
+    let results = match job.state {
+        JobState::Completed(_) => api.status.results(job.id).await?,
+        JobState::Pending(_)
+        | JobState::Running
+        | JobState::Failed(_)
+        | JobState::Cancelled(_)
+        | JobState::DeadLettered(_) => None,
+    };
+    let queue = match job.state {
+        JobState::Pending(Waiting::Held) => Some(QueueView::held()),
+        JobState::Pending(Waiting::Dispatched(_)) => {
+            let position = api.status.position(&job).await?;
+            Some(QueueView::dispatched(&job.spec.class, position))
+        }
+        JobState::Pending(Waiting::Delayed(due)) => {
+            let now = api.log.load_job(job.id).await?.now;
+            Some(QueueView::delayed(due, now, job.losses))
+        }
+        JobState::Running
+        | JobState::Completed(_)
+        | JobState::Failed(_)
+        | JobState::Cancelled(_)
+        | JobState::DeadLettered(_) => None,
+    };
+    Ok(Json(JobView::of(&job, results, queue)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(config: &str) -> Result<(String, String), String> {
+        let raw: Box<RawValue> = serde_json::from_str(config).unwrap();
+        match read_config(Some(&raw), &Policy::default()) {
+            Ok((class, text)) => Ok((class.to_string(), text)),
+            Err(Error::Invalid(why)) => Err(why),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_config_is_stored_as_it_came() {
+        let config = r#"{ "resource_class": "medium", "b": 1.10, "a": [1e2] }"#;
+        assert_eq!(read(config), Ok(("medium".to_owned(), config.to_owned())));
+        assert_eq!(read("{}").unwrap().0, "small");
+    }
+
+    #[test]
+    fn a_bad_config_is_refused_by_name() {
+        let unknown = read(r#"{"resource_class": "huge"}"#).unwrap_err();
+        assert_eq!(unknown, "there is no resource class \"huge\"; on offer: medium, small");
+        assert!(read(r#"{"resource_class": 3}"#).unwrap_err().contains("must be a string"));
+        assert!(read("[1]").unwrap_err().contains("must be a JSON object"));
+        assert!(read(&format!("{{\"x\": \"{}\"}}", "y".repeat(MAX_CONFIG_BYTES))).unwrap_err().contains("larger"));
+        assert!(read(&format!("{{\"x\": {}1{}}}", "[".repeat(200), "]".repeat(200))).is_err());
+    }
+}

@@ -1,0 +1,98 @@
+//! The HTTP interface: who may ask, what may be asked, and how the answers look.
+//!
+//! Handlers know the domain and its ports, never an adapter. Each noun has a file, every refusal goes through
+//! `error.rs`, and everything that is awaited from a client is bounded in bytes and in time.
+
+mod auth;
+mod body;
+mod error;
+mod extract;
+mod health;
+mod history;
+mod home;
+mod jobs;
+mod logs;
+mod path;
+mod results;
+mod serve;
+mod submissions;
+mod trace;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use axum::routing::{get, post};
+use events::Policy;
+use events::ports::{ArchiveLimits, EventLogPort, Ids, JobStatusPort, LogPort, StoragePort, UploadLimits};
+
+pub use auth::{Role, TokenError, Tokens};
+pub use results::MlflowLinks;
+pub use serve::serve;
+
+/// Renders all metrics in Prometheus' text format.
+pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// All that the handlers work with, wired once.
+pub struct Api {
+    /// Where commands are committed and histories are read.
+    pub log: Arc<dyn EventLogPort>,
+    /// Where jobs and submissions are read.
+    pub status: Arc<dyn JobStatusPort>,
+    /// Where uploads go.
+    pub storage: Arc<dyn StoragePort>,
+    /// Where the logs of runs are read.
+    pub logs: Arc<dyn LogPort>,
+    /// Where ids come from.
+    pub ids: Arc<dyn Ids>,
+    /// The rules that all roles share.
+    pub policy: Arc<Policy>,
+    /// Who may ask.
+    pub tokens: Tokens,
+    /// What an upload may hold.
+    pub upload_limits: UploadLimits,
+    /// What an archive in an upload may hold.
+    pub archive_limits: ArchiveLimits,
+    /// Where runs are shown; none where tracking is off.
+    pub mlflow: Option<MlflowLinks>,
+    /// What `GET /metrics` answers; none where metrics have a port of their own.
+    pub metrics_text: Option<RenderMetrics>,
+}
+
+/// Every route of the interface.
+pub fn router(api: Api) -> Router {
+    let metrics_text = api.metrics_text.clone();
+    let api = Arc::new(api);
+    let routes = Router::new()
+        .route("/", get(home::home))
+        .route("/health", get(health::health))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .route(
+            "/submissions",
+            // The form counts its own bytes and names the file that is too large.
+            post(submissions::create).layer(DefaultBodyLimit::disable()),
+        )
+        .route("/jobs", post(jobs::create).get(jobs::list))
+        .route("/jobs/{id}", get(jobs::show))
+        .route("/jobs/{id}/status", get(jobs::status))
+        .route("/jobs/{id}/events", get(history::history))
+        .route("/jobs/{id}/logs", get(logs::logs))
+        .route("/jobs/{id}/results", get(results::results))
+        .with_state(Arc::clone(&api));
+    let routes = match metrics_text {
+        Some(render) => routes.merge(metrics_router(render)),
+        None => routes,
+    };
+    routes
+        .fallback(error::no_such_route)
+        .method_not_allowed_fallback(error::no_such_method)
+        .layer(middleware::map_request(body::patient))
+        .layer(middleware::from_fn_with_state(api, trace::observe))
+}
+
+/// `GET /metrics` alone, for a port of its own and for roles that serve nothing else.
+pub fn metrics_router(render: RenderMetrics) -> Router {
+    Router::new().route("/metrics", get(health::metrics).with_state(render))
+}

@@ -1,0 +1,108 @@
+//! What a job printed: all of it, its end, or piece by piece for clients that poll.
+
+mod text;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use events::{Fence, Job};
+use serde::{Deserialize, Serialize};
+
+use crate::Api;
+use crate::error::Error;
+use crate::extract::{Params, VisibleJob};
+
+/// The most bytes that one answer to a polling client carries, and how many it does unless told.
+const MAX_PIECE_BYTES: usize = 1 << 20;
+const PIECE_BYTES: usize = 256 << 10;
+
+/// The fewest bytes worth asking for: the longest character has as many, so that every piece gets on.
+const MIN_PIECE_BYTES: usize = 4;
+
+/// Which part of a log to show.
+#[derive(Deserialize)]
+pub(crate) struct LogQuery {
+    tail_lines: Option<u64>,
+    attempt: Option<u32>,
+    offset: Option<u64>,
+    max_bytes: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct LogView {
+    job_id: String,
+    logs: String,
+}
+
+#[derive(Serialize)]
+struct PieceView {
+    job_id: String,
+    attempt: u32,
+    offset: u64,
+    next_offset: u64,
+    logs: String,
+    complete: bool,
+}
+
+/// `GET /jobs/{id}/logs`, of the latest attempt unless told otherwise; nothing printed yet is an empty text.
+pub(crate) async fn logs(
+    State(api): State<Arc<Api>>,
+    VisibleJob(job): VisibleJob,
+    Params(query): Params<LogQuery>,
+) -> Result<Response, Error> {
+    if query.attempt.is_some() || query.offset.is_some() || query.max_bytes.is_some() {
+        if query.tail_lines.is_some() {
+            return Err(Error::Invalid("tail_lines can't be combined with attempt, offset or max_bytes".to_owned()));
+        }
+        return Ok(Json(piece(&api, &job, &query).await?).into_response());
+    }
+    let logs = match (job.fences.last(), query.tail_lines) {
+        (None, _) => String::new(),
+        (Some(fence), None) => text::whole(&*api.logs, job.id, fence).await?,
+        (Some(fence), Some(lines)) => text::tail(&*api.logs, job.id, fence, lines).await?,
+    };
+    let job_id = job.id.to_string();
+    Ok(Json(LogView { job_id, logs }).into_response())
+}
+
+/// The text from an offset on. `job` was read before the log is, so that an attempt which is over has nothing to add
+/// behind what is read here, and `complete` hides no line.
+///
+/// Before its first start a job is at attempt 0, whose log is empty.
+async fn piece(api: &Api, job: &Job, query: &LogQuery) -> Result<PieceView, Error> {
+    let latest = job.attempt();
+    let attempt = query.attempt.unwrap_or(latest);
+    let offset = query.offset.unwrap_or(0);
+    let max = query.max_bytes.unwrap_or(PIECE_BYTES);
+    if attempt > latest {
+        return Err(Error::Unknown(format!("the job has had {latest} attempts, so attempt {attempt} has no log yet")));
+    }
+    if !(MIN_PIECE_BYTES..=MAX_PIECE_BYTES).contains(&max) {
+        return Err(Error::Invalid(format!("max_bytes must be {MIN_PIECE_BYTES} to {MAX_PIECE_BYTES}")));
+    }
+    let over = attempt < latest || job.is_terminal();
+    let mut piece = PieceView {
+        job_id: job.id.to_string(),
+        attempt,
+        offset,
+        next_offset: offset,
+        logs: String::new(),
+        complete: over,
+    };
+    if let Some(fence) = fence_of(job, attempt) {
+        let bytes = api.logs.read(job.id, fence, offset, max).await?;
+        let end = api.logs.len(job.id, fence).await?.unwrap_or(0);
+        piece.complete = over && offset.saturating_add(bytes.len() as u64) >= end;
+        let whole = if piece.complete { bytes.len() } else { text::whole_characters(&bytes) };
+        piece.next_offset = offset.saturating_add(whole as u64);
+        piece.logs = String::from_utf8_lossy(&bytes[..whole]).into_owned();
+    }
+    Ok(piece)
+}
+
+fn fence_of(job: &Job, attempt: u32) -> Option<&Fence> {
+    let index = usize::try_from(attempt.checked_sub(1)?).ok()?;
+    job.fences.get(index)
+}

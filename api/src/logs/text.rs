@@ -1,0 +1,173 @@
+//! Reading a log's text without ever holding more of it than an answer may have.
+
+use events::ports::{LogPort, PortError};
+use events::{Fence, JobId};
+
+/// The most bytes of a log that one answer carries; of a longer one its end is given.
+const MAX_TEXT_BYTES: u64 = 16 << 20;
+
+/// How much is read at once on the way back from the end.
+const BLOCK_BYTES: u64 = 64 << 10;
+
+/// A whole log, or the last 16 MiB of a longer one below a line that says so.
+pub(super) async fn whole(log: &dyn LogPort, job: JobId, fence: &Fence) -> Result<String, PortError> {
+    let end = log.len(job, fence).await?.unwrap_or(0);
+    let start = end.saturating_sub(MAX_TEXT_BYTES);
+    let bytes = range(log, job, fence, start, end).await?;
+    let text = String::from_utf8_lossy(&bytes);
+    if start == 0 {
+        return Ok(text.into_owned());
+    }
+    Ok(format!("[the first {start} bytes are left out here; ?offset=0 reads from the beginning]\n{text}"))
+}
+
+/// The last `lines` lines, within the last 16 MiB. Reads backwards in blocks, so that the cost is that of the answer.
+pub(super) async fn tail(log: &dyn LogPort, job: JobId, fence: &Fence, lines: u64) -> Result<String, PortError> {
+    let end = log.len(job, fence).await?.unwrap_or(0);
+    let floor = end.saturating_sub(MAX_TEXT_BYTES);
+    let mut wanted = lines;
+    let mut start = end;
+    let mut blocks = Vec::new();
+    while start > floor && wanted > 0 {
+        let from = start.saturating_sub(BLOCK_BYTES).max(floor);
+        let mut block = range(log, job, fence, from, start).await?;
+        // The newline at the very end closes the last line and begins none.
+        let searched = block.len() - usize::from(start == end && block.last() == Some(&b'\n'));
+        for at in (0..searched).rev() {
+            if block[at] == b'\n' {
+                wanted -= 1;
+                if wanted == 0 {
+                    block.drain(..=at);
+                    break;
+                }
+            }
+        }
+        blocks.push(block);
+        start = from;
+    }
+    blocks.reverse();
+    Ok(String::from_utf8_lossy(&blocks.concat()).into_owned())
+}
+
+/// How many of these bytes end with a whole character: all but the at most three that only begin one.
+///
+/// What is no UTF-8 at all counts as whole; it is shown as U+FFFD wherever it is cut.
+pub(super) fn whole_characters(bytes: &[u8]) -> usize {
+    let last = bytes.len().saturating_sub(3)..bytes.len();
+    for at in last.rev() {
+        let continues = bytes[at] & 0b1100_0000 == 0b1000_0000;
+        if !continues {
+            let incomplete = std::str::from_utf8(&bytes[at..])
+                .is_err_and(|error| error.valid_up_to() == 0 && error.error_len().is_none());
+            return if incomplete { at } else { bytes.len() };
+        }
+    }
+    bytes.len()
+}
+
+/// The bytes from `start` to `end`; fewer where the log has been cut meanwhile.
+async fn range(log: &dyn LogPort, job: JobId, fence: &Fence, start: u64, end: u64) -> Result<Vec<u8>, PortError> {
+    let mut bytes = Vec::new();
+    while start + (bytes.len() as u64) < end {
+        let at = start + bytes.len() as u64;
+        let left = usize::try_from(end - at).unwrap_or(usize::MAX);
+        let more = log.read(job, fence, at, left).await?;
+        if more.is_empty() {
+            break;
+        }
+        bytes.extend_from_slice(&more);
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use events::ports::LogWriter;
+
+    use super::*;
+
+    /// One log, given out in pieces of at most 1,000 bytes.
+    struct OneLog(Vec<u8>);
+
+    #[async_trait]
+    impl LogPort for OneLog {
+        async fn create(&self, _: JobId, _: &Fence) -> Result<Box<dyn LogWriter>, PortError> {
+            Err(PortError::Unavailable("read only".to_owned()))
+        }
+
+        async fn len(&self, _: JobId, _: &Fence) -> Result<Option<u64>, PortError> {
+            Ok(Some(self.0.len() as u64))
+        }
+
+        async fn read(&self, _: JobId, _: &Fence, at: u64, max: usize) -> Result<Bytes, PortError> {
+            let at = usize::try_from(at).unwrap().min(self.0.len());
+            let end = self.0.len().min(at + max.min(1000));
+            Ok(Bytes::copy_from_slice(&self.0[at..end]))
+        }
+    }
+
+    fn run() -> (JobId, Fence) {
+        let id = "0192f1c3a4b57c6d8e9fa0b1c2d3e4f6".parse().unwrap();
+        (id, "00112233445566778899aabb".parse().unwrap())
+    }
+
+    async fn tail_of(text: &str, lines: u64) -> String {
+        let (job, fence) = run();
+        tail(&OneLog(text.into()), job, &fence, lines).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_tail_is_the_last_lines_whether_the_last_is_closed_or_not() {
+        for (text, lines, expected) in [
+            ("", 3, ""),
+            ("a\nb\nc\n", 2, "b\nc\n"),
+            ("a\nb\nc", 2, "b\nc"),
+            ("a\nb\nc\n", 9, "a\nb\nc\n"),
+            ("a\nb\n\n", 2, "b\n\n"),
+            ("\n", 1, "\n"),
+            ("a\n", 0, ""),
+            ("one line", 1, "one line"),
+        ] {
+            assert_eq!(tail_of(text, lines).await, expected, "{text:?} {lines}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_tail_crosses_blocks() {
+        let lines: Vec<String> = (0..20_000).map(|n| format!("line {n} ✓\n")).collect();
+        let text = lines.concat();
+        assert!(text.len() as u64 > 3 * BLOCK_BYTES);
+        for count in [1, 5_000, 10_000, 20_000] {
+            let expected = lines[20_000 - count..].concat();
+            assert!(tail_of(&text, count as u64).await == expected, "{count}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_log_gives_its_end_and_says_so() {
+        let (job, fence) = run();
+        let short = whole(&OneLog(b"all\nof it\n".to_vec()), job, &fence).await.unwrap();
+        assert_eq!(short, "all\nof it\n");
+        let long = vec![b'x'; usize::try_from(MAX_TEXT_BYTES).unwrap() + 7];
+        let text = whole(&OneLog(long), job, &fence).await.unwrap();
+        assert!(text.starts_with("[the first 7 bytes are left out"));
+        assert_eq!(text.matches('x').count() as u64, MAX_TEXT_BYTES);
+    }
+
+    #[test]
+    fn a_character_is_never_cut() {
+        for text in ["aé", "a€", "a😀"] {
+            let bytes = text.as_bytes();
+            for cut in 2..bytes.len() {
+                assert_eq!(whole_characters(&bytes[..cut]), 1, "{text} {cut}");
+            }
+            assert_eq!(whole_characters(bytes), bytes.len());
+        }
+        assert_eq!(whole_characters(b""), 0);
+        for broken in [&b"a\xff"[..], b"a\xc0\x80", b"\x80\x80\x80\x80", b"a\xe2("] {
+            assert_eq!(whole_characters(broken), broken.len(), "{broken:?}");
+        }
+    }
+}

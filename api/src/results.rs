@@ -1,0 +1,103 @@
+//! What came of a job that completed, and where to look at it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use events::JobStatus;
+use events::job::TrackedRun;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::Api;
+use crate::error::Error;
+use crate::extract::VisibleJob;
+
+/// The addresses under which `MLflow` shows runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MlflowLinks {
+    ui: String,
+    rest: String,
+}
+
+impl MlflowLinks {
+    /// Links below `MLFLOW_TRACKING_URI`, and for people below `MLFLOW_URL` where that is another.
+    ///
+    /// Credentials in an address stay out of the links.
+    #[must_use]
+    pub fn new(tracking_uri: &str, ui_url: Option<&str>) -> Self {
+        Self { ui: public(ui_url.unwrap_or(tracking_uri)), rest: public(tracking_uri) }
+    }
+
+    fn ui_link(&self, run: &TrackedRun) -> String {
+        let (base, experiment, run) = (&self.ui, &run.experiment_id, &run.run_id);
+        format!("{base}/#/experiments/{experiment}/runs/{run}")
+    }
+
+    fn rest_link(&self, run: &TrackedRun) -> String {
+        format!("{}/api/2.0/mlflow/runs/get?run_id={}", self.rest, run.run_id)
+    }
+}
+
+/// The address without user, password and closing slash.
+fn public(url: &str) -> String {
+    let url = url.trim_end_matches('/');
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let authority_end = rest.find('/').unwrap_or(rest.len());
+    let host = rest[..authority_end].rfind('@').map_or(0, |at| at + 1);
+    format!("{scheme}://{}", &rest[host..])
+}
+
+#[derive(Serialize)]
+pub(crate) struct ResultsView {
+    job_id: String,
+    run_id: Option<String>,
+    mlflow_ui_link: Option<String>,
+    mlflow_rest_link: Option<String>,
+    params: Map<String, Value>,
+    metrics: BTreeMap<String, f64>,
+    performance: Map<String, Value>,
+}
+
+/// `GET /jobs/{id}/results`: unknown until the job has completed.
+pub(crate) async fn results(
+    State(api): State<Arc<Api>>,
+    VisibleJob(job): VisibleJob,
+) -> Result<Json<ResultsView>, Error> {
+    let status = job.status();
+    if status != JobStatus::Completed {
+        return Err(Error::Unknown(format!("the job has no results: its status is {status}")));
+    }
+    let Some(results) = api.status.results(job.id).await? else {
+        return Err(Error::Unknown("the job's results are no longer kept".to_owned()));
+    };
+    let run = job.tracked.as_ref();
+    let links = api.mlflow.as_ref().zip(run);
+    Ok(Json(ResultsView {
+        job_id: job.id.to_string(),
+        run_id: run.map(|run| run.run_id.clone()),
+        mlflow_ui_link: links.map(|(mlflow, run)| mlflow.ui_link(run)),
+        mlflow_rest_link: links.map(|(mlflow, run)| mlflow.rest_link(run)),
+        params: results.params,
+        metrics: results.metrics,
+        performance: results.performance,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_carry_the_real_experiment_and_no_password() {
+        let run = TrackedRun { run_id: "r1".to_owned(), experiment_id: "7".to_owned() };
+        let links = MlflowLinks::new("http://me:p@ss@mlflow:5000/", Some("https://ml.example/x/"));
+        assert_eq!(links.ui_link(&run), "https://ml.example/x/#/experiments/7/runs/r1");
+        assert_eq!(links.rest_link(&run), "http://mlflow:5000/api/2.0/mlflow/runs/get?run_id=r1");
+        let alone = MlflowLinks::new("http://mlflow:5000/a@b", None);
+        assert_eq!(alone.ui_link(&run), "http://mlflow:5000/a@b/#/experiments/7/runs/r1");
+    }
+}

@@ -1,0 +1,82 @@
+//! The listener: one task a connection, each bounded in the time it may take to send a request's head.
+
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long a client may take for the head of a request; an idle connection counts as one that has begun.
+const HEAD: Duration = Duration::from_secs(30);
+
+/// How long requests under way may take to end after shutdown was asked for.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How long to wait after the system refused a connection, such as for want of file descriptors.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Serves HTTP/1.1 until `shutdown`, then lets what is under way end for at most ten seconds.
+///
+/// A request with both `Content-Length` and `Transfer-Encoding` smuggles nothing in: hyper goes by the latter, hides
+/// the former from handlers, and closes the connection after the answer, as RFC 9112 §6.3 wants it.
+pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
+    let connections = TaskTracker::new();
+    loop {
+        let stream = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) if is_the_clients(&error) => continue,
+                Err(error) => {
+                    tracing::error!(%error, "no connection can be accepted");
+                    tokio::select! {
+                        () = shutdown.cancelled() => break,
+                        () = tokio::time::sleep(PAUSE) => continue,
+                    }
+                }
+            },
+        };
+        connections.spawn(connection(stream, router.clone(), shutdown.clone()));
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+async fn connection(stream: TcpStream, router: Router, shutdown: CancellationToken) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "answers may be delayed");
+    }
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+    );
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            let Ok(ended) = tokio::time::timeout(GRACE, connection).await else {
+                tracing::warn!("a request was cut off by the shutdown");
+                return;
+            };
+            ended
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// Whether it was the client who went away before it was accepted.
+fn is_the_clients(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}

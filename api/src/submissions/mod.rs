@@ -1,0 +1,129 @@
+//! Taking submissions in: receive, check, publish, commit. Whatever goes wrong on the way leaves nothing behind.
+
+mod form;
+mod tree;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_LENGTH;
+use bytes::Bytes;
+use events::execute::{self, Origin};
+use events::ports::{Loaded, StagedUpload, UploadLimits};
+use events::submission::Manifest;
+use events::{SubmissionCommand, SubmissionId, UserId};
+use serde::Serialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tracing::Instrument;
+
+use crate::Api;
+use crate::auth::Caller;
+use crate::error::{Error, chain};
+use crate::extract::media_type;
+use crate::trace::current_traceparent;
+use form::Form;
+use tree::Tree;
+
+/// What a form may take beside its files' content: names, headers, texts.
+const FORM_OVERHEAD_BYTES: u64 = 1 << 20;
+
+#[derive(Serialize)]
+pub(crate) struct Created {
+    submission_id: String,
+    user_id: String,
+}
+
+/// `POST /submissions`
+pub(crate) async fn create(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    request: Request,
+) -> Result<(StatusCode, Json<Created>), Error> {
+    check_head(&request, &api.upload_limits)?;
+    // Better to hear of it before the upload than after it.
+    api.status.ping().await?;
+    let id = api.ids.submission();
+    tracing::Span::current().record("submission_id", tracing::field::display(id));
+    let mut upload = api.storage.stage(id).await?;
+    let form = form::receive(request, &mut *upload, &api.upload_limits).await?;
+    let tree = Tree::of(&form.files, &mut *upload, &api.archive_limits).await?;
+    tree.must_hold("entrypoint", &form.entrypoint, ".py")?;
+    tree.must_hold("config_file", &form.config_file, ".yaml")?;
+
+    let (metadata, manifest) = describe(form, &caller.user)?;
+    let origin = Origin { actor: caller.actor(), trace: current_traceparent() };
+    // A task of its own: a client that hangs up between the two steps does not leave the first without the second.
+    let settled = async move { settle(&api, &origin, id, upload, metadata, manifest).await };
+    tokio::spawn(settled.in_current_span()).await.map_err(|error| Error::Internal(chain(&error)))??;
+    let created = Created { submission_id: id.to_string(), user_id: caller.user.to_string() };
+    Ok((StatusCode::CREATED, Json(created)))
+}
+
+/// Refuses by its head what need not be read.
+fn check_head(request: &Request, limits: &UploadLimits) -> Result<(), Error> {
+    let content_type = media_type(request.headers());
+    if content_type != "multipart/form-data" {
+        return Err(Error::MediaType(format!("a submission must be multipart/form-data, not {content_type:?}")));
+    }
+    let announced = request.headers().get(CONTENT_LENGTH);
+    let announced = announced.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    match announced {
+        Some(bytes) if bytes > limits.total_bytes.saturating_add(FORM_OVERHEAD_BYTES) => Err(Error::TooLarge(format!(
+            "the upload has {bytes} bytes; the files of a submission may have at most {} in all",
+            limits.total_bytes
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The content of `metadata.json`, and what the event keeps of it. The client's keys come first, so ours win.
+fn describe(form: Form, user: &UserId) -> Result<(Bytes, Manifest), Error> {
+    let file = |file: &events::ports::StagedFile| json!({ "name": file.name.as_str(), "size": file.size, "sha256": file.sha256 });
+    let mut metadata = form.metadata;
+    for (key, value) in [
+        ("user_id", json!(user)),
+        ("entrypoint", json!(form.entrypoint.as_str())),
+        ("config_file", json!(form.config_file.as_str())),
+        ("files", Value::Array(form.files.iter().map(file).collect())),
+    ] {
+        metadata.insert(key.to_owned(), value);
+    }
+    let bytes = serde_json::to_vec_pretty(&metadata).map_err(|error| Error::Internal(chain(&error)))?;
+    let manifest = Manifest {
+        user: user.clone(),
+        entrypoint: form.entrypoint.to_string(),
+        config_file: form.config_file.to_string(),
+        files: form.files.len() as u64,
+        bytes: form.files.iter().map(|file| file.size).sum(),
+        digest: hex::encode(Sha256::digest(&bytes)),
+    };
+    Ok((bytes.into(), manifest))
+}
+
+/// Publishes the files, then commits the event; removes the files again if the event is not there in the end.
+async fn settle(
+    api: &Api,
+    origin: &Origin,
+    id: SubmissionId,
+    upload: Box<dyn StagedUpload>,
+    metadata: Bytes,
+    manifest: Manifest,
+) -> Result<(), Error> {
+    upload.publish(metadata).await?;
+    let create = SubmissionCommand::Create(manifest);
+    let Err(refusal) = execute::submission(&*api.log, origin, id, &create).await else {
+        return Ok(());
+    };
+    // The answer may have been lost after the commit was made. Where even that can't be asked, the files go: nobody
+    // was told the id, so nothing can come to need them.
+    if let Ok(Loaded { state: Some(_), .. }) = api.log.load_submission(id).await {
+        return Ok(());
+    }
+    if let Err(error) = api.storage.delete(id).await {
+        tracing::error!(error = chain(&error), "the files of a refused submission are left behind");
+    }
+    Err(refusal.into())
+}
