@@ -1,0 +1,6 @@
+"""Fails as a program does that did not find its data: kind `nonzero_exit`."""
+
+import sys
+
+print("loading the data set")
+sys.exit("FileNotFoundError: data/train.csv is not part of the submission")
