@@ -62,13 +62,15 @@ pub async fn job(
             return Ok(loaded.state);
         };
         let version = loaded.state.as_ref().map_or(0, |job| job.version);
+        // What nobody's request caused belongs to the trace that the job began with.
+        let trace = origin.trace.clone().or_else(|| loaded.state.as_ref()?.trace.clone());
         let events: Vec<_> = (version + 1..)
             .zip(events)
             .map(|(seq, event)| Envelope {
                 seq,
                 at: loaded.now,
                 actor: origin.actor.clone(),
-                trace: origin.trace.clone(),
+                trace: trace.clone(),
                 event,
             })
             .collect();

@@ -15,8 +15,10 @@ use super::wire::{Encoded, encode};
 
 /// The most commits in one call.
 const MAX_BATCH: usize = 128;
-/// The most bytes in one call, and so the largest commit.
+/// The most bytes in one call of several commits.
 const MAX_BATCH_BYTES: usize = 256 * 1024;
+/// The largest commit: results twice, in their event and in their read model.
+const MAX_COMMIT_BYTES: usize = 1024 * 1024;
 /// How many commits may wait before their callers do.
 const MAX_WAITING: usize = 1024;
 
@@ -49,7 +51,7 @@ impl Committer {
     pub(super) async fn commit(&self, projector: &Projector, commit: &Commit) -> Result<Vec<StreamId>, CommitError> {
         let began = Instant::now();
         let commit = encode(projector, commit);
-        if commit.bytes.len() > MAX_BATCH_BYTES {
+        if commit.bytes.len() > MAX_COMMIT_BYTES {
             return Err(CommitError::TooLarge(commit.bytes.len()));
         }
         let (answer, answered) = oneshot::channel();

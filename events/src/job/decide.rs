@@ -1,12 +1,12 @@
 //! What follows from a command: events, guards and work, or a refusal. Pure.
 
+use chrono::SubsecRound;
+
 use crate::commit::{Guard, Lane, WorkChange};
 use crate::failure::LossCause;
 use crate::id::{Fence, JobId, SubmissionId};
 use crate::job::command::CancelMode;
-use crate::job::{
-    Job, JobCommand, JobEvent, JobSpec, JobState, JobStatus, Start, TrackedRun, Waiting,
-};
+use crate::job::{Job, JobCommand, JobEvent, JobSpec, JobState, JobStatus, Start, TrackedRun, Waiting};
 use crate::policy::{AfterLoss, Policy};
 use crate::time::Timestamp;
 
@@ -101,14 +101,8 @@ pub fn decide(
         JobCommand::Enqueue(_) => Err(Rejection::IdTaken),
         JobCommand::Dispatch => dispatch(job),
         JobCommand::Start(start) => start_job(job, start, context),
-        JobCommand::Complete {
-            fence,
-            results,
-            artifacts,
-            tracked,
-        } => {
-            let already =
-                matches!(job.state, JobState::Completed(_)) && job.fences.last() == Some(fence);
+        JobCommand::Complete { fence, results, artifacts, tracked } => {
+            let already = matches!(job.state, JobState::Completed(_)) && job.fences.last() == Some(fence);
             let event = JobEvent::Completed {
                 fence: fence.clone(),
                 results: results.clone(),
@@ -118,68 +112,37 @@ pub fn decide(
             finish(job, fence, already, vec![event])
         }
         JobCommand::Fail { fence, failure } => {
-            let already =
-                matches!(job.state, JobState::Failed(_)) && job.fences.last() == Some(fence);
-            finish(
-                job,
-                fence,
-                already,
-                vec![JobEvent::Failed {
-                    fence: fence.clone(),
-                    failure: failure.clone(),
-                }],
-            )
+            let already = matches!(job.state, JobState::Failed(_)) && job.fences.last() == Some(fence);
+            finish(job, fence, already, vec![JobEvent::Failed { fence: fence.clone(), failure: failure.clone() }])
         }
-        JobCommand::LoseLease {
-            fence,
-            cause,
-            error,
-        } => lose_lease(job, fence, *cause, error, context),
+        JobCommand::LoseLease { fence, cause, error } => lose_lease(job, fence, *cause, error, context),
         JobCommand::RequestCancel { by, force } => match &job.state {
             JobState::Cancelled(_) => Ok(Decision::AlreadyApplied),
             JobState::Completed(_) | JobState::Failed(_) | JobState::DeadLettered(_) => {
                 Err(Rejection::Ended(job.status()))
             }
-            JobState::Running
-                if *force == CancelMode::Graceful && job.cancel_requested_by.is_some() =>
-            {
+            JobState::Running if *force == CancelMode::Graceful && job.cancel_requested_by.is_some() => {
                 Ok(Decision::AlreadyApplied)
             }
-            JobState::Running if *force == CancelMode::Graceful => Ok(happens(
-                vec![JobEvent::CancelRequested { by: by.clone() }],
-                vec![],
-            )),
-            JobState::Running => {
-                let events = vec![
-                    JobEvent::CancelRequested { by: by.clone() },
-                    JobEvent::Cancelled {},
-                ];
-                Ok(happens(
-                    events,
-                    vec![WorkChange::ReleaseLease { job: job.id }],
-                ))
+            JobState::Running if *force == CancelMode::Graceful => {
+                Ok(happens(vec![JobEvent::CancelRequested { by: by.clone() }], vec![]))
             }
-            JobState::Pending(_) => Ok(happens(
-                vec![
-                    JobEvent::CancelRequested { by: by.clone() },
-                    JobEvent::Cancelled {},
-                ],
-                vec![],
-            )),
+            JobState::Running => {
+                let events = vec![JobEvent::CancelRequested { by: by.clone() }, JobEvent::Cancelled {}];
+                Ok(happens(events, vec![WorkChange::ReleaseLease { job: job.id }]))
+            }
+            JobState::Pending(_) => {
+                Ok(happens(vec![JobEvent::CancelRequested { by: by.clone() }, JobEvent::Cancelled {}], vec![]))
+            }
         },
         JobCommand::AcknowledgeCancel { fence } => {
-            let already =
-                matches!(job.state, JobState::Cancelled(_)) && job.fences.last() == Some(fence);
+            let already = matches!(job.state, JobState::Cancelled(_)) && job.fences.last() == Some(fence);
             finish(job, fence, already, vec![JobEvent::Cancelled {}])
         }
-        JobCommand::Replay { request, .. } if job.replayed_by_request == Some(*request) => {
-            Ok(Decision::AlreadyApplied)
-        }
+        JobCommand::Replay { request, .. } if job.replayed_by_request == Some(*request) => Ok(Decision::AlreadyApplied),
         JobCommand::Replay { by, why, request } => match &job.state {
             JobState::Pending(_) | JobState::Running => Err(Rejection::NotEnded),
-            JobState::Completed(_) | JobState::Cancelled(_) => {
-                Err(Rejection::NotReplayable(job.status()))
-            }
+            JobState::Completed(_) | JobState::Cancelled(_) => Err(Rejection::NotReplayable(job.status())),
             JobState::Failed(_) | JobState::DeadLettered(_) => Ok(Decision::Happens {
                 events: vec![JobEvent::Replayed {
                     by: by.clone(),
@@ -199,19 +162,11 @@ pub fn decide(
 }
 
 fn happens(events: Vec<JobEvent>, work: Vec<WorkChange>) -> Decision {
-    Decision::Happens {
-        events,
-        guards: vec![],
-        work,
-        lane: Lane::Progress,
-    }
+    Decision::Happens { events, guards: vec![], work, lane: Lane::Progress }
 }
 
 fn add_ticket(job: &Job) -> WorkChange {
-    WorkChange::AddTicket {
-        class: job.spec.class.clone(),
-        job: job.id,
-    }
+    WorkChange::AddTicket { class: job.spec.class.clone(), job: job.id }
 }
 
 fn enqueue(id: JobId, spec: &JobSpec, context: &Context<'_>) -> Result<Decision, Rejection> {
@@ -219,40 +174,28 @@ fn enqueue(id: JobId, spec: &JobSpec, context: &Context<'_>) -> Result<Decision,
         return Err(Rejection::UnknownClass(spec.class.to_string()));
     }
     Ok(Decision::Happens {
-        events: vec![JobEvent::Enqueued {
-            spec: spec.clone(),
-            dispatched: true,
-        }],
+        events: vec![JobEvent::Enqueued { spec: spec.clone(), dispatched: true }],
         guards: vec![Guard::SubmissionReady(spec.submission)],
-        work: vec![WorkChange::AddTicket {
-            class: spec.class.clone(),
-            job: id,
-        }],
+        work: vec![WorkChange::AddTicket { class: spec.class.clone(), job: id }],
         lane: Lane::Admission,
     })
 }
 
 fn dispatch(job: &Job) -> Result<Decision, Rejection> {
     match &job.state {
-        JobState::Pending(Waiting::Held | Waiting::Delayed(_)) => Ok(happens(
-            vec![JobEvent::Dispatched {}],
-            vec![add_ticket(job)],
-        )),
-        JobState::Pending(Waiting::Dispatched(_)) | JobState::Running => {
-            Ok(Decision::AlreadyApplied)
+        JobState::Pending(Waiting::Held | Waiting::Delayed(_)) => {
+            Ok(happens(vec![JobEvent::Dispatched {}], vec![add_ticket(job)]))
         }
-        JobState::Completed(_)
-        | JobState::Failed(_)
-        | JobState::Cancelled(_)
-        | JobState::DeadLettered(_) => Err(Rejection::Ended(job.status())),
+        JobState::Pending(Waiting::Dispatched(_)) | JobState::Running => Ok(Decision::AlreadyApplied),
+        JobState::Completed(_) | JobState::Failed(_) | JobState::Cancelled(_) | JobState::DeadLettered(_) => {
+            Err(Rejection::Ended(job.status()))
+        }
     }
 }
 
 fn start_job(job: &Job, start: &Start, context: &Context<'_>) -> Result<Decision, Rejection> {
     match &job.state {
-        JobState::Running if job.current_fence() == Some(&start.fence) => {
-            Ok(Decision::AlreadyApplied)
-        }
+        JobState::Running if job.current_fence() == Some(&start.fence) => Ok(Decision::AlreadyApplied),
         // A fence seen before is a retried commit whose run has come and gone meanwhile.
         JobState::Pending(Waiting::Dispatched(_)) if !job.fences.contains(&start.fence) => {
             let event = JobEvent::Started {
@@ -280,22 +223,14 @@ fn start_job(job: &Job, start: &Start, context: &Context<'_>) -> Result<Decision
 }
 
 /// Ends the run under `fence`, unless that is not the current one.
-fn finish(
-    job: &Job,
-    fence: &Fence,
-    already: bool,
-    events: Vec<JobEvent>,
-) -> Result<Decision, Rejection> {
+fn finish(job: &Job, fence: &Fence, already: bool, events: Vec<JobEvent>) -> Result<Decision, Rejection> {
     if already {
         return Ok(Decision::AlreadyApplied);
     }
     if job.current_fence() != Some(fence) {
         return Err(Rejection::FenceLost);
     }
-    Ok(happens(
-        events,
-        vec![WorkChange::ReleaseLease { job: job.id }],
-    ))
+    Ok(happens(events, vec![WorkChange::ReleaseLease { job: job.id }]))
 }
 
 fn lose_lease(
@@ -307,17 +242,9 @@ fn lose_lease(
 ) -> Result<Decision, Rejection> {
     if job.current_fence() != Some(fence) {
         // The commit of this very command, retried, finds its fence spent and the job moved on.
-        return if job.fences.contains(fence) {
-            Ok(Decision::AlreadyApplied)
-        } else {
-            Err(Rejection::FenceLost)
-        };
+        return if job.fences.contains(fence) { Ok(Decision::AlreadyApplied) } else { Err(Rejection::FenceLost) };
     }
-    let lost = JobEvent::LeaseLost {
-        fence: fence.clone(),
-        cause,
-        error: error.to_owned(),
-    };
+    let lost = JobEvent::LeaseLost { fence: fence.clone(), cause, error: error.to_owned() };
     let mut work = vec![WorkChange::ReleaseLease { job: job.id }];
     if job.cancel_requested_by.is_some() {
         return Ok(happens(vec![lost, JobEvent::Cancelled {}], work));
@@ -328,18 +255,11 @@ fn lose_lease(
         LossCause::Drain => 0,
     };
     let events = match context.policy.after_loss(cause, losses, context.jitter) {
-        AfterLoss::DeadLetter(kind) => vec![
-            lost,
-            JobEvent::DeadLettered {
-                kind,
-                error: error.to_owned(),
-            },
-        ],
+        AfterLoss::DeadLetter(kind) => vec![lost, JobEvent::DeadLettered { kind, error: error.to_owned() }],
         AfterLoss::Retry(wait) => {
-            let retry = JobEvent::RetryScheduled {
-                at: context.now + wait,
-                attempt: job.attempt() + 1,
-            };
+            // Read models keep whole microseconds, and must give back the very time that the event holds.
+            let retry =
+                JobEvent::RetryScheduled { at: (context.now + wait).trunc_subsecs(6), attempt: job.attempt() + 1 };
             if wait.is_zero() {
                 work.push(add_ticket(job));
                 vec![lost, retry, JobEvent::Dispatched {}]

@@ -23,11 +23,7 @@ pub fn evolve(id: JobId, job: Option<Job>, envelope: &Envelope<JobEvent>) -> Opt
             replayed_by_request: None,
             tracked: None,
             run: None,
-            state: JobState::Pending(if *dispatched {
-                Waiting::Dispatched(at)
-            } else {
-                Waiting::Held
-            }),
+            state: JobState::Pending(if *dispatched { Waiting::Dispatched(at) } else { Waiting::Held }),
         });
     }
     let mut job = job?;
@@ -37,36 +33,17 @@ pub fn evolve(id: JobId, job: Option<Job>, envelope: &Envelope<JobEvent>) -> Opt
         JobEvent::Enqueued { .. } => {}
         JobEvent::Expired {} => return None,
         JobEvent::Dispatched {} => job.state = JobState::Pending(Waiting::Dispatched(at)),
-        JobEvent::Started {
-            fence,
-            worker,
-            gpus,
-            sandbox,
-        } => {
+        JobEvent::Started { fence, worker, gpus, sandbox } => {
             job.fences.push(fence.clone());
-            job.run = Some(Run {
-                started_at: at,
-                worker: worker.clone(),
-                gpus: gpus.clone(),
-                sandbox: sandbox.clone(),
-            });
+            job.run =
+                Some(Run { started_at: at, worker: worker.clone(), gpus: gpus.clone(), sandbox: sandbox.clone() });
             job.state = JobState::Running;
         }
-        JobEvent::Completed {
-            artifacts, tracked, ..
-        } => {
+        JobEvent::Completed { artifacts, tracked, .. } => {
             job.tracked.clone_from(tracked);
-            job.state = JobState::Completed(Completed {
-                at,
-                artifacts: artifacts.clone(),
-            });
+            job.state = JobState::Completed(Completed { at, artifacts: artifacts.clone() });
         }
-        JobEvent::Failed { failure, .. } => {
-            job.state = JobState::Failed(Ended {
-                at,
-                why: failure.clone(),
-            })
-        }
+        JobEvent::Failed { failure, .. } => job.state = JobState::Failed(Ended { at, why: failure.clone() }),
         JobEvent::LeaseLost { cause, .. } => {
             match cause {
                 LossCause::WorkerLost => job.losses.worker_lost += 1,
@@ -76,30 +53,17 @@ pub fn evolve(id: JobId, job: Option<Job>, envelope: &Envelope<JobEvent>) -> Opt
             // The event that follows in the same commit says what comes next; held is what is true until then.
             job.state = JobState::Pending(Waiting::Held);
         }
-        JobEvent::RetryScheduled { at: due, .. } => {
-            job.state = JobState::Pending(Waiting::Delayed(*due))
-        }
+        JobEvent::RetryScheduled { at: due, .. } => job.state = JobState::Pending(Waiting::Delayed(*due)),
         JobEvent::DeadLettered { kind, error } => {
-            let why = DeadLetter {
-                kind: *kind,
-                error: error.clone(),
-            };
+            let why = DeadLetter { kind: *kind, error: error.clone() };
             job.state = JobState::DeadLettered(Ended { at, why });
         }
-        JobEvent::Replayed {
-            request,
-            dispatched,
-            ..
-        } => {
+        JobEvent::Replayed { request, dispatched, .. } => {
             job.losses = Losses::default();
             job.cancel_requested_by = None;
             job.tracked = None;
             job.replayed_by_request = Some(*request);
-            job.state = JobState::Pending(if *dispatched {
-                Waiting::Dispatched(at)
-            } else {
-                Waiting::Held
-            });
+            job.state = JobState::Pending(if *dispatched { Waiting::Dispatched(at) } else { Waiting::Held });
         }
         JobEvent::CancelRequested { by } => job.cancel_requested_by = Some(by.clone()),
         JobEvent::Cancelled {} => job.state = JobState::Cancelled(Ended { at, why: () }),

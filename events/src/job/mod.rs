@@ -171,13 +171,7 @@ pub enum JobStatus {
 
 impl JobStatus {
     /// Every status, in the order of a job's life.
-    pub const ALL: [Self; 5] = [
-        Self::Pending,
-        Self::Running,
-        Self::Completed,
-        Self::Failed,
-        Self::Cancelled,
-    ];
+    pub const ALL: [Self; 5] = [Self::Pending, Self::Running, Self::Completed, Self::Failed, Self::Cancelled];
 
     /// The status as clients know it.
     #[must_use]
@@ -232,9 +226,7 @@ impl Job {
     /// The fence that the running job's worker holds; none unless it runs.
     #[must_use]
     pub fn current_fence(&self) -> Option<&Fence> {
-        matches!(self.state, JobState::Running)
-            .then(|| self.fences.last())
-            .flatten()
+        matches!(self.state, JobState::Running).then(|| self.fences.last()).flatten()
     }
 
     /// How many times it has been started. Each start has a log of its own.
@@ -249,10 +241,7 @@ impl Job {
         match &self.state {
             JobState::Failed(ended) => Some(&ended.why.error),
             JobState::DeadLettered(ended) => Some(&ended.why.error),
-            JobState::Pending(_)
-            | JobState::Running
-            | JobState::Completed(_)
-            | JobState::Cancelled(_) => None,
+            JobState::Pending(_) | JobState::Running | JobState::Completed(_) | JobState::Cancelled(_) => None,
         }
     }
 }

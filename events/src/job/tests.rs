@@ -1,1 +1,1042 @@
-//! Placeholder
+//! What a job answers to each command, told as: given these events, when this command, then these events.
+//!
+//! The matrix at the top has every command in every state. The stories below say why, one rule each, and with which
+//! work and guards.
+
+use std::time::Duration;
+
+use super::*;
+use crate::commit::{Guard, Lane, Ticket, WorkChange};
+use crate::envelope::{Actor, Envelope, StreamId};
+use crate::failure::{FailureKind, LossCause};
+use crate::policy::Policy;
+use crate::results::Results;
+use crate::time::from_unix_micros;
+
+/// The answer to every command in every state. A new command or state does not compile until it has a name in
+/// [`row`] or [`column`], and the names here are compared with those.
+///
+/// The run that each state but the first three has had is that of fence `a`; `!a` is a fence that no run of it had.
+/// `cancelling` is running after somebody asked for its end; `late` is a fence that is not the current one.
+const MATRIX: &str = "
+                  absent  held    dispatched delayed running cancelling completed     failed  cancelled     dead-lettered
+enqueue           happens already already    already already already    already       already already       already
+enqueue-another   happens taken   taken      taken   taken   taken      taken         taken   taken         taken
+dispatch          unknown happens already    happens already already    ended         ended   ended         ended
+start-a           unknown not-due happens    not-due already already    not-due       not-due not-due       not-due
+start-!a          unknown not-due happens    not-due not-due not-due    not-due       not-due not-due       not-due
+complete-a        unknown late    late       late    happens happens    already       late    late          late
+complete-!a       unknown late    late       late    late    late       late          late    late          late
+fail-a            unknown late    late       late    happens happens    late          already late          late
+fail-!a           unknown late    late       late    late    late       late          late    late          late
+lose-lease-a      unknown late    late       already happens happens    already       already already       already
+lose-lease-!a     unknown late    late       late    late    late       late          late    late          late
+cancel            unknown happens happens    happens happens already    ended         ended   already       ended
+cancel-force      unknown happens happens    happens happens happens    ended         ended   already       ended
+acknowledge-a     unknown late    late       late    happens happens    late          late    already       late
+acknowledge-!a    unknown late    late       late    late    late       late          late    late          late
+replay            unknown not-yet not-yet    not-yet not-yet not-yet    unreplayable  happens unreplayable  happens
+track             unknown not-yet not-yet    not-yet not-yet not-yet    happens       happens happens       happens
+expire            unknown not-yet not-yet    not-yet not-yet not-yet    happens       happens happens       happens
+";
+
+#[test]
+fn every_command_has_its_answer_in_every_state() {
+    let mut lines =
+        MATRIX.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).filter(|line| !line.is_empty());
+    let states = every_state();
+    let names: Vec<&str> = states.iter().map(|job| column(job.as_ref())).collect();
+    assert_eq!(lines.next(), Some(names), "the heading names every state in its order");
+    for command in every_command() {
+        let mut answers = vec![row(&command)];
+        answers.extend(states.iter().map(|job| answer(job.as_ref(), &command)));
+        assert_eq!(lines.next(), Some(answers));
+    }
+    assert_eq!(lines.next(), None, "every row has its command");
+}
+
+fn every_state() -> Vec<Option<Job>> {
+    let of = |history: &[&[JobEvent]]| after(history.concat());
+    let running: &[JobEvent] = &[enqueued(), started("a")];
+    vec![
+        None,
+        of(&[&[held()]]),
+        of(&[&[enqueued()]]),
+        of(&[running, &[lease_lost("a", LossCause::WorkerLost), retry(1, 2)]]),
+        of(&[running]),
+        of(&[running, &[cancel_requested()]]),
+        of(&[running, &[completed("a")]]),
+        of(&[running, &[failed("a")]]),
+        of(&[running, &[cancel_requested(), cancelled()]]),
+        of(&[running, &[lease_lost("a", LossCause::WorkerLost), poisonous()]]),
+    ]
+}
+
+fn every_command() -> Vec<JobCommand> {
+    let another = JobSpec { config: "{}".to_owned(), ..spec() };
+    vec![
+        enqueue(),
+        JobCommand::Enqueue(another),
+        JobCommand::Dispatch,
+        start("a"),
+        start("b"),
+        complete("a"),
+        complete("b"),
+        fail("a"),
+        fail("b"),
+        lose("a", LossCause::WorkerLost),
+        lose("b", LossCause::WorkerLost),
+        cancel(),
+        force_cancel(),
+        acknowledge("a"),
+        acknowledge("b"),
+        replay(request(1)),
+        track("r1"),
+        JobCommand::Expire,
+    ]
+}
+
+fn column(job: Option<&Job>) -> &'static str {
+    match job.map(|job| (&job.state, &job.cancel_requested_by)) {
+        None => "absent",
+        Some((JobState::Pending(Waiting::Held), _)) => "held",
+        Some((JobState::Pending(Waiting::Dispatched(_)), _)) => "dispatched",
+        Some((JobState::Pending(Waiting::Delayed(_)), _)) => "delayed",
+        Some((JobState::Running, None)) => "running",
+        Some((JobState::Running, Some(_))) => "cancelling",
+        Some((JobState::Completed(_), _)) => "completed",
+        Some((JobState::Failed(_), _)) => "failed",
+        Some((JobState::Cancelled(_), _)) => "cancelled",
+        Some((JobState::DeadLettered(_), _)) => "dead-lettered",
+    }
+}
+
+fn row(command: &JobCommand) -> &'static str {
+    let by = |its: &Fence, a: &'static str, other: &'static str| {
+        if *its == fence("a") { a } else { other }
+    };
+    match command {
+        JobCommand::Enqueue(its) if *its == spec() => "enqueue",
+        JobCommand::Enqueue(_) => "enqueue-another",
+        JobCommand::Dispatch => "dispatch",
+        JobCommand::Start(start) => by(&start.fence, "start-a", "start-!a"),
+        JobCommand::Complete { fence, .. } => by(fence, "complete-a", "complete-!a"),
+        JobCommand::Fail { fence, .. } => by(fence, "fail-a", "fail-!a"),
+        JobCommand::LoseLease { fence, .. } => by(fence, "lose-lease-a", "lose-lease-!a"),
+        JobCommand::RequestCancel { force: CancelMode::Graceful, .. } => "cancel",
+        JobCommand::RequestCancel { force: CancelMode::Force, .. } => "cancel-force",
+        JobCommand::AcknowledgeCancel { fence } => by(fence, "acknowledge-a", "acknowledge-!a"),
+        JobCommand::Replay { .. } => "replay",
+        JobCommand::Track(_) => "track",
+        JobCommand::Expire => "expire",
+    }
+}
+
+fn answer(job: Option<&Job>, command: &JobCommand) -> &'static str {
+    match decide(job_id(), job, command, &context(&Policy::default())) {
+        Ok(Decision::Happens { .. }) => "happens",
+        Ok(Decision::AlreadyApplied) => "already",
+        Err(Rejection::Unknown) => "unknown",
+        Err(Rejection::IdTaken) => "taken",
+        Err(Rejection::Ended(_)) => "ended",
+        Err(Rejection::NotStartable) => "not-due",
+        Err(Rejection::FenceLost) => "late",
+        Err(Rejection::NotEnded) => "not-yet",
+        Err(Rejection::NotReplayable(_)) => "unreplayable",
+        Err(Rejection::SubmissionGone(_)) => "submission-gone",
+        Err(Rejection::UnknownClass(_)) => "unknown-class",
+    }
+}
+
+mod accepting {
+    use super::*;
+
+    #[test]
+    fn a_new_job_gets_its_ticket_at_once_if_its_submission_is_there() {
+        given([])
+            .when(enqueue())
+            .then([enqueued()])
+            .with_guards([Guard::SubmissionReady(submission())])
+            .with_work([add_ticket()])
+            .with_lane(Lane::Admission);
+    }
+
+    #[test]
+    fn an_enqueue_whose_answer_was_lost_is_found_done_however_far_the_job_got() {
+        given([enqueued()]).when(enqueue()).then_already_applied();
+        given([enqueued(), started("a"), completed("a")]).when(enqueue()).then_already_applied();
+    }
+
+    #[test]
+    fn an_id_is_one_jobs_only() {
+        let another = JobSpec { user: user("bob"), ..spec() };
+        given([enqueued()]).when(JobCommand::Enqueue(another)).then_refused(Rejection::IdTaken);
+    }
+
+    #[test]
+    fn a_job_of_a_class_that_is_not_on_offer_is_refused_by_name() {
+        let huge = JobSpec { class: "huge".parse().unwrap(), ..spec() };
+        given([]).when(JobCommand::Enqueue(huge)).then_refused(Rejection::UnknownClass("huge".to_owned()));
+    }
+
+    #[test]
+    fn a_class_taken_off_the_offer_later_does_not_undo_an_enqueue() {
+        given([enqueued()])
+            .under(Policy { classes: [].into(), ..Policy::default() })
+            .when(enqueue())
+            .then_already_applied();
+    }
+
+    #[test]
+    fn nothing_but_an_enqueue_creates_a_job() {
+        for command in every_command() {
+            match command {
+                JobCommand::Enqueue(_) => {}
+                other => given([]).when(other).then_refused(Rejection::Unknown),
+            }
+        }
+    }
+
+    #[test]
+    fn what_expired_is_as_unknown_as_what_never_was() {
+        let history = [enqueued(), started("a"), completed("a"), expired()];
+        assert_eq!(after(history.clone()), None);
+        given(history).when(track("r1")).then_refused(Rejection::Unknown);
+    }
+
+    #[test]
+    fn only_new_work_may_be_refused_by_a_full_redis() {
+        for job in every_state() {
+            for command in every_command() {
+                let decided = decide(job_id(), job.as_ref(), &command, &context(&Policy::default()));
+                if let Ok(Decision::Happens { lane, .. }) = decided {
+                    let admits = matches!(command, JobCommand::Enqueue(_));
+                    assert_eq!(lane == Lane::Admission, admits, "{command:?}");
+                }
+            }
+        }
+    }
+}
+
+mod dispatching {
+    use super::*;
+
+    #[test]
+    fn a_held_job_gets_its_ticket_when_its_user_has_a_slot() {
+        given([held()]).when(JobCommand::Dispatch).then([JobEvent::Dispatched {}]).with_work([add_ticket()]);
+    }
+
+    #[test]
+    fn a_delayed_job_gets_a_new_ticket() {
+        given(delayed()).when(JobCommand::Dispatch).then([JobEvent::Dispatched {}]).with_work([add_ticket()]);
+    }
+
+    #[test]
+    fn a_job_never_has_two_tickets() {
+        given([enqueued()]).when(JobCommand::Dispatch).then_already_applied();
+        given([enqueued(), started("a")]).when(JobCommand::Dispatch).then_already_applied();
+    }
+
+    #[test]
+    fn what_has_ended_gets_no_ticket() {
+        given([enqueued(), cancel_requested(), cancelled()])
+            .when(JobCommand::Dispatch)
+            .then_refused(Rejection::Ended(JobStatus::Cancelled));
+    }
+}
+
+mod starting {
+    use super::*;
+
+    #[test]
+    fn a_dispatched_job_starts_under_the_fence_drawn_for_it() {
+        given([enqueued()]).when(start("a")).then([started("a")]).with_work([take_lease("a")]);
+    }
+
+    #[test]
+    fn a_start_whose_answer_was_lost_is_found_done() {
+        given([enqueued(), started("a")]).when(start("a")).then_already_applied();
+    }
+
+    #[test]
+    fn a_second_worker_with_the_same_ticket_is_refused() {
+        given([enqueued(), started("a")]).when(start("b")).then_refused(Rejection::NotStartable);
+    }
+
+    #[test]
+    fn a_start_under_a_fence_used_before_is_refused_though_the_job_waits_again() {
+        let waiting_again = [delayed(), vec![JobEvent::Dispatched {}]].concat();
+        given(waiting_again.clone()).when(start("a")).then_refused(Rejection::NotStartable);
+        given(waiting_again).when(start("b")).then([started("b")]).with_work([take_lease("b")]);
+    }
+
+    #[test]
+    fn a_fence_used_before_a_replay_stays_used() {
+        given([enqueued(), started("a"), failed("a"), replayed(request(1))])
+            .when(start("a"))
+            .then_refused(Rejection::NotStartable);
+    }
+
+    #[test]
+    fn what_has_no_ticket_can_not_start() {
+        given([held()]).when(start("a")).then_refused(Rejection::NotStartable);
+        given(delayed()).when(start("b")).then_refused(Rejection::NotStartable);
+    }
+
+    #[test]
+    fn the_lease_is_as_long_as_the_policy_says() {
+        let policy = Policy { lease: Duration::from_millis(1500), ..Policy::default() };
+        let lease = WorkChange::TakeLease {
+            job: job_id(),
+            fence: fence("a"),
+            ticket: ticket(),
+            worker: worker(),
+            lease_ms: 1500,
+        };
+        given([enqueued()]).under(policy).when(start("a")).then([started("a")]).with_work([lease]);
+    }
+
+    #[test]
+    fn a_running_job_shows_who_runs_it_and_which_attempt_this_is() {
+        let job = there([delayed(), vec![JobEvent::Dispatched {}, started("b")]].concat());
+        assert_eq!(job.status(), JobStatus::Running);
+        assert_eq!(job.current_fence(), Some(&fence("b")));
+        assert_eq!(job.fences, [fence("a"), fence("b")]);
+        assert_eq!(job.attempt(), 2);
+        let run = Run {
+            started_at: moment(6),
+            worker: worker(),
+            gpus: vec!["GPU-1".to_owned()],
+            sandbox: "standard".to_owned(),
+        };
+        assert_eq!(job.run, Some(run));
+    }
+}
+
+mod ending {
+    use super::*;
+
+    #[test]
+    fn a_run_that_completes_gives_its_lease_and_ticket_back() {
+        given([enqueued(), started("a")]).when(complete("a")).then([completed("a")]).with_work([release_lease()]);
+    }
+
+    #[test]
+    fn a_run_that_fails_is_final_and_gives_its_lease_and_ticket_back() {
+        given([enqueued(), started("a")]).when(fail("a")).then([failed("a")]).with_work([release_lease()]);
+    }
+
+    #[test]
+    fn an_end_whose_answer_was_lost_is_found_done() {
+        given([enqueued(), started("a"), completed("a")]).when(complete("a")).then_already_applied();
+        given([enqueued(), started("a"), failed("a")]).when(fail("a")).then_already_applied();
+    }
+
+    #[test]
+    fn a_completion_retried_after_the_run_was_tracked_is_still_found_done() {
+        given([enqueued(), started("a"), completed("a"), tracked("r1")]).when(complete("a")).then_already_applied();
+    }
+
+    #[test]
+    fn a_run_has_one_outcome() {
+        given([enqueued(), started("a"), failed("a")]).when(complete("a")).then_refused(Rejection::FenceLost);
+        given([enqueued(), started("a"), completed("a")]).when(fail("a")).then_refused(Rejection::FenceLost);
+    }
+
+    #[test]
+    fn a_worker_that_wakes_up_late_can_change_nothing() {
+        let second_run = [delayed(), vec![JobEvent::Dispatched {}, started("b")]].concat();
+        for late in [complete("a"), fail("a"), acknowledge("a")] {
+            given(second_run.clone()).when(late.clone()).then_refused(Rejection::FenceLost);
+            given(delayed()).when(late).then_refused(Rejection::FenceLost);
+        }
+    }
+
+    #[test]
+    fn a_late_outcome_of_the_run_before_the_accepted_one_is_refused() {
+        let second_completed = [delayed(), vec![JobEvent::Dispatched {}, started("b"), completed("b")]].concat();
+        given(second_completed).when(complete("a")).then_refused(Rejection::FenceLost);
+    }
+
+    #[test]
+    fn the_outcome_of_a_run_that_was_replayed_meanwhile_is_refused() {
+        given([enqueued(), started("a"), failed("a"), replayed(request(1))])
+            .when(fail("a"))
+            .then_refused(Rejection::FenceLost);
+    }
+
+    #[test]
+    fn an_ended_job_tells_when_and_why() {
+        let job = there([enqueued(), started("a"), failed("a")]);
+        assert_eq!(job.status(), JobStatus::Failed);
+        assert_eq!(job.ended_at(), Some(moment(3)));
+        assert_eq!(job.error(), Some("it exited with code 1"));
+        assert_eq!(job.current_fence(), None);
+
+        let job = there([enqueued(), started("a"), completed("a")]);
+        assert_eq!(job.status(), JobStatus::Completed);
+        assert_eq!(job.error(), None);
+        assert_eq!(job.tracked, Some(run_record("inline")));
+    }
+}
+
+mod losing_a_lease {
+    use super::*;
+
+    #[test]
+    fn a_lost_worker_costs_a_wait_and_no_ticket_until_then() {
+        given([enqueued(), started("a")])
+            .when(lose("a", LossCause::WorkerLost))
+            .then([lease_lost("a", LossCause::WorkerLost), retry(1, 2)])
+            .with_work([release_lease()]);
+    }
+
+    #[test]
+    fn the_wait_is_longer_after_the_second_loss() {
+        given(lost([LossCause::WorkerLost]))
+            .when(lose("b", LossCause::WorkerLost))
+            .then([lease_lost("b", LossCause::WorkerLost), retry(5, 3)])
+            .with_work([release_lease()]);
+    }
+
+    #[test]
+    fn the_third_lost_worker_makes_a_dead_letter() {
+        given(lost([LossCause::WorkerLost, LossCause::WorkerLost]))
+            .when(lose("c", LossCause::WorkerLost))
+            .then([lease_lost("c", LossCause::WorkerLost), poisonous()])
+            .with_work([release_lease()]);
+    }
+
+    #[test]
+    fn a_dead_letter_shows_as_failed_with_its_reason() {
+        let job = there([enqueued(), started("a"), lease_lost("a", LossCause::WorkerLost), poisonous()]);
+        assert_eq!(job.status(), JobStatus::Failed);
+        assert_eq!(job.error(), Some("it was not heard of"));
+    }
+
+    #[test]
+    fn faults_of_the_platform_and_lost_workers_are_counted_apart() {
+        given(lost([LossCause::WorkerLost, LossCause::WorkerLost]))
+            .when(lose("c", LossCause::Infrastructure))
+            .then([lease_lost("c", LossCause::Infrastructure), retry(1, 4)])
+            .with_work([release_lease()]);
+        let job = there(lost([LossCause::WorkerLost, LossCause::Infrastructure]));
+        let losses = Losses { worker_lost: 1, infrastructure: 1 };
+        assert_eq!(job.losses, losses);
+    }
+
+    #[test]
+    fn the_platform_may_fail_a_job_as_often_as_it_may_be_retried() {
+        let policy = Policy { max_retries: 1, ..Policy::default() };
+        given([enqueued(), started("a")])
+            .under(policy.clone())
+            .when(lose("a", LossCause::Infrastructure))
+            .then([lease_lost("a", LossCause::Infrastructure), retry(1, 2)])
+            .with_work([release_lease()]);
+        let given_up =
+            JobEvent::DeadLettered { kind: DeadLetterKind::Infrastructure, error: "it was not heard of".to_owned() };
+        given(lost([LossCause::Infrastructure]))
+            .under(policy)
+            .when(lose("b", LossCause::Infrastructure))
+            .then([lease_lost("b", LossCause::Infrastructure), given_up])
+            .with_work([release_lease()]);
+    }
+
+    #[test]
+    fn a_drained_job_goes_back_at_once_with_a_new_ticket() {
+        given([enqueued(), started("a")])
+            .when(lose("a", LossCause::Drain))
+            .then([lease_lost("a", LossCause::Drain), retry(0, 2), JobEvent::Dispatched {}])
+            .with_work([release_lease(), add_ticket()]);
+    }
+
+    #[test]
+    fn a_drain_counts_as_no_loss_however_often() {
+        let drained = lost([LossCause::Drain; 5]);
+        assert_eq!(there(drained.clone()).losses, Losses::default());
+        given(drained)
+            .when(lose("f", LossCause::WorkerLost))
+            .then([lease_lost("f", LossCause::WorkerLost), retry(1, 7)])
+            .with_work([release_lease()]);
+    }
+
+    #[test]
+    fn a_job_whose_end_was_asked_for_ends_with_its_lease() {
+        for cause in [LossCause::WorkerLost, LossCause::Infrastructure, LossCause::Drain] {
+            given([enqueued(), started("a"), cancel_requested()])
+                .when(lose("a", cause))
+                .then([lease_lost("a", cause), cancelled()])
+                .with_work([release_lease()]);
+        }
+    }
+
+    #[test]
+    fn a_loss_whose_answer_was_lost_is_found_done_however_far_the_job_got() {
+        given(delayed()).when(lose("a", LossCause::WorkerLost)).then_already_applied();
+        given(lost([LossCause::WorkerLost])).when(lose("a", LossCause::WorkerLost)).then_already_applied();
+    }
+
+    #[test]
+    fn a_lease_that_ended_with_its_run_is_as_good_as_lost() {
+        given([enqueued(), started("a"), completed("a")]).when(lose("a", LossCause::WorkerLost)).then_already_applied();
+    }
+
+    #[test]
+    fn a_fence_that_never_was_has_no_lease_to_lose() {
+        given([enqueued(), started("a")]).when(lose("b", LossCause::WorkerLost)).then_refused(Rejection::FenceLost);
+    }
+
+    #[test]
+    fn a_due_time_is_a_whole_microsecond_as_it_is_stored() {
+        let policy = Policy::default();
+        let uneven = Context { jitter: 0.912_345_678_9, ..context(&policy) };
+        let job = there([enqueued(), started("a")]);
+        let lose = lose("a", LossCause::WorkerLost);
+        let decided = decide(job_id(), Some(&job), &lose, &uneven);
+        let Ok(Decision::Happens { events, .. }) = decided else { panic!("{decided:?}") };
+        let retry = JobEvent::RetryScheduled { at: now() + Duration::from_micros(912_345), attempt: 2 };
+        assert_eq!(events[1], retry);
+    }
+}
+
+mod cancelling {
+    use super::*;
+
+    #[test]
+    fn a_job_that_no_worker_holds_ends_at_once() {
+        for command in [cancel(), force_cancel()] {
+            for waiting in [vec![held()], vec![enqueued()], delayed()] {
+                given(waiting).when(command.clone()).then([cancel_requested(), cancelled()]);
+            }
+        }
+    }
+
+    #[test]
+    fn the_ticket_of_a_job_cancelled_before_its_start_starts_nothing() {
+        given([enqueued(), cancel_requested(), cancelled()]).when(start("a")).then_refused(Rejection::NotStartable);
+    }
+
+    #[test]
+    fn a_running_job_is_asked_to_end_and_keeps_its_lease_until_it_has() {
+        given([enqueued(), started("a")]).when(cancel()).then([cancel_requested()]);
+        let job = there([enqueued(), started("a"), cancel_requested()]);
+        assert_eq!(job.status(), JobStatus::Running);
+        assert_eq!(job.current_fence(), Some(&fence("a")));
+    }
+
+    #[test]
+    fn asking_twice_is_asking_once() {
+        given([enqueued(), started("a"), cancel_requested()]).when(cancel()).then_already_applied();
+        given([enqueued(), cancel_requested(), cancelled()]).when(cancel()).then_already_applied();
+    }
+
+    #[test]
+    fn a_worker_that_ended_the_run_says_so_under_its_fence() {
+        given([enqueued(), started("a"), cancel_requested()])
+            .when(acknowledge("a"))
+            .then([cancelled()])
+            .with_work([release_lease()]);
+    }
+
+    #[test]
+    fn an_acknowledgement_whose_answer_was_lost_is_found_done() {
+        given([enqueued(), started("a"), cancel_requested(), cancelled()])
+            .when(acknowledge("a"))
+            .then_already_applied();
+    }
+
+    #[test]
+    fn force_ends_a_running_job_and_its_lease_at_once() {
+        given([enqueued(), started("a")])
+            .when(force_cancel())
+            .then([cancel_requested(), cancelled()])
+            .with_work([release_lease()]);
+    }
+
+    #[test]
+    fn force_ends_a_job_whose_worker_was_asked_and_does_not_answer() {
+        given([enqueued(), started("a"), cancel_requested()])
+            .when(force_cancel())
+            .then([cancel_requested(), cancelled()])
+            .with_work([release_lease()]);
+    }
+
+    #[test]
+    fn a_run_that_force_ended_can_commit_nothing_any_more() {
+        for late in [complete("a"), fail("a")] {
+            given([enqueued(), started("a"), cancel_requested(), cancelled()])
+                .when(late)
+                .then_refused(Rejection::FenceLost);
+        }
+    }
+
+    #[test]
+    fn a_run_that_ended_by_itself_commits_its_true_outcome() {
+        given([enqueued(), started("a"), cancel_requested()])
+            .when(complete("a"))
+            .then([completed("a")])
+            .with_work([release_lease()]);
+        given([enqueued(), started("a"), cancel_requested()])
+            .when(fail("a"))
+            .then([failed("a")])
+            .with_work([release_lease()]);
+    }
+
+    #[test]
+    fn what_ended_otherwise_can_not_be_cancelled() {
+        given([enqueued(), started("a"), completed("a")])
+            .when(cancel())
+            .then_refused(Rejection::Ended(JobStatus::Completed));
+        given([enqueued(), started("a"), failed("a")])
+            .when(force_cancel())
+            .then_refused(Rejection::Ended(JobStatus::Failed));
+        given([enqueued(), started("a"), lease_lost("a", LossCause::WorkerLost), poisonous()])
+            .when(cancel())
+            .then_refused(Rejection::Ended(JobStatus::Failed));
+    }
+}
+
+mod replaying {
+    use super::*;
+
+    #[test]
+    fn what_failed_runs_again_if_its_submission_is_still_there() {
+        for end in [failed("a"), poisonous()] {
+            given([enqueued(), started("a"), end])
+                .when(replay(request(1)))
+                .then([replayed(request(1))])
+                .with_guards([Guard::SubmissionReady(submission())])
+                .with_work([add_ticket()]);
+        }
+    }
+
+    #[test]
+    fn a_replay_whose_answer_was_lost_is_found_done_however_far_the_job_got() {
+        let replayed_once = [enqueued(), started("a"), failed("a"), replayed(request(1))];
+        for since in [vec![], vec![started("b")], vec![started("b"), failed("b")], vec![started("b"), completed("b")]] {
+            given([replayed_once.to_vec(), since].concat()).when(replay(request(1))).then_already_applied();
+        }
+    }
+
+    #[test]
+    fn a_second_request_is_told_from_a_repeated_one() {
+        let replayed_once = [enqueued(), started("a"), failed("a"), replayed(request(1))];
+        given(replayed_once.clone()).when(replay(request(2))).then_refused(Rejection::NotEnded);
+        given([replayed_once.to_vec(), vec![started("b"), failed("b")]].concat())
+            .when(replay(request(2)))
+            .then([replayed(request(2))])
+            .with_guards([Guard::SubmissionReady(submission())])
+            .with_work([add_ticket()]);
+    }
+
+    #[test]
+    fn a_replay_begins_with_no_losses_no_wish_to_end_and_no_tracked_run_but_keeps_its_fences() {
+        let history = [
+            lost([LossCause::WorkerLost, LossCause::Infrastructure]),
+            vec![cancel_requested(), failed("c"), tracked("r1"), replayed(request(1))],
+        ];
+        let job = there(history.concat());
+        assert_eq!(job.losses, Losses::default());
+        assert_eq!(job.cancel_requested_by, None);
+        assert_eq!(job.tracked, None);
+        assert_eq!(job.fences, [fence("a"), fence("b"), fence("c")]);
+        assert_eq!(job.state, JobState::Pending(Waiting::Dispatched(job.updated_at)));
+        assert_eq!(job.attempt(), 3, "the next start has a log of its own");
+    }
+
+    #[test]
+    fn a_replayed_job_may_lose_three_workers_again() {
+        let history = [
+            lost([LossCause::WorkerLost, LossCause::WorkerLost]),
+            vec![lease_lost("c", LossCause::WorkerLost), poisonous(), replayed(request(1)), started("d")],
+        ];
+        given(history.concat())
+            .when(lose("d", LossCause::WorkerLost))
+            .then([lease_lost("d", LossCause::WorkerLost), retry(1, 5)])
+            .with_work([release_lease()]);
+    }
+
+    #[test]
+    fn what_did_not_fail_is_not_replayed() {
+        given([enqueued(), started("a"), completed("a")])
+            .when(replay(request(1)))
+            .then_refused(Rejection::NotReplayable(JobStatus::Completed));
+        given([enqueued(), cancel_requested(), cancelled()])
+            .when(replay(request(1)))
+            .then_refused(Rejection::NotReplayable(JobStatus::Cancelled));
+    }
+}
+
+mod tracking_and_expiring {
+    use super::*;
+
+    #[test]
+    fn a_run_that_the_tracker_got_late_is_noted() {
+        for end in [failed("a"), cancelled(), poisonous()] {
+            given([enqueued(), started("a"), end]).when(track("r1")).then([tracked("r1")]);
+        }
+    }
+
+    #[test]
+    fn noting_a_run_twice_is_noting_it_once() {
+        given([enqueued(), started("a"), failed("a"), tracked("r1")]).when(track("r1")).then_already_applied();
+        given([enqueued(), started("a"), completed("a")]).when(track("inline")).then_already_applied();
+    }
+
+    #[test]
+    fn a_record_made_anew_takes_the_place_of_the_one_before() {
+        given([enqueued(), started("a"), completed("a")]).when(track("r1")).then([tracked("r1")]);
+        let job = there([enqueued(), started("a"), completed("a"), tracked("r1")]);
+        assert_eq!(job.tracked, Some(run_record("r1")));
+    }
+
+    #[test]
+    fn a_job_that_has_not_ended_has_no_final_record() {
+        given([enqueued(), started("a")]).when(track("r1")).then_refused(Rejection::NotEnded);
+        given([enqueued(), started("a"), failed("a"), tracked("r1"), replayed(request(1))])
+            .when(track("r1"))
+            .then_refused(Rejection::NotEnded);
+    }
+
+    #[test]
+    fn only_what_has_ended_expires() {
+        given([enqueued(), started("a"), completed("a")]).when(JobCommand::Expire).then([expired()]);
+        given([enqueued()]).when(JobCommand::Expire).then_refused(Rejection::NotEnded);
+    }
+}
+
+mod folding {
+    use super::*;
+
+    #[test]
+    fn a_job_carries_its_version_its_times_and_the_trace_of_its_request() {
+        let trace: TraceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().unwrap();
+        let first = Envelope { trace: Some(trace.clone()), ..envelope(1, enqueued()) };
+        let job = evolve(job_id(), None, &first);
+        let job = evolve(job_id(), job, &envelope(2, started("a"))).unwrap();
+        assert_eq!(job.id, job_id());
+        assert_eq!(job.version, 2);
+        assert_eq!(job.spec, spec());
+        assert_eq!((job.created_at, job.updated_at), (moment(1), moment(2)));
+        assert_eq!(job.trace, Some(trace), "the request's, not the worker's");
+    }
+
+    #[test]
+    fn an_event_before_the_first_makes_nothing() {
+        assert_eq!(evolve(job_id(), None, &envelope(1, started("a"))), None);
+    }
+}
+
+/// What a test says first: the job as these events left it.
+fn given(events: impl IntoIterator<Item = JobEvent>) -> Given {
+    Given { job: after(events), policy: Policy::default() }
+}
+
+struct Given {
+    job: Option<Job>,
+    policy: Policy,
+}
+
+impl Given {
+    fn under(self, policy: Policy) -> Self {
+        Self { policy, ..self }
+    }
+
+    fn when(self, command: JobCommand) -> When {
+        let answer = decide(job_id(), self.job.as_ref(), &command, &context(&self.policy));
+        When { command, answer }
+    }
+}
+
+struct When {
+    command: JobCommand,
+    answer: Result<Decision, Rejection>,
+}
+
+impl When {
+    #[track_caller]
+    fn then(self, expected: impl IntoIterator<Item = JobEvent>) -> Then {
+        let Ok(Decision::Happens { events, guards, work, lane }) = self.answer else {
+            panic!("{:?} led to {:?}", self.command, self.answer)
+        };
+        assert_eq!(events, expected.into_iter().collect::<Vec<_>>());
+        Then { guards, work, lane }
+    }
+
+    #[track_caller]
+    fn then_already_applied(self) {
+        assert_eq!(self.answer, Ok(Decision::AlreadyApplied), "{:?}", self.command);
+    }
+
+    #[track_caller]
+    fn then_refused(self, why: Rejection) {
+        assert_eq!(self.answer, Err(why), "{:?}", self.command);
+    }
+}
+
+/// What came with the events. What a test does not claim must not be there: that is checked when this is dropped.
+struct Then {
+    guards: Vec<Guard>,
+    work: Vec<WorkChange>,
+    lane: Lane,
+}
+
+impl Then {
+    #[track_caller]
+    fn with_guards(mut self, expected: impl IntoIterator<Item = Guard>) -> Self {
+        let guards = std::mem::take(&mut self.guards);
+        assert_eq!(guards, expected.into_iter().collect::<Vec<_>>());
+        self
+    }
+
+    #[track_caller]
+    fn with_work(mut self, expected: impl IntoIterator<Item = WorkChange>) -> Self {
+        let work = std::mem::take(&mut self.work);
+        assert_eq!(work, expected.into_iter().collect::<Vec<_>>());
+        self
+    }
+
+    #[track_caller]
+    fn with_lane(mut self, expected: Lane) -> Self {
+        let lane = std::mem::replace(&mut self.lane, Lane::Progress);
+        assert_eq!(lane, expected);
+        self
+    }
+}
+
+impl Drop for Then {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(self.guards, [], "guards that the test did not claim");
+            assert_eq!(self.work, [], "work that the test did not claim");
+            assert_eq!(self.lane, Lane::Progress, "a lane that the test did not claim");
+        }
+    }
+}
+
+fn after(events: impl IntoIterator<Item = JobEvent>) -> Option<Job> {
+    (1..).zip(events).fold(None, |job, (seq, event)| evolve(job_id(), job, &envelope(seq, event)))
+}
+
+fn there(events: impl IntoIterator<Item = JobEvent>) -> Job {
+    after(events).expect("these events leave a job")
+}
+
+/// The n-th event happens n seconds after the beginning.
+fn envelope(seq: u64, event: JobEvent) -> Envelope<JobEvent> {
+    Envelope { seq, at: moment(seq), actor: Actor::System("test".to_owned()), trace: None, event }
+}
+
+fn moment(seconds: u64) -> Timestamp {
+    from_unix_micros(1_700_000_000_000_000) + Duration::from_secs(seconds)
+}
+
+/// When every command is decided: an hour after the beginning.
+fn now() -> Timestamp {
+    moment(3600)
+}
+
+fn context(policy: &Policy) -> Context<'_> {
+    Context { now: now(), policy, jitter: 1.0 }
+}
+
+// Things.
+
+fn job_id() -> JobId {
+    "0192f1c3a4b57c6d8e9fa0b1c2d3e4f5".parse().unwrap()
+}
+
+fn submission() -> SubmissionId {
+    "0192f1c3a4b57c6d8e9fa0b1c2d3e4f6".parse().unwrap()
+}
+
+fn user(name: &str) -> UserId {
+    name.parse().unwrap()
+}
+
+fn spec() -> JobSpec {
+    JobSpec {
+        submission: submission(),
+        user: user("alice"),
+        class: "small".parse().unwrap(),
+        config: r#"{"seed": 1}"#.to_owned(),
+    }
+}
+
+/// The fence of 24 times this digit.
+fn fence(digit: &str) -> Fence {
+    digit.repeat(24).parse().unwrap()
+}
+
+fn request(number: u8) -> RequestId {
+    format!("{number:032x}").parse().unwrap()
+}
+
+fn worker() -> Consumer {
+    "gpu1-5f3a".parse().unwrap()
+}
+
+fn ticket() -> Ticket {
+    Ticket { class: spec().class, id: StreamId { ms: 1, seq: 0 } }
+}
+
+fn run_record(run_id: &str) -> TrackedRun {
+    TrackedRun { run_id: run_id.to_owned(), experiment_id: "7".to_owned() }
+}
+
+fn failure() -> Failure {
+    Failure {
+        kind: FailureKind::NonzeroExit,
+        error: "it exited with code 1".to_owned(),
+        exit_code: Some(1),
+        log_tail: String::new(),
+    }
+}
+
+// Histories.
+
+/// A job that lost its first worker, fence `a`, and waits for its second try.
+fn delayed() -> Vec<JobEvent> {
+    vec![enqueued(), started("a"), lease_lost("a", LossCause::WorkerLost), retry(1, 2)]
+}
+
+/// A job that lost its leases by these causes, one after the other, and runs again; its fences are `a`, `b`, `c`, …
+fn lost(causes: impl IntoIterator<Item = LossCause>) -> Vec<JobEvent> {
+    let mut history = vec![enqueued(), started("a")];
+    let fences = ["a", "b", "c", "d", "e", "f"];
+    for (pair, cause) in fences.windows(2).zip(causes) {
+        history.extend([lease_lost(pair[0], cause), retry(1, 2), JobEvent::Dispatched {}, started(pair[1])]);
+    }
+    history
+}
+
+// Events.
+
+fn enqueued() -> JobEvent {
+    JobEvent::Enqueued { spec: spec(), dispatched: true }
+}
+
+fn held() -> JobEvent {
+    JobEvent::Enqueued { spec: spec(), dispatched: false }
+}
+
+fn started(by: &str) -> JobEvent {
+    JobEvent::Started {
+        fence: fence(by),
+        worker: worker(),
+        gpus: vec!["GPU-1".to_owned()],
+        sandbox: "standard".to_owned(),
+    }
+}
+
+fn completed(by: &str) -> JobEvent {
+    JobEvent::Completed {
+        fence: fence(by),
+        results: Results::default(),
+        artifacts: ArtifactTotals::default(),
+        tracked: Some(run_record("inline")),
+    }
+}
+
+fn failed(by: &str) -> JobEvent {
+    JobEvent::Failed { fence: fence(by), failure: failure() }
+}
+
+fn lease_lost(by: &str, cause: LossCause) -> JobEvent {
+    JobEvent::LeaseLost { fence: fence(by), cause, error: "it was not heard of".to_owned() }
+}
+
+fn retry(after_seconds: u64, attempt: u32) -> JobEvent {
+    JobEvent::RetryScheduled { at: now() + Duration::from_secs(after_seconds), attempt }
+}
+
+fn poisonous() -> JobEvent {
+    JobEvent::DeadLettered { kind: DeadLetterKind::WorkerLost, error: "it was not heard of".to_owned() }
+}
+
+fn replayed(request: RequestId) -> JobEvent {
+    JobEvent::Replayed { by: user("root"), why: "the disk was full".to_owned(), request, dispatched: true }
+}
+
+fn cancel_requested() -> JobEvent {
+    JobEvent::CancelRequested { by: user("alice") }
+}
+
+fn cancelled() -> JobEvent {
+    JobEvent::Cancelled {}
+}
+
+fn tracked(run_id: &str) -> JobEvent {
+    JobEvent::Tracked(run_record(run_id))
+}
+
+fn expired() -> JobEvent {
+    JobEvent::Expired {}
+}
+
+// Commands.
+
+fn enqueue() -> JobCommand {
+    JobCommand::Enqueue(spec())
+}
+
+fn start(by: &str) -> JobCommand {
+    JobCommand::Start(Start {
+        fence: fence(by),
+        ticket: ticket(),
+        worker: worker(),
+        gpus: vec!["GPU-1".to_owned()],
+        sandbox: "standard".to_owned(),
+    })
+}
+
+fn complete(by: &str) -> JobCommand {
+    JobCommand::Complete {
+        fence: fence(by),
+        results: Results::default(),
+        artifacts: ArtifactTotals::default(),
+        tracked: Some(run_record("inline")),
+    }
+}
+
+fn fail(by: &str) -> JobCommand {
+    JobCommand::Fail { fence: fence(by), failure: failure() }
+}
+
+fn lose(by: &str, cause: LossCause) -> JobCommand {
+    JobCommand::LoseLease { fence: fence(by), cause, error: "it was not heard of".to_owned() }
+}
+
+fn cancel() -> JobCommand {
+    JobCommand::RequestCancel { by: user("alice"), force: CancelMode::Graceful }
+}
+
+fn force_cancel() -> JobCommand {
+    JobCommand::RequestCancel { by: user("alice"), force: CancelMode::Force }
+}
+
+fn acknowledge(by: &str) -> JobCommand {
+    JobCommand::AcknowledgeCancel { fence: fence(by) }
+}
+
+fn replay(request: RequestId) -> JobCommand {
+    JobCommand::Replay { by: user("root"), why: "the disk was full".to_owned(), request }
+}
+
+fn track(run_id: &str) -> JobCommand {
+    JobCommand::Track(run_record(run_id))
+}
+
+// Work.
+
+fn add_ticket() -> WorkChange {
+    WorkChange::AddTicket { class: spec().class, job: job_id() }
+}
+
+fn take_lease(by: &str) -> WorkChange {
+    WorkChange::TakeLease { job: job_id(), fence: fence(by), ticket: ticket(), worker: worker(), lease_ms: 30_000 }
+}
+
+fn release_lease() -> WorkChange {
+    WorkChange::ReleaseLease { job: job_id() }
+}

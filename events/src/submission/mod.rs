@@ -87,22 +87,14 @@ pub type Decision = Option<(Vec<SubmissionEvent>, Lane)>;
 ///
 /// # Errors
 /// A typed refusal; nothing is written then.
-pub fn decide(
-    submission: Option<&Submission>,
-    command: &SubmissionCommand,
-) -> Result<Decision, Rejection> {
+pub fn decide(submission: Option<&Submission>, command: &SubmissionCommand) -> Result<Decision, Rejection> {
     match (submission, command) {
-        (None, SubmissionCommand::Create(manifest)) => Ok(Some((
-            vec![SubmissionEvent::Created(manifest.clone())],
-            Lane::Admission,
-        ))),
-        (Some(there), SubmissionCommand::Create(manifest)) if there.manifest == *manifest => {
-            Ok(None)
+        (None, SubmissionCommand::Create(manifest)) => {
+            Ok(Some((vec![SubmissionEvent::Created(manifest.clone())], Lane::Admission)))
         }
+        (Some(there), SubmissionCommand::Create(manifest)) if there.manifest == *manifest => Ok(None),
         (Some(_), SubmissionCommand::Create(_)) => Err(Rejection::IdTaken),
-        (Some(_), SubmissionCommand::Expire) => {
-            Ok(Some((vec![SubmissionEvent::Expired {}], Lane::Progress)))
-        }
+        (Some(_), SubmissionCommand::Expire) => Ok(Some((vec![SubmissionEvent::Expired {}], Lane::Progress))),
         (None, SubmissionCommand::Expire) => Err(Rejection::Unknown),
     }
 }
@@ -115,12 +107,9 @@ pub fn evolve(
     envelope: &Envelope<SubmissionEvent>,
 ) -> Option<Submission> {
     match &envelope.event {
-        SubmissionEvent::Created(manifest) => Some(Submission {
-            id,
-            version: envelope.seq,
-            created_at: envelope.at,
-            manifest: manifest.clone(),
-        }),
+        SubmissionEvent::Created(manifest) => {
+            Some(Submission { id, version: envelope.seq, created_at: envelope.at, manifest: manifest.clone() })
+        }
         SubmissionEvent::Expired {} => None,
     }
 }
@@ -145,17 +134,7 @@ mod tests {
         let id = "0192f1c3a4b57c6d8e9fa0b1c2d3e4f5".parse().unwrap();
         events.iter().zip(1..).fold(None, |state, (event, seq)| {
             let actor = Actor::System("test".to_owned());
-            evolve(
-                id,
-                state,
-                &Envelope {
-                    seq,
-                    at: Timestamp::default(),
-                    actor,
-                    trace: None,
-                    event: event.clone(),
-                },
-            )
+            evolve(id, state, &Envelope { seq, at: Timestamp::default(), actor, trace: None, event: event.clone() })
         })
     }
 
@@ -163,10 +142,7 @@ mod tests {
     fn it_is_created_once_and_a_repeated_upload_of_the_same_is_no_news() {
         let create = SubmissionCommand::Create(manifest("alice"));
         let created = SubmissionEvent::Created(manifest("alice"));
-        assert_eq!(
-            decide(None, &create),
-            Ok(Some((vec![created.clone()], Lane::Admission)))
-        );
+        assert_eq!(decide(None, &create), Ok(Some((vec![created.clone()], Lane::Admission))));
         let there = after(&[created]);
         assert_eq!(decide(there.as_ref(), &create), Ok(None));
         let other = SubmissionCommand::Create(manifest("bob"));
@@ -175,14 +151,8 @@ mod tests {
 
     #[test]
     fn an_expired_one_is_unknown() {
-        let gone = after(&[
-            SubmissionEvent::Created(manifest("alice")),
-            SubmissionEvent::Expired {},
-        ]);
+        let gone = after(&[SubmissionEvent::Created(manifest("alice")), SubmissionEvent::Expired {}]);
         assert_eq!(gone, None);
-        assert_eq!(
-            decide(gone.as_ref(), &SubmissionCommand::Expire),
-            Err(Rejection::Unknown)
-        );
+        assert_eq!(decide(gone.as_ref(), &SubmissionCommand::Expire), Err(Rejection::Unknown));
     }
 }

@@ -1,0 +1,158 @@
+//! The HTTP client: one base URL, one token, and every error as one sentence.
+
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{RequestBuilder, Response, StatusCode, Url, multipart};
+use rustls::crypto::{CryptoProvider, ring};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::connect::is_loopback;
+use super::error::ClientError;
+use super::human;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bound of one small request. An upload has none: how long it may take is the network's matter.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// As much of an unexpected answer as a sentence can carry.
+const MAX_DETAIL_CHARS: usize = 1_000;
+
+/// A connection to one server as one user.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: String,
+}
+
+impl Client {
+    pub(crate) fn new(server: &Url, token: &str) -> Result<Self, ClientError> {
+        // reqwest is built without a provider of its own and would panic; an error here means that
+        // one is installed already.
+        if CryptoProvider::get_default().is_none() {
+            let _ = ring::default_provider().install_default();
+        }
+        let mut bearer = HeaderValue::from_str(&format!("Bearer {token}"))
+            .map_err(|_| ClientError::usage("the token holds characters that no HTTP header can carry."))?;
+        bearer.set_sensitive(true);
+        let mut builder = reqwest::Client::builder()
+            .default_headers(HeaderMap::from_iter([(AUTHORIZATION, bearer)]))
+            .user_agent(concat!("leadersboard/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            // A redirect would turn a POST into a GET or carry the token to another address.
+            .redirect(reqwest::redirect::Policy::none());
+        if server.scheme() == "http" {
+            // Else the machine's CA certificates are loaded, and their absence is an error.
+            builder = builder.tls_certs_only([]);
+        }
+        if is_loopback(server) {
+            builder = builder.no_proxy();
+        }
+        let http = builder.build().map_err(|error| {
+            ClientError::usage(format!("no connection to {server} can be set up: {}.", root_cause(&error)))
+        })?;
+        Ok(Self { http, base: server.as_str().trim_end_matches('/').to_owned() })
+    }
+
+    pub(crate) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<T, ClientError> {
+        let request = self.http.get(format!("{}{path}", self.base)).query(query);
+        self.send(request.timeout(ANSWER_TIMEOUT)).await
+    }
+
+    pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, ClientError> {
+        let request = self.http.post(format!("{}{path}", self.base)).json(body);
+        self.send(request.timeout(ANSWER_TIMEOUT)).await
+    }
+
+    pub(crate) async fn upload<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        form: multipart::Form,
+    ) -> Result<T, ClientError> {
+        self.send(self.http.post(format!("{}{path}", self.base)).multipart(form)).await
+    }
+
+    async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
+        let response = request.send().await.map_err(|error| self.no_answer(&error))?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(self.refusal(response).await);
+        }
+        let body = response.bytes().await.map_err(|error| self.no_answer(&error))?;
+        serde_json::from_slice(&body).map_err(|error| ClientError::Refused {
+            sentence: format!("{} answered something unexpected ({error}): is it a LeadersBoard server?", self.base),
+        })
+    }
+
+    fn no_answer(&self, error: &reqwest::Error) -> ClientError {
+        let cause = root_cause(error);
+        let base = &self.base;
+        let sentence = if error.is_connect() {
+            let local = Url::parse(base).is_ok_and(|url| is_loopback(&url));
+            let advice = if local { " Is `leadersboard up` running?" } else { "" };
+            format!("no connection to {base}: {cause}.{advice}")
+        } else if error.is_timeout() {
+            format!("{base} did not answer within {}.", human::duration(ANSWER_TIMEOUT))
+        } else {
+            format!("the connection to {base} broke: {cause}.")
+        };
+        ClientError::Away { sentence, retry_after: None }
+    }
+
+    async fn refusal(&self, response: Response) -> ClientError {
+        let status = response.status();
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let retry_after = header(RETRY_AFTER).and_then(|text| text.parse().ok()).map(Duration::from_secs);
+        let location = header(LOCATION).map(str::to_owned);
+        let body = response.text().await.unwrap_or_default();
+        let detail = detail(status, &body);
+        let sentence = match status {
+            StatusCode::UNAUTHORIZED => {
+                format!("{detail} Give the token of {} with LEADERSBOARD_TOKEN or --token.", self.base)
+            }
+            status if status.is_redirection() => format!(
+                "{} points to another address{}: give that one with --server.",
+                self.base,
+                location.map(|location| format!(", {}", human::plain(&location))).unwrap_or_default()
+            ),
+            _ => match retry_after {
+                Some(wait) if !wait.is_zero() => {
+                    format!("{detail} Try again in {}.", human::duration(wait))
+                }
+                Some(_) | None => detail,
+            },
+        };
+        match status {
+            StatusCode::TOO_MANY_REQUESTS => ClientError::Limited { sentence, retry_after },
+            status if status.is_server_error() => ClientError::Away { sentence, retry_after },
+            _ => ClientError::Refused { sentence },
+        }
+    }
+}
+
+/// The server's own sentence, or what can be said when a proxy answered in its place.
+fn detail(status: StatusCode, body: &str) -> String {
+    let told = serde_json::from_str::<Value>(body).ok().and_then(|body| {
+        body.get("detail").map(|detail| detail.as_str().map_or_else(|| detail.to_string(), str::to_owned))
+    });
+    match told {
+        Some(told) => {
+            let told: String = human::plain(&told).chars().take(MAX_DETAIL_CHARS).collect();
+            if told.ends_with(['.', '!', '?']) { told } else { format!("{told}.") }
+        }
+        None => format!("the server answered {status}."),
+    }
+}
+
+/// reqwest's own text repeats the URL and hides the reason, which is the innermost source.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,154 @@
+//! Sizes, durations, times and values as people read them.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+/// `512 B`, `1.5 MiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = UNITS[0];
+    for next in &UNITS[1..] {
+        // 1023.95 would be shown as 1024.0.
+        if value < 1023.95 {
+            break;
+        }
+        value /= 1024.0;
+        unit = next;
+    }
+    format!("{value:.1} {unit}")
+}
+
+/// `0.8 s`, `42 s`, `3 min 5 s`, `2 h 10 min`, `4 d 3 h`: two units at most.
+pub(crate) fn duration(time: Duration) -> String {
+    let seconds = time.as_secs();
+    if seconds < 10 && time.subsec_millis() >= 50 {
+        return format!("{:.1} s", time.as_secs_f64());
+    }
+    let two = |big: u64, big_unit, small: u64, small_unit| match small {
+        0 => format!("{big} {big_unit}"),
+        small => format!("{big} {big_unit} {small} {small_unit}"),
+    };
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => two(seconds / 60, "min", seconds % 60, "s"),
+        3_600..86_400 => two(seconds / 3_600, "h", seconds / 60 % 60, "min"),
+        86_400.. => two(seconds / 86_400, "d", seconds / 3_600 % 24, "h"),
+    }
+}
+
+/// How long ago the server's time was by this machine's clock: `3 min ago`, one unit.
+pub(crate) fn ago(at: &str) -> String {
+    let Some(then) = parse_time(at) else {
+        return plain(at);
+    };
+    match wall_clock().duration_since(then) {
+        Ok(past) if past.as_secs() >= 1 => format!("{} ago", coarse(past)),
+        // Clocks of two machines differ by a little.
+        Ok(_) => "just now".to_owned(),
+        Err(ahead) if ahead.duration() < Duration::from_mins(1) => "just now".to_owned(),
+        Err(ahead) => format!("in {}", coarse(ahead.duration())),
+    }
+}
+
+/// The time between two of the server's times.
+pub(crate) fn between(from: &str, to: &str) -> Option<Duration> {
+    parse_time(to)?.duration_since(parse_time(from)?).ok()
+}
+
+/// `2026-01-31 12:00:01` in UTC.
+pub(crate) fn time(at: &str) -> String {
+    match parse_time(at) {
+        Some(time) => humantime::format_rfc3339_seconds(time).to_string().replace('T', " ").replace('Z', ""),
+        None => plain(at),
+    }
+}
+
+/// Text of others on one terminal: without the control characters that could drive it.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().filter(|&c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+}
+
+/// One line of at most `max_chars`.
+pub(crate) fn line(text: &str, max_chars: usize) -> String {
+    let text = plain(text).split_whitespace().collect::<Vec<_>>().join(" ");
+    if text.chars().count() <= max_chars {
+        return text;
+    }
+    let short: String = text.chars().take(max_chars.saturating_sub(1)).collect();
+    format!("{}…", short.trim_end())
+}
+
+/// A JSON value without the quotes of a string, lists with commas.
+pub(crate) fn value(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::Bool(_) | Value::Number(_) | Value::Object(_) => plain(&value.to_string()),
+        Value::String(text) => plain(text),
+        Value::Array(items) => items.iter().map(self::value).collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn coarse(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..86_400 => format!("{} h", seconds / 3_600),
+        86_400.. => format!("{} d", seconds / 86_400),
+    }
+}
+
+fn parse_time(at: &str) -> Option<SystemTime> {
+    let at = at.strip_suffix("+00:00").map_or_else(|| at.to_owned(), |at| format!("{at}Z"));
+    humantime::parse_rfc3339(&at).ok()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a relative time is shown by the reader's own clock; nothing is decided")]
+fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(1023), "1023 B");
+        assert_eq!(size(1536), "1.5 KiB");
+        assert_eq!(size(1024 * 1024 - 1), "1.0 MiB");
+        assert_eq!(size(100 << 20), "100.0 MiB");
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration(Duration::from_millis(830)), "0.8 s");
+        assert_eq!(duration(Duration::from_secs(5)), "5 s");
+        assert_eq!(duration(Duration::from_secs(185)), "3 min 5 s");
+        assert_eq!(duration(Duration::from_hours(1)), "1 h");
+        assert_eq!(duration(Duration::from_hours(27)), "1 d 3 h");
+    }
+
+    #[test]
+    fn times_of_the_server() {
+        assert_eq!(time("2026-01-31T12:00:01.123456Z"), "2026-01-31 12:00:01");
+        assert_eq!(time("2026-01-31T12:00:01+00:00"), "2026-01-31 12:00:01");
+        assert_eq!(time("soon"), "soon");
+        let elapsed = between("2026-01-31T12:00:01Z", "2026-01-31T12:00:03.500Z");
+        assert_eq!(elapsed, Some(Duration::from_millis(2_500)));
+        assert!(ago("2020-01-01T00:00:00Z").ends_with(" d ago"));
+    }
+
+    #[test]
+    fn others_text_can_not_drive_the_terminal() {
+        assert_eq!(plain("a\u{1b}[2Jb\rc\nd"), "a[2Jbc\nd");
+        assert_eq!(line("one\n  two three", 9), "one two…");
+        assert_eq!(value(&serde_json::json!(["a", 1, true])), "a, 1, true");
+    }
+}

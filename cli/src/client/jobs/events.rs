@@ -1,0 +1,65 @@
+//! `leadersboard jobs events`.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::client::error::ClientError;
+use crate::client::http::Client;
+use crate::client::model::Event;
+use crate::client::{Output, human, print_json, print_text};
+use crate::table::{Align, render};
+
+/// Room for an event's own data.
+const MAX_DATA_CHARS: usize = 100;
+
+#[derive(Deserialize)]
+struct History {
+    events: Vec<Event>,
+}
+
+/// Prints a job's history, oldest first, with the time each step took.
+pub(super) async fn run(client: &Client, job_id: &str, output: Output) -> Result<(), ClientError> {
+    let document: Value = client.get(&format!("/jobs/{job_id}/events"), &[]).await?;
+    match output {
+        Output::Json => print_json(&document),
+        Output::Human => {
+            let history = History::deserialize(&document).map_err(std::io::Error::from)?;
+            print_text(&rows(&history.events))
+        }
+    }
+}
+
+fn rows(events: &[Event]) -> String {
+    let mut before: Option<&str> = None;
+    let rows = events.iter().map(|event| {
+        let step = before.and_then(|before| human::between(before, &event.at));
+        before = Some(&event.at);
+        [
+            event.seq.to_string(),
+            human::time(&event.at),
+            step.map(|step| format!("+{}", human::duration(step))).unwrap_or_default(),
+            human::plain(&event.kind),
+            human::plain(event.actor.as_deref().unwrap_or_default()),
+            human::line(&details(&event.data), MAX_DATA_CHARS),
+        ]
+    });
+    let columns = [
+        ("SEQ", Align::Right),
+        ("TIME (UTC)", Align::Left),
+        ("AFTER", Align::Right),
+        ("EVENT", Align::Left),
+        ("BY", Align::Left),
+        ("DETAILS", Align::Left),
+    ];
+    render(columns, rows)
+}
+
+/// `kind=timeout attempt=2`: what is short enough to be read on a line.
+fn details(data: &Value) -> String {
+    let Some(data) = data.as_object() else {
+        return human::value(data);
+    };
+    let shown =
+        data.iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| format!("{key}={}", human::value(value)));
+    shown.collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,116 @@
+//! `leadersboard jobs logs`.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::client::error::ClientError;
+use crate::client::http::Client;
+use crate::client::log_cursor::LogCursor;
+use crate::client::model::{LogChunk, parse_id};
+use crate::client::screen::{self, Screen, describe};
+use crate::client::watch::{Watch, parse_job};
+use crate::client::{Output, print_json, until_interrupted};
+
+/// Print a job's log
+#[derive(Debug, Args)]
+pub(super) struct LogsCommand {
+    /// The job's id
+    #[arg(value_name = "ID", value_parser = parse_id)]
+    job_id: String,
+
+    /// Go on until the job is over
+    #[arg(long, short)]
+    follow: bool,
+
+    /// Begin with the last N lines
+    #[arg(long, short = 'n', value_name = "N")]
+    tail: Option<u32>,
+
+    /// The log of an earlier attempt; the newest one if not given
+    #[arg(long, value_name = "N", conflicts_with_all = ["follow", "tail"], value_parser = clap::value_parser!(u32).range(1..))]
+    attempt: Option<u32>,
+}
+
+impl LogsCommand {
+    pub(super) async fn run(&self, client: &Client, output: Output) -> Result<(), ClientError> {
+        let mut screen = Screen::new(Output::Human);
+        if self.follow {
+            return until_interrupted(Some(&self.job_id), self.follow(client, output)).await;
+        }
+        if let (Some(tail), Output::Human) = (self.tail, output) {
+            let chunk = self.tail_chunk(client, tail).await?;
+            return screen.log(chunk.attempt, &chunk.logs);
+        }
+        let mut text = String::new();
+        let mut last = match self.tail {
+            Some(tail) => self.tail_chunk(client, tail).await?,
+            None => self.first_chunk(client).await?,
+        };
+        let begin = last.offset;
+        loop {
+            match output {
+                Output::Human => screen.log(last.attempt, &last.logs)?,
+                Output::Json => text.push_str(&last.logs),
+            }
+            // An empty piece is the end for now; what is written meanwhile belongs to --follow.
+            if self.tail.is_some() || last.complete || last.next_offset <= last.offset {
+                break;
+            }
+            last = self.chunk(client, last.attempt, last.next_offset).await?;
+        }
+        match output {
+            Output::Human => Ok(()),
+            Output::Json => print_json(&json!({
+                "job_id": self.job_id, "attempt": last.attempt, "offset": begin,
+                "next_offset": last.next_offset, "logs": text, "complete": last.complete,
+            })),
+        }
+    }
+
+    /// From the first attempt on, or from the last lines, to the job's end. A program gets the job itself
+    /// at the end, as with `submit --watch --json`.
+    async fn follow(&self, client: &Client, output: Output) -> Result<(), ClientError> {
+        let mut screen = Screen::new(output);
+        let from = match self.tail {
+            None => LogCursor::start(),
+            Some(tail) => {
+                let chunk = self.tail_chunk(client, tail).await?;
+                screen.log(chunk.attempt, &chunk.logs)?;
+                LogCursor::after(&chunk)
+            }
+        };
+        let document = Watch::new(client, &self.job_id, &mut screen, from).until_end().await?;
+        match output {
+            Output::Json => print_json(&document),
+            Output::Human => {
+                let job = parse_job(&document)?;
+                let why = job.why().map(|why| format!(": {}", crate::client::human::plain(why))).unwrap_or_default();
+                screen::note(&format!("{}{why}", describe(&job)));
+                Ok(())
+            }
+        }
+    }
+
+    async fn first_chunk(&self, client: &Client) -> Result<LogChunk, ClientError> {
+        let attempt = if let Some(attempt) = self.attempt {
+            attempt
+        } else {
+            let job: Value = client.get(&format!("/jobs/{}", self.job_id), &[]).await?;
+            parse_job(&job)?.attempt()
+        };
+        if attempt == 0 {
+            screen::note("the job has not started yet: no log");
+            return Ok(LogChunk { attempt, offset: 0, next_offset: 0, logs: String::new(), complete: false });
+        }
+        self.chunk(client, attempt, 0).await
+    }
+
+    async fn chunk(&self, client: &Client, attempt: u32, offset: u64) -> Result<LogChunk, ClientError> {
+        let query = [("attempt", attempt.to_string()), ("offset", offset.to_string())];
+        client.get(&format!("/jobs/{}/logs", self.job_id), &query).await
+    }
+
+    async fn tail_chunk(&self, client: &Client, lines: u32) -> Result<LogChunk, ClientError> {
+        client.get(&format!("/jobs/{}/logs", self.job_id), &[("tail_lines", lines.to_string())]).await
+    }
+}

@@ -1,0 +1,94 @@
+//! One job in words: all of it, or how it ended.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::client::human;
+use crate::client::model::{Job, Status};
+use crate::client::screen::waiting_for;
+use crate::table::{Align, render};
+
+/// Everything worth knowing about a job.
+pub(crate) fn whole(job: &Job) -> String {
+    let text = |value: &Option<String>| human::plain(value.as_deref().unwrap_or_default());
+    let json = |json: &Option<Value>| json.as_ref().map(human::value).unwrap_or_default();
+    let moment = |at: &Option<String>| {
+        at.as_deref().map(|at| format!("{} UTC ({})", human::time(at), human::ago(at))).unwrap_or_default()
+    };
+    let attempt = match job.attempt() {
+        0 => String::new(),
+        attempt => attempt.to_string(),
+    };
+    let fields = [
+        ("job", human::plain(&job.job_id)),
+        ("submission", human::plain(&job.submission_id)),
+        ("user", human::plain(&job.user_id)),
+        ("status", job.status.name().to_owned()),
+        ("waits", waiting_for(job).join(", ")),
+        ("error", human::line(job.why().unwrap_or_default(), 1_000)),
+        ("failure", job.failure.as_ref().map(|failure| human::plain(&failure.kind)).unwrap_or_default()),
+        ("exit code", exit_code(job).map(|code| code.to_string()).unwrap_or_default()),
+        ("class", text(&job.resource_class)),
+        ("attempt", attempt),
+        ("worker", text(&job.worker)),
+        ("gpus", json(&job.gpus)),
+        ("sandbox", json(&job.sandbox)),
+        ("created", moment(&Some(job.created_at.clone()))),
+        ("started", moment(&job.started_at)),
+        ("finished", moment(&job.finished_at)),
+        ("ran for", run_time(job).map(human::duration).unwrap_or_default()),
+        ("mlflow run", text(&job.run_id)),
+    ];
+    let shown = fields.into_iter().filter(|(_, value)| !value.is_empty());
+    let rows = shown.map(|(name, value)| [format!("{name}:"), value]);
+    let mut parts = vec![render([("", Align::Left), ("", Align::Left)], rows)];
+    parts.extend(numbers("PARAM", job.params.as_ref()));
+    parts.extend(numbers("METRIC", job.metrics.as_ref()));
+    parts.extend(numbers("PERFORMANCE", job.performance.as_ref()));
+    parts.extend(log_tail(job));
+    parts.join("\n\n")
+}
+
+/// How a watched job ended: its metrics, or why there are none. The log's end is repeated only for
+/// those who have not seen it.
+pub(crate) fn ending(job: &Job, log_was_shown: bool) -> String {
+    let ran_for = run_time(job).map(|time| format!(" after {}", human::duration(time))).unwrap_or_default();
+    let mut parts = Vec::new();
+    match job.status {
+        Status::Completed => {
+            parts.extend(numbers("METRIC", job.metrics.as_ref()));
+            parts.extend(numbers("PERFORMANCE", job.performance.as_ref()));
+            let run = job.run_id.as_deref().map(|id| format!(", MLflow run {}", human::plain(id))).unwrap_or_default();
+            parts.push(format!("completed{ran_for}{run}"));
+        }
+        Status::Pending | Status::Running | Status::Failed | Status::Cancelled | Status::Unknown => {
+            if !log_was_shown {
+                parts.extend(log_tail(job));
+            }
+            let why = job.why().map(|why| format!(": {}", human::plain(why))).unwrap_or_default();
+            parts.push(format!("{}{ran_for}{why}", job.status.name()));
+        }
+    }
+    parts.join("\n\n")
+}
+
+fn numbers(title: &str, values: Option<&Map<String, Value>>) -> Option<String> {
+    let values = values.filter(|values| !values.is_empty())?;
+    let rows = values.iter().map(|(name, value)| [human::plain(name), human::line(&human::value(value), 200)]);
+    Some(render([(title, Align::Left), ("VALUE", Align::Left)], rows))
+}
+
+fn log_tail(job: &Job) -> Option<String> {
+    let tail = job.failure.as_ref()?.log_tail.as_deref()?.trim_end();
+    (!tail.is_empty()).then(|| format!("the log's end:\n{}", human::plain(tail)))
+}
+
+fn exit_code(job: &Job) -> Option<i64> {
+    job.failure.as_ref()?.exit_code
+}
+
+fn run_time(job: &Job) -> Option<Duration> {
+    let told = job.run_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    told.or_else(|| human::between(job.started_at.as_deref()?, job.finished_at.as_deref()?))
+}

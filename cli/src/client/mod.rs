@@ -1,0 +1,106 @@
+//! The commands for users: they speak HTTP to a server and know nothing of what stands behind it.
+
+mod connect;
+mod error;
+mod file;
+mod http;
+mod human;
+mod jobs;
+mod log_cursor;
+mod model;
+mod pace;
+mod pack;
+mod screen;
+mod submit;
+#[cfg(test)]
+mod test_server;
+mod upload;
+mod watch;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde_json::Value;
+
+pub(crate) use file::ClientFile;
+
+use error::ClientError;
+
+/// Who reads the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// A person: tables and sentences.
+    Human,
+    /// A program: one JSON document on stdout, everything else on stderr.
+    Json,
+}
+
+/// What a researcher does from a shell.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClientCommand {
+    /// Send a folder and run it as a job
+    Submit(Box<submit::SubmitCommand>),
+    /// Look at jobs and their logs, or cancel one
+    Jobs(jobs::JobsCommand),
+}
+
+/// How a command that was carried out ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    /// The job that was waited for failed or was cancelled.
+    JobFailed,
+}
+
+/// Runs one command to its end and says how it went: 0 done (a watched job completed), 1 the watched
+/// job failed or was cancelled, 2 bad input or refused, 3 no answer to be had, 130 interrupted.
+pub(crate) async fn run(command: ClientCommand, output: Output) -> ExitCode {
+    let work = async {
+        match command {
+            ClientCommand::Submit(submit) => submit.run(output).await,
+            ClientCommand::Jobs(jobs) => jobs.run(output).await,
+        }
+    };
+    match until_interrupted(None, work).await {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::JobFailed) => ExitCode::from(1),
+        Err(error) => {
+            if let Some(sentence) = error.sentence() {
+                // Nothing is left to tell a user whose stderr is gone.
+                let _ = writeln!(io::stderr(), "{sentence}");
+            }
+            error.exit_code()
+        }
+    }
+}
+
+/// Lets Ctrl-C end `work`. The innermost wrapper is polled first, so the one that knows the job names it.
+async fn until_interrupted<T>(
+    job: Option<&str>,
+    work: impl Future<Output = Result<T, ClientError>>,
+) -> Result<T, ClientError> {
+    tokio::select! {
+        biased;
+        done = work => done,
+        signal = tokio::signal::ctrl_c() => {
+            signal?;
+            Err(ClientError::Interrupted { job: job.map(str::to_owned) })
+        }
+    }
+}
+
+/// Writes one JSON document to stdout.
+fn print_json(document: &Value) -> Result<(), ClientError> {
+    let mut stdout = io::stdout().lock();
+    serde_json::to_writer_pretty(&mut stdout, document).map_err(io::Error::from)?;
+    writeln!(stdout)?;
+    Ok(())
+}
+
+/// Writes text for people to stdout; `println!` would panic when the reader (`| head`) is gone.
+fn print_text(text: &str) -> Result<(), ClientError> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{}", text.trim_end_matches('\n'))?;
+    Ok(())
+}

@@ -1,0 +1,153 @@
+//! The server's answers, as far as the commands look into them.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Status {
+    Pending,
+    Running,
+    Completed,
+    Failed,
+    Cancelled,
+    /// One that a newer server knows; treated as not yet over.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Status {
+    pub(crate) fn is_over(self) -> bool {
+        match self {
+            Self::Completed | Self::Failed | Self::Cancelled => true,
+            Self::Pending | Self::Running | Self::Unknown => false,
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// The answer of `GET /jobs/{id}`, and one entry of `GET /jobs`. All that is not needed may be missing.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "named as in the server's answer")]
+pub(crate) struct Job {
+    pub(crate) job_id: String,
+    pub(crate) submission_id: String,
+    pub(crate) user_id: String,
+    pub(crate) status: Status,
+    pub(crate) created_at: String,
+    pub(crate) resource_class: Option<String>,
+    /// Starts so far; before the first one 0 or missing.
+    pub(crate) attempt: Option<u32>,
+    pub(crate) worker: Option<String>,
+    pub(crate) gpus: Option<Value>,
+    pub(crate) sandbox: Option<Value>,
+    pub(crate) started_at: Option<String>,
+    pub(crate) finished_at: Option<String>,
+    pub(crate) run_seconds: Option<f64>,
+    pub(crate) run_id: Option<String>,
+    pub(crate) error: Option<String>,
+    pub(crate) failure: Option<Failure>,
+    pub(crate) params: Option<Map<String, Value>>,
+    pub(crate) metrics: Option<Map<String, Value>>,
+    pub(crate) performance: Option<Map<String, Value>>,
+    pub(crate) queue: Option<Queue>,
+}
+
+impl Job {
+    pub(crate) fn attempt(&self) -> u32 {
+        self.attempt.unwrap_or(0)
+    }
+
+    /// The sentence that says why it failed, where it did.
+    pub(crate) fn why(&self) -> Option<&str> {
+        let told = self.failure.as_ref().map(|failure| failure.error.as_str());
+        told.or(self.error.as_deref()).filter(|why| !why.is_empty())
+    }
+}
+
+/// Why a job failed.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Failure {
+    pub(crate) kind: String,
+    pub(crate) error: String,
+    pub(crate) exit_code: Option<i64>,
+    pub(crate) log_tail: Option<String>,
+}
+
+/// What a pending job waits for.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Queue {
+    pub(crate) ahead: Option<u64>,
+    pub(crate) workers_alive: Option<u64>,
+    pub(crate) eta_seconds: Option<f64>,
+    pub(crate) reason: Option<String>,
+}
+
+/// A piece of an attempt's log: the answer of `GET /jobs/{id}/logs`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct LogChunk {
+    /// The attempt that was read.
+    pub(crate) attempt: u32,
+    /// Byte of the stored log at which `logs` begins.
+    pub(crate) offset: u64,
+    /// Byte at which to go on.
+    pub(crate) next_offset: u64,
+    pub(crate) logs: String,
+    /// The attempt has ended and this piece reached the end of its log.
+    pub(crate) complete: bool,
+}
+
+/// One entry of a job's history.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Event {
+    pub(crate) seq: u64,
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) at: String,
+    pub(crate) actor: Option<String>,
+    #[serde(default)]
+    pub(crate) data: Value,
+}
+
+/// Accepts what can be an id, so that no argument can become another path of the server.
+pub(crate) fn parse_id(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if text.is_empty() || text.len() > 128 || !text.chars().all(fits) {
+        return Err("an id is made of letters, digits, - and _".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sparse_job_is_understood() {
+        let job: Job = serde_json::from_value(serde_json::json!({
+            "job_id": "j", "submission_id": "s", "user_id": "u", "status": "paused",
+            "created_at": "2026-01-01T00:00:00Z", "something": "new", "error": "", "attempt": null,
+        }))
+        .unwrap();
+        assert_eq!((job.status, job.attempt(), job.why()), (Status::Unknown, 0, None));
+    }
+
+    #[test]
+    fn an_id_can_not_be_a_path() {
+        assert!(parse_id("0198c1a2-7b").is_ok());
+        for bad in ["", "../x", "a/b", "a?b", "a b"] {
+            assert!(parse_id(bad).is_err(), "{bad:?}");
+        }
+    }
+}

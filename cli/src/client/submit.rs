@@ -1,0 +1,220 @@
+//! `leadersboard submit`: pack, send, start, and watch if asked to.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::connect::ConnectOptions;
+use super::error::ClientError;
+use super::http::Client;
+use super::jobs::report;
+use super::log_cursor::LogCursor;
+use super::model::{Status, parse_id};
+use super::pack::{BUNDLE_NAME, Limits, Package, Plan};
+use super::screen::{self, Screen};
+use super::watch::{Watch, parse_job};
+use super::{Outcome, Output, human, print_json, print_text, until_interrupted, upload};
+use crate::table;
+
+const EXAMPLES: &str = "\
+Examples:
+  leadersboard submit examples/hello --watch      send, follow the log, show the metrics
+  leadersboard submit . --dry-run                 list what would be sent, send nothing
+  leadersboard submit . --entrypoint src/train.py --config conf/small.yaml --class medium
+  JOB=$(leadersboard submit .)                    stdout has the job's id and nothing else
+
+What is sent:
+  .py and .yaml files at the top of the folder as they are, everything else in one archive.
+  Hidden files, __pycache__, virtual environments and what .gitignore or .ignore names stay here.
+
+Exit codes:
+  0    the job was accepted; with --watch: it completed
+  1    with --watch: the job failed or was cancelled
+  2    bad input, or refused by the server
+  3    the server could not be reached
+  130  Ctrl-C; a job that was accepted goes on";
+
+/// Send a folder and run it as a job
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct SubmitCommand {
+    /// Folder to send
+    #[arg(value_name = "DIR", required_unless_present = "submission")]
+    folder: Option<PathBuf>,
+
+    /// Start a job from a submission that was sent before
+    #[arg(long, value_name = "ID", value_parser = parse_id, conflicts_with_all = ["folder", "dry_run", "metadata", "entrypoint", "config"])]
+    submission: Option<String>,
+
+    /// Follow the job's log to its end; the exit code tells how it ended
+    #[arg(long, short, conflicts_with = "dry_run")]
+    watch: bool,
+
+    /// Resource class, such as small or medium; the server's default if not given
+    #[arg(long, value_name = "NAME")]
+    class: Option<String>,
+
+    /// The program to run, a path below the folder
+    #[arg(long, value_name = "FILE", default_value = "main.py")]
+    entrypoint: String,
+
+    /// The configuration file, a path below the folder
+    #[arg(long, value_name = "FILE", default_value = "config.yaml")]
+    config: String,
+
+    /// List what would be sent, and send nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// A JSON object to keep with the submission
+    #[arg(long, value_name = "JSON", value_parser = parse_metadata)]
+    metadata: Option<Metadata>,
+
+    #[command(flatten)]
+    connect: ConnectOptions,
+}
+
+/// A JSON object, parsed before anything is sent.
+type Metadata = Map<String, Value>;
+
+fn parse_metadata(text: &str) -> Result<Metadata, String> {
+    serde_json::from_str(text).map_err(|error| format!("not a JSON object: {error}"))
+}
+
+impl SubmitCommand {
+    pub(super) async fn run(self, output: Output) -> Result<Outcome, ClientError> {
+        if self.dry_run {
+            return list(&self.pack().await?, output);
+        }
+        let client = self.connect.client()?;
+        let submission_id = match &self.submission {
+            Some(id) => id.clone(),
+            None => self.send(&client).await?,
+        };
+        let accepted = self.start(&client, &submission_id).await?;
+        let job_id = accepted.get("job_id").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if self.watch {
+            screen::note(&format!("job {job_id}"));
+            let watched = watch(&client, &job_id, output);
+            return until_interrupted(Some(&job_id), watched).await;
+        }
+        match output {
+            Output::Json => print_json(&accepted)?,
+            Output::Human => {
+                print_text(&job_id)?;
+                screen::note(&format!("accepted; follow it with: leadersboard jobs logs --follow {job_id}"));
+            }
+        }
+        Ok(Outcome::Done)
+    }
+
+    async fn send(&self, client: &Client) -> Result<String, ClientError> {
+        let package = self.pack().await?;
+        for left_out in &package.left_out {
+            screen::note(&format!("left out {left_out}"));
+        }
+        let (count, size) = (package.count(), package.size());
+        let metadata = self.metadata.clone().map(|metadata| Value::Object(metadata).to_string());
+        let uploaded = upload::send(client, package, metadata).await?;
+        let files = if count == 1 { "file" } else { "files" };
+        screen::note(&format!("sent {count} {files}, {}: submission {}", human::size(size), uploaded.submission_id));
+        Ok(uploaded.submission_id)
+    }
+
+    async fn start(&self, client: &Client, submission_id: &str) -> Result<Value, ClientError> {
+        let mut config = Map::new();
+        if let Some(class) = &self.class {
+            config.insert("resource_class".into(), json!(class));
+        }
+        let body = json!({"submission_id": submission_id, "config": config});
+        client.post("/jobs", &body).await.map_err(|error| {
+            let advice = format!("The files need not be sent again: leadersboard submit --submission {submission_id}");
+            error.with_advice(&advice)
+        })
+    }
+
+    /// Packs on a thread of its own, which stops when this future is dropped.
+    async fn pack(&self) -> Result<Package, ClientError> {
+        let plan = Plan {
+            folder: self.folder.clone().unwrap_or_default(),
+            entrypoint: self.entrypoint.clone(),
+            config_file: self.config.clone(),
+            server_data: self.connect.data.clone(),
+            limits: Limits::default(),
+        };
+        let stop = StopOnDrop::default();
+        let flag = Arc::clone(&stop.0);
+        let spinner = screen::spinner("packing");
+        let packed = tokio::task::spawn_blocking(move || Package::build(&plan, &flag)).await;
+        spinner.finish_and_clear();
+        packed.map_err(std::io::Error::other)?
+    }
+}
+
+/// The runtime waits for its blocking threads at the end, so an interrupted one must be told.
+#[derive(Default)]
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+async fn watch(client: &Client, job_id: &str, output: Output) -> Result<Outcome, ClientError> {
+    let mut screen = Screen::new(output);
+    let document = Watch::new(client, job_id, &mut screen, LogCursor::start()).until_end().await?;
+    let job = parse_job(&document)?;
+    match output {
+        Output::Json => print_json(&document)?,
+        Output::Human => screen.result(&report::ending(&job, screen.has_shown_log()))?,
+    }
+    Ok(match job.status {
+        Status::Completed => Outcome::Done,
+        Status::Pending | Status::Running | Status::Failed | Status::Cancelled | Status::Unknown => Outcome::JobFailed,
+    })
+}
+
+fn list(package: &Package, output: Output) -> Result<Outcome, ClientError> {
+    let bundle_size = package.bundle.as_ref().map_or(0, |bundle| bundle.size);
+    match output {
+        Output::Json => {
+            let entries = |entries: &[_]| -> Vec<Value> { entries.iter().map(entry_json).collect() };
+            let mut files = entries(&package.loose);
+            if package.bundle.is_some() {
+                files.push(json!({"name": BUNDLE_NAME, "size": bundle_size, "contains": entries(&package.bundled)}));
+            }
+            print_json(&json!({
+                "entrypoint": package.entrypoint, "config_file": package.config_file,
+                "files": files, "size": package.size(), "left_out": package.left_out,
+            }))?;
+        }
+        Output::Human => {
+            let row = |indent: &str, name: &str, bytes| [format!("{indent}{name}"), human::size(bytes)];
+            let mut rows: Vec<_> =
+                package.loose.iter().map(|entry| row("", &human::plain(&entry.path), entry.size)).collect();
+            if package.bundle.is_some() {
+                rows.push(row("", BUNDLE_NAME, bundle_size));
+                rows.extend(package.bundled.iter().map(|entry| row("  ", &human::plain(&entry.path), entry.size)));
+            }
+            print_text(&table::render([("FILE", table::Align::Left), ("SIZE", table::Align::Right)], rows))?;
+            for left_out in &package.left_out {
+                screen::note(&format!("left out {left_out}"));
+            }
+            screen::note(&format!(
+                "would send {} in {} files and run {}",
+                human::size(package.size()),
+                package.count(),
+                package.entrypoint
+            ));
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+fn entry_json(entry: &super::pack::Entry) -> Value {
+    json!({"name": entry.path, "size": entry.size})
+}

@@ -1,0 +1,76 @@
+//! Sends a package: one multipart request, streamed from disk.
+
+use std::io;
+use std::path::Path;
+
+use futures::stream::{self, Stream};
+use indicatif::ProgressBar;
+use reqwest::Body;
+use reqwest::multipart::{Form, Part};
+use serde::Deserialize;
+use tokio::fs::File;
+use tokio::io::AsyncReadExt;
+
+use super::error::ClientError;
+use super::http::Client;
+use super::pack::{BUNDLE_NAME, Package};
+use super::screen;
+
+const PIECE_BYTES: usize = 128 * 1024;
+
+/// The answer of `POST /submissions`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Uploaded {
+    pub(crate) submission_id: String,
+}
+
+/// Sends all files of the package with a progress bar; the memory used does not depend on their size.
+pub(crate) async fn send(client: &Client, package: Package, metadata: Option<String>) -> Result<Uploaded, ClientError> {
+    let bar = screen::byte_bar(package.size());
+    // The fields come before the files, so that a server can judge the files as they arrive.
+    let mut form = Form::new().text("entrypoint", package.entrypoint).text("config_file", package.config_file);
+    if let Some(metadata) = metadata {
+        form = form.text("metadata", metadata);
+    }
+    for entry in package.loose {
+        let file = open(&entry.file).await?;
+        form = form.part("files", part(entry.path, file, entry.size, &bar));
+    }
+    if let Some(bundle) = package.bundle {
+        form = form.part("files", part(BUNDLE_NAME.to_owned(), File::from_std(bundle.file), bundle.size, &bar));
+    }
+    let answer = client.upload("/submissions", form).await;
+    bar.finish_and_clear();
+    answer
+}
+
+async fn open(path: &Path) -> Result<File, ClientError> {
+    File::open(path).await.map_err(|error| ClientError::usage(format!("{}: {error}.", path.display())))
+}
+
+fn part(name: String, file: File, size: u64, bar: &ProgressBar) -> Part {
+    let content = content(name.clone(), file, size, bar.clone());
+    Part::stream_with_length(Body::wrap_stream(content), size).file_name(name)
+}
+
+/// Exactly the announced bytes of a file; a file that became shorter ends the request with an error.
+fn content(name: String, file: File, size: u64, bar: ProgressBar) -> impl Stream<Item = io::Result<Vec<u8>>> {
+    stream::try_unfold((file, size), move |(mut file, left)| {
+        let name = name.clone();
+        let bar = bar.clone();
+        async move {
+            if left == 0 {
+                return Ok(None);
+            }
+            let piece = usize::try_from(left).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
+            let mut bytes = vec![0; piece];
+            let read = file.read(&mut bytes).await?;
+            if read == 0 {
+                return Err(io::Error::other(format!("{name} became shorter while it was sent")));
+            }
+            bytes.truncate(read);
+            bar.inc(read as u64);
+            Ok(Some((bytes, (file, left - read as u64))))
+        }
+    })
+}

@@ -1,0 +1,136 @@
+//! Follows a job to its end by polling: its status, and the log of every attempt.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+use super::error::ClientError;
+use super::http::Client;
+use super::human;
+use super::log_cursor::{LogCursor, Need};
+use super::model::{Job, LogChunk};
+use super::pace::{Pace, retry_delay};
+use super::screen::Screen;
+
+/// How long a server may be away before watching is given up; a restart or a short network cut fits in.
+const LONGEST_ABSENCE: Duration = Duration::from_mins(5);
+
+/// A job being watched.
+pub(crate) struct Watch<'a> {
+    client: &'a Client,
+    job_id: &'a str,
+    screen: &'a mut Screen,
+    cursor: LogCursor,
+    longest_absence: Duration,
+}
+
+impl<'a> Watch<'a> {
+    pub(crate) fn new(client: &'a Client, job_id: &'a str, screen: &'a mut Screen, from: LogCursor) -> Self {
+        Self { client, job_id, screen, cursor: from, longest_absence: LONGEST_ABSENCE }
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_longest_absence(mut self, longest: Duration) -> Self {
+        self.longest_absence = longest;
+        self
+    }
+
+    /// Shows status and log until the job is over and its log is read; returns the job as it then is.
+    pub(crate) async fn until_end(mut self) -> Result<Value, ClientError> {
+        let job_path = format!("/jobs/{}", self.job_id);
+        let mut pace = Pace::new();
+        let mut announced = 1;
+        loop {
+            let document: Value = self.get(&job_path, &[]).await?;
+            let job = parse_job(&document)?;
+            self.screen.status(&job);
+            loop {
+                let (attempt, offset) = match self.cursor.need(&job) {
+                    Need::Read { attempt, offset } => (attempt, offset),
+                    Need::Wait => break,
+                    Need::End => {
+                        self.screen.finish();
+                        return Ok(document);
+                    }
+                };
+                if attempt > announced {
+                    announced = attempt;
+                    self.screen.notice(&format!("attempt {attempt} begins"));
+                }
+                let read = self.read_log(attempt, offset).await?;
+                if read.news {
+                    pace.news();
+                }
+                if !read.more {
+                    break;
+                }
+            }
+            sleep(pace.next_delay()).await;
+        }
+    }
+
+    async fn read_log(&mut self, attempt: u32, offset: u64) -> Result<Read, ClientError> {
+        let query = [("attempt", attempt.to_string()), ("offset", offset.to_string())];
+        let chunk: LogChunk = self.get(&format!("/jobs/{}/logs", self.job_id), &query).await?;
+        let step = self.cursor.take(&chunk);
+        if step.missing_bytes > 0 {
+            self.screen.notice(&format!("({} of the log are no longer there)", human::size(step.missing_bytes)));
+        }
+        self.screen.log(chunk.attempt, step.text)?;
+        // The last piece is news as well: the job's end follows at once.
+        Ok(Read { news: !step.text.is_empty() || chunk.complete, more: step.more })
+    }
+
+    /// Asks until there is an answer. The job does not depend on us or on the API, so a server that is
+    /// away is waited for; what it refuses is final.
+    async fn get<T: DeserializeOwned>(&mut self, path: &str, query: &[(&str, String)]) -> Result<T, ClientError> {
+        let mut away_since = None;
+        let mut tries = 0;
+        loop {
+            let error = match self.client.get(path, query).await {
+                Ok(answer) => {
+                    if away_since.is_some() {
+                        self.screen.notice("the server answers again");
+                    }
+                    return Ok(answer);
+                }
+                Err(error) => error,
+            };
+            let retry_after = match &error {
+                ClientError::Away { sentence, retry_after } | ClientError::Limited { sentence, retry_after } => {
+                    if away_since.is_none() {
+                        self.screen.notice(&format!("waiting for the server ({})", sentence.trim_end_matches('.')));
+                    }
+                    *retry_after
+                }
+                _ => return Err(error),
+            };
+            let since = *away_since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= self.longest_absence {
+                let advice = format!("The job goes on: leadersboard jobs show {}", self.job_id);
+                return Err(error.with_advice(&advice));
+            }
+            let delay = retry_delay(tries).max(retry_after.unwrap_or_default()).min(self.longest_absence);
+            tries += 1;
+            sleep(delay).await;
+        }
+    }
+}
+
+struct Read {
+    news: bool,
+    more: bool,
+}
+
+/// The job of a document that is itself kept for programs.
+pub(crate) fn parse_job(document: &Value) -> Result<Job, ClientError> {
+    Job::deserialize(document).map_err(|error| ClientError::Refused {
+        sentence: format!("the server described the job in a way this version does not know ({error})."),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! `leadersboard`: the one binary. It reads configuration, wires the ports to the adapters, and runs what is asked.
+#![expect(clippy::disallowed_methods, reason = "this is where the environment is read, once")]
+
+mod client;
+mod data_dir;
+mod embedded;
+mod options;
+mod roles;
+mod table;
+mod telemetry;
+mod wiring;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use client::Output;
+
+/// Upload ML code and a config, have it run on a GPU worker, watch its log, compare its results.
+#[derive(Debug, Parser)]
+#[command(name = "leadersboard", version, max_term_width = 100, after_help = AFTER_HELP)]
+struct Cli {
+    /// Print one JSON document instead of text for people
+    #[arg(long, global = true, display_order = 900)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Try it on one machine:
+  leadersboard up                                      everything in one process, data in ./data
+  leadersboard submit examples/quickstart --watch      from another shell
+
+Every option can be given by the environment variable named beside it.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything in one process: a private Redis, the API, a worker
+    Up(Box<roles::up::UpCommand>),
+    #[command(flatten)]
+    Client(client::ClientCommand),
+    /// Serve the API alone, against a shared Redis
+    Api(Box<roles::api::ApiCommand>),
+    /// Run jobs, against a shared Redis
+    Worker(Box<roles::worker::WorkerCommand>),
+    /// Bring a Redis to the key schema of this version
+    Migrate(roles::migrate::MigrateCommand),
+    /// Check Redis, storage and Python, and say how to cure what is wrong
+    Doctor(Box<roles::doctor::DoctorCommand>),
+    /// Become the private Redis of `up`
+    #[command(name = embedded::GUARD_COMMAND, hide = true)]
+    RedisGuard(embedded::guard::GuardCommand),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = if cli.json { Output::Json } else { Output::Human };
+    // Before any thread is started: it becomes another program.
+    if let Command::RedisGuard(guard) = cli.command {
+        return guard.run();
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return roles::fail(&anyhow::Error::new(error).context("the runtime can't be started")),
+    };
+    runtime.block_on(async {
+        let done = match cli.command {
+            Command::Client(command) => return client::run(command, output).await,
+            Command::Up(up) => up.run(output).await,
+            Command::Api(api) => api.run(output).await,
+            Command::Worker(worker) => worker.run(output).await,
+            Command::Migrate(migrate) => migrate.run(output).await,
+            Command::Doctor(doctor) => doctor.run(output).await,
+            Command::RedisGuard(_) => unreachable!("it was run above"),
+        };
+        done.unwrap_or_else(|error| roles::fail(&error))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

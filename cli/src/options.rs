@@ -1,0 +1,188 @@
+//! The options that several commands share, each with its environment variable. Read once, checked whole.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use events::ports::{ArchiveLimits, UploadLimits};
+use events::{ClassName, Policy, ResourceClass};
+use projections::Keyspace;
+
+use crate::data_dir::redis_url_file;
+
+/// Where Redis is.
+#[derive(Debug, Args)]
+pub(crate) struct RedisOptions {
+    /// The shared Redis, such as redis://:password@host:6379 [default: the one of `up` in the data directory]
+    #[arg(long, env = "REDIS_URL", hide_env_values = true)]
+    redis_url: Option<String>,
+    /// The data directory of `leadersboard up`
+    #[arg(long, env = "DATA_DIR", default_value = "./data")]
+    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) namespace: NamespaceOption,
+}
+
+/// Which keys.
+#[derive(Debug, Args)]
+pub(crate) struct NamespaceOption {
+    /// Several boards on one Redis each have a namespace
+    #[arg(long, env = "NAMESPACE", default_value = "main", value_parser = parse_namespace)]
+    pub(crate) namespace: Keyspace,
+}
+
+fn parse_namespace(text: &str) -> Result<Keyspace, String> {
+    Keyspace::new(text).map_err(|error| error.to_string())
+}
+
+impl RedisOptions {
+    /// Redis's address: the one given, else the one that `up` left.
+    ///
+    /// # Errors
+    /// If there is neither.
+    pub(crate) fn url(&self) -> Result<String> {
+        if let Some(url) = &self.redis_url {
+            return Ok(url.clone());
+        }
+        let file = redis_url_file(&self.data);
+        let url = fs::read_to_string(&file).with_context(|| {
+            format!(
+                "no Redis is known: give --redis-url or REDIS_URL, or --data or DATA_DIR of a running \
+                 `leadersboard up` ({} can't be read)",
+                file.display()
+            )
+        })?;
+        Ok(url.trim().to_owned())
+    }
+}
+
+/// Where files are.
+#[derive(Debug, Args)]
+pub(crate) struct StorageOptions {
+    /// Where submissions are stored [default: <data>/uploads]
+    #[arg(long, env = "UPLOAD_ROOT")]
+    upload_root: Option<PathBuf>,
+    /// Where logs are stored [default: <data>/logs]
+    #[arg(long, env = "LOG_ROOT")]
+    log_root: Option<PathBuf>,
+}
+
+impl StorageOptions {
+    pub(crate) fn uploads(&self, data: &Path) -> PathBuf {
+        self.upload_root.clone().unwrap_or_else(|| data.join("uploads"))
+    }
+
+    pub(crate) fn logs(&self, data: &Path) -> PathBuf {
+        self.log_root.clone().unwrap_or_else(|| data.join("logs"))
+    }
+}
+
+/// What all roles must agree on.
+#[derive(Debug, Args)]
+pub(crate) struct PolicyOptions {
+    /// The resource classes and the time a job of each may run; the first is the default
+    #[arg(long, env = "RESOURCE_CLASSES", default_value = "small=30m,medium=60m", value_name = "NAME=TIME,…")]
+    resource_classes: String,
+    /// How long a worker may be silent before its job is given to another
+    #[arg(long, env = "LEASE", default_value = "30s", value_parser = humantime::parse_duration)]
+    lease: Duration,
+    /// How often a job is run again after the platform failed it
+    #[arg(long, env = "MAX_RETRIES", default_value_t = 3)]
+    max_retries: u32,
+}
+
+impl PolicyOptions {
+    /// The rules these options make.
+    ///
+    /// # Errors
+    /// Which option can't be read.
+    pub(crate) fn policy(&self) -> Result<Policy> {
+        let (classes, default_class) = parse_classes(&self.resource_classes).context("RESOURCE_CLASSES")?;
+        if self.lease < Duration::from_secs(1) {
+            bail!("LEASE must be at least 1s");
+        }
+        Ok(Policy { lease: self.lease, max_retries: self.max_retries, classes, default_class, ..Policy::default() })
+    }
+}
+
+fn parse_classes(text: &str) -> Result<(BTreeMap<ClassName, ResourceClass>, ClassName)> {
+    let mut classes = BTreeMap::new();
+    let mut default_class = None;
+    for part in text.split(',').map(str::trim) {
+        let (name, time) = part.split_once('=').with_context(|| format!("{part:?} is not NAME=TIME"))?;
+        let name: ClassName = name.trim().parse().with_context(|| format!("{name:?}"))?;
+        let limit =
+            humantime::parse_duration(time.trim()).with_context(|| format!("{time:?} is no time, such as 30m"))?;
+        if limit < Duration::from_secs(1) {
+            bail!("the time of {name} must be at least 1s");
+        }
+        if classes.insert(name.clone(), ResourceClass { time_limit_s: limit.as_secs() }).is_some() {
+            bail!("{name} is named twice");
+        }
+        default_class.get_or_insert(name);
+    }
+    let default_class = default_class.context("no class is named")?;
+    Ok((classes, default_class))
+}
+
+/// Who may use the API, and what an upload may hold.
+#[derive(Debug, Args)]
+pub(crate) struct AccessOptions {
+    /// The users: name:token, or a bare token, separated by commas
+    #[arg(long, env = "API_TOKENS", hide_env_values = true, default_value = "", hide_default_value = true)]
+    pub(crate) api_tokens: String,
+    /// The admins, likewise
+    #[arg(long, env = "ADMIN_TOKENS", hide_env_values = true, default_value = "", hide_default_value = true)]
+    pub(crate) admin_tokens: String,
+    /// The largest file of an upload, in bytes
+    #[arg(long, env = "MAX_FILE_SIZE", default_value_t = UploadLimits::default().file_bytes)]
+    max_file_size: u64,
+    /// Where runs are recorded; links to them are made from it
+    #[arg(long, env = "MLFLOW_TRACKING_URI")]
+    mlflow_tracking_uri: Option<String>,
+    /// Where people see the runs [default: MLFLOW_TRACKING_URI]
+    #[arg(long, env = "MLFLOW_URL")]
+    mlflow_url: Option<String>,
+    /// Serve /metrics on an address of its own instead of beside the API
+    #[arg(long, env = "METRICS_ADDR")]
+    pub(crate) metrics_addr: Option<std::net::SocketAddr>,
+}
+
+impl AccessOptions {
+    pub(crate) fn upload_limits(&self) -> UploadLimits {
+        UploadLimits { file_bytes: self.max_file_size, ..UploadLimits::default() }
+    }
+
+    pub(crate) fn mlflow(&self) -> Option<api::MlflowLinks> {
+        let uri = self.mlflow_tracking_uri.as_deref()?;
+        Some(api::MlflowLinks::new(uri, self.mlflow_url.as_deref()))
+    }
+}
+
+/// What an archive may hold; not configurable so far.
+pub(crate) fn archive_limits() -> ArchiveLimits {
+    ArchiveLimits::default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_class_is_the_default() {
+        let (classes, default_class) = parse_classes("tiny=5s, small=30m").unwrap();
+        assert_eq!(default_class.as_str(), "tiny");
+        assert_eq!(classes.values().map(|class| class.time_limit_s).collect::<Vec<_>>(), [1800, 5]);
+    }
+
+    #[test]
+    fn a_class_that_cannot_be_read_is_named() {
+        for (text, culprit) in [("small", "small"), ("small=soon", "soon"), ("Big=1m", "Big"), ("a=1m,a=2m", "a")] {
+            let error = format!("{:#}", parse_classes(text).unwrap_err());
+            assert!(error.contains(culprit), "{error}");
+        }
+    }
+}

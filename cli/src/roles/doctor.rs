@@ -1,0 +1,151 @@
+//! `leadersboard doctor`: looks at everything a job needs, and says how to cure what is wrong.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use adapters::redis::Redis;
+use adapters::redis::check::Verdict;
+use adapters::storage::DirectoryStorage;
+use anyhow::Result;
+use clap::Args;
+use events::Policy;
+use events::ports::StoragePort;
+use projections::Projector;
+use serde::Serialize;
+
+use super::answer;
+use crate::client::Output;
+use crate::options::{RedisOptions, StorageOptions};
+use crate::table::{Align, render};
+
+/// Check Redis, storage and Python, and say how to cure what is wrong.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit code 0: everything will do, perhaps at a risk; 1: something can't work.")]
+pub(crate) struct DoctorCommand {
+    #[command(flatten)]
+    redis: RedisOptions,
+    #[command(flatten)]
+    storage: StorageOptions,
+    /// The interpreter for jobs [default: the first of python3, python on PATH, then /usr/bin/python3]
+    #[arg(long, env = "JOB_PYTHON")]
+    job_python: Option<PathBuf>,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    name: String,
+    verdict: &'static str,
+    found: String,
+    cure: Option<String>,
+}
+
+impl Row {
+    fn good(name: &str, found: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), verdict: "good", found: found.into(), cure: None }
+    }
+
+    fn unusable(name: &str, found: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), verdict: "unusable", found: found.into(), cure: Some(cure.into()) }
+    }
+}
+
+impl DoctorCommand {
+    pub(crate) async fn run(self, output: Output) -> Result<ExitCode> {
+        let mut rows = self.look_at_redis().await;
+        rows.push(self.look_at_uploads().await);
+        rows.push(self.look_at_logs());
+        rows.push(self.look_at_python().await);
+        let code = if rows.iter().any(|row| row.verdict == "unusable") { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        answer(output, &table(&rows), &rows)?;
+        Ok(code)
+    }
+
+    async fn look_at_redis(&self) -> Vec<Row> {
+        let url = match self.redis.url() {
+            Ok(url) => url,
+            Err(error) => {
+                return vec![Row::unusable(
+                    "redis",
+                    "unknown",
+                    error.root_cause().to_string() + ": " + &error.to_string(),
+                )];
+            }
+        };
+        let keys = self.redis.namespace.namespace.clone();
+        let projector = Projector { keys: keys.clone(), retention: Policy::default().retention };
+        let findings = match Redis::connect(&url, projector).await {
+            Ok(redis) => redis.check().await,
+            Err(error) => Err(error),
+        };
+        let mut rows: Vec<Row> = match findings {
+            Ok(findings) => findings.into_iter().map(of_finding).collect(),
+            Err(error) => {
+                return vec![Row::unusable("redis", error.to_string(), "start it, or give the right REDIS_URL")];
+            }
+        };
+        rows.push(match migrations::version(&url, &keys).await {
+            Ok(version) if version == migrations::CURRENT => Row::good("key schema", format!("version {version}")),
+            Ok(version) => Row::unusable(
+                "key schema",
+                format!("version {version}, {} is needed", migrations::CURRENT),
+                "run `leadersboard migrate`",
+            ),
+            Err(error) => Row::unusable("key schema", error.to_string(), "make Redis answer"),
+        });
+        rows
+    }
+
+    async fn look_at_uploads(&self) -> Row {
+        let root = self.storage.uploads(&self.redis.data);
+        let name = "uploads";
+        let shown = root.display().to_string();
+        let probed = match DirectoryStorage::open(root) {
+            Ok(storage) => storage.probe().await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match probed {
+            Ok(()) => Row::good(name, format!("{shown} is writable")),
+            Err(error) => Row::unusable(name, error, format!("make {shown} writable, or give UPLOAD_ROOT")),
+        }
+    }
+
+    fn look_at_logs(&self) -> Row {
+        let root = self.storage.logs(&self.redis.data);
+        let shown = root.display().to_string();
+        let probed = std::fs::create_dir_all(&root).and_then(|()| tempfile::tempfile_in(&root));
+        match probed {
+            Ok(_) => Row::good("logs", format!("{shown} is writable")),
+            Err(error) => Row::unusable("logs", error.to_string(), format!("make {shown} writable, or give LOG_ROOT")),
+        }
+    }
+
+    async fn look_at_python(&self) -> Row {
+        match find_python(self.job_python.as_deref()).await {
+            Ok(python) => Row::good("python", python.to_string()),
+            Err(error) => Row::unusable("python", "no interpreter runs", error.to_string()),
+        }
+    }
+}
+
+/// The interpreter for jobs, by the rules that the worker goes by.
+pub(crate) async fn find_python(given: Option<&std::path::Path>) -> Result<worker::Python> {
+    let path = std::env::var_os("PATH");
+    Ok(worker::Python::find(given, path.as_deref().unwrap_or(OsStr::new(""))).await?)
+}
+
+fn of_finding(finding: adapters::redis::check::Finding) -> Row {
+    let (verdict, cure) = match finding.verdict {
+        Verdict::Good => ("good", None),
+        Verdict::Risky(risk) => ("risky", Some(risk)),
+        Verdict::Unusable(why) => ("unusable", Some(why)),
+    };
+    Row { name: format!("redis {}", finding.name), verdict, found: finding.found, cure }
+}
+
+fn table(rows: &[Row]) -> String {
+    let columns = [("CHECK", Align::Left), ("VERDICT", Align::Left), ("FOUND", Align::Left), ("CURE", Align::Left)];
+    let cells =
+        |row: &Row| [row.name.clone(), row.verdict.to_owned(), row.found.clone(), row.cure.clone().unwrap_or_default()];
+    render(columns, rows.iter().map(cells))
+}

@@ -1,0 +1,33 @@
+//! `leadersboard migrate`: brings a Redis to the key schema of this version.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::json;
+
+use super::answer;
+use crate::client::Output;
+use crate::options::RedisOptions;
+
+/// Bring a Redis to the key schema of this version.
+#[derive(Debug, Args)]
+pub(crate) struct MigrateCommand {
+    #[command(flatten)]
+    redis: RedisOptions,
+}
+
+impl MigrateCommand {
+    pub(crate) async fn run(self, output: Output) -> Result<ExitCode> {
+        let report = migrations::migrate(&self.redis.url()?, &self.redis.namespace.namespace).await?;
+        let sentence = if report.taken.is_empty() {
+            format!("the key schema has version {}: nothing to do", report.to)
+        } else {
+            let steps: String = report.taken.iter().map(|step| format!("\n  {step}")).collect();
+            format!("the key schema went from version {} to {}:{steps}", report.from, report.to)
+        };
+        let document = json!({ "from": report.from, "to": report.to, "steps": report.taken });
+        answer(output, &sentence, &document)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

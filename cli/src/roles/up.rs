@@ -1,0 +1,141 @@
+//! `leadersboard up`: everything in one process.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use api::Tokens;
+use clap::Args;
+use events::Policy;
+use serde_json::json;
+
+use super::answer;
+use super::stop::Stop;
+use super::worker::JobOptions;
+use crate::client::{ClientFile, Output};
+use crate::data_dir::DataDir;
+use crate::embedded::{PrivateRedis, check_path};
+use crate::options::{AccessOptions, NamespaceOption, PolicyOptions, StorageOptions};
+use crate::telemetry::{LogOptions, install_metrics};
+use crate::wiring::{Ports, listen};
+
+/// Run everything in one process: a private Redis, the API, a worker.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Everything it keeps is in the data directory and is there again at the next start.
+Ctrl-C ends it in order: running jobs get DRAIN_TIMEOUT to finish, and are run again at the next
+start if they don't. A second Ctrl-C ends it at once.")]
+pub(crate) struct UpCommand {
+    /// Where to listen
+    #[arg(long, env = "LISTEN_ADDR", default_value = "127.0.0.1:8010")]
+    listen: SocketAddr,
+    /// Where everything is kept
+    #[arg(long, env = "DATA_DIR", default_value = "./data")]
+    data: PathBuf,
+    #[command(flatten)]
+    namespace: NamespaceOption,
+    #[command(flatten)]
+    storage: StorageOptions,
+    #[command(flatten)]
+    policy: PolicyOptions,
+    #[command(flatten)]
+    access: AccessOptions,
+    #[command(flatten)]
+    jobs: JobOptions,
+    /// How long running jobs may go on after Ctrl-C before they are given back
+    #[arg(long, env = "DRAIN_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
+    drain_timeout: Duration,
+    #[command(flatten)]
+    log: LogOptions,
+}
+
+impl UpCommand {
+    pub(crate) async fn run(self, output: Output) -> Result<ExitCode> {
+        self.log.install()?;
+        let render = install_metrics()?;
+        let policy = Arc::new(self.policy.policy()?);
+        let stop = Stop::on_signals()?;
+        let mut data = DataDir::lock(&self.data)?;
+        check_path(data.path())?;
+        let access = self.tokens(&data)?;
+
+        let mut redis = PrivateRedis::start(data.path()).await?;
+        let url = redis.url().to_owned();
+        let up = async {
+            migrations::migrate(&url, &self.namespace.namespace).await?;
+            let ports = self.open(&url, &policy, &data).await?;
+            let worker = self.jobs.worker(&ports, Arc::clone(&policy), data.path(), self.drain_timeout).await?;
+            // Not before everything behind it is there: a client that is let in is answered.
+            let listener = listen(self.listen).await?;
+            let server = format!("http://{}", listener.local_addr()?);
+            data.tell(Some(server.clone()))?;
+            ClientFile { server: server.clone(), token: access.token.clone() }.write(data.path())?;
+            answer(output, &greeting(&server, &access), &json!({ "server": server, "token": access.token }))?;
+            let serve = super::api::serve(
+                &ports,
+                Arc::clone(&policy),
+                access.tokens,
+                &self.access,
+                listener,
+                render,
+                stop.orderly.clone(),
+            );
+            let work = async { worker.run(stop.orderly.clone(), stop.now.clone()).await.context("the worker ended") };
+            tokio::try_join!(serve, work).map(drop)
+        };
+        let done = tokio::select! {
+            done = up => done,
+            error = redis.failed() => Err(error),
+        };
+        redis.stop().await?;
+        done.map(|()| ExitCode::SUCCESS)
+    }
+
+    async fn open(&self, url: &str, policy: &Policy, data: &DataDir) -> Result<Ports> {
+        let (uploads, logs) = (self.storage.uploads(data.path()), self.storage.logs(data.path()));
+        Ports::open(url, &self.namespace.namespace, policy, uploads, logs).await
+    }
+
+    /// The tokens that were given; else one of its own for the user `me`.
+    fn tokens(&self, data: &DataDir) -> Result<Access> {
+        let given = [&self.access.api_tokens, &self.access.admin_tokens];
+        if let Some(first) = given.iter().flat_map(|list| list.split(',')).map(str::trim).find(|part| !part.is_empty())
+        {
+            let tokens = Tokens::parse(&self.access.api_tokens, &self.access.admin_tokens)?;
+            let token = first.split_once(':').map_or(first, |(_, token)| token).to_owned();
+            return Ok(Access { tokens, token, origin: Origin::Given });
+        }
+        let token = data.token()?;
+        let tokens = Tokens::parse(&format!("me:{token}"), "")?;
+        Ok(Access { tokens, token, origin: Origin::Made })
+    }
+}
+
+/// Who may use this server.
+struct Access {
+    tokens: Tokens,
+    /// The one that the commands on this machine use.
+    token: String,
+    origin: Origin,
+}
+
+enum Origin {
+    Given,
+    Made,
+}
+
+fn greeting(server: &str, access: &Access) -> String {
+    let token = match access.origin {
+        Origin::Made => format!("token    {} (user me)\n", access.token),
+        Origin::Given => String::new(),
+    };
+    format!(
+        "LeadersBoard is up.\n\n\
+         server   {server}\n{token}\n\
+         Submit something:  leadersboard submit examples/quickstart --watch\n\
+         Stop with Ctrl-C; everything is kept."
+    )
+}

@@ -1,0 +1,146 @@
+//! `leadersboard worker`: runs jobs, alone.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use adapters::ids::random_hex;
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use events::{ClassName, Consumer, Policy};
+use worker::{Worker, WorkerConfig};
+
+use super::api::serve_metrics;
+use super::doctor::find_python;
+use super::stop::Stop;
+use crate::client::Output;
+use crate::options::{PolicyOptions, RedisOptions, StorageOptions};
+use crate::telemetry::{LogOptions, install_metrics};
+use crate::wiring::Ports;
+
+/// Run jobs, against a shared Redis.
+#[derive(Debug, Args)]
+pub(crate) struct WorkerCommand {
+    #[command(flatten)]
+    redis: RedisOptions,
+    #[command(flatten)]
+    storage: StorageOptions,
+    #[command(flatten)]
+    policy: PolicyOptions,
+    #[command(flatten)]
+    jobs: JobOptions,
+    /// How long jobs under way may go on after SIGTERM before they are given back
+    #[arg(long, env = "DRAIN_TIMEOUT", default_value = "60s", value_parser = humantime::parse_duration)]
+    drain_timeout: Duration,
+    /// Serve /metrics on this address
+    #[arg(long, env = "METRICS_ADDR")]
+    metrics_addr: Option<SocketAddr>,
+    #[command(flatten)]
+    log: LogOptions,
+}
+
+/// How jobs are run.
+#[derive(Debug, Args)]
+pub(crate) struct JobOptions {
+    /// How many jobs run at once
+    #[arg(long, env = "WORKER_SLOTS", default_value_t = 1)]
+    slots: usize,
+    /// Which resource classes are served, separated by commas [default: all]
+    #[arg(long, env = "WORKER_CLASSES", value_delimiter = ',')]
+    classes: Vec<ClassName>,
+    /// The worker's name in events and lists [default: the host's name]
+    #[arg(long, env = "WORKER_NAME")]
+    worker_name: Option<String>,
+    /// The interpreter for jobs [default: the first of python3, python on PATH, then /usr/bin/python3]
+    #[arg(long, env = "JOB_PYTHON")]
+    job_python: Option<PathBuf>,
+    /// Where jobs have their work directories [default: <data>/work]
+    #[arg(long, env = "WORK_ROOT")]
+    work_root: Option<PathBuf>,
+    /// The most bytes of a run's log that are kept
+    #[arg(long, env = "LOG_LIMIT", default_value_t = 256 << 20)]
+    log_limit: u64,
+}
+
+impl WorkerCommand {
+    pub(crate) async fn run(self, _output: Output) -> Result<ExitCode> {
+        self.log.install()?;
+        let render = install_metrics()?;
+        let stop = Stop::on_signals()?;
+        let policy = Arc::new(self.policy.policy()?);
+        let data = &self.redis.data;
+        let ports = Ports::open(
+            &self.redis.url()?,
+            &self.redis.namespace.namespace,
+            &policy,
+            self.storage.uploads(data),
+            self.storage.logs(data),
+        )
+        .await?;
+        super::warn_of_risks(&ports.redis).await?;
+        let worker = self.jobs.worker(&ports, policy, data, self.drain_timeout).await?;
+        let metrics = serve_metrics(self.metrics_addr, render, stop.orderly.clone());
+        let work = async { worker.run(stop.orderly.clone(), stop.now.clone()).await.context("the worker ended") };
+        tokio::try_join!(work, metrics)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl JobOptions {
+    /// A worker by these options.
+    ///
+    /// # Errors
+    /// If a class is unknown or no interpreter runs.
+    pub(super) async fn worker(
+        &self,
+        ports: &Ports,
+        policy: Arc<Policy>,
+        data: &Path,
+        drain_timeout: Duration,
+    ) -> Result<Worker> {
+        if self.slots == 0 {
+            bail!("WORKER_SLOTS must be at least 1");
+        }
+        if let Some(unknown) = self.classes.iter().find(|class| policy.class(class).is_none()) {
+            bail!("WORKER_CLASSES names {unknown}, which RESOURCE_CLASSES does not");
+        }
+        let classes =
+            if self.classes.is_empty() { policy.classes.keys().cloned().collect() } else { self.classes.clone() };
+        let name = self.worker_name.clone().unwrap_or_else(host_name);
+        let consumer: Consumer = format!("{name}-{}", random_hex::<4>()).parse().context("WORKER_NAME")?;
+        let python = find_python(self.job_python.as_deref()).await?;
+        let work_root = self.work_root.clone().unwrap_or_else(|| data.join("work"));
+        std::fs::create_dir_all(&work_root)
+            .with_context(|| format!("the work directory {} can't be made", work_root.display()))?;
+        let work_root = work_root.canonicalize()?;
+        tracing::info!(%consumer, slots = self.slots, python = %python, "the worker is ready");
+        let config = WorkerConfig {
+            consumer,
+            slots: self.slots,
+            classes,
+            python: python.path,
+            work_root,
+            drain_timeout,
+            log_limit_bytes: self.log_limit,
+        };
+        let ports = worker::Ports {
+            log: Arc::clone(&ports.log),
+            queue: Arc::clone(&ports.queue),
+            status: Arc::clone(&ports.status),
+            storage: Arc::clone(&ports.storage),
+            logs: Arc::clone(&ports.logs),
+            ids: Arc::clone(&ports.ids),
+        };
+        Ok(Worker::new(config, ports, policy))
+    }
+}
+
+/// The host's name, with what a consumer's name may not hold left out.
+fn host_name() -> String {
+    let name = nix::unistd::gethostname().unwrap_or_default();
+    let fits = |c: &char| c.is_ascii_alphanumeric() || "-_.".contains(*c);
+    let name: String = name.to_string_lossy().chars().filter(fits).take(64).collect();
+    if name.is_empty() { "worker".to_owned() } else { name }
+}

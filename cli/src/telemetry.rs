@@ -1,0 +1,106 @@
+//! What is seen from outside: log lines, trace contexts, metrics.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
+
+/// How often the exporter forgets old samples.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// What is logged, and how.
+#[derive(Debug, Args)]
+pub(crate) struct LogOptions {
+    /// How log lines look
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Human)]
+    log_format: LogFormat,
+    /// Which log lines are written, such as `info,leadersboard_worker=debug`
+    #[arg(long, env = "RUST_LOG", default_value = "info")]
+    log: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// For people
+    Human,
+    /// One JSON object a line
+    Json,
+}
+
+impl LogOptions {
+    /// Begins to log to stderr and to carry trace contexts.
+    ///
+    /// # Errors
+    /// If the filter can't be parsed.
+    pub(crate) fn install(&self) -> Result<()> {
+        let filter = EnvFilter::try_new(&self.log).with_context(|| format!("{:?} is no log filter", self.log))?;
+        opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
+        // No exporter yet: spans have their identities, so that traces join up across processes.
+        let tracer = SdkTracerProvider::builder().build().tracer("leadersboard");
+        let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+        let lines = match self.log_format {
+            LogFormat::Human => lines.with_target(false).boxed(),
+            LogFormat::Json => lines.json().boxed(),
+        };
+        tracing_subscriber::registry()
+            .with(filter)
+            .with(tracing_opentelemetry::layer().with_tracer(tracer))
+            .with(lines)
+            .try_init()
+            .context("logging was set up twice")
+    }
+}
+
+/// Begins to collect metrics and gives what renders them.
+///
+/// # Errors
+/// If that was done before.
+pub(crate) fn install_metrics() -> Result<api::RenderMetrics> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Full("leadersboard_job_run_seconds".to_owned()), &RUN_SECONDS)?
+        .set_buckets_for_metric(
+            Matcher::Suffix("_batch_size".to_owned()),
+            &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0],
+        )?
+        .install_recorder()
+        .context("metrics were set up twice")?;
+    describe();
+    tokio::spawn(upkeep(handle.clone()));
+    Ok(Arc::new(move || handle.render()))
+}
+
+const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0];
+const RUN_SECONDS: [f64; 10] = [1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14_400.0];
+
+fn describe() {
+    use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+    describe_counter!("leadersboard_http_requests_total", "Requests by route template and status");
+    describe_histogram!("leadersboard_http_request_seconds", Unit::Seconds, "Time to answer a request");
+    describe_counter!("leadersboard_commits_total", "Commits by lane and result");
+    describe_histogram!("leadersboard_commit_seconds", Unit::Seconds, "Time from asking for a commit to its answer");
+    describe_histogram!("leadersboard_commit_batch_size", "Commits that went to Redis in one call");
+    describe_gauge!("leadersboard_queue_depth", "Tickets of a class, waiting or claimed");
+    describe_counter!("leadersboard_jobs_total", "Runs by outcome and kind");
+    describe_histogram!("leadersboard_job_run_seconds", Unit::Seconds, "Time a job's process ran");
+    describe_gauge!("leadersboard_worker_busy_slots", "Jobs in this worker's hands");
+    describe_counter!("leadersboard_tickets_quarantined_total", "Tickets that could not be read");
+}
+
+async fn upkeep(handle: PrometheusHandle) {
+    let mut ticks = tokio::time::interval(UPKEEP);
+    loop {
+        ticks.tick().await;
+        handle.run_upkeep();
+    }
+}

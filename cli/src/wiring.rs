@@ -1,0 +1,71 @@
+//! The one place where ports meet adapters.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use adapters::ids::SystemIds;
+use adapters::log_files::LogFiles;
+use adapters::redis::Redis;
+use adapters::storage::DirectoryStorage;
+use anyhow::{Context, Result, bail};
+use events::Policy;
+use events::ports::{EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, StoragePort};
+use projections::{Keyspace, Projector};
+use tokio::net::TcpListener;
+
+/// Every port, wired to its adapter.
+pub(crate) struct Ports {
+    pub(crate) redis: Redis,
+    pub(crate) log: Arc<dyn EventLogPort>,
+    pub(crate) queue: Arc<dyn JobQueuePort>,
+    pub(crate) status: Arc<dyn JobStatusPort>,
+    pub(crate) storage: Arc<dyn StoragePort>,
+    pub(crate) logs: Arc<dyn LogPort>,
+    pub(crate) ids: Arc<dyn Ids>,
+}
+
+impl Ports {
+    /// Connects to a Redis whose schema is current, and opens the storage.
+    ///
+    /// # Errors
+    /// What is not as it must be, and the cure.
+    pub(crate) async fn open(
+        url: &str,
+        keys: &Keyspace,
+        policy: &Policy,
+        uploads: PathBuf,
+        logs: PathBuf,
+    ) -> Result<Self> {
+        let version = migrations::version(url, keys).await.context("Redis can't be reached")?;
+        if version != migrations::CURRENT {
+            let current = migrations::CURRENT;
+            bail!(
+                "the key schema of this Redis has version {version}, this program needs {current}: run `leadersboard migrate`"
+            );
+        }
+        let projector = Projector { keys: keys.clone(), retention: policy.retention };
+        let redis = Redis::connect(url, projector).await?;
+        let storage = DirectoryStorage::open(uploads.clone())
+            .with_context(|| format!("the upload directory {} can't be used", uploads.display()))?;
+        let logs = LogFiles::open(logs.clone())
+            .with_context(|| format!("the log directory {} can't be used", logs.display()))?;
+        Ok(Self {
+            log: Arc::new(redis.clone()),
+            queue: Arc::new(redis.clone()),
+            status: Arc::new(redis.clone()),
+            redis,
+            storage: Arc::new(storage),
+            logs: Arc::new(logs),
+            ids: Arc::new(SystemIds),
+        })
+    }
+}
+
+/// Listens, or says which address can't be used.
+///
+/// # Errors
+/// If the address is taken or not this machine's.
+pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{address} can't be listened on"))
+}

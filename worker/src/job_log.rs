@@ -1,0 +1,171 @@
+//! What a job prints: to the log as it comes, and its end kept for the reason of a failure.
+
+use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
+
+use events::failure::LOG_TAIL_BYTES;
+use events::ports::LogWriter;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::Mutex;
+
+/// How much of the end is kept in memory.
+const KEPT_BYTES: usize = 16 * 1024;
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// The log of one run.
+#[derive(Clone)]
+pub(crate) struct JobLog {
+    writer: Arc<Mutex<Writer>>,
+    all: Tail,
+    errors: Tail,
+}
+
+/// Which stream of a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stream {
+    Output,
+    Errors,
+}
+
+struct Writer {
+    /// None once the log's path was lost: that never fails a job.
+    target: Option<Box<dyn LogWriter>>,
+    left: u64,
+}
+
+impl JobLog {
+    /// A log that keeps at most `limit` bytes.
+    pub(crate) fn new(target: Option<Box<dyn LogWriter>>, limit: u64) -> Self {
+        let writer = Arc::new(Mutex::new(Writer { target, left: limit }));
+        Self { writer, all: Tail::default(), errors: Tail::default() }
+    }
+
+    /// Copies a stream of the program to its end.
+    pub(crate) async fn pump(self, mut from: impl AsyncRead + Unpin, stream: Stream) {
+        let mut buffer = vec![0; CHUNK_BYTES];
+        while let Ok(read) = from.read(&mut buffer).await {
+            if read == 0 {
+                break;
+            }
+            let chunk = &buffer[..read];
+            self.all.push(chunk);
+            if stream == Stream::Errors {
+                self.errors.push(chunk);
+            }
+            self.writer.lock().await.write(chunk).await;
+        }
+    }
+
+    /// A line of the platform's own.
+    pub(crate) async fn note(&self, line: &str) {
+        self.writer.lock().await.write(format!("[leadersboard] {line}\n").as_bytes()).await;
+    }
+
+    /// The end of the log, at most [`LOG_TAIL_BYTES`], from the beginning of a character.
+    pub(crate) fn tail(&self) -> String {
+        let kept = self.all.kept();
+        let from = kept.len().saturating_sub(LOG_TAIL_BYTES);
+        let mut text = String::from_utf8_lossy(&kept[from..]).into_owned();
+        // A character cut in two becomes a longer replacement character.
+        while text.len() > LOG_TAIL_BYTES || (from > 0 && text.starts_with('\u{fffd}')) {
+            text.remove(0);
+        }
+        text
+    }
+
+    /// The last line on stderr that is not empty.
+    pub(crate) fn last_error_line(&self) -> Option<String> {
+        let kept = self.errors.kept();
+        let text = String::from_utf8_lossy(&kept);
+        let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty())?;
+        Some(line.chars().filter(|c| !c.is_control()).take(300).collect())
+    }
+}
+
+impl Writer {
+    async fn write(&mut self, chunk: &[u8]) {
+        let Some(target) = &mut self.target else { return };
+        let take = usize::try_from(self.left).unwrap_or(usize::MAX).min(chunk.len());
+        self.left -= take as u64;
+        let written = async {
+            target.append(&chunk[..take]).await?;
+            if take < chunk.len() {
+                target.append(b"\n[leadersboard] the log has reached its limit; the rest is not kept\n").await?;
+            }
+            Ok::<(), events::ports::PortError>(())
+        };
+        if let Err(error) = written.await {
+            tracing::warn!(%error, "the rest of the log is lost; the job goes on");
+            self.target = None;
+        } else if take < chunk.len() {
+            self.target = None;
+        }
+    }
+}
+
+/// The last bytes of a stream.
+#[derive(Debug, Clone, Default)]
+struct Tail(Arc<SyncMutex<Vec<u8>>>);
+
+impl Tail {
+    fn push(&self, chunk: &[u8]) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend_from_slice(&chunk[chunk.len().saturating_sub(KEPT_BYTES)..]);
+        if kept.len() > 2 * KEPT_BYTES {
+            let surplus = kept.len() - KEPT_BYTES;
+            kept.drain(..surplus);
+        }
+    }
+
+    fn kept(&self) -> Vec<u8> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use events::ports::PortError;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Memory(Arc<SyncMutex<Vec<u8>>>);
+
+    #[async_trait]
+    impl LogWriter for Memory {
+        async fn append(&mut self, chunk: &[u8]) -> Result<(), PortError> {
+            self.0.lock().unwrap().extend_from_slice(chunk);
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn the_log_is_cut_at_its_limit_and_says_so() {
+        let memory = Memory::default();
+        let log = JobLog::new(Some(Box::new(memory.clone())), 10);
+        log.clone().pump(&b"0123456789abc"[..], Stream::Output).await;
+        log.clone().pump(&b"more"[..], Stream::Output).await;
+        let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+        assert!(text.starts_with("0123456789\n[leadersboard]"), "{text}");
+        assert!(!text.contains("more"));
+        assert_eq!(log.tail(), "0123456789abcmore");
+    }
+
+    #[tokio::test]
+    async fn the_tail_begins_with_a_whole_character_and_is_short() {
+        let log = JobLog::new(None, 1 << 20);
+        log.clone().pump("é".repeat(2000).as_bytes(), Stream::Output).await;
+        log.clone().pump(&b"x"[..], Stream::Output).await;
+        let tail = log.tail();
+        assert!(tail.len() <= LOG_TAIL_BYTES);
+        assert!(tail.starts_with('é') && tail.ends_with('x'));
+    }
+
+    #[tokio::test]
+    async fn the_last_error_line_is_the_last_that_says_something() {
+        let log = JobLog::new(None, 1 << 20);
+        log.clone().pump(&b"Traceback\nValueError: no data\n\n  \n"[..], Stream::Errors).await;
+        log.clone().pump(&b"done\n"[..], Stream::Output).await;
+        assert_eq!(log.last_error_line().as_deref(), Some("ValueError: no data"));
+    }
+}

@@ -1,0 +1,32 @@
+//! The worker: claims tickets, runs each job's program and watches over it, records its end.
+//!
+//! [`Worker::run`] is the way in. From there `claims` fills the slots, `start` turns a ticket into a run, `pipeline`
+//! takes that run from its files to its outcome while `heartbeat` keeps its lease, and `record` commits the outcome.
+//! Beside them `dispatcher` hands out tickets for retries that are due, and `predecessors` settles, once at the start,
+//! what earlier processes under the same work root left behind. The work root is one machine's own.
+//!
+//! A job's program sees no token, no address and no fence: `process` lists all that it does see.
+
+mod claims;
+mod dispatcher;
+mod heartbeat;
+mod interrupt;
+mod job_log;
+mod judge;
+mod leftovers;
+mod metrics_file;
+mod observe;
+mod outage;
+mod pipeline;
+mod predecessors;
+mod process;
+mod python;
+mod record;
+mod run_directory;
+mod session;
+mod start;
+mod station;
+mod worker;
+
+pub use python::{Python, PythonError};
+pub use worker::{Ports, Worker, WorkerConfig, WorkerError};

@@ -1,0 +1,184 @@
+//! One run, from its files to its outcome.
+
+use std::path::Path;
+use std::time::Duration;
+
+use events::ports::{ArchiveLimits, PortError, StorageError};
+use events::submission::Manifest;
+use events::{LossCause, ResourceClass};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use crate::heartbeat;
+use crate::interrupt::{Interrupt, Reason};
+use crate::job_log::{JobLog, Stream};
+use crate::judge::{Case, Outcome, judge, setup_failure, stopped};
+use crate::process::{Process, Program};
+use crate::record::record;
+use crate::run_directory::RunDirectory;
+use crate::session::{Session, Settled};
+use crate::start::Run;
+
+/// How long fetching and unpacking a submission may take.
+const FETCH_LIMIT: Duration = Duration::from_mins(10);
+/// How long the streams are read once the program has ended: something it left may hold them open.
+const LAST_OUTPUT: Duration = Duration::from_secs(1);
+
+/// What came of a run, and how long its program ran, if it did.
+pub(crate) struct Report {
+    pub(crate) outcome: Outcome,
+    pub(crate) run_time: Option<Duration>,
+}
+
+impl From<Outcome> for Report {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, run_time: None }
+    }
+}
+
+/// Takes a run from its start to its recorded end.
+pub(crate) async fn run(session: &Session, run: &Run) -> Settled {
+    tracing::info!("the job has started");
+    let interrupt = Interrupt::default();
+    let work = async {
+        let report = attempt(session, run, &interrupt).await;
+        record(session, run, report).await
+    };
+    let drain = async {
+        session.stop.running.cancelled().await;
+        interrupt.raise(Reason::Drain);
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        settled = work => settled,
+        never = heartbeat::keep(session, run, &interrupt) => match never {},
+        () = drain => Settled::No,
+    }
+}
+
+/// Makes the run's directory, runs the job in it, and removes it.
+async fn attempt(session: &Session, run: &Run, interrupt: &Interrupt) -> Report {
+    let name = format!("{}-{}", run.job.id, run.job.attempt());
+    let directory = match RunDirectory::create(&session.station, &name) {
+        Ok(directory) => directory,
+        Err(error) => return broken(format!("the work directory could not be made: {error}")).into(),
+    };
+    let report = match prepare(session, run, &directory, interrupt).await {
+        Ok(manifest) => execute(session, run, &directory, &manifest, interrupt).await,
+        Err(outcome) => outcome.into(),
+    };
+    let removed = tokio::task::spawn_blocking(|| directory.remove()).await;
+    if let Ok(Err(error)) = removed {
+        tracing::warn!(%error, "the work directory could not be removed");
+    }
+    report
+}
+
+/// Puts the submission's files into the work directory.
+async fn prepare(
+    session: &Session,
+    run: &Run,
+    directory: &RunDirectory,
+    interrupt: &Interrupt,
+) -> Result<Manifest, Outcome> {
+    let id = run.job.spec.submission;
+    let work = directory.work();
+    let limits = ArchiveLimits::default();
+    let fetch = async {
+        let submission = session.ports.status.submission(id).await.map_err(unreadable)?;
+        let manifest = submission.ok_or_else(|| broken(format!("submission {id} is gone")))?.manifest;
+        session.ports.storage.fetch(id, &work, &limits).await.map_err(unfetched)?;
+        Ok(manifest)
+    };
+    let manifest = tokio::select! {
+        reason = interrupt.raised() => return Err(stopped(reason)),
+        fetched = timeout(FETCH_LIMIT, fetch) => {
+            fetched.map_err(|_| broken(format!("fetching the submission took longer than {FETCH_LIMIT:?}")))??
+        }
+    };
+    for (what, path) in [("entrypoint", &manifest.entrypoint), ("config_file", &manifest.config_file)] {
+        if !is_file(&work.join(path)) {
+            return Err(setup_failure(format!("{what} {path:?} is not a file of the submission")));
+        }
+    }
+    Ok(manifest)
+}
+
+/// Runs the program and judges its end.
+async fn execute(
+    session: &Session,
+    run: &Run,
+    directory: &RunDirectory,
+    manifest: &Manifest,
+    interrupt: &Interrupt,
+) -> Report {
+    let class = &run.job.spec.class;
+    let Some(ResourceClass { time_limit_s }) = session.policy.class(class) else {
+        return broken(format!("this worker does not know resource class {class}")).into();
+    };
+    let limit = Duration::from_secs(*time_limit_s);
+    let log = open_log(session, run).await;
+    let marker = format!("{}/{}-{}", session.config.consumer, run.job.id, run.job.attempt());
+    let program = Program {
+        python: &session.config.python,
+        entrypoint: &manifest.entrypoint,
+        config_file: &manifest.config_file,
+        directory,
+        job: run.job.id,
+        marker: &marker,
+    };
+    let mut process = match Process::start(&program) {
+        Ok(process) => process,
+        Err(error) => {
+            return broken(format!("{} could not be started: {error}", session.config.python.display())).into();
+        }
+    };
+    let began = Instant::now();
+    let mut pumps = JoinSet::new();
+    if let Some((output, errors)) = process.streams() {
+        pumps.spawn(log.clone().pump(output, Stream::Output));
+        pumps.spawn(log.clone().pump(errors, Stream::Errors));
+    }
+    let ended = process.finish(limit, interrupt).await;
+    let run_time = Some(began.elapsed());
+    if timeout(LAST_OUTPUT, async { while pumps.join_next().await.is_some() {} }).await.is_err() {
+        log.note("something the job left holds its output open; it is not read any further").await;
+    }
+    let case = Case { entrypoint: &manifest.entrypoint, class, limit, output: &directory.output(), log: &log };
+    let outcome = match ended {
+        Ok(ended) => judge(&ended, &case),
+        Err(error) => broken(format!("the program could not be waited for: {error}")),
+    };
+    Report { outcome, run_time }
+}
+
+async fn open_log(session: &Session, run: &Run) -> JobLog {
+    let target = match session.ports.logs.create(run.job.id, &run.fence).await {
+        Ok(target) => Some(target),
+        Err(error) => {
+            tracing::warn!(%error, "the log can't be kept; the job goes on");
+            None
+        }
+    };
+    JobLog::new(target, session.config.log_limit_bytes)
+}
+
+fn is_file(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file())
+}
+
+/// The outcome where the platform failed, not the job.
+fn broken(what: String) -> Outcome {
+    Outcome::GivenBack(LossCause::Infrastructure, what)
+}
+
+fn unreadable(error: PortError) -> Outcome {
+    broken(format!("the submission could not be read: {error}"))
+}
+
+fn unfetched(error: StorageError) -> Outcome {
+    match error {
+        StorageError::Refused(sentence) => setup_failure(sentence),
+        StorageError::Missing(_) | StorageError::Io { .. } => broken(error.to_string()),
+    }
+}

@@ -1,0 +1,84 @@
+//! Recording the outcome of a run. It is given up for nothing but a lost fence or a worker that must end at once.
+
+use events::execute::ExecuteError;
+use events::failure::{Failure, FailureKind};
+use events::job::{ArtifactTotals, Rejection};
+use events::{Fence, JobCommand};
+
+use crate::judge::Outcome;
+use crate::observe;
+use crate::outage::Outage;
+use crate::pipeline::Report;
+use crate::session::{Session, Settled};
+use crate::start::Run;
+
+/// Commits the outcome, however long Redis takes to accept it.
+pub(crate) async fn record(session: &Session, run: &Run, report: Report) -> Settled {
+    let Report { outcome, run_time } = report;
+    let (name, kind) = label(&outcome);
+    let Some(mut command) = command(&run.fence, outcome) else {
+        tracing::warn!("another run is the job's by now; this one is not recorded");
+        observe::ended(&run.job.spec.class, name, kind, run_time);
+        return Settled::Yes;
+    };
+    let mut outage = Outage::of("recording the end of a job");
+    loop {
+        let error = match session.command(run.job.id, &command, run.job.trace.clone()).await {
+            Ok(_) => {
+                tracing::info!(outcome = name, kind, "the job has ended");
+                observe::ended(&run.job.spec.class, name, kind, run_time);
+                return Settled::Yes;
+            }
+            Err(ExecuteError::Rejected(refusal @ (Rejection::FenceLost | Rejection::Unknown))) => {
+                tracing::warn!(%refusal, outcome = name, "this run's end is not the job's and is not recorded");
+                observe::ended(&run.job.spec.class, "lost", "", run_time);
+                return Settled::Yes;
+            }
+            // Results that can't be stored would never be: that is their author's to cure, and not to be tried for ever.
+            Err(ExecuteError::Defect(problem)) if matches!(command, JobCommand::Complete { .. }) => {
+                command = unstorable(&run.fence, &problem);
+                continue;
+            }
+            Err(error) => error.to_string(),
+        };
+        tokio::select! {
+            () = outage.pause(&error, session.ports.ids.jitter()) => {}
+            () = session.stop.waiting.cancelled() => return Settled::No,
+        }
+    }
+}
+
+/// The command that records an outcome; none where nothing is to be recorded.
+fn command(fence: &Fence, outcome: Outcome) -> Option<JobCommand> {
+    let fence = fence.clone();
+    match outcome {
+        Outcome::Completed(results) => {
+            Some(JobCommand::Complete { fence, results, artifacts: ArtifactTotals::default(), tracked: None })
+        }
+        Outcome::Failed(failure) => Some(JobCommand::Fail { fence, failure }),
+        Outcome::Cancelled => Some(JobCommand::AcknowledgeCancel { fence }),
+        Outcome::GivenBack(cause, error) => Some(JobCommand::LoseLease { fence, cause, error }),
+        Outcome::Lost => None,
+    }
+}
+
+fn unstorable(fence: &Fence, problem: &str) -> JobCommand {
+    let failure = Failure {
+        kind: FailureKind::InvalidMetrics,
+        error: format!("the results could not be stored: {problem}"),
+        exit_code: Some(0),
+        log_tail: String::new(),
+    };
+    JobCommand::Fail { fence: fence.clone(), failure }
+}
+
+/// The outcome and its kind as metrics name them.
+const fn label(outcome: &Outcome) -> (&'static str, &'static str) {
+    match outcome {
+        Outcome::Completed(_) => ("completed", ""),
+        Outcome::Failed(failure) => ("failed", failure.kind.as_str()),
+        Outcome::Cancelled => ("cancelled", ""),
+        Outcome::GivenBack(cause, _) => ("given_back", cause.as_str()),
+        Outcome::Lost => ("lost", ""),
+    }
+}

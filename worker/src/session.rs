@@ -1,0 +1,85 @@
+//! What all parts of a running worker share.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use events::execute::{self, ExecuteError, Origin};
+use events::job::Rejection;
+use events::{Actor, ClassName, Job, JobCommand, JobId, Policy, TraceParent};
+use tokio_util::sync::CancellationToken;
+
+use crate::worker::{Ports, WorkerConfig};
+
+/// What all parts of a running worker share.
+pub(crate) struct Session {
+    pub(crate) config: WorkerConfig,
+    pub(crate) ports: Ports,
+    pub(crate) policy: Arc<Policy>,
+    /// The directory that holds the run directories of this process.
+    pub(crate) station: PathBuf,
+    pub(crate) stop: Stop,
+}
+
+/// How a worker is told to end, by degrees.
+pub(crate) struct Stop {
+    /// Claim nothing more.
+    pub(crate) claiming: CancellationToken,
+    /// Give back what still runs.
+    pub(crate) running: CancellationToken,
+    /// Wait for nothing, not even for Redis.
+    pub(crate) waiting: CancellationToken,
+}
+
+/// Whether nothing of a ticket is left for another worker to clear up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settled {
+    Yes,
+    No,
+}
+
+impl Settled {
+    pub(crate) fn and(self, other: Self) -> Self {
+        if self == Self::Yes { other } else { Self::No }
+    }
+}
+
+impl Stop {
+    /// Ends once nothing new may be begun.
+    pub(crate) async fn begun(&self) {
+        tokio::select! {
+            () = self.claiming.cancelled() => {}
+            () = self.running.cancelled() => {}
+        }
+    }
+}
+
+impl Session {
+    /// Carries out a command on a job in the worker's name.
+    pub(crate) async fn command(
+        &self,
+        id: JobId,
+        command: &JobCommand,
+        trace: Option<TraceParent>,
+    ) -> Result<Option<Job>, ExecuteError<Rejection>> {
+        let actor = Actor::Worker(self.config.consumer.clone());
+        self.command_as(actor, id, command, trace).await
+    }
+
+    /// Carries out a command on a job in somebody's name.
+    pub(crate) async fn command_as(
+        &self,
+        actor: Actor,
+        id: JobId,
+        command: &JobCommand,
+        trace: Option<TraceParent>,
+    ) -> Result<Option<Job>, ExecuteError<Rejection>> {
+        let origin = Origin { actor, trace };
+        let (log, jitter) = (self.ports.log.as_ref(), self.ports.ids.jitter());
+        execute::job(log, &self.policy, &origin, id, command, jitter).await
+    }
+
+    /// Every class of the policy, served here or not.
+    pub(crate) fn all_classes(&self) -> Vec<ClassName> {
+        self.policy.classes.keys().cloned().collect()
+    }
+}

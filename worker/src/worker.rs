@@ -1,0 +1,124 @@
+//! One worker process, from taking its place to leaving it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use events::ports::{EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, StoragePort};
+use events::{ClassName, Consumer, Policy};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::session::{Session, Settled, Stop};
+use crate::station::Station;
+use crate::{claims, dispatcher, predecessors};
+
+/// How long the last word to Redis may take.
+const RETIRE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What one worker process is told.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// This start of this worker: unique, never used again.
+    pub consumer: Consumer,
+    /// How many jobs run at once.
+    pub slots: usize,
+    /// The resource classes it serves.
+    pub classes: Vec<ClassName>,
+    /// The interpreter for jobs, as an absolute path.
+    pub python: PathBuf,
+    /// Where jobs have their work directories: local to this machine, shared with its other workers.
+    pub work_root: PathBuf,
+    /// How long jobs under way may go on once the worker is asked to stop.
+    pub drain_timeout: Duration,
+    /// The most bytes of a run's log that are kept.
+    pub log_limit_bytes: u64,
+}
+
+/// What a worker asks of the outside world.
+#[derive(Clone)]
+pub struct Ports {
+    /// The log of events, by which all that matters is decided.
+    pub log: Arc<dyn EventLogPort>,
+    /// Tickets and leases.
+    pub queue: Arc<dyn JobQueuePort>,
+    /// Jobs and submissions as they stand.
+    pub status: Arc<dyn JobStatusPort>,
+    /// The files of submissions.
+    pub storage: Arc<dyn StoragePort>,
+    /// What jobs print.
+    pub logs: Arc<dyn LogPort>,
+    /// Fences and chance.
+    pub ids: Arc<dyn Ids>,
+}
+
+/// Why a worker could not work.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// Its directory can't be used.
+    #[error("the work directory {path} can't be used: {source}", path = path.display())]
+    WorkRoot {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// A worker that has not begun.
+pub struct Worker {
+    config: WorkerConfig,
+    ports: Ports,
+    policy: Arc<Policy>,
+}
+
+impl Worker {
+    /// A worker by this configuration, over these ports, under this policy.
+    #[must_use]
+    pub fn new(config: WorkerConfig, ports: Ports, policy: Arc<Policy>) -> Self {
+        Self { config, ports, policy }
+    }
+
+    /// Works until it is asked to stop.
+    ///
+    /// After `stop` it claims nothing more, lets its jobs finish for the drain timeout, and gives the rest back
+    /// without costing them a try. After `stop_now` it kills and gives back at once, and waits for nothing that does
+    /// not answer. A Redis that is away never ends it.
+    ///
+    /// # Errors
+    /// If its work directory can't be used.
+    pub async fn run(self, stop: CancellationToken, stop_now: CancellationToken) -> Result<(), WorkerError> {
+        let Self { config, ports, policy } = self;
+        let name = ports.ids.fence().as_str()[..8].to_owned();
+        let station = Station::take(&config.work_root, &name, &config.consumer)
+            .map_err(|source| WorkerError::WorkRoot { path: config.work_root.clone(), source })?;
+        let session = Arc::new(Session {
+            station: station.path().to_owned(),
+            config,
+            ports,
+            policy,
+            stop: Stop { claiming: stop, running: stop_now.child_token(), waiting: stop_now },
+        });
+        let dispatcher = AbortOnDropHandle::new(tokio::spawn(dispatcher::run(Arc::clone(&session))));
+        let inherited = predecessors::take_over(&session).await;
+        let settled = claims::run(&session, inherited).await;
+        drop(dispatcher);
+        leave(&session, station, settled).await;
+        Ok(())
+    }
+}
+
+/// Leaves nothing behind, unless tickets are left: then the station stays for the next worker here to take over.
+async fn leave(session: &Session, station: Station, settled: Settled) {
+    let consumer = &session.config.consumer;
+    let classes = session.all_classes();
+    let retired = timeout(RETIRE_PATIENCE, session.ports.queue.retire(consumer, &classes)).await;
+    if settled == Settled::No || !matches!(retired, Ok(Ok(()))) {
+        tracing::warn!(%consumer, "tickets may be left behind; the next worker here takes them over");
+        return;
+    }
+    if let Err(error) = station.close() {
+        tracing::warn!(%consumer, %error, "the worker's own directory could not be removed");
+    }
+}
