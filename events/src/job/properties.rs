@@ -21,13 +21,13 @@ use crate::stored::{Recorded, StoredEvent};
 use crate::time::from_unix_micros;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     /// Every rule of [`World::check`] after every step; at the end, nothing is left that nobody would clear away.
     #[test]
     fn no_order_of_commands_breaks_a_rule(
         beginning in beginning(),
-        steps in prop::collection::vec(step(), 0..60),
+        steps in prop::collection::vec(step(), 0..100),
     ) {
         let mut world = World::new(beginning)?;
         for step in &steps {
@@ -85,7 +85,7 @@ enum Step {
 }
 
 /// Whose fence a command carries.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 enum By {
     /// The current one; where none is, the last one.
     Current,
@@ -93,6 +93,17 @@ enum By {
     Pool(u8),
     /// One never seen.
     Fresh,
+}
+
+/// On one line, however deep it stands in a list of steps.
+impl fmt::Debug for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Current => f.write_str("Current"),
+            Self::Pool(number) => write!(f, "Pool({number})"),
+            Self::Fresh => f.write_str("Fresh"),
+        }
+    }
 }
 
 /// Whether a completion brings the tracker's record with it.
@@ -123,18 +134,18 @@ fn beginning() -> impl Strategy<Value = Beginning> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    // Sooner ended than begun would end most walks at once, so beginnings weigh more than ends.
+    // Most ends are for good, so they weigh little: a walk is to come as far as a replay of a dead letter.
     prop_oneof![
-        12 => Just(Step::Dispatch),
-        20 => (start_by(), ticket()).prop_map(|(fence, back)| Step::Start { fence, back }),
-        2 => (by(), inline()).prop_map(|(by, inline)| Step::Complete(by, inline)),
-        4 => by().prop_map(Step::Fail),
-        12 => (by(), cause(), 500_000_000..1_500_000_000_u32).prop_map(|(by, cause, jitter)| Step::LoseLease(by, cause, jitter)),
-        2 => Just(Step::Cancel),
+        25 => Just(Step::Dispatch),
+        30 => (start_by(), ticket()).prop_map(|(fence, back)| Step::Start { fence, back }),
+        1 => (by(), inline()).prop_map(|(by, inline)| Step::Complete(by, inline)),
+        3 => by().prop_map(Step::Fail),
+        30 => (by(), cause(), 500_000_000..1_500_000_000_u32).prop_map(|(by, cause, jitter)| Step::LoseLease(by, cause, jitter)),
+        1 => Just(Step::Cancel),
         1 => Just(Step::ForceCancel),
-        2 => by().prop_map(Step::AcknowledgeCancel),
-        8 => (0..6_u8).prop_map(|request| Step::Replay { request }),
-        3 => (0..3_u8).prop_map(|run| Step::Track { run }),
+        4 => by().prop_map(Step::AcknowledgeCancel),
+        12 => (0..6_u8).prop_map(|request| Step::Replay { request }),
+        2 => (0..3_u8).prop_map(|run| Step::Track { run }),
         2 => (0..2_u8).prop_map(|config| Step::Enqueue { config }),
         1 => Just(Step::Expire),
         8 => (1..6_usize).prop_map(|back| Step::Again { back }),
@@ -146,7 +157,7 @@ fn by() -> impl Strategy<Value = By> {
 }
 
 fn start_by() -> impl Strategy<Value = By> {
-    prop_oneof![1 => Just(By::Fresh), 1 => (0..6_u8).prop_map(By::Pool)]
+    prop_oneof![2 => Just(By::Fresh), 1 => (0..6_u8).prop_map(By::Pool)]
 }
 
 fn ticket() -> impl Strategy<Value = u64> {
@@ -158,7 +169,11 @@ fn inline() -> impl Strategy<Value = Inline> {
 }
 
 fn cause() -> impl Strategy<Value = LossCause> {
-    prop_oneof![Just(LossCause::Drain), Just(LossCause::Infrastructure), Just(LossCause::WorkerLost),]
+    prop_oneof![
+        1 => Just(LossCause::Drain),
+        3 => Just(LossCause::Infrastructure),
+        3 => Just(LossCause::WorkerLost),
+    ]
 }
 
 /// One job with all that surrounds it.
