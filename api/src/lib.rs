@@ -77,6 +77,7 @@ pub fn router(api: Api) -> Router {
         .route("/jobs", post(jobs::create).get(jobs::list))
         .route("/jobs/{id}", get(jobs::show))
         .route("/jobs/{id}/status", get(jobs::status))
+        .route("/jobs/{id}/cancel", post(jobs::cancel))
         .route("/jobs/{id}/events", get(history::history))
         .route("/jobs/{id}/logs", get(logs::logs))
         .route("/jobs/{id}/results", get(results::results))

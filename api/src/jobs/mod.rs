@@ -1,5 +1,6 @@
 //! Jobs: taking them in, listing them, showing one.
 
+mod cancel;
 mod list;
 mod view;
 
@@ -21,6 +22,7 @@ use crate::error::Error;
 use crate::extract::{JsonBody, VisibleJob};
 use crate::trace::current_traceparent;
 
+pub(crate) use cancel::cancel;
 pub(crate) use list::list;
 use view::{JobView, QueueView, StatusView};
 

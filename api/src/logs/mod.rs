@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
 use events::{Fence, Job};
 use serde::{Deserialize, Serialize};
 
 use crate::Api;
 use crate::error::Error;
 use crate::extract::{Params, VisibleJob};
+
+use text::Part;
 
 /// The most bytes that one answer to a polling client carries, and how many it does unless told.
 const MAX_PIECE_BYTES: usize = 1 << 20;
@@ -31,13 +32,7 @@ pub(crate) struct LogQuery {
 }
 
 #[derive(Serialize)]
-struct LogView {
-    job_id: String,
-    logs: String,
-}
-
-#[derive(Serialize)]
-struct PieceView {
+pub(crate) struct PieceView {
     job_id: String,
     attempt: u32,
     offset: u64,
@@ -51,20 +46,26 @@ pub(crate) async fn logs(
     State(api): State<Arc<Api>>,
     VisibleJob(job): VisibleJob,
     Params(query): Params<LogQuery>,
-) -> Result<Response, Error> {
-    if query.attempt.is_some() || query.offset.is_some() || query.max_bytes.is_some() {
-        if query.tail_lines.is_some() {
-            return Err(Error::Invalid("tail_lines can't be combined with attempt, offset or max_bytes".to_owned()));
-        }
-        return Ok(Json(piece(&api, &job, &query).await?).into_response());
+) -> Result<Json<PieceView>, Error> {
+    if query.attempt.is_none() && query.offset.is_none() && query.max_bytes.is_none() {
+        return Ok(Json(latest(&api, &job, query.tail_lines).await?));
     }
-    let logs = match (job.fences.last(), query.tail_lines) {
-        (None, _) => String::new(),
+    if query.tail_lines.is_some() {
+        return Err(Error::Invalid("tail_lines can't be combined with attempt, offset or max_bytes".to_owned()));
+    }
+    Ok(Json(piece(&api, &job, &query).await?))
+}
+
+/// The log of the latest attempt, or its last lines. `job` was read before the log is, as for [`piece`].
+async fn latest(api: &Api, job: &Job, tail_lines: Option<u64>) -> Result<PieceView, Error> {
+    let part = match (job.fences.last(), tail_lines) {
+        (None, _) => Part::default(),
         (Some(fence), None) => text::whole(&*api.logs, job.id, fence).await?,
         (Some(fence), Some(lines)) => text::tail(&*api.logs, job.id, fence, lines).await?,
     };
-    let job_id = job.id.to_string();
-    Ok(Json(LogView { job_id, logs }).into_response())
+    let Part { text: logs, offset, next_offset } = part;
+    let complete = job.is_terminal();
+    Ok(PieceView { job_id: job.id.to_string(), attempt: job.attempt(), offset, next_offset, logs, complete })
 }
 
 /// The text from an offset on. `job` was read before the log is, so that an attempt which is over has nothing to add

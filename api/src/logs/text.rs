@@ -9,35 +9,54 @@ const MAX_TEXT_BYTES: u64 = 16 << 20;
 /// How much is read at once on the way back from the end.
 const BLOCK_BYTES: u64 = 64 << 10;
 
+/// A part of a log, and where it stands in it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) text: String,
+    pub(super) offset: u64,
+    pub(super) next_offset: u64,
+}
+
+impl Part {
+    /// What these bytes from `offset` on hold. A character that they only begin is read again by the next part.
+    fn new(offset: u64, bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        Self { text, offset, next_offset: offset + whole_characters(bytes) as u64 }
+    }
+}
+
 /// A whole log, or the last 16 MiB of a longer one below a line that says so.
-pub(super) async fn whole(log: &dyn LogPort, job: JobId, fence: &Fence) -> Result<String, PortError> {
+pub(super) async fn whole(log: &dyn LogPort, job: JobId, fence: &Fence) -> Result<Part, PortError> {
     let end = log.len(job, fence).await?.unwrap_or(0);
     let start = end.saturating_sub(MAX_TEXT_BYTES);
-    let bytes = range(log, job, fence, start, end).await?;
-    let text = String::from_utf8_lossy(&bytes);
-    if start == 0 {
-        return Ok(text.into_owned());
+    let mut part = Part::new(start, &range(log, job, fence, start, end).await?);
+    if start > 0 {
+        let note = format!("[the first {start} bytes are left out here; ?offset=0 reads from the beginning]\n");
+        part.text.insert_str(0, &note);
     }
-    Ok(format!("[the first {start} bytes are left out here; ?offset=0 reads from the beginning]\n{text}"))
+    Ok(part)
 }
 
 /// The last `lines` lines, within the last 16 MiB. Reads backwards in blocks, so that the cost is that of the answer.
-pub(super) async fn tail(log: &dyn LogPort, job: JobId, fence: &Fence, lines: u64) -> Result<String, PortError> {
+pub(super) async fn tail(log: &dyn LogPort, job: JobId, fence: &Fence, lines: u64) -> Result<Part, PortError> {
     let end = log.len(job, fence).await?.unwrap_or(0);
     let floor = end.saturating_sub(MAX_TEXT_BYTES);
     let mut wanted = lines;
     let mut start = end;
+    let mut offset = end;
     let mut blocks = Vec::new();
     while start > floor && wanted > 0 {
         let from = start.saturating_sub(BLOCK_BYTES).max(floor);
         let mut block = range(log, job, fence, from, start).await?;
         // The newline at the very end closes the last line and begins none.
         let searched = block.len() - usize::from(start == end && block.last() == Some(&b'\n'));
+        offset = from;
         for at in (0..searched).rev() {
             if block[at] == b'\n' {
                 wanted -= 1;
                 if wanted == 0 {
                     block.drain(..=at);
+                    offset = from + at as u64 + 1;
                     break;
                 }
             }
@@ -46,7 +65,7 @@ pub(super) async fn tail(log: &dyn LogPort, job: JobId, fence: &Fence, lines: u6
         start = from;
     }
     blocks.reverse();
-    Ok(String::from_utf8_lossy(&blocks.concat()).into_owned())
+    Ok(Part::new(offset, &blocks.concat()))
 }
 
 /// How many of these bytes end with a whole character: all but the at most three that only begin one.
@@ -115,7 +134,7 @@ mod tests {
 
     async fn tail_of(text: &str, lines: u64) -> String {
         let (job, fence) = run();
-        tail(&OneLog(text.into()), job, &fence, lines).await.unwrap()
+        tail(&OneLog(text.into()), job, &fence, lines).await.unwrap().text
     }
 
     #[tokio::test]
@@ -148,10 +167,10 @@ mod tests {
     #[tokio::test]
     async fn a_long_log_gives_its_end_and_says_so() {
         let (job, fence) = run();
-        let short = whole(&OneLog(b"all\nof it\n".to_vec()), job, &fence).await.unwrap();
+        let short = whole(&OneLog(b"all\nof it\n".to_vec()), job, &fence).await.unwrap().text;
         assert_eq!(short, "all\nof it\n");
         let long = vec![b'x'; usize::try_from(MAX_TEXT_BYTES).unwrap() + 7];
-        let text = whole(&OneLog(long), job, &fence).await.unwrap();
+        let text = whole(&OneLog(long), job, &fence).await.unwrap().text;
         assert!(text.starts_with("[the first 7 bytes are left out"));
         assert_eq!(text.matches('x').count() as u64, MAX_TEXT_BYTES);
     }

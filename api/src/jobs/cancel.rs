@@ -1,0 +1,46 @@
+//! Asking for a job's end.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use events::JobCommand;
+use events::execute::{self, Origin};
+use events::job::CancelMode;
+use serde::Deserialize;
+
+use super::view::StatusView;
+use crate::Api;
+use crate::auth::Caller;
+use crate::error::Error;
+use crate::extract::VisibleJob;
+use crate::trace::current_traceparent;
+
+/// How to end it. An empty body is an empty wish.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Wish {
+    force: bool,
+}
+
+/// `POST /jobs/{id}/cancel`: a pending job ends at once, a running one when its worker hears of it. Idempotent.
+pub(crate) async fn cancel(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    VisibleJob(job): VisibleJob,
+    body: Bytes,
+) -> Result<(StatusCode, Json<StatusView>), Error> {
+    let wish: Wish = if body.is_empty() {
+        Wish::default()
+    } else {
+        serde_json::from_slice(&body).map_err(|error| Error::Invalid(format!("the body can't be read: {error}")))?
+    };
+    let mode = if wish.force { CancelMode::Force } else { CancelMode::Graceful };
+    let origin = Origin { actor: caller.actor(), trace: current_traceparent() };
+    let command = JobCommand::RequestCancel { by: caller.user, force: mode };
+    let jitter = api.ids.jitter();
+    let after = execute::job(&*api.log, &api.policy, &origin, job.id, &command, jitter).await?;
+    Ok((StatusCode::ACCEPTED, Json(StatusView::of(after.as_ref().unwrap_or(&job)))))
+}

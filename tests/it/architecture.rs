@@ -1,0 +1,74 @@
+//! Dependencies point one way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cargo_metadata::{DependencyKind, MetadataCommand};
+
+const OURS: &str = "leadersboard-";
+
+/// Every crate and what it names, of ours by their short names; development dependencies count where `kind` says so.
+fn dependencies(kinds: &[DependencyKind]) -> BTreeMap<String, BTreeSet<String>> {
+    let metadata = MetadataCommand::new().no_deps().exec().expect("cargo metadata runs");
+    let short = |name: &str| name.strip_prefix(OURS).unwrap_or(name).to_owned();
+    let of = |package: &cargo_metadata::Package| {
+        let named = package.dependencies.iter().filter(|dependency| kinds.contains(&dependency.kind));
+        (short(&package.name), named.map(|dependency| short(&dependency.name)).collect())
+    };
+    metadata.workspace_packages().into_iter().map(of).collect()
+}
+
+#[test]
+fn our_crates_know_only_what_stands_before_them() {
+    let allowed: BTreeMap<&str, &[&str]> = BTreeMap::from([
+        ("events", &[][..]),
+        ("projections", &["events"]),
+        ("adapters", &["events", "projections"]),
+        ("migrations", &["projections"]),
+        ("api", &["events"]),
+        ("worker", &["events"]),
+        ("cli", &["adapters", "api", "events", "migrations", "projections", "worker"]),
+        ("tests", &["adapters", "events", "migrations", "projections"]),
+    ]);
+    let found = dependencies(&[DependencyKind::Normal, DependencyKind::Build]);
+    assert_eq!(found.keys().map(String::as_str).collect::<Vec<_>>(), allowed.keys().copied().collect::<Vec<_>>());
+    for (name, named) in &found {
+        let ours: Vec<&str> = named.iter().map(String::as_str).filter(|name| found.contains_key(*name)).collect();
+        assert_eq!(ours, allowed[name.as_str()], "what {name} names of ours");
+    }
+}
+
+#[test]
+fn each_outside_world_has_its_one_place() {
+    let places: [(&str, &[&str]); 4] = [
+        ("redis", &["adapters", "migrations", "tests"]),
+        ("axum", &["api"]),
+        ("nvml-wrapper", &["worker"]),
+        ("reqwest", &["cli", "tests"]),
+    ];
+    let found = dependencies(&[DependencyKind::Normal, DependencyKind::Build]);
+    for (outside, inside) in places {
+        let naming = found.iter().filter(|(_, named)| named.contains(outside)).map(|(name, _)| name.as_str());
+        let strangers: Vec<&str> = naming.filter(|name| !inside.contains(name)).collect();
+        assert!(strangers.is_empty(), "{strangers:?} must not name {outside}");
+    }
+}
+
+#[test]
+fn the_domain_does_no_input_or_output_not_even_in_its_tests() {
+    let kinds = [DependencyKind::Normal, DependencyKind::Build, DependencyKind::Development];
+    let found = dependencies(&kinds);
+    let known = [
+        "async-trait",
+        "bytes",
+        "chrono",
+        "futures",
+        "percent-encoding",
+        "proptest",
+        "serde",
+        "serde_json",
+        "thiserror",
+        "uuid",
+    ];
+    let strangers: Vec<_> = found["events"].iter().filter(|name| !known.contains(&name.as_str())).collect();
+    assert!(strangers.is_empty(), "{strangers:?}: is it free of input and output? Then add it here");
+}

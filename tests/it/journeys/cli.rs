@@ -1,0 +1,73 @@
+//! The command line, as README shows it.
+
+use leadersboard_tests::board::{Board, Finished, command, repository};
+use serde_json::json;
+
+use super::all_is_well;
+
+#[tokio::test]
+async fn submit_and_look_as_the_readme_shows() {
+    let board = Board::start(&[]).await;
+    // Whoever runs on the same machine needs no address and no token.
+    let run =
+        |arguments: &[&str]| Finished::of(command(board.data()).args(arguments).output().expect("the binary runs"));
+    let quickstart = repository().join("examples/quickstart").display().to_string();
+    let dry = run(&["submit", "--dry-run", "--json", &quickstart]);
+    assert_eq!(dry.code, Some(0), "{dry:?}");
+    assert_eq!(run(&["jobs", "list", "--json"]).json()["jobs"], json!([]), "a dry run sends nothing");
+
+    let watched = run(&["submit", &quickstart, "--watch"]);
+    assert_eq!(watched.code, Some(0), "{watched:?}");
+    assert!(watched.stdout.contains("epoch 20/20") && watched.stdout.contains("image_auc"), "{}", watched.stdout);
+
+    let listed = run(&["jobs", "list", "--json"]).json();
+    let job = listed["jobs"][0]["job_id"].as_str().expect("an id");
+    assert!(run(&["jobs", "show", job]).stdout.contains("completed"));
+    assert!(run(&["jobs", "logs", job, "--tail", "1"]).stdout.starts_with("epoch 20/20"));
+    assert!(run(&["jobs", "events", job]).stdout.contains("job.completed"));
+
+    let unknown = run(&["jobs", "show", "0192f1c3a4b57c6d8e9fa0b1c2d3e4f5"]);
+    assert_eq!(unknown.code, Some(2), "{unknown:?}");
+    let wrong_class = run(&["submit", &quickstart, "--class", "huge"]);
+    assert_eq!(wrong_class.code, Some(2));
+    assert!(wrong_class.stderr.contains("huge") && wrong_class.stderr.contains("small"), "{}", wrong_class.stderr);
+    let nothing = run(&["submit", "/nowhere"]);
+    assert_eq!(nothing.code, Some(2), "{nothing:?}");
+    all_is_well(&board).await;
+}
+
+#[tokio::test]
+async fn doctor_finds_what_is_there_and_names_the_cure_for_what_is_not() {
+    let board = Board::start(&[]).await;
+    let healthy = Finished::of(command(board.data()).args(["doctor", "--json"]).output().expect("the binary runs"));
+    assert_eq!(healthy.code, Some(0), "{healthy:?}");
+    let verdicts: Vec<_> =
+        healthy.json().as_array().expect("a list").iter().map(|row| row["verdict"].clone()).collect();
+    assert!(verdicts.iter().all(|verdict| verdict == "good"), "{healthy:?}");
+    let mut broken = command(board.data());
+    broken.args(["doctor"]).env("JOB_PYTHON", "/nowhere/python").env("REDIS_URL", "redis://127.0.0.1:1");
+    let broken = Finished::of(broken.output().expect("the binary runs"));
+    assert_eq!(broken.code, Some(1));
+    assert!(broken.stdout.contains("/nowhere/python") && broken.stdout.contains("REDIS_URL"), "{}", broken.stdout);
+}
+
+#[test]
+fn a_value_that_cannot_be_read_stops_the_start_by_name() {
+    let data = tempfile::tempdir().expect("a temporary directory");
+    for (name, value, named) in [
+        ("LEASE", "soon", "--lease"),
+        ("RESOURCE_CLASSES", "small=never", "RESOURCE_CLASSES"),
+        ("LISTEN_ADDR", "everywhere", "--listen"),
+        ("API_TOKENS", "a:b,a:b,", "API_TOKENS"),
+        ("LOG_FORMAT", "xml", "--log-format"),
+        ("NAMESPACE", "a b", "--namespace"),
+        ("WORKER_SLOTS", "many", "--slots"),
+        ("WORKER_CLASSES", "small,huge", "huge"),
+    ] {
+        let output = command(data.path()).arg("up").env(name, value).output().expect("the binary runs");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{name}={value} was taken");
+        assert!(stderr.contains(named), "{name}: {stderr}");
+        assert!(!stderr.contains("a:b"), "a token is not told: {stderr}");
+    }
+}

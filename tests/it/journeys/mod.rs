@@ -1,0 +1,42 @@
+//! What users do, over the real binary, a real Redis and a real Python.
+
+mod bad_input;
+mod broken_jobs;
+mod cancel;
+mod cli;
+mod crash;
+mod end_to_end;
+mod redis_away;
+
+use leadersboard_tests::board::Board;
+use leadersboard_tests::invariants::{Expect, Folded, check};
+use projections::Keyspace;
+
+/// A program that completes at once.
+const INSTANT: &str = r#"
+import json, sys
+output = sys.argv[sys.argv.index("--output") + 1]
+print("hello from the job")
+json.dump({"params": {"lr": 0.1}, "metrics": {"auc": 0.5}}, open(output + "/metrics.json", "w"))
+"#;
+
+/// Checks all that must hold of a board whose jobs have ended.
+async fn all_is_well(board: &Board) -> Folded {
+    check(&mut board.redis().await, &Keyspace::default(), Expect::AllEnded).await
+}
+
+/// The marker of every process of a job that this board's worker runs or ran, as long as one is alive.
+fn processes_of(board: &Board) -> Vec<String> {
+    let work = board.data().join("work").display().to_string();
+    let processes = std::fs::read_dir("/proc").expect("/proc");
+    processes
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()))
+        .filter(|entry| {
+            let environ = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+            let environ = String::from_utf8_lossy(&environ);
+            environ.contains("LEADERSBOARD_RUN=") && environ.contains(&work)
+        })
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}

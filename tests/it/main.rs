@@ -1,0 +1,5 @@
+//! The integration tests: one binary, so that it is linked once.
+
+mod architecture;
+mod conformance;
+mod journeys;

@@ -1,0 +1,268 @@
+//! `leadersboard` as a user runs it: the real binary, in directories of its own.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use redis::aio::MultiplexedConnection;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::redis_server::connect;
+use crate::wait::until;
+
+/// The path of the built `leadersboard`, beside the test's own binary.
+///
+/// # Panics
+/// If it was not built.
+#[must_use]
+pub fn binary() -> PathBuf {
+    let here = std::env::current_exe().expect("a test has a path");
+    let found = here.ancestors().map(|folder| folder.join("leadersboard")).find(|file| file.is_file());
+    found.expect("`cargo build -p leadersboard-cli` comes first: `make test` does it")
+}
+
+/// The root of the repository.
+///
+/// # Panics
+/// Never: the tests are a folder of it.
+#[must_use]
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are a folder of the repository")
+}
+
+/// A running `leadersboard up` in a data directory of its own.
+#[derive(Debug)]
+pub struct Board {
+    data: TempDir,
+    options: Vec<(String, String)>,
+    process: Process,
+    server: String,
+}
+
+/// Two users of every board.
+pub const ALICE: &str = "alice-token-0123456789";
+/// The second user.
+pub const BOB: &str = "bob-token-0123456789";
+/// An admin.
+pub const ROOT: &str = "root-token-0123456789";
+
+impl Board {
+    /// Starts one with the users of this module and these environment variables beside.
+    pub async fn start(options: &[(&str, &str)]) -> Self {
+        let data = tempfile::Builder::new().prefix("lb-up-").tempdir().expect("a temporary directory");
+        let mut all = vec![
+            ("API_TOKENS".to_owned(), format!("alice:{ALICE},bob:{BOB}")),
+            ("ADMIN_TOKENS".to_owned(), format!("root:{ROOT}")),
+        ];
+        all.extend(options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let (process, server) = up(data.path(), &all).await;
+        Self { data, options: all, process, server }
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// Its data directory.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.process.pid()
+    }
+
+    /// The address of its private Redis, password and all.
+    ///
+    /// # Panics
+    /// If it left none.
+    #[must_use]
+    pub fn redis_url(&self) -> String {
+        std::fs::read_to_string(self.data().join("redis.url")).expect("`up` leaves it").trim().to_owned()
+    }
+
+    /// A connection to its private Redis.
+    pub async fn redis(&self) -> MultiplexedConnection {
+        connect(&self.redis_url()).await
+    }
+
+    /// Runs `leadersboard` as the user whose token it left, and waits for its end.
+    #[must_use]
+    pub fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Finished {
+        let mut command = command(self.data());
+        command.args(arguments).env("LEADERSBOARD_URL", &self.server).env("LEADERSBOARD_TOKEN", ALICE);
+        Finished::of(command.output().expect("the binary runs"))
+    }
+
+    /// Kills it as a crash would, and starts it again on the same data.
+    pub async fn crash_and_restart(&mut self) {
+        self.process.signal(Signal::SIGKILL);
+        self.process.wait();
+        let (process, server) = up(self.data.path(), &self.options).await;
+        self.process = process;
+        self.server = server;
+    }
+
+    /// Ends it by SIGTERM and gives its exit code.
+    pub fn stop(&mut self) -> Option<i32> {
+        self.process.signal(Signal::SIGTERM);
+        self.process.wait()
+    }
+
+    /// What it wrote to stderr so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.data().join("up.stderr")).unwrap_or_default()
+    }
+}
+
+impl Drop for Board {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- the board's log ---\n{}", self.log());
+        }
+        self.process.signal(Signal::SIGINT);
+        self.process.signal(Signal::SIGINT);
+        self.process.wait();
+    }
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its exit code; none if a signal ended it.
+    pub code: Option<i32>,
+    /// What it wrote to stdout.
+    pub stdout: String,
+    /// What it wrote to stderr.
+    pub stderr: String,
+}
+
+impl Finished {
+    /// The ending of a process.
+    #[must_use]
+    pub fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Its stdout as JSON.
+    ///
+    /// # Panics
+    /// If it is none.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
+    }
+}
+
+/// A process that is killed when this is dropped.
+#[derive(Debug)]
+pub struct Process(Child);
+
+impl Process {
+    /// Starts a command in a process group of its own.
+    ///
+    /// # Panics
+    /// If it can't be started.
+    #[must_use]
+    pub fn spawn(mut command: Command) -> Self {
+        Self(command.process_group(0).spawn().expect("the binary runs"))
+    }
+
+    /// Its id.
+    ///
+    /// # Panics
+    /// Never: process ids fit.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.0.id()).expect("process ids fit"))
+    }
+
+    /// Sends it a signal; it may have ended.
+    pub fn signal(&self, signal: Signal) {
+        let _ = kill(self.pid(), signal);
+    }
+
+    /// Waits for its end and gives its exit code.
+    pub fn wait(&mut self) -> Option<i32> {
+        self.0.wait().ok().and_then(|status| status.code())
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        matches!(self.0.try_wait(), Ok(Some(_)))
+    }
+
+    /// The first line on its piped stdout.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        if let Some(stdout) = &mut self.0.stdout {
+            // An empty line says that there was none.
+            let _ = BufReader::new(stdout).read_line(&mut line);
+        }
+        line
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// `leadersboard` with an environment of its own: nothing of the developer's settings leaks in.
+#[must_use]
+pub fn command(data: &Path) -> Command {
+    let mut command = Command::new(binary());
+    let kept: HashMap<_, _> = std::env::vars()
+        .filter(|(name, _)| ["PATH", "HOME", "JOB_PYTHON", "TMPDIR"].contains(&name.as_str()))
+        .collect();
+    command.env_clear().envs(kept).env("DATA_DIR", data).env("RUST_BACKTRACE", "1").stdin(Stdio::null());
+    command
+}
+
+async fn up(data: &Path, options: &[(String, String)]) -> (Process, String) {
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(data.join("up.stderr"))
+        .expect("the data directory is writable");
+    let lock = data.join("lock");
+    // The lock still names the process before this one.
+    let _ = std::fs::remove_file(data.join("client.json"));
+    let mut up = command(data);
+    up.args(["up", "--listen", "127.0.0.1:0"])
+        .envs(options.iter().map(|(name, value)| (name, value)))
+        .stdout(Stdio::null())
+        .stderr(log);
+    let mut process = Process::spawn(up);
+    let server = until("`up` serves", Duration::from_secs(60), async || {
+        assert!(
+            !process.has_ended(),
+            "`up` ended: {}",
+            std::fs::read_to_string(data.join("up.stderr")).unwrap_or_default()
+        );
+        let held: Value = serde_json::from_slice(&std::fs::read(&lock).ok()?).ok()?;
+        let address = held["address"].as_str()?;
+        (held["pid"].as_u64() == Some(process.pid().as_raw().unsigned_abs().into())).then(|| address.to_owned())
+    })
+    .await;
+    (process, server)
+}

@@ -1,0 +1,181 @@
+//! What must hold of every Redis that `LeadersBoard` has worked on, read from the log itself.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use events::stored::{Recorded, StoredEvent};
+use events::{Job, JobEvent, JobId, JobState, Policy, Submission, SubmissionId, job, submission};
+use projections::fields::EVENT_IDS;
+use projections::{Keyspace, Projector, View};
+use redis::aio::MultiplexedConnection;
+use redis::streams::StreamRangeReply;
+
+/// Whether jobs may still be waiting or running when the invariants are checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// Every accepted job has ended.
+    AllEnded,
+    /// Some may be open.
+    SomeOpen,
+}
+
+/// The log, folded.
+#[derive(Debug, Default)]
+pub struct Folded {
+    /// Every job that the log tells of and that was not expired.
+    pub jobs: BTreeMap<JobId, Job>,
+    /// Every submission, likewise.
+    pub submissions: BTreeMap<SubmissionId, Submission>,
+    /// The types of each job's events in their order.
+    pub stories: BTreeMap<JobId, Vec<&'static str>>,
+    ids: HashMap<String, Vec<String>>,
+}
+
+/// Checks everything, and gives the folded log.
+///
+/// # Panics
+/// If something does not hold; the message says what.
+pub async fn check(redis: &mut MultiplexedConnection, keys: &Keyspace, expect: Expect) -> Folded {
+    let folded = fold(redis, keys).await;
+    check_ends(&folded, expect);
+    check_read_models(redis, keys, &folded).await;
+    check_work_state(redis, keys, &folded).await;
+    check_lifetimes(redis, keys).await;
+    folded
+}
+
+async fn fold(redis: &mut MultiplexedConnection, keys: &Keyspace) -> Folded {
+    let log: StreamRangeReply =
+        redis::cmd("XRANGE").arg(keys.events()).arg("-").arg("+").query_async(redis).await.expect("the log");
+    let mut folded = Folded::default();
+    let mut versions: HashMap<String, u64> = HashMap::new();
+    let mut fences = BTreeSet::new();
+    for entry in log.ids {
+        let text = |field: &str| entry.get::<String>(field).unwrap_or_else(|| panic!("{field} of {}", entry.id));
+        let stored = StoredEvent {
+            kind: text("type"),
+            version: text("v").parse().expect("a version"),
+            aggregate: text("agg"),
+            seq: text("seq").parse().expect("a seq"),
+            at: text("at"),
+            actor: text("actor"),
+            trace: text("trace"),
+            data: text("data"),
+        };
+        let version = versions.entry(stored.aggregate.clone()).or_default();
+        *version += 1;
+        assert_eq!(stored.seq, *version, "the versions of {} have a gap", stored.aggregate);
+        folded.ids.entry(stored.aggregate.clone()).or_default().push(entry.id.clone());
+        match stored.read().expect("every entry can be read") {
+            Recorded::Job(id, envelope) => {
+                if let JobEvent::Started { fence, .. } = &envelope.event {
+                    assert!(fences.insert(fence.to_string()), "a fence was used twice, by job {id}");
+                }
+                let before = folded.jobs.remove(&id);
+                assert_after_end(id, before.as_ref(), &envelope.event);
+                folded.stories.entry(id).or_default().push(envelope.event.kind());
+                folded.jobs.extend(job::evolve(id, before, &envelope).map(|job| (id, job)));
+            }
+            Recorded::Submission(id, envelope) => {
+                let before = folded.submissions.remove(&id);
+                let after = submission::evolve(id, before, &envelope);
+                folded.submissions.extend(after.map(|submission| (id, submission)));
+            }
+        }
+    }
+    folded
+}
+
+fn assert_after_end(id: JobId, before: Option<&Job>, event: &JobEvent) {
+    let ended = before.is_some_and(Job::is_terminal);
+    let allowed = matches!(event, JobEvent::Replayed { .. } | JobEvent::Tracked(_) | JobEvent::Expired {});
+    assert!(!ended || allowed, "{} came to job {id} after its end", event.kind());
+}
+
+fn check_ends(folded: &Folded, expect: Expect) {
+    let open: Vec<_> = folded.jobs.values().filter(|job| !job.is_terminal()).collect();
+    assert!(expect == Expect::SomeOpen || open.is_empty(), "jobs are still open: {open:?}");
+}
+
+async fn check_read_models(redis: &mut MultiplexedConnection, keys: &Keyspace, folded: &Folded) {
+    let projector = Projector { keys: keys.clone(), retention: Policy::default().retention };
+    let jobs = folded.jobs.values().map(|job| (format!("job:{}", job.id), projections::job::view(&projector, job)));
+    let submissions = folded
+        .submissions
+        .values()
+        .map(|submission| (format!("submission:{}", submission.id), projections::submission::view(keys, submission)));
+    let mut sets: BTreeMap<String, BTreeMap<String, Option<i64>>> = BTreeMap::new();
+    for (aggregate, view) in jobs.chain(submissions) {
+        check_hash(redis, &view, &folded.ids[&aggregate]).await;
+        for (key, score) in view.memberships {
+            sets.entry(key).or_default().insert(view.member.clone(), score);
+        }
+    }
+    let indexes = |key: &str| {
+        let name = key.rsplit_once("}:").map_or("", |(_, name)| name);
+        ["open", "jobs", "delayed", "dlq"].contains(&name) || name.starts_with("pending:") || name.ends_with(":jobs")
+    };
+    for key in all_keys(redis).await.into_iter().filter(|key| indexes(key)) {
+        let wanted = sets.remove(&key).unwrap_or_default();
+        assert_eq!(read_set(redis, &key).await, wanted, "{key} is not what the log folds to");
+    }
+    assert!(sets.is_empty(), "missing: {sets:?}");
+}
+
+async fn check_hash(redis: &mut MultiplexedConnection, view: &View, ids: &[String]) {
+    let mut hash: HashMap<String, String> =
+        redis::cmd("HGETALL").arg(&view.key).query_async(redis).await.expect("a hash");
+    assert_eq!(hash.remove(EVENT_IDS).as_deref(), Some(ids.join(" ").as_str()), "the events of {}", view.key);
+    let wanted: HashMap<String, String> =
+        view.fields.iter().map(|(field, value)| ((*field).to_owned(), value.clone())).collect();
+    assert_eq!(hash, wanted, "{} is not what the log folds to", view.key);
+    let expiry: i64 = redis::cmd("PEXPIRETIME").arg(&view.key).query_async(redis).await.expect("an expiry");
+    assert_eq!(expiry, view.expires_at.map_or(-1, |at| at.timestamp_millis()), "the expiry of {}", view.key);
+}
+
+async fn read_set(redis: &mut MultiplexedConnection, key: &str) -> BTreeMap<String, Option<i64>> {
+    let kind: String = redis::cmd("TYPE").arg(key).query_async(redis).await.expect("a type");
+    if kind == "set" {
+        let members: Vec<String> = redis::cmd("SMEMBERS").arg(key).query_async(redis).await.expect("a set");
+        return members.into_iter().map(|member| (member, None)).collect();
+    }
+    let members: Vec<(String, String)> =
+        redis::cmd("ZRANGE").arg(key).arg(&["0", "-1", "WITHSCORES"]).query_async(redis).await.expect("a sorted set");
+    members.into_iter().map(|(member, score)| (member, score.parse().ok())).collect()
+}
+
+/// The leases and the pending lists are those of the running jobs.
+async fn check_work_state(redis: &mut MultiplexedConnection, keys: &Keyspace, folded: &Folded) {
+    let running: BTreeSet<String> = folded
+        .jobs
+        .values()
+        .filter(|job| matches!(job.state, JobState::Running))
+        .map(|job| job.id.to_string())
+        .collect();
+    let leases: Vec<String> = redis::cmd("HKEYS").arg(keys.leases()).query_async(redis).await.expect("the leases");
+    assert_eq!(leases.into_iter().collect::<BTreeSet<_>>(), running, "the leases are not those of the running jobs");
+    let mut claimed = 0;
+    for key in all_keys(redis).await.into_iter().filter(|key| key.starts_with(&keys.queue_prefix())) {
+        let (count, ..): (usize, redis::Value, redis::Value, redis::Value) = redis::cmd("XPENDING")
+            .arg(&key)
+            .arg("workers")
+            .query_async(redis)
+            .await
+            .unwrap_or((0, redis::Value::Nil, redis::Value::Nil, redis::Value::Nil));
+        claimed += count;
+    }
+    assert_eq!(claimed, running.len(), "tickets are pending that no running job holds");
+}
+
+/// Every key vanishes by itself or is one of those that may stay.
+async fn check_lifetimes(redis: &mut MultiplexedConnection, keys: &Keyspace) {
+    for key in all_keys(redis).await {
+        let left: i64 = redis::cmd("PTTL").arg(&key).query_async(redis).await.expect("a time to live");
+        // An open job's hash gets its expiry with its end.
+        let open_job = key.contains("}:job:") && left == -1;
+        assert!(left >= 0 || open_job || keys.is_permanent(&key), "{key} would stay for ever");
+    }
+}
+
+async fn all_keys(redis: &mut MultiplexedConnection) -> Vec<String> {
+    redis::cmd("KEYS").arg("*").query_async(redis).await.expect("the keys of a test's own Redis")
+}

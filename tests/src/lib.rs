@@ -1,0 +1,8 @@
+//! The harness of the integration tests and benchmarks: real processes, on free ports and in directories of their own,
+//! that are gone when the test is.
+
+pub mod board;
+pub mod client;
+pub mod invariants;
+pub mod redis_server;
+pub mod wait;

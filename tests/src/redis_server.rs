@@ -1,0 +1,136 @@
+//! A `redis-server` of a test's own.
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::unistd::Pid;
+use redis::Client;
+use redis::aio::MultiplexedConnection;
+use tempfile::TempDir;
+
+use crate::wait::until;
+
+/// How a server keeps what it acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Persistence {
+    /// Not at all.
+    Off,
+    /// An append-only file, synced every second.
+    EverySecond,
+    /// An append-only file, synced before every answer.
+    Always,
+}
+
+/// A `redis-server` on a unix socket in a directory of its own. It ends when this is dropped.
+#[derive(Debug)]
+pub struct RedisServer {
+    child: Child,
+    folder: TempDir,
+    persistence: Persistence,
+}
+
+impl RedisServer {
+    /// Starts one and waits until it answers.
+    ///
+    /// # Panics
+    /// If `redis-server` is not installed or does not come up.
+    pub async fn start(persistence: Persistence) -> Self {
+        let folder = tempfile::Builder::new().prefix("lb-redis-").tempdir().expect("a temporary directory");
+        let server = Self { child: spawn(folder.path(), persistence), folder, persistence };
+        server.answers().await;
+        server
+    }
+
+    /// Kills it as a crash would, and starts it again on the same data and address.
+    pub async fn crash_and_restart(mut self) -> Self {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.child = spawn(self.folder.path(), self.persistence);
+        self.answers().await;
+        self
+    }
+
+    async fn answers(&self) {
+        let url = self.url();
+        until("redis-server answers", Duration::from_secs(10), async || {
+            let mut connection = Client::open(url.as_str()).ok()?.get_multiplexed_async_connection().await.ok()?;
+            redis::cmd("PING").query_async::<String>(&mut connection).await.ok()
+        })
+        .await;
+    }
+
+    /// Its process.
+    ///
+    /// # Panics
+    /// Never: process ids fit.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).expect("process ids fit"))
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis+unix://{}", self.socket().display())
+    }
+
+    /// The path of its socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.folder().join("redis.sock")
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A connection.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub async fn connection(&self) -> MultiplexedConnection {
+        connect(&self.url()).await
+    }
+}
+
+fn spawn(folder: &Path, persistence: Persistence) -> Child {
+    let mut command = Command::new("redis-server");
+    command
+        .args(["--port", "0", "--save", "", "--unixsocket"])
+        .arg(folder.join("redis.sock"))
+        .arg("--dir")
+        .arg(folder)
+        .args(["--hash-max-listpack-value", "1024"])
+        .args(match persistence {
+            Persistence::Off => &["--appendonly", "no"][..],
+            Persistence::EverySecond => &["--appendonly", "yes", "--appendfsync", "everysec"],
+            Persistence::Always => &["--appendonly", "yes", "--appendfsync", "always"],
+        })
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .expect("redis-server is installed: `make test` does it")
+}
+
+/// A connection to a Redis, without a bound on its answers.
+///
+/// # Panics
+/// If it does not answer.
+pub async fn connect(url: &str) -> MultiplexedConnection {
+    let config = redis::AsyncConnectionConfig::new().set_response_timeout(None);
+    let client = Client::open(url).expect("a valid address");
+    client.get_multiplexed_async_connection_with_config(&config).await.expect("Redis answers")
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        // It is this test's own, and nothing of it is kept.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
