@@ -16,7 +16,7 @@ use crate::data_dir::redis_url_file;
 /// Where Redis is.
 #[derive(Debug, Args)]
 pub(crate) struct RedisOptions {
-    /// The shared Redis, such as redis://:password@host:6379 [default: the one of `up` in the data directory]
+    /// The shared Redis, such as <redis://:password@host:6379> [default: the one of `up` in the data directory]
     #[arg(long, env = "REDIS_URL", hide_env_values = true)]
     redis_url: Option<String>,
     /// The data directory of `leadersboard up`
@@ -143,7 +143,7 @@ pub(crate) struct AccessOptions {
     /// Where runs are recorded; links to them are made from it
     #[arg(long, env = "MLFLOW_TRACKING_URI")]
     mlflow_tracking_uri: Option<String>,
-    /// Where people see the runs [default: MLFLOW_TRACKING_URI]
+    /// Where people see the runs [default: `MLFLOW_TRACKING_URI`]
     #[arg(long, env = "MLFLOW_URL")]
     mlflow_url: Option<String>,
     /// Serve /metrics on an address of its own instead of beside the API

@@ -81,7 +81,7 @@ impl Default for Policy {
         Self {
             lease: Duration::from_secs(30),
             max_retries: 3,
-            retention: Duration::from_secs(90 * 24 * 3600),
+            retention: Duration::from_hours(2160),
             classes: BTreeMap::from([(name("small"), class(30)), (name("medium"), class(60))]),
             default_class: name("small"),
         }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 /// The most bytes a `metrics.json` may have.
 pub const MAX_METRICS_FILE_BYTES: u64 = 256 * 1024;
 
-/// The longest name of a param or metric, in bytes; MLflow's own limit.
+/// The longest name of a param or metric, in bytes; `MLflow`'s own limit.
 pub const MAX_NAME_BYTES: usize = 250;
 
 /// The results of a run that completed.

@@ -9,6 +9,9 @@ use crate::fields::{Fields, Unreadable};
 use crate::patch::Patch;
 
 /// The patch that records the results of a completed job.
+///
+/// # Panics
+/// Never: string keys and finite numbers always serialise.
 #[must_use]
 pub fn record(keys: &Keyspace, id: JobId, results: &Results) -> Patch {
     let json = |value: serde_json::Result<String>| value.expect("string keys and finite numbers always serialise");

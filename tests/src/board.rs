@@ -55,6 +55,9 @@ pub const ROOT: &str = "root-token-0123456789";
 
 impl Board {
     /// Starts one with the users of this module and these environment variables beside.
+    ///
+    /// # Panics
+    /// If it does not come up.
     pub async fn start(options: &[(&str, &str)]) -> Self {
         let data = tempfile::Builder::new().prefix("lb-up-").tempdir().expect("a temporary directory");
         let mut all = vec![
@@ -99,6 +102,9 @@ impl Board {
     }
 
     /// Runs `leadersboard` as the user whose token it left, and waits for its end.
+    ///
+    /// # Panics
+    /// If the binary does not run.
     #[must_use]
     pub fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Finished {
         let mut command = command(self.data());
@@ -253,7 +259,7 @@ async fn up(data: &Path, options: &[(String, String)]) -> (Process, String) {
         .stdout(Stdio::null())
         .stderr(log);
     let mut process = Process::spawn(up);
-    let server = until("`up` serves", Duration::from_secs(60), async || {
+    let server = until("`up` serves", Duration::from_mins(1), async || {
         assert!(
             !process.has_ended(),
             "`up` ended: {}",

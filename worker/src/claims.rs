@@ -154,12 +154,11 @@ impl<'a> Tickets<'a> {
         reader: &mut Option<Box<dyn TicketReader>>,
         permits: usize,
     ) -> Result<Vec<Claim>, PortError> {
-        let reader = match reader {
-            Some(reader) => reader,
-            None => {
-                let (consumer, classes) = (&session.config.consumer, &session.config.classes);
-                reader.insert(session.ports.queue.reader(consumer, classes).await?)
-            }
+        let reader = if let Some(reader) = reader {
+            reader
+        } else {
+            let (consumer, classes) = (&session.config.consumer, &session.config.classes);
+            reader.insert(session.ports.queue.reader(consumer, classes).await?)
         };
         reader.claim(permits, CLAIM_WAIT).await
     }

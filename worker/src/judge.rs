@@ -122,7 +122,7 @@ mod tests {
         let case = Case {
             entrypoint: "main.py",
             class: &"small".parse().unwrap(),
-            limit: Duration::from_secs(1800),
+            limit: Duration::from_mins(30),
             output: output.path(),
             log: &log,
         };

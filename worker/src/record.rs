@@ -2,7 +2,7 @@
 
 use events::execute::ExecuteError;
 use events::failure::{Failure, FailureKind};
-use events::job::{ArtifactTotals, Rejection};
+use events::job::ArtifactTotals;
 use events::{Fence, JobCommand};
 
 use crate::judge::Outcome;
@@ -29,7 +29,7 @@ pub(crate) async fn record(session: &Session, run: &Run, report: Report) -> Sett
                 observe::ended(&run.job.spec.class, name, kind, run_time);
                 return Settled::Yes;
             }
-            Err(ExecuteError::Rejected(refusal @ (Rejection::FenceLost | Rejection::Unknown))) => {
+            Err(ExecuteError::Rejected(refusal)) => {
                 tracing::warn!(%refusal, outcome = name, "this run's end is not the job's and is not recorded");
                 observe::ended(&run.job.spec.class, "lost", "", run_time);
                 return Settled::Yes;

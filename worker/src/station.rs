@@ -41,11 +41,8 @@ impl Station {
         let mut stations = Vec::new();
         for entry in fs::read_dir(work_root)? {
             let path = entry?.path();
-            let file = match OpenOptions::new().read(true).write(true).open(path.join(LOCK)) {
-                Ok(file) => file,
-                // Not a station, or one that is just being made or removed.
-                Err(_) => continue,
-            };
+            // What has no lock is not a station, or one that is just being made or removed.
+            let Ok(file) = OpenOptions::new().read(true).write(true).open(path.join(LOCK)) else { continue };
             let Some(mut lock) = lock(file)? else { continue };
             let mut name = String::new();
             lock.read_to_string(&mut name)?;
@@ -91,7 +88,9 @@ mod tests {
         drop(Station::take(root.path(), "b", &"w-b".parse().unwrap()).unwrap());
         let dead = Station::of_the_dead(root.path()).unwrap();
         assert_eq!(dead.iter().map(|station| station.consumer().as_str()).collect::<Vec<_>>(), ["w-b"]);
-        dead.into_iter().for_each(|station| station.close().unwrap());
+        for station in dead {
+            station.close().unwrap();
+        }
         alive.close().unwrap();
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
     }

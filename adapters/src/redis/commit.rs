@@ -55,9 +55,9 @@ impl Committer {
             return Err(CommitError::TooLarge(commit.bytes.len()));
         }
         let (answer, answered) = oneshot::channel();
-        let stopped = |_| CommitError::Unavailable("this process is stopping".to_owned());
-        self.waiting.send(Waiting { commit, answer }).await.map_err(|_| stopped(()))?;
-        let result = answered.await.map_err(|_| stopped(()))?;
+        let stopped = || CommitError::Unavailable("this process is stopping".to_owned());
+        self.waiting.send(Waiting { commit, answer }).await.map_err(|_| stopped())?;
+        let result = answered.await.map_err(|_| stopped())?;
         metrics::histogram!("leadersboard_commit_seconds", "lane" => self.lane).record(began.elapsed());
         metrics::counter!("leadersboard_commits_total", "lane" => self.lane, "result" => label(&result)).increment(1);
         result

@@ -1,4 +1,4 @@
-//! Commits as the script reads them: MessagePack of lists of strings.
+//! Commits as the script reads them: `MessagePack` of lists of strings.
 
 use events::stored::StoredEvent;
 use events::{Change, Commit, Guard, Ticket, WorkChange};

@@ -97,7 +97,13 @@ pub(super) async fn serve(
         metrics_text,
     });
     let metrics = serve_metrics(access.metrics_addr, render, stop.clone());
-    tokio::try_join!(async { Ok(api::serve(listener, router, stop).await) }, metrics)?;
+    tokio::try_join!(
+        async {
+            api::serve(listener, router, stop).await;
+            Ok(())
+        },
+        metrics
+    )?;
     Ok(())
 }
 

@@ -23,8 +23,8 @@ impl MigrateCommand {
         let sentence = if report.taken.is_empty() {
             format!("the key schema has version {}: nothing to do", report.to)
         } else {
-            let steps: String = report.taken.iter().map(|step| format!("\n  {step}")).collect();
-            format!("the key schema went from version {} to {}:{steps}", report.from, report.to)
+            let steps = report.taken.join("\n  ");
+            format!("the key schema went from version {} to {}:\n  {steps}", report.from, report.to)
         };
         let document = json!({ "from": report.from, "to": report.to, "steps": report.taken });
         answer(output, &sentence, &document)?;

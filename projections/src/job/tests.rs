@@ -18,7 +18,7 @@ fn id() -> JobId {
 }
 
 fn projector() -> Projector {
-    Projector { keys: Keyspace::default(), retention: Duration::from_secs(90 * 24 * 3600) }
+    Projector { keys: Keyspace::default(), retention: Duration::from_hours(2160) }
 }
 
 fn fence(number: usize) -> Fence {
@@ -54,7 +54,7 @@ impl Store {
             }
             Patch::ExpireAt { key, at_ms } => drop(self.expiries.insert(key, at_ms)),
             Patch::Persist { key } => {
-                assert!(self.expiries.remove(&key).is_some(), "{key} did not expire")
+                assert!(self.expiries.remove(&key).is_some(), "{key} did not expire");
             }
             Patch::Delete { key } => {
                 self.hashes.remove(&key);
@@ -113,7 +113,7 @@ proptest! {
             config: "{}".to_owned(),
         };
         let commands = std::iter::once(None).chain(choices.into_iter().map(Some));
-        let mut store = Store::default();
+        let mut kept = Store::default();
         let mut job: Option<Job> = None;
         for (number, choice) in commands.enumerate() {
             let command = match choice {
@@ -130,18 +130,18 @@ proptest! {
                 .map(|(seq, event)| Envelope { seq, at: now, actor: actor.clone(), trace: None, event })
                 .collect();
             for patch in project(&projector, id(), job.as_ref(), &events) {
-                store.apply(patch);
+                kept.apply(patch);
             }
             job = events.iter().fold(job, |state, event| evolve(id(), state, event));
 
             let there = job.clone().unwrap();
             let view = view(&projector, &there);
-            prop_assert_eq!(store.hashes.get(&view.key), Some(&view.fields));
+            prop_assert_eq!(kept.hashes.get(&view.key), Some(&view.fields));
             let memberships: BTreeMap<_, _> =
-                store.sets.iter().map(|(key, members)| (key.clone(), members[&view.member])).collect();
+                kept.sets.iter().map(|(key, members)| (key.clone(), members[&view.member])).collect();
             prop_assert_eq!(&memberships, &view.memberships);
             let expiry = view.expires_at.map(|at| at.timestamp_millis());
-            prop_assert_eq!(store.expiries.get(&view.key).copied(), expiry);
+            prop_assert_eq!(kept.expiries.get(&view.key).copied(), expiry);
             let hash: HashMap<String, String> =
                 view.fields.iter().map(|(field, value)| ((*field).to_owned(), value.clone())).collect();
             prop_assert_eq!(read(&view.key, id(), &hash), Ok(Some(there)));
@@ -165,13 +165,13 @@ fn an_expired_job_leaves_no_key() {
         envelope(2, JobEvent::Cancelled {}),
         envelope(3, JobEvent::Expired {}),
     ];
-    let mut store = Store::default();
+    let mut kept = Store::default();
     let mut job = None;
     for event in &story {
         for patch in project(&projector, id(), job.as_ref(), std::slice::from_ref(event)) {
-            store.apply(patch);
+            kept.apply(patch);
         }
         job = evolve(id(), job, event);
     }
-    assert_eq!(store, Store::default());
+    assert_eq!(kept, Store::default());
 }
