@@ -1,2 +1,42 @@
-//! Placeholder.
-fn main() {}
+//! `make bench`: figures, printed and left to the reader. Nothing is asserted.
+//!
+//! `cargo bench -p leadersboard-tests --bench figures -- [life_cycles|status_reads|start_latency|footprint …]`
+
+mod footprint;
+mod life_cycles;
+mod start_latency;
+mod status_reads;
+
+fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let asked = |name: &str| wanted.is_empty() || wanted.iter().any(|argument| argument == name);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        if asked("footprint") {
+            footprint::print().await;
+        }
+        if asked("status_reads") {
+            status_reads::print().await;
+        }
+        if asked("start_latency") {
+            start_latency::print().await;
+        }
+        if asked("life_cycles") {
+            life_cycles::print().await;
+        }
+    });
+}
+
+/// The value below which this share of the samples lies; sorts them.
+fn percentile<T: Copy + Ord>(samples: &mut [T], share: f64) -> T {
+    samples.sort_unstable();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a length")]
+    let at = ((samples.len() - 1) as f64 * share).round() as usize;
+    samples[at]
+}
+
+fn median(samples: &[f64]) -> f64 {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
