@@ -1,1 +1,105 @@
-//! Placeholder.
+//! One suite a port, over every adapter of it. A suite speaks to the port; what an adapter is made of stands in
+//! [`Bench`] alone.
+
+mod event_log;
+mod ids;
+mod job_queue;
+mod job_status;
+mod log;
+mod storage;
+
+use std::sync::Arc;
+
+use adapters::ids::SystemIds;
+use adapters::redis::Redis;
+use events::commit::Ticket;
+use events::execute::{self, ExecuteError, Origin};
+use events::job::{Rejection, Start};
+use events::ports::{Claim, Ids};
+use events::submission::Manifest;
+use events::{Actor, Consumer, Fence, Job, JobCommand, JobId, JobSpec, Policy, SubmissionCommand, SubmissionId};
+use leadersboard_tests::invariants::{Expect, Folded, check};
+use leadersboard_tests::redis_server::{Persistence, RedisServer};
+use projections::{Keyspace, Projector};
+use redis::aio::MultiplexedConnection;
+
+/// A namespace with one submission, over the Redis adapter.
+struct Bench {
+    server: RedisServer,
+    redis: Redis,
+    keys: Keyspace,
+    policy: Arc<Policy>,
+    submission: SubmissionId,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let server = RedisServer::start(Persistence::Off).await;
+        let keys = Keyspace::default();
+        migrations::migrate(&server.url(), &keys).await.expect("a migration");
+        let policy = Arc::new(Policy::default());
+        let projector = Projector { keys: keys.clone(), retention: policy.retention };
+        let redis = Redis::connect(&server.url(), projector).await.expect("Redis");
+        let submission = SystemIds.submission();
+        let create = SubmissionCommand::Create(Manifest {
+            user: "alice".parse().expect("a name"),
+            entrypoint: "main.py".to_owned(),
+            config_file: "config.yaml".to_owned(),
+            files: 2,
+            bytes: 10,
+            digest: String::new(),
+        });
+        execute::submission(&redis, &origin(), submission, &create).await.expect("a submission");
+        Self { server, redis, keys, policy, submission }
+    }
+
+    /// A connection beside the port, to look at the keys or to break them.
+    async fn raw(&self) -> MultiplexedConnection {
+        self.server.connection().await
+    }
+
+    async fn command(&self, id: JobId, command: &JobCommand) -> Result<Option<Job>, ExecuteError<Rejection>> {
+        execute::job(&self.redis, &self.policy, &origin(), id, command, 1.0).await
+    }
+
+    fn spec(&self, user: &str, class: &str) -> JobSpec {
+        let (user, class) = (user.parse().expect("a name"), class.parse().expect("a class"));
+        JobSpec { submission: self.submission, user, class, config: "{}".to_owned() }
+    }
+
+    async fn enqueue(&self, class: &str) -> JobId {
+        let id = SystemIds.job();
+        self.command(id, &JobCommand::Enqueue(self.spec("alice", class))).await.expect("accepted");
+        id
+    }
+
+    async fn start(&self, claim: &Claim, worker: &Consumer) -> Fence {
+        let fence = SystemIds.fence();
+        let start = start(&fence, &claim.ticket, worker);
+        self.command(claim.job, &JobCommand::Start(start)).await.expect("started");
+        fence
+    }
+
+    async fn complete(&self, job: JobId, fence: &Fence) {
+        let (results, artifacts) = Default::default();
+        let complete = JobCommand::Complete { fence: fence.clone(), results, artifacts, tracked: None };
+        self.command(job, &complete).await.expect("completed");
+    }
+
+    async fn check(&self, expect: Expect) -> Folded {
+        check(&mut self.raw().await, &self.keys, expect).await
+    }
+}
+
+fn origin() -> Origin {
+    Origin { actor: Actor::System("test".to_owned()), trace: None }
+}
+
+fn start(fence: &Fence, ticket: &Ticket, worker: &Consumer) -> Start {
+    let (fence, ticket, worker) = (fence.clone(), ticket.clone(), worker.clone());
+    Start { fence, ticket, worker, gpus: vec![], sandbox: "off".to_owned() }
+}
+
+fn consumer(name: &str) -> Consumer {
+    name.parse().expect("a name")
+}

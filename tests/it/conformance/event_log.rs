@@ -1,0 +1,219 @@
+//! The event log: whole commits or nothing, guarded, in order.
+
+use adapters::ids::SystemIds;
+use events::commit::{Change, Commit, CommitError, Guard, Lane, WorkChange};
+use events::ports::{EventLogPort, Ids};
+use events::{Envelope, JobCommand, JobEvent, JobId};
+use leadersboard_tests::invariants::Expect;
+use redis::aio::MultiplexedConnection;
+use tokio::task::JoinSet;
+
+use super::{Bench, origin};
+
+/// A commit that would accept a job, with these guards beside.
+async fn acceptance(bench: &Bench, id: JobId, guards: Vec<Guard>, lane: Lane) -> Commit {
+    let log: &dyn EventLogPort = &bench.redis;
+    let now = log.load_job(id).await.expect("Redis's time").now;
+    let event = JobEvent::Enqueued { spec: bench.spec("alice", "small"), dispatched: true };
+    let envelope = Envelope { seq: 1, at: now, actor: origin().actor, trace: None, event };
+    let work = vec![WorkChange::AddTicket { class: "small".parse().expect("a class"), job: id }];
+    Commit { change: Change::Job { id, before: None, events: vec![envelope] }, guards, work, lane }
+}
+
+/// All that Redis holds, by key and kind of content.
+async fn everything(redis: &mut MultiplexedConnection) -> (u64, Vec<(String, Vec<u8>)>) {
+    let mut keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(redis).await.expect("the keys");
+    keys.sort();
+    let mut dumps = Vec::new();
+    for key in keys {
+        let dump: Vec<u8> = redis::cmd("DUMP").arg(&key).query_async(redis).await.expect("a key");
+        dumps.push((key, dump));
+    }
+    let size = redis::cmd("DBSIZE").query_async(redis).await.expect("the size");
+    (size, dumps)
+}
+
+#[tokio::test]
+async fn a_guard_that_fails_leaves_every_key_as_it_was() {
+    let bench = Bench::new().await;
+    let mut raw = bench.raw().await;
+    let (user, job) = ("alice".parse().expect("a name"), SystemIds.job());
+    let now = bench.redis.load_job(job).await.expect("Redis's time").now;
+    for member in ["a", "b"] {
+        let _: () =
+            redis::cmd("SADD").arg(bench.keys.user_active(&user)).arg(member).query_async(&mut raw).await.expect("set");
+        let score = now.timestamp_millis();
+        let _: () = redis::cmd("ZADD")
+            .arg(bench.keys.rate(&user))
+            .arg(score)
+            .arg(member)
+            .query_async(&mut raw)
+            .await
+            .expect("set");
+    }
+    let _: () =
+        redis::cmd("SET").arg(bench.keys.idempotency(&user, "used")).arg("x").query_async(&mut raw).await.expect("set");
+    let lease = "001122334455667788990011 7 30000 w-1 small 1-0";
+    let _: () = redis::cmd("HSET")
+        .arg(bench.keys.leases())
+        .arg(job.to_string())
+        .arg(lease)
+        .query_async(&mut raw)
+        .await
+        .expect("set");
+
+    let hour_ago = now - std::time::Duration::from_hours(1);
+    let key = |key: &str| Guard::IdempotencyKeyUnused { user: user.clone(), key_sha256: key.to_owned() };
+    let slots = |limit| Guard::SlotsBelow { user: user.clone(), limit };
+    let accepted = |since, limit| Guard::AcceptedBelow { user: user.clone(), since, limit };
+    let failing = [
+        Guard::SubmissionReady(SystemIds.submission()),
+        slots(2),
+        accepted(hour_ago, 2),
+        key("used"),
+        Guard::LeaseBeat { job, beat: 6 },
+        Guard::LeaseBeat { job: SystemIds.job(), beat: 0 },
+    ];
+    for guard in failing {
+        let before = everything(&mut raw).await;
+        // The guard that fails is the last: nothing may have been written for those before it.
+        let guards = vec![Guard::SubmissionReady(bench.submission), guard.clone()];
+        let refused = bench.redis.commit(acceptance(&bench, SystemIds.job(), guards, Lane::Admission).await).await;
+        assert_eq!(refused, Err(CommitError::GuardFailed(guard)));
+        assert_eq!(everything(&mut raw).await, before);
+    }
+    let holding = vec![
+        Guard::SubmissionReady(bench.submission),
+        slots(3),
+        accepted(hour_ago, 3),
+        accepted(now, 1),
+        key("unused"),
+        Guard::LeaseBeat { job, beat: 7 },
+    ];
+    let made = bench.redis.commit(acceptance(&bench, SystemIds.job(), holding, Lane::Admission).await).await;
+    assert_eq!(made.map(|ids| ids.len()), Ok(1));
+}
+
+#[tokio::test]
+async fn of_many_who_decide_on_one_state_one_is_first() {
+    let bench = Bench::new().await;
+    let id = SystemIds.job();
+    let commit = acceptance(&bench, id, vec![], Lane::Admission).await;
+    let mut commits = JoinSet::new();
+    for _ in 0..50 {
+        let (redis, commit) = (bench.redis.clone(), commit.clone());
+        commits.spawn(async move { redis.commit(commit).await });
+    }
+    let answers = commits.join_all().await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(_) | Err(CommitError::Conflict))));
+    let folded = bench.check(Expect::SomeOpen).await;
+    assert_eq!(folded.stories[&id], ["job.enqueued"]);
+}
+
+#[tokio::test]
+async fn commits_that_wait_together_are_each_answered_for_themselves() {
+    let bench = Bench::new().await;
+    let mut commits = JoinSet::new();
+    for number in 0..300 {
+        let bad = Guard::SubmissionReady(SystemIds.submission());
+        let guards = if number % 3 == 0 { vec![bad] } else { vec![] };
+        let commit = acceptance(&bench, SystemIds.job(), guards, Lane::Admission).await;
+        let redis = bench.redis.clone();
+        commits.spawn(async move { (number, redis.commit(commit).await) });
+    }
+    for (number, answer) in commits.join_all().await {
+        assert_eq!(answer.is_ok(), number % 3 != 0, "{number}: {answer:?}");
+    }
+    assert_eq!(bench.check(Expect::SomeOpen).await.jobs.len(), 200);
+}
+
+#[tokio::test]
+async fn a_command_is_carried_out_once_however_often_it_is_sent() {
+    let bench = Bench::new().await;
+    let id = SystemIds.job();
+    let enqueue = JobCommand::Enqueue(bench.spec("alice", "small"));
+    for _ in 0..3 {
+        bench.command(id, &enqueue).await.expect("a success each time");
+    }
+    assert_eq!(bench.check(Expect::SomeOpen).await.stories[&id], ["job.enqueued"]);
+}
+
+#[tokio::test]
+async fn a_jobs_history_is_its_own_events_in_their_order() {
+    let bench = Bench::new().await;
+    let log: &dyn EventLogPort = &bench.redis;
+    let (id, other) = (bench.enqueue("small").await, bench.enqueue("small").await);
+    let cancel =
+        JobCommand::RequestCancel { by: "alice".parse().expect("a name"), force: events::job::CancelMode::Graceful };
+    bench.command(id, &cancel).await.expect("cancelled");
+    let kinds = async |job, after| -> Vec<String> {
+        log.history(job, after).await.expect("a history").into_iter().map(|entry| entry.event.kind).collect()
+    };
+    assert_eq!(kinds(id, 0).await, ["job.enqueued", "job.cancel_requested", "job.cancelled"]);
+    assert_eq!(kinds(id, 2).await, ["job.cancelled"]);
+    assert_eq!(kinds(id, 3).await, Vec::<String>::new());
+    assert_eq!(kinds(other, 0).await, ["job.enqueued"]);
+    assert_eq!(kinds(SystemIds.job(), 0).await, Vec::<String>::new());
+
+    let mut read = Vec::new();
+    let mut after = None;
+    loop {
+        let page = log.read(after, 2).await.expect("a page");
+        let Some(last) = page.last() else { break };
+        after = Some(last.id);
+        read.extend(page.into_iter().map(|entry| entry.event.kind));
+    }
+    let all = ["submission.created", "job.enqueued", "job.enqueued", "job.cancel_requested", "job.cancelled"];
+    assert_eq!(read, all);
+}
+
+#[tokio::test]
+async fn a_full_redis_takes_nothing_in_and_lets_what_was_accepted_go_on() {
+    let bench = Bench::new().await;
+    let id = bench.enqueue("small").await;
+    let mut raw = bench.raw().await;
+    let _: () = redis::cmd("CONFIG").arg(&["SET", "maxmemory", "1mb"]).query_async(&mut raw).await.expect("set");
+    let before: u64 = redis::cmd("DBSIZE").query_async(&mut raw).await.expect("the size");
+    let refused = bench.redis.commit(acceptance(&bench, SystemIds.job(), vec![], Lane::Admission).await).await;
+    assert_eq!(refused, Err(CommitError::Full));
+    let after: u64 = redis::cmd("DBSIZE").query_async(&mut raw).await.expect("the size");
+    assert_eq!(after, before);
+    let cancel =
+        JobCommand::RequestCancel { by: "alice".parse().expect("a name"), force: events::job::CancelMode::Graceful };
+    bench.command(id, &cancel).await.expect("what was accepted goes on");
+    let _: () = redis::cmd("CONFIG").arg(&["SET", "maxmemory", "0"]).query_async(&mut raw).await.expect("set");
+    bench.enqueue("small").await;
+    bench.check(Expect::SomeOpen).await;
+}
+
+#[tokio::test]
+async fn forgotten_scripts_are_loaded_again() {
+    let bench = Bench::new().await;
+    let mut raw = bench.raw().await;
+    let _: () = redis::cmd("SCRIPT").arg("FLUSH").query_async(&mut raw).await.expect("flushed");
+    let id = bench.enqueue("small").await;
+    assert_eq!(bench.check(Expect::SomeOpen).await.stories[&id], ["job.enqueued"]);
+}
+
+#[tokio::test]
+async fn a_redis_that_is_gone_is_away_and_one_that_is_back_is_used() {
+    let bench = Bench::new().await;
+    let commit = acceptance(&bench, SystemIds.job(), vec![], Lane::Admission).await;
+    let huge =
+        JobEvent::LeaseLost { fence: SystemIds.fence(), cause: events::LossCause::Drain, error: "x".repeat(2 << 20) };
+    let mut large = commit.clone();
+    let Change::Job { events, .. } = &mut large.change else { panic!("a job's commit") };
+    events.push(Envelope { seq: 2, event: huge, ..events[0].clone() });
+    assert!(matches!(bench.redis.commit(large).await, Err(CommitError::TooLarge(_))));
+
+    nix::sys::signal::kill(bench.server.pid(), nix::sys::signal::Signal::SIGKILL).expect("it runs");
+    let refused = bench.redis.commit(commit.clone()).await;
+    assert!(matches!(refused, Err(CommitError::Unavailable(_))), "{refused:?}");
+    let _server = bench.server.crash_and_restart().await;
+    let made = leadersboard_tests::wait::until("it is used again", std::time::Duration::from_secs(10), async || {
+        bench.redis.commit(commit.clone()).await.ok()
+    })
+    .await;
+    assert_eq!(made.len(), 1);
+}

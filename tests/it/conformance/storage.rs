@@ -1,0 +1,231 @@
+//! Submissions appear whole or not at all, and archives keep the rules.
+
+use std::io::Write;
+use std::path::Path;
+
+use adapters::ids::SystemIds;
+use adapters::storage::DirectoryStorage;
+use bytes::Bytes;
+use events::SubmissionId;
+use events::ports::{ArchiveLimits, FileName, Ids, StorageError, StoragePort};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tar::{EntryType, Header};
+use zip::write::SimpleFileOptions;
+
+/// `printf 'print(1)' | sha256sum`
+const PRINT_1_SHA256: &str = "d287bb7f9d15abdc5b6e98536263815744b6ef21c8f3c839fc434ca70d8efe99";
+
+struct Bench {
+    root: tempfile::TempDir,
+    storage: DirectoryStorage,
+}
+
+fn bench() -> Bench {
+    let root = tempfile::tempdir().expect("a directory");
+    let storage = DirectoryStorage::open(root.path().join("uploads")).expect("the root is made");
+    Bench { root, storage }
+}
+
+/// Publishes files as a submission and gives what the archives among them list.
+async fn publish(
+    storage: &dyn StoragePort,
+    files: &[(&str, &[u8])],
+) -> Result<(SubmissionId, Vec<String>), StorageError> {
+    let id = SystemIds.submission();
+    let mut staged = storage.stage(id).await?;
+    let mut listed = Vec::new();
+    for (name, content) in files {
+        let name = FileName::parse(name).expect("a good name");
+        staged.begin(&name).await?;
+        for chunk in content.chunks(1 << 20) {
+            staged.write(Bytes::copy_from_slice(chunk)).await?;
+        }
+        assert_eq!(staged.finish().await?.size, content.len() as u64);
+        if name.is_archive() {
+            listed.extend(staged.list_archive(&name, &ArchiveLimits::default()).await?);
+        }
+    }
+    staged.publish(Bytes::from_static(b"{}")).await?;
+    Ok((id, listed))
+}
+
+async fn fetch(storage: &dyn StoragePort, id: SubmissionId) -> Result<Vec<(String, Vec<u8>)>, StorageError> {
+    let into = tempfile::tempdir().expect("a directory");
+    storage.fetch(id, into.path(), &ArchiveLimits::default()).await?;
+    let mut found = Vec::new();
+    collect(into.path(), into.path(), &mut found);
+    found.sort();
+    Ok(found)
+}
+
+fn collect(root: &Path, folder: &Path, found: &mut Vec<(String, Vec<u8>)>) {
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        if entry.path().is_dir() {
+            collect(root, &entry.path(), found);
+        } else {
+            let path = entry.path();
+            let name = path.strip_prefix(root).expect("below the root").display().to_string();
+            found.push((name, std::fs::read(&path).expect("a file")));
+        }
+    }
+}
+
+fn gz(tar: tar::Builder<GzEncoder<Vec<u8>>>) -> Vec<u8> {
+    tar.into_inner().and_then(GzEncoder::finish).expect("an archive")
+}
+
+fn tar_gz(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(GzEncoder::new(vec![], Compression::best()));
+    for (path, content) in entries {
+        let mut header = Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, path, *content).expect("an entry");
+    }
+    gz(tar)
+}
+
+/// A tar whose one entry has this raw name and type, which no honest library would write.
+fn raw_tar(name: &[u8], kind: EntryType, content: &[u8]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(GzEncoder::new(vec![], Compression::best()));
+    let mut header = Header::new_ustar();
+    header.as_mut_bytes()[..name.len()].copy_from_slice(name);
+    header.set_entry_type(kind);
+    header.set_size(content.len() as u64);
+    header.set_mode(0o644);
+    header.set_cksum();
+    tar.append(&header, content).expect("an entry");
+    gz(tar)
+}
+
+fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(vec![]));
+    for (path, content) in entries {
+        zip.start_file(*path, SimpleFileOptions::default()).expect("an entry");
+        zip.write_all(content).expect("its content");
+    }
+    zip.finish().expect("an archive").into_inner()
+}
+
+#[tokio::test]
+async fn a_submission_appears_whole_when_it_is_published_and_not_before() {
+    let bench = bench();
+    let storage: &dyn StoragePort = &bench.storage;
+    let id = SystemIds.submission();
+    let name = FileName::parse("main.py").expect("a name");
+    let mut staged = storage.stage(id).await.expect("staged");
+    staged.begin(&name).await.expect("begun");
+    staged.write(Bytes::from_static(b"print(1)")).await.expect("written");
+    let file = staged.finish().await.expect("finished");
+    assert_eq!((file.size, file.sha256.as_str()), (8, PRINT_1_SHA256));
+    assert!(matches!(fetch(storage, id).await, Err(StorageError::Missing(_))));
+    staged.publish(Bytes::from_static(b"{\"a\":1}")).await.expect("published");
+    assert_eq!(fetch(storage, id).await.expect("fetched"), [("main.py".to_owned(), b"print(1)".to_vec())]);
+    assert_eq!(storage.metadata(id).await.expect("metadata"), "{\"a\":1}");
+    storage.delete(id).await.expect("deleted");
+    storage.delete(id).await.expect("twice is no error");
+    assert!(matches!(storage.metadata(id).await, Err(StorageError::Missing(_))));
+
+    let mut broken = storage.stage(id).await.expect("staged");
+    broken.begin(&name).await.expect("begun");
+    drop(broken);
+    let left: Vec<_> = std::fs::read_dir(bench.root.path().join("uploads/.staging")).expect("staging").collect();
+    assert!(left.is_empty(), "a broken upload left {left:?}");
+    storage.probe().await.expect("writable");
+}
+
+#[tokio::test]
+async fn good_archives_are_unpacked_with_their_names_as_stored() {
+    let bench = bench();
+    let long = format!("{}/{}.txt", "d".repeat(90), "f".repeat(120));
+    let tar = tar_gz(&[("./main.py", b"1"), ("pkg/__init__.py", b""), (&long, b"long")]);
+    let zipped = zip(&[("data/a.csv", b"1,2"), ("data/zo\u{eb}.csv", b"3,4")]);
+    let files: [(&str, &[u8]); 3] = [("code.tar.gz", &tar), ("data.zip", &zipped), ("config.yaml", b"a: 1")];
+    let (id, mut listed) = publish(&bench.storage, &files).await.expect("published");
+    listed.sort();
+    let mut all = vec!["data/a.csv", "data/zo\u{eb}.csv", &long, "main.py", "pkg/__init__.py"];
+    all.sort_unstable();
+    assert_eq!(listed, all);
+    let fetched: Vec<String> =
+        fetch(&bench.storage, id).await.expect("fetched").into_iter().map(|(name, _)| name).collect();
+    all.push("config.yaml");
+    all.sort_unstable();
+    assert_eq!(fetched, all);
+}
+
+#[tokio::test]
+async fn every_hostile_archive_is_refused_by_name_when_listed_and_when_fetched() {
+    let many: Vec<(String, Vec<u8>)> = (0..10_001).map(|n| (format!("f{n}"), vec![])).collect();
+    let many: Vec<(&str, &[u8])> = many.iter().map(|(name, content)| (name.as_str(), content.as_slice())).collect();
+    let deep = format!("{}x", "d/".repeat(40));
+    let zeros = vec![0_u8; 50 << 20];
+    let mut link = zip::ZipWriter::new(std::io::Cursor::new(vec![]));
+    link.add_symlink("main.py", "/etc/passwd", SimpleFileOptions::default()).expect("an entry");
+    let link = link.finish().expect("an archive").into_inner();
+    let tar = tar_gz(&[("a.py", b"print(1)")]);
+    let zipped = zip(&[("a.py", b"print(1)")]);
+    let pax = |record: &str| {
+        let mut tar = tar::Builder::new(GzEncoder::new(vec![], Compression::best()));
+        let mut header = Header::new_ustar();
+        header.set_entry_type(EntryType::XHeader);
+        header.set_path("pax").expect("a path");
+        header.set_size(record.len() as u64);
+        header.set_cksum();
+        tar.append(&header, record.as_bytes()).expect("an entry");
+        let mut header = Header::new_ustar();
+        header.set_path("a.py").expect("a path");
+        header.set_size(0);
+        header.set_cksum();
+        tar.append(&header, &[][..]).expect("an entry");
+        gz(tar)
+    };
+    let cases: Vec<(&str, &str, Vec<u8>, &str)> = vec![
+        ("a symbolic link", "x.tar.gz", raw_tar(b"main.py", EntryType::Symlink, b""), "symbolic link"),
+        ("a hard link", "x.tar.gz", raw_tar(b"main.py", EntryType::Link, b""), "hard link"),
+        ("a device", "x.tar.gz", raw_tar(b"null", EntryType::Char, b""), "device"),
+        ("a fifo", "x.tar.gz", raw_tar(b"pipe", EntryType::Fifo, b""), "fifo"),
+        ("an absolute path", "x.tar.gz", raw_tar(b"/etc/cron.d/x", EntryType::Regular, b"x"), "absolute"),
+        ("a path above", "x.tar.gz", raw_tar(b"../../x", EntryType::Regular, b"x"), ".."),
+        ("a backslash", "x.tar.gz", raw_tar(b"a\\b", EntryType::Regular, b"x"), "backslash"),
+        ("a name that is no UTF-8", "x.tar.gz", raw_tar(b"\xff\xfe", EntryType::Regular, b"x"), "UTF-8"),
+        ("a path above in a pax header", "x.tar.gz", pax("19 path=../../evil\n"), ".."),
+        ("a size in a pax header", "x.tar.gz", pax("11 size=99\n"), "size"),
+        ("one name twice", "x.tar.gz", tar_gz(&[("a", b"1"), ("a", b"2")]), "twice"),
+        ("a file that is a folder", "x.tar.gz", tar_gz(&[("a", b"1"), ("a/b", b"2")]), "both a file and a folder"),
+        ("a folder that is a file", "x.tar.gz", tar_gz(&[("a/b", b"1"), ("a", b"2")]), "both a file and a folder"),
+        ("too many entries", "x.tar.gz", tar_gz(&many), "more than 10000 entries"),
+        ("too many entries in a zip", "x.zip", zip(&many), "more than 10000 entries"),
+        ("too deep", "x.tar.gz", tar_gz(&[(&deep, b"1")]), "nested deeper"),
+        ("a bomb", "x.tar.gz", tar_gz(&[("zeros", &zeros)]), "bomb"),
+        ("a link in a zip", "x.zip", link, "symbolic link"),
+        ("a path above in a zip", "x.zip", zip(&[("../x", b"1")]), ".."),
+        ("half a tar", "x.tar.gz", tar[..tar.len() / 2].to_vec(), "can't be read"),
+        ("half a zip", "x.zip", zipped[..zipped.len() / 2].to_vec(), "not a zip"),
+        ("no archive at all", "x.tar.gz", b"hello".to_vec(), "can't be read"),
+        ("an empty zip file", "x.zip", vec![], "not a zip"),
+    ];
+    let bench = bench();
+    for (what, name, content, culprit) in cases {
+        let listed = publish(&bench.storage, &[(name, &content)]).await;
+        let Err(StorageError::Refused(sentence)) = listed else { panic!("{what}: {listed:?}") };
+        assert!(sentence.contains(culprit) && sentence.contains(name), "{what}: {sentence}");
+
+        // Whoever put it into storage past the listing gains nothing: it is not unpacked either.
+        let id = SystemIds.submission();
+        let folder = bench.root.path().join("uploads").join(id.to_string());
+        std::fs::create_dir(&folder).expect("a folder");
+        std::fs::write(folder.join(name), &content).expect("a file");
+        let fetched = fetch(&bench.storage, id).await;
+        assert!(matches!(fetched, Err(StorageError::Refused(_))), "{what}: {fetched:?}");
+    }
+}
+
+#[tokio::test]
+async fn two_sources_of_one_path_are_never_mixed() {
+    let bench = bench();
+    let tar = tar_gz(&[("main.py", b"2")]);
+    let (id, _) = publish(&bench.storage, &[("main.py", b"1"), ("x.tar.gz", &tar)]).await.expect("storage takes both");
+    let fetched = fetch(&bench.storage, id).await;
+    assert!(matches!(fetched, Err(StorageError::Refused(_))), "{fetched:?}");
+}
