@@ -3,45 +3,52 @@ SHELL := bash
 
 DATA ?= ./data
 ARGS ?=
+
+# By its absolute path: a job's working directory is its own.
 VENV_PYTHON := $(CURDIR)/.venv/bin/python
-NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
+# `up` respects an interpreter of your own; tests and figures need the one whose packages are known.
+up: export JOB_PYTHON ?= $(VENV_PYTHON)
+test bench: export JOB_PYTHON := $(VENV_PYTHON)
+
+# Looked up only where it is used.
+TEST_RUNNER = $(if $(shell cargo nextest --version 2>/dev/null),nextest run,test)
 
 help: ## Show what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "make %-8s %s\n", $$1, $$2 }'
 
-up: ## Build, then run everything: Redis, API and worker in one process (ARGS="--listen …", DATA=./data)
+up: ## Build, then run everything: Redis, API and worker in one process (DATA=./data ARGS="--listen …")
 	@scripts/bootstrap.sh redis venv
 	cargo build --release -p leadersboard-cli
-	@JOB_PYTHON=$${JOB_PYTHON:-$(VENV_PYTHON)} exec target/release/leadersboard up --data $(DATA) $(ARGS)
+	@exec target/release/leadersboard up --data "$(DATA)" $(ARGS)
 
-build: ## Build the release binary
+build: ## Build the release binary, target/release/leadersboard
 	cargo build --release -p leadersboard-cli
 
 test: ## Run every test, against real processes
 	@scripts/bootstrap.sh redis venv
 	cargo build -p leadersboard-cli
-ifeq ($(NEXTEST),yes)
-	JOB_PYTHON=$(VENV_PYTHON) cargo nextest run --workspace
-else
-	JOB_PYTHON=$(VENV_PYTHON) cargo test --workspace
-endif
+	cargo $(TEST_RUNNER) --workspace
 	$(VENV_PYTHON) -m unittest discover -s examples/tests
 
 lint: ## Check the formatting and the lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	bash -n scripts/*.sh .ci/run
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; fi
 
-deny: ## Check licences, banned crates and sources (needs cargo-deny: cargo install cargo-deny)
+deny: ## Check licences, banned crates and sources (needs cargo-deny)
+	@cargo deny --version >/dev/null 2>&1 || \
+		{ echo "cargo-deny is missing: cargo install --locked cargo-deny --version '^0.18'" >&2; exit 1; }
 	cargo deny check licenses bans sources
 
 bench: ## Measure, and print the figures
 	@scripts/bootstrap.sh redis wrk venv
 	cargo build --release -p leadersboard-cli
-	JOB_PYTHON=$(VENV_PYTHON) cargo bench -p leadersboard-tests --bench figures
+	cargo bench -p leadersboard-tests --bench figures
 
 ci: lint test ## What CI runs
 
-fmt: ## Format everything
+fmt: ## Format the code
 	cargo fmt --all
 
 clean: ## Remove what was built; data stays

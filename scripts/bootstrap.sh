@@ -1,69 +1,112 @@
 #!/usr/bin/env bash
 # Installs what the build and the tests need beyond Rust and Python. Quiet where there is nothing to do.
 #
-#   scripts/bootstrap.sh [redis] [wrk] [venv]
+#   scripts/bootstrap.sh [redis] [wrk] [venv]        all three when none is named
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+usage="usage: scripts/bootstrap.sh [redis] [wrk] [venv]"
+
 say() { printf '%s\n' "$*" >&2; }
 
-# Installs Debian packages as root, or by sudo where that asks no password.
-apt_install() {
-    local as_root=()
-    if [ "$(id -u)" -ne 0 ]; then
-        sudo -n true 2>/dev/null || return 1
-        as_root=(sudo -n)
-    fi
-    command -v apt-get >/dev/null || return 1
-    say "installing $*"
-    # RUNLEVEL=1 keeps invoke-rc.d from starting the package's own service: the tests and `up` start their own.
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 sh -c \
-        'apt-get install -y -qq "$@" >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq "$@" >/dev/null; }' \
-        apt_install "$@"
+fail() {
+    say "$*"
+    exit 1
 }
 
+# Runs a command as root, by sudo where that asks no password.
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
+# Installs a Debian package without starting the service it may bring: the tests and `up` start a Redis of their own,
+# and port 6379 may be somebody else's. policy-rc.d is what both invoke-rc.d and deb-systemd-invoke ask; RUNLEVEL=1 is
+# ignored by the second. A policy that is already there is left alone.
+apt_install() {
+    command -v apt-get >/dev/null && as_root true 2>/dev/null || return 1
+    say "installing $1"
+    as_root sh -eu -s "$1" <<'ROOT'
+        export DEBIAN_FRONTEND=noninteractive
+        policy=/usr/sbin/policy-rc.d
+        trap 'exit 1' HUP INT TERM
+        if [ ! -e "$policy" ] && [ ! -L "$policy" ]; then
+            trap 'rm -f "$policy"' EXIT
+            printf '#!/bin/sh\nexit 101\n' >"$policy"
+            chmod 755 "$policy"
+        fi
+        # A fresh machine has no package lists, an old one has stale ones; a current one needs no update.
+        apt-get install -y -qq "$1" >/dev/null 2>&1 </dev/null || {
+            apt-get update -qq </dev/null
+            apt-get install -y -qq "$1" >/dev/null </dev/null
+        }
+ROOT
+}
+
+has_redis() { command -v redis-server >/dev/null || command -v valkey-server >/dev/null; }
+
 need_redis() {
-    command -v redis-server >/dev/null || command -v valkey-server >/dev/null || apt_install redis-server || {
-        say "redis-server is missing and could not be installed: install Redis 7 or newer (Debian: apt install redis-server)"
-        exit 1
-    }
+    local unit=redis-server.service had_unit=no server version
+    if ! has_redis; then
+        systemctl cat "$unit" >/dev/null 2>&1 && had_unit=yes
+        apt_install redis-server ||
+            fail "no redis-server, and it could not be installed: install Redis 7 or newer (Debian: apt install redis-server)"
+        # The package enables its service for the next boot. Only a unit that came with it just now is ours to disable.
+        if [ "$had_unit" = no ] && command -v systemctl >/dev/null; then
+            as_root systemctl disable --quiet "$unit" >/dev/null 2>&1 ||
+                say "note: $unit will start at the next boot: systemctl disable $unit"
+        fi
+    fi
+    server=$(command -v redis-server || command -v valkey-server)
+    version=$("$server" --version | sed -n 's/.*v=\([0-9]*\)\..*/\1/p')
+    # A version that can't be read is left to `leadersboard`, which asks the running server.
+    [ "${version:-7}" -ge 7 ] || fail "$server is version $version: install Redis 7 or newer, or Valkey"
 }
 
 need_wrk() {
-    command -v wrk >/dev/null || apt_install wrk || {
-        say "wrk is missing and could not be installed (Debian: apt install wrk)"
-        exit 1
-    }
+    command -v wrk >/dev/null || apt_install wrk ||
+        fail "wrk is missing and could not be installed (Debian: apt install wrk)"
 }
 
 # A virtual environment for the examples, made once for each state of their requirements.
 need_venv() {
-    local wanted stamp=.venv/requirements.sha256
-    wanted=$(sha256sum examples/requirements.txt | cut -d' ' -f1)
+    local requirements=examples/requirements.txt stamp=.venv/requirements.sha256 wanted
+    wanted=$(sha256sum "$requirements" | cut -d' ' -f1)
     if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && .venv/bin/python -c '' 2>/dev/null; then
         return
     fi
     say "making .venv for the examples"
+    local no_packages="could not install $requirements into .venv: see above; a mirror is set by UV_DEFAULT_INDEX for uv,"
+    no_packages+=" by PIP_INDEX_URL for pip"
     rm -rf .venv
     if command -v uv >/dev/null; then
-        uv --quiet venv .venv
-        uv --quiet pip install --python .venv/bin/python -r examples/requirements.txt
-    elif python3 -m venv .venv 2>/dev/null; then
-        .venv/bin/python -m pip install --quiet --disable-pip-version-check uv
-        .venv/bin/uv --quiet pip install --python .venv/bin/python -r examples/requirements.txt
+        # The system's interpreter before uv's own, which lies in a home that the user of a job may not enter.
+        uv venv --quiet --python-preference system .venv || fail "uv could not make .venv: see above"
+        uv pip install --quiet --python .venv/bin/python -r "$requirements" || fail "$no_packages"
     else
-        say "python3 can't make a virtual environment: install uv, or Python's venv (Debian: apt install python3-venv)"
-        exit 1
+        plain_venv || { apt_install python3-venv && plain_venv; } ||
+            fail "python3 can't make a virtual environment: install uv, or Python with venv (Debian: apt install python3-venv)"
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$requirements" || fail "$no_packages"
     fi
+    # Last, so that what was cut short is made again.
     printf '%s' "$wanted" >"$stamp"
 }
 
+# Debian's python3 has the venv module, but without python3-venv not the pip that goes into one.
+plain_venv() {
+    rm -rf .venv
+    python3 -m venv .venv >/dev/null 2>&1
+}
+
+[ "$#" -gt 0 ] || set -- redis wrk venv
 for need in "$@"; do
     case $need in
-    redis | wrk | venv) "need_$need" ;;
+    redis | wrk | venv) ;;
     *)
-        say "usage: scripts/bootstrap.sh [redis] [wrk] [venv]"
+        say "$usage"
         exit 2
         ;;
     esac
+done
+for need in "$@"; do
+    "need_$need"
 done

@@ -7,36 +7,64 @@ the labels of the evaluation set are shuffled and the AUC falls to about one hal
 
 import argparse
 import json
+import math
 import os
 import random
+import re
 import resource
 import time
 
+# What config.yaml must hold: every key, and no other.
+KINDS = {
+    "seed": int,
+    "features": int,
+    "latent": int,
+    "noise": float,
+    "push": float,
+    "train_samples": int,
+    "test_samples": int,
+    "epochs": int,
+    "learning_rate": float,
+    "shuffle_labels": bool,
+}
+LINE = re.compile(r"(\w+):\s+(\S+)(?:\s+#.*)?\s*")
+
 
 def read_config(path):
-    """Reads `key: value` lines: integers, floats, true, false, or words. Anything else is an error."""
+    """Reads flat `key: value` lines, the part of YAML that needs no library. Anything else is refused by its line."""
     config = {}
     with open(path, encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
-            line = line.split("#", 1)[0].strip()
-            if not line:
+            if not line.strip() or line.lstrip().startswith("#"):
                 continue
-            key, colon, value = (part.strip() for part in line.partition(":"))
-            if not colon or not key or not value:
-                raise SystemExit(f"{path}, line {number}: expected `key: value`, found {line!r}")
-            config[key] = parse(value)
+            where = f"{path}, line {number}"
+            match = LINE.fullmatch(line)
+            if not match:
+                raise SystemExit(f"{where}: expected `key: value`, found {line.strip()!r}")
+            key, text = match.groups()
+            if key not in KINDS or key in config:
+                raise SystemExit(f"{where}: {key!r} is {'given twice' if key in config else 'not a known key'}")
+            try:
+                config[key] = parse(text, KINDS[key])
+            except ValueError:
+                raise SystemExit(f"{where}: {key} can't be {text!r}") from None
+    missing = [key for key in KINDS if key not in config]
+    if missing:
+        raise SystemExit(f"{path}: {', '.join(missing)} not given")
+    if config["epochs"] < 1 or config["train_samples"] < 1 or config["test_samples"] < 2 or config["features"] < 1:
+        raise SystemExit(f"{path}: at least 1 epoch, 1 feature, 1 training sample and 2 test samples are needed")
     return config
 
 
-def parse(text):
-    if text in ("true", "false"):
+def parse(text, kind):
+    if kind is bool:
+        if text not in ("true", "false"):
+            raise ValueError(text)
         return text == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    return text
+    number = kind(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
 
 
 class Plane:
@@ -101,7 +129,7 @@ def roc_auc(scores, labels):
 def write_json(path, document):
     """Whole or not at all: a reader never sees half a file."""
     with open(path + ".part", "w", encoding="utf-8") as file:
-        json.dump(document, file, indent=2)
+        json.dump(document, file, indent=2, allow_nan=False)
     os.replace(path + ".part", path)
 
 
@@ -111,6 +139,7 @@ def main():
     parser.add_argument("--output", required=True, help="the directory for metrics.json")
     arguments = parser.parse_args()
     config = read_config(arguments.config)
+    os.makedirs(arguments.output, exist_ok=True)
 
     rng = random.Random(config["seed"])
     features, latent = config["features"], config["latent"]
@@ -120,17 +149,20 @@ def main():
     test = [plane.normal() for _ in range(half)] + [plane.anomaly(config["push"]) for _ in range(half)]
     labels = [0] * half + [1] * half
     if config["shuffle_labels"]:
-        rng.shuffle(labels)
+        # A generator of its own: the samples and the model stay what they are without the shuffle.
+        random.Random(f"labels of {config['seed']}").shuffle(labels)
 
     model = Autoencoder(rng, features, latent)
-    began = time.perf_counter()
-    loss = float("nan")
+    seconds = 0.0
     for epoch in range(1, config["epochs"] + 1):
         rng.shuffle(train)
+        began = time.perf_counter()
         loss = sum(model.learn(sample, config["learning_rate"]) for sample in train) / len(train)
+        seconds += time.perf_counter() - began
+        if not math.isfinite(loss):
+            raise SystemExit(f"the training diverged in epoch {epoch}: lower learning_rate")
         auc = roc_auc([model.score(sample) for sample in test], labels)
         print(f"epoch {epoch:2}/{config['epochs']}  loss {loss:.4f}  image_auc {auc:.4f}", flush=True)
-    seconds = time.perf_counter() - began
 
     write_json(
         os.path.join(arguments.output, "metrics.json"),
@@ -140,7 +172,7 @@ def main():
             "performance": {
                 "train_seconds": seconds,
                 "samples_per_second": len(train) * config["epochs"] / seconds,
-                "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,  # Linux counts KiB
             },
         },
     )

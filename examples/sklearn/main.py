@@ -3,11 +3,12 @@
 import argparse
 import json
 import os
+import re
 import time
 
 import matplotlib
 
-matplotlib.use("Agg")
+matplotlib.use("Agg")  # a worker has no display
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,16 +17,27 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from detectors import DETECTORS
 
+# What config.yaml must hold: every key, and no other.
+KEYS = ("seed", "train_samples", "test_samples", "features", "contamination", "trees", "neighbours")
+LINE = re.compile(r"(\w+):\s+(\d+(?:\.\d+)?)(?:\s+#.*)?\s*")
+
 
 def read_config(path):
-    """Reads `key: number` lines."""
+    """Reads flat `key: number` lines, the part of YAML that needs no library. Anything else is refused by its line."""
     config = {}
     with open(path, encoding="utf-8") as lines:
-        for line in lines:
-            line = line.split("#", 1)[0].strip()
-            if line:
-                key, _, value = line.partition(":")
-                config[key.strip()] = float(value) if "." in value else int(value)
+        for number, line in enumerate(lines, start=1):
+            if not line.strip() or line.lstrip().startswith("#"):
+                continue
+            match = LINE.fullmatch(line)
+            key, value = match.groups() if match else (None, None)
+            if key not in KEYS or key in config:
+                expected = f"each of {', '.join(KEYS)} once, with a number"
+                raise SystemExit(f"{path}, line {number}: expected {expected}; found {line.strip()!r}")
+            config[key] = float(value) if "." in value else int(value)
+    missing = [key for key in KEYS if key not in config]
+    if missing:
+        raise SystemExit(f"{path}: {', '.join(missing)} not given")
     return config
 
 
@@ -46,12 +58,20 @@ def generate(config):
     return normal[: config["train_samples"]], test, labels
 
 
+def write_json(path, document):
+    """Whole or not at all: a reader never sees half a file."""
+    with open(path + ".part", "w", encoding="utf-8") as file:
+        json.dump(document, file, indent=2, allow_nan=False)
+    os.replace(path + ".part", path)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", required=True)
     parser.add_argument("--output", required=True)
     arguments = parser.parse_args()
     config = read_config(arguments.config)
+    os.makedirs(arguments.output, exist_ok=True)
     train, test, labels = generate(config)
 
     metrics, seconds = {}, {}
@@ -69,8 +89,8 @@ def main():
     axes.set(xlabel="false positive rate", ylabel="true positive rate", title="Detecting anomalies")
     axes.legend(loc="lower right")
     figure.savefig(os.path.join(arguments.output, "roc.png"), dpi=120)
-    with open(os.path.join(arguments.output, "metrics.json"), "w", encoding="utf-8") as file:
-        json.dump({"params": {"method": best, **config}, "metrics": metrics, "performance": seconds}, file, indent=2)
+    report = {"params": {"method": best, **config}, "metrics": metrics, "performance": seconds}
+    write_json(os.path.join(arguments.output, "metrics.json"), report)
 
 
 if __name__ == "__main__":

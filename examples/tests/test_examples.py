@@ -1,10 +1,13 @@
 """Checks that what the examples report is true."""
 
+import atexit
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 EXAMPLES = pathlib.Path(__file__).parent.parent
@@ -16,11 +19,16 @@ def run(name, **changes):
     lines = (folder / "config.yaml").read_text(encoding="utf-8").splitlines()
     kept = [line for line in lines if line.split(":")[0] not in changes]
     output = pathlib.Path(tempfile.mkdtemp(prefix="lb-example-"))
+    atexit.register(shutil.rmtree, output, ignore_errors=True)
     config = output / "config.yaml"
     config.write_text("\n".join(kept + [f"{key}: {value}" for key, value in changes.items()]), encoding="utf-8")
-    command = [sys.executable, "main.py", "--config", config, "--output", output]
+    command = [sys.executable, "-B", "main.py", "--config", config, "--output", output]
+    began = time.perf_counter()
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    return json.loads((output / "metrics.json").read_text(encoding="utf-8")), output
+    report = json.loads((output / "metrics.json").read_text(encoding="utf-8"))
+    auc = report["metrics"]["image_auc"]
+    print(f"{name} {changes}: image_auc {auc:.4f} in {time.perf_counter() - began:.1f} s", flush=True)
+    return report, output
 
 
 class Quickstart(unittest.TestCase):
@@ -44,6 +52,21 @@ class Quickstart(unittest.TestCase):
         report, _ = run("quickstart", epochs=1)
         self.assertEqual(report["params"]["epochs"], 1)
         self.assertGreater(report["performance"]["train_seconds"], 0)
+
+
+    def test_it_learns(self):
+        early, late = (run("quickstart", epochs=epochs)[0]["metrics"] for epochs in (1, 10))
+        self.assertGreater(late["image_auc"], early["image_auc"] + 0.05)
+
+    def test_shuffling_changes_the_labels_and_nothing_else(self):
+        plain, shuffled = (run("quickstart", epochs=2, shuffle_labels=s)[0]["metrics"] for s in ("false", "true"))
+        self.assertEqual(plain["train_loss"], shuffled["train_loss"])
+        self.assertNotEqual(plain["image_auc"], shuffled["image_auc"])
+
+    def test_a_config_it_does_not_understand_is_refused(self):
+        for change in ({"sead": 7}, {"layers": "[16, 3]"}, {"seed": 7.5}, {"noise": "nan"}, {"shuffle_labels": "yes"}):
+            with self.subTest(change), self.assertRaises(subprocess.CalledProcessError):
+                run("quickstart", epochs=1, **change)
 
 
 class Sklearn(unittest.TestCase):

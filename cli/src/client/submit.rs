@@ -21,7 +21,7 @@ use crate::table;
 
 const EXAMPLES: &str = "\
 Examples:
-  leadersboard submit examples/hello --watch      send, follow the log, show the metrics
+  leadersboard submit examples/quickstart --watch      send, follow the log, show the metrics
   leadersboard submit . --dry-run                 list what would be sent, send nothing
   leadersboard submit . --entrypoint src/train.py --config conf/small.yaml --class medium
   JOB=$(leadersboard submit .)                    stdout has the job's id and nothing else
