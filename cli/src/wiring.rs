@@ -7,6 +7,7 @@ use std::sync::Arc;
 use adapters::ids::SystemIds;
 use adapters::log_files::LogFiles;
 use adapters::redis::Redis;
+use adapters::redis::check::Verdict;
 use adapters::storage::DirectoryStorage;
 use anyhow::{Context, Result, bail};
 use events::Policy;
@@ -14,9 +15,11 @@ use events::ports::{EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, Sto
 use projections::{Keyspace, Projector};
 use tokio::net::TcpListener;
 
+use crate::options::{RedisOptions, StorageOptions};
+
 /// Every port, wired to its adapter.
 pub(crate) struct Ports {
-    pub(crate) redis: Redis,
+    redis: Redis,
     pub(crate) log: Arc<dyn EventLogPort>,
     pub(crate) queue: Arc<dyn JobQueuePort>,
     pub(crate) status: Arc<dyn JobStatusPort>,
@@ -59,6 +62,25 @@ impl Ports {
             logs: Arc::new(logs),
             ids: Arc::new(SystemIds),
         })
+    }
+}
+
+impl Ports {
+    /// The ports of a role that shares its Redis with others; says loudly what may be lost with that Redis.
+    ///
+    /// # Errors
+    /// What is not as it must be, and the cure.
+    pub(crate) async fn shared(redis: &RedisOptions, storage: &StorageOptions, policy: &Policy) -> Result<Self> {
+        let (uploads, logs) = (storage.uploads(&redis.data), storage.logs(&redis.data));
+        let ports = Self::open(&redis.url()?, &redis.namespace.namespace, policy, uploads, logs).await?;
+        for finding in ports.redis.check().await? {
+            match finding.verdict {
+                Verdict::Good => {}
+                Verdict::Risky(risk) => tracing::warn!(found = finding.found, "Redis {}: {risk}", finding.name),
+                Verdict::Unusable(why) => bail!("Redis {}: {why}", finding.name),
+            }
+        }
+        Ok(ports)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -139,8 +139,9 @@ impl Drop for Board {
         if std::thread::panicking() {
             eprintln!("--- the board's log ---\n{}", self.log());
         }
+        // The first asks for an orderly end, the second, a signal of its own so that none swallows it, for one at once.
         self.process.signal(Signal::SIGINT);
-        self.process.signal(Signal::SIGINT);
+        self.process.signal(Signal::SIGTERM);
         self.process.wait();
     }
 }
@@ -213,6 +214,16 @@ impl Process {
     /// Whether it has ended.
     pub fn has_ended(&mut self) -> bool {
         matches!(self.0.try_wait(), Ok(Some(_)))
+    }
+
+    /// What is on its piped stderr, once it has ended.
+    pub fn stderr(&mut self) -> String {
+        let mut text = String::new();
+        if let Some(stderr) = &mut self.0.stderr {
+            // What can't be read was not said.
+            let _ = stderr.read_to_string(&mut text);
+        }
+        text
     }
 
     /// The first line on its piped stdout.

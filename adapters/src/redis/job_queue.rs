@@ -4,11 +4,11 @@ use async_trait::async_trait;
 use events::ports::{Claim, Heartbeat, JobQueuePort, Lease, PortError, QueueDepth, TicketReader};
 use events::{ClassName, Consumer, Fence, JobId, Ticket};
 use projections::keys::WORKERS_GROUP;
+use redis::Script;
 use redis::streams::{StreamClaimReply, StreamPendingReply};
-use redis::{RedisError, Script};
 
 use super::reader::{Reader, read_tickets};
-use super::{Redis, away, corrupt, parse_stream_id, redis_time};
+use super::{Redis, away, corrupt, is_no_group, parse_stream_id, redis_time};
 
 #[async_trait]
 impl JobQueuePort for Redis {
@@ -119,10 +119,6 @@ impl JobQueuePort for Redis {
         };
         Ok(QueueDepth { waiting: len.saturating_sub(claimed), claimed })
     }
-}
-
-pub(super) fn is_no_group(error: &RedisError) -> bool {
-    error.code() == Some("NOGROUP")
 }
 
 /// Reads a lease in the form that `wire::encode_work` writes.

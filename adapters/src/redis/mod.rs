@@ -80,6 +80,11 @@ fn away(error: &RedisError) -> PortError {
     PortError::Unavailable(format!("Redis is away: {error}"))
 }
 
+/// Whether a work stream or its consumer group is gone.
+fn is_no_group(error: &RedisError) -> bool {
+    error.code() == Some("NOGROUP")
+}
+
 fn corrupt(error: impl ToString) -> PortError {
     PortError::Corrupt(error.to_string())
 }

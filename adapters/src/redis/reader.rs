@@ -15,9 +15,8 @@ use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamId as Entry, StreamInfoStreamReply, StreamReadReply};
 use redis::{RedisError, RedisResult};
 
-use super::job_queue::is_no_group;
 use super::wire::TICKET_JOB;
-use super::{Redis, away, parse_stream_id};
+use super::{Redis, away, is_no_group, parse_stream_id};
 
 /// How many of its own pending tickets are read at a time after an error.
 const RECOVERY_PAGE: usize = 500;

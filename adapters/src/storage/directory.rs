@@ -5,6 +5,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,6 +20,8 @@ use super::archive::{self, Listing, Unpack, Usage};
 use crate::ids::random_hex;
 
 const STAGING: &str = ".staging";
+/// How long after its last file was begun an upload is taken to be dead.
+const STALE: Duration = Duration::from_hours(24);
 const METADATA: &str = "metadata.json";
 
 /// Submissions as folders of a directory.
@@ -33,7 +36,9 @@ impl DirectoryStorage {
     /// # Errors
     /// If it can't be created.
     pub fn open(root: PathBuf) -> std::io::Result<Self> {
-        std::fs::create_dir_all(root.join(STAGING))?;
+        let staging = root.join(STAGING);
+        std::fs::create_dir_all(&staging)?;
+        remove_stale(&staging)?;
         Ok(Self { root })
     }
 
@@ -158,6 +163,19 @@ impl StagedUpload for Staged {
         })
         .await
     }
+}
+
+/// Removes what uploads left that were killed on the way. Others may be under way on other hosts.
+fn remove_stale(staging: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(staging)? {
+        let entry = entry?;
+        let age = entry.metadata().and_then(|metadata| metadata.modified()).map(|at| at.elapsed().unwrap_or_default());
+        // It may be gone by now, with its upload.
+        if age.is_ok_and(|age| age > STALE) && std::fs::remove_dir_all(entry.path()).is_ok() {
+            tracing::info!(folder = %entry.path().display(), "removed what a broken upload left");
+        }
+    }
+    Ok(())
 }
 
 fn sync(path: &Path) -> std::io::Result<()> {

@@ -18,7 +18,9 @@ mod upload;
 mod watch;
 
 use std::io::{self, Write};
+use std::pin::pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Subcommand;
 use serde_json::Value;
@@ -26,6 +28,9 @@ use serde_json::Value;
 pub(crate) use file::ClientFile;
 
 use error::ClientError;
+
+/// How long the part of a command that knows its job may take to hear of a Ctrl-C.
+const INNER_HEARS_WITHIN: Duration = Duration::from_millis(200);
 
 /// Who reads the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,18 +80,22 @@ pub(crate) async fn run(command: ClientCommand, output: Output) -> ExitCode {
     }
 }
 
-/// Lets Ctrl-C end `work`. The innermost wrapper is polled first, so the one that knows the job names it.
+/// Lets Ctrl-C end `work`. One call stands within another, and the inner one knows the job: it is given a moment to
+/// hear of the signal too, whichever of the two is told first.
 async fn until_interrupted<T>(
     job: Option<&str>,
     work: impl Future<Output = Result<T, ClientError>>,
 ) -> Result<T, ClientError> {
+    let mut work = pin!(work);
     tokio::select! {
         biased;
-        done = work => done,
-        signal = tokio::signal::ctrl_c() => {
-            signal?;
-            Err(ClientError::Interrupted { job: job.map(str::to_owned) })
-        }
+        done = &mut work => return done,
+        signal = tokio::signal::ctrl_c() => signal?,
+    }
+    let interrupted = || ClientError::Interrupted { job: job.map(str::to_owned) };
+    match job {
+        Some(_) => Err(interrupted()),
+        None => tokio::time::timeout(INNER_HEARS_WITHIN, work).await.unwrap_or_else(|_| Err(interrupted())),
     }
 }
 

@@ -53,16 +53,7 @@ impl ApiCommand {
             tokens
         };
         let policy = Arc::new(self.policy.policy()?);
-        let data = &self.redis.data;
-        let ports = Ports::open(
-            &self.redis.url()?,
-            &self.redis.namespace.namespace,
-            &policy,
-            self.storage.uploads(data),
-            self.storage.logs(data),
-        )
-        .await?;
-        super::warn_of_risks(&ports.redis).await?;
+        let ports = Ports::shared(&self.redis, &self.storage, &policy).await?;
         let listener = listen(self.listen).await?;
         let address = listener.local_addr().context("the listener has no address")?;
         let url = format!("http://{address}");

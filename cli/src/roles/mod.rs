@@ -10,9 +10,7 @@ pub(crate) mod worker;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use adapters::redis::Redis;
-use adapters::redis::check::Verdict;
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde::Serialize;
 
 use crate::client::Output;
@@ -22,18 +20,6 @@ pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
     // Where stderr is closed nobody is there to be told.
     let _ = writeln!(io::stderr(), "leadersboard: {error:#}");
     ExitCode::FAILURE
-}
-
-/// Says loudly what may be lost with this Redis, and refuses one that can't work.
-pub(crate) async fn warn_of_risks(redis: &Redis) -> Result<()> {
-    for finding in redis.check().await? {
-        match finding.verdict {
-            Verdict::Good => {}
-            Verdict::Risky(risk) => tracing::warn!(found = finding.found, "Redis {}: {risk}", finding.name),
-            Verdict::Unusable(why) => bail!("Redis {}: {why}", finding.name),
-        }
-    }
-    Ok(())
 }
 
 /// Prints one answer: the sentence for people, the document for programs.

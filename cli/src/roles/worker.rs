@@ -70,17 +70,8 @@ impl WorkerCommand {
         let render = install_metrics()?;
         let stop = Stop::on_signals()?;
         let policy = Arc::new(self.policy.policy()?);
-        let data = &self.redis.data;
-        let ports = Ports::open(
-            &self.redis.url()?,
-            &self.redis.namespace.namespace,
-            &policy,
-            self.storage.uploads(data),
-            self.storage.logs(data),
-        )
-        .await?;
-        super::warn_of_risks(&ports.redis).await?;
-        let worker = self.jobs.worker(&ports, policy, data, self.drain_timeout).await?;
+        let ports = Ports::shared(&self.redis, &self.storage, &policy).await?;
+        let worker = self.jobs.worker(&ports, policy, &self.redis.data, self.drain_timeout).await?;
         let metrics = serve_metrics(self.metrics_addr, render, stop.orderly.clone());
         let work = async { worker.run(stop.orderly.clone(), stop.now.clone()).await.context("the worker ended") };
         tokio::try_join!(work, metrics)?;

@@ -1,6 +1,10 @@
 //! The command line, as README shows it.
 
-use leadersboard_tests::board::{Board, Finished, command, repository};
+use std::process::Stdio;
+
+use leadersboard_tests::board::{ALICE, Board, Finished, Process, command, repository};
+use leadersboard_tests::client::Client;
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 use super::all_is_well;
@@ -33,6 +37,30 @@ async fn submit_and_look_as_the_readme_shows() {
     assert!(wrong_class.stderr.contains("huge") && wrong_class.stderr.contains("small"), "{}", wrong_class.stderr);
     let nothing = run(&["submit", "/nowhere"]);
     assert_eq!(nothing.code, Some(2), "{nothing:?}");
+    all_is_well(&board).await;
+}
+
+#[tokio::test]
+async fn leaving_a_watch_leaves_the_job_alone() {
+    let board = Board::start(&[("LEASE", "1s")]).await;
+    let folder = tempfile::tempdir().expect("a directory");
+    std::fs::write(folder.path().join("main.py"), "import time\nprint('begun')\ntime.sleep(300)\n").expect("a file");
+    std::fs::write(folder.path().join("config.yaml"), "a: 1\n").expect("a file");
+    let mut submit = command(board.data());
+    submit.arg("submit").arg(folder.path()).arg("--watch").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut submit = Process::spawn(submit);
+    assert_eq!(submit.line(), "begun\n");
+    submit.signal(Signal::SIGINT);
+    assert_eq!(submit.wait(), Some(130));
+    let said = submit.stderr();
+    assert!(said.contains("the job goes on"), "{said}");
+
+    let alice = Client::new(board.server(), ALICE);
+    let listed = alice.get("/jobs").await.body;
+    let job = listed["jobs"][0]["job_id"].as_str().expect("an id");
+    assert_eq!(listed["jobs"][0]["status"], "running");
+    assert_eq!(board.run(["jobs", "cancel", job]).code, Some(0));
+    alice.wait_for(job, "cancelled").await;
     all_is_well(&board).await;
 }
 

@@ -21,8 +21,9 @@ print("hello from the job")
 json.dump({"params": {"lr": 0.1}, "metrics": {"auc": 0.5}}, open(output + "/metrics.json", "w"))
 "#;
 
-/// Checks all that must hold of a board whose jobs have ended.
+/// Checks all that must hold of a board whose jobs have ended: keys, leases, tickets, processes.
 async fn all_is_well(board: &Board) -> Folded {
+    assert_eq!(processes_of(board), Vec::<String>::new(), "processes of jobs that have ended");
     check(&mut board.redis().await, &Keyspace::default(), Expect::AllEnded).await
 }
 
