@@ -98,8 +98,10 @@ impl RedisServer {
 }
 
 fn spawn(folder: &Path, persistence: Persistence) -> Child {
-    let mut command = Command::new("redis-server");
+    // `setpriv` asks the kernel to end it with this process, however that ends, and becomes it.
+    let mut command = Command::new("setpriv");
     command
+        .args(["--pdeathsig", "KILL", "redis-server"])
         .args(["--port", "0", "--save", "", "--unixsocket"])
         .arg(folder.join("redis.sock"))
         .arg("--dir")

@@ -132,10 +132,11 @@ fn greeting(server: &str, access: &Access) -> String {
         Origin::Made => format!("token    {} (user me)\n", access.token),
         Origin::Given => String::new(),
     };
+    let program = std::env::args().next().unwrap_or_else(|| "leadersboard".to_owned());
     format!(
         "LeadersBoard is up.\n\n\
          server   {server}\n{token}\n\
-         Submit something:  leadersboard submit examples/quickstart --watch\n\
+         Submit something:  {program} submit examples/quickstart --watch\n\
          Stop with Ctrl-C; everything is kept."
     )
 }
