@@ -1,15 +1,19 @@
 //! What a job prints: to the log as it comes, and its end kept for the reason of a failure.
 
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
+use std::time::Duration;
 
 use events::failure::LOG_TAIL_BYTES;
 use events::ports::LogWriter;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 /// How much of the end is kept in memory.
 const KEPT_BYTES: usize = 16 * 1024;
 const CHUNK_BYTES: usize = 64 * 1024;
+/// How long the rest of a line is waited for.
+const LINE_PATIENCE: Duration = Duration::from_millis(20);
 
 /// The log of one run.
 #[derive(Clone)]
@@ -42,11 +46,12 @@ impl JobLog {
     /// Copies a stream of the program to its end.
     pub(crate) async fn pump(self, mut from: impl AsyncRead + Unpin, stream: Stream) {
         let mut buffer = vec![0; CHUNK_BYTES];
-        while let Ok(read) = from.read(&mut buffer).await {
-            if read == 0 {
+        loop {
+            let filled = read_lines(&mut from, &mut buffer).await;
+            if filled == 0 {
                 break;
             }
-            let chunk = &buffer[..read];
+            let chunk = &buffer[..filled];
             self.all.push(chunk);
             if stream == Stream::Errors {
                 self.errors.push(chunk);
@@ -79,6 +84,20 @@ impl JobLog {
         let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty())?;
         Some(line.chars().filter(|c| !c.is_control()).take(300).collect())
     }
+}
+
+/// Reads what is there, and waits a moment for the end of a line that has begun: a program may write a line and its
+/// newline apart, and the other stream must not come between. Nothing is left to read at 0.
+async fn read_lines(from: &mut (impl AsyncRead + Unpin), buffer: &mut [u8]) -> usize {
+    // A stream that can't be read any more has ended.
+    let mut filled = from.read(buffer).await.unwrap_or(0);
+    while filled > 0 && filled < buffer.len() && buffer[filled - 1] != b'\n' {
+        match timeout(LINE_PATIENCE, from.read(&mut buffer[filled..])).await {
+            Ok(Ok(read)) if read > 0 => filled += read,
+            _ => break,
+        }
+    }
+    filled
 }
 
 impl Writer {
@@ -125,6 +144,7 @@ impl Tail {
 mod tests {
     use async_trait::async_trait;
     use events::ports::PortError;
+    use tokio::io::AsyncWriteExt;
 
     use super::*;
 
@@ -149,6 +169,27 @@ mod tests {
         assert!(text.starts_with("0123456789\n[leadersboard]"), "{text}");
         assert!(!text.contains("more"));
         assert_eq!(log.tail(), "0123456789abcmore");
+    }
+
+    #[tokio::test]
+    async fn a_line_and_its_newline_written_apart_stay_together() {
+        let memory = Memory::default();
+        let log = JobLog::new(Some(Box::new(memory.clone())), 1 << 20);
+        let ((mut output, read_output), (mut errors, read_errors)) = (tokio::io::duplex(64), tokio::io::duplex(64));
+        let pumps = [
+            tokio::spawn(log.clone().pump(read_output, Stream::Output)),
+            tokio::spawn(log.clone().pump(read_errors, Stream::Errors)),
+        ];
+        output.write_all(b"loading").await.unwrap();
+        tokio::task::yield_now().await;
+        errors.write_all(b"boom\n").await.unwrap();
+        output.write_all(b"\n").await.unwrap();
+        drop((output, errors));
+        for pump in pumps {
+            pump.await.unwrap();
+        }
+        let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+        assert!(["loading\nboom\n", "boom\nloading\n"].contains(&text.as_str()), "{text:?}");
     }
 
     #[tokio::test]

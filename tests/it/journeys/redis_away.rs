@@ -4,12 +4,13 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use leadersboard_tests::board::{ALICE, Process, command};
-use leadersboard_tests::client::Client;
+use leadersboard_tests::client::{Client, files};
 use leadersboard_tests::invariants::{Expect, check};
 use leadersboard_tests::redis_server::{Persistence, RedisServer};
 use leadersboard_tests::wait::until;
 use nix::sys::signal::{Signal, kill};
 use projections::Keyspace;
+use serde_json::json;
 
 use super::INSTANT;
 
@@ -37,14 +38,22 @@ async fn roles_apart_share_a_redis_and_wait_for_it_while_it_is_away() {
     worker.stdout(Stdio::null()).stderr(Stdio::null());
     let worker = Process::spawn(worker);
     let job = alice.run(INSTANT).await;
-    alice.wait_for(&job, "completed").await;
+    let first = alice.wait_for(&job, "completed").await;
 
     // It is there and does not answer.
     kill(redis.pid(), Signal::SIGSTOP).expect("it runs");
-    let submission = alice.get(&format!("/jobs/{job}/status")).await;
-    assert_eq!(submission.status, 503, "{submission:?}");
-    assert!(submission.detail().contains("Redis"), "{}", submission.detail());
+    let submission = first["submission_id"].clone();
+    let upload = files(&[("main.py", INSTANT), ("config.yaml", "a: 1")]);
+    let path = format!("/jobs/{job}/status");
+    let enqueue = json!({ "submission_id": submission });
+    let answers = tokio::join!(alice.get(&path), alice.upload(upload), alice.post("/jobs", &enqueue));
+    for (what, answer) in [("a read", answers.0), ("an upload", answers.1), ("a job", answers.2)] {
+        assert_eq!(answer.status, 503, "{what}: {answer:?}");
+        assert!(answer.detail().contains("Redis"), "{what}: {}", answer.detail());
+    }
     assert_eq!(alice.get("/health").await.status, 200);
+    let uploads = std::fs::read_dir(data.path().join("uploads")).expect("the uploads").count();
+    assert_eq!(uploads, 2, "the first submission and the empty staging folder");
     kill(redis.pid(), Signal::SIGCONT).expect("it runs");
 
     // It is gone, and comes back with what it acknowledged.
