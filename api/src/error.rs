@@ -153,6 +153,8 @@ impl<R: Into<Error>> From<ExecuteError<R>> for Error {
     fn from(error: ExecuteError<R>) -> Self {
         match error {
             ExecuteError::Rejected(rejection) => rejection.into(),
+            // No request commits under a guard of its own yet.
+            ExecuteError::GuardFailed(guard) => Self::Conflict(format!("it has changed meanwhile: {guard:?}")),
             ExecuteError::Full => Self::Full,
             ExecuteError::Unavailable(why) => Self::Unavailable(why),
             ExecuteError::Defect(what) => Self::Internal(what),

@@ -27,6 +27,9 @@ pub enum ExecuteError<R> {
     /// The domain refused it.
     #[error("{0}")]
     Rejected(R),
+    /// What the caller relied on does not hold.
+    #[error("a guard does not hold: {0:?}")]
+    GuardFailed(Guard),
     /// Redis is full and takes nothing new in.
     #[error("Redis is at its memory limit and takes nothing new in")]
     Full,
@@ -53,14 +56,31 @@ pub async fn job(
     command: &JobCommand,
     jitter: f64,
 ) -> Result<Option<Job>, ExecuteError<job::Rejection>> {
+    job_if(log, policy, origin, id, command, jitter, None).await
+}
+
+/// As [`job`], if what the caller saw outside of the job's state still holds when it is committed.
+///
+/// # Errors
+/// As of [`job`], and [`ExecuteError::GuardFailed`].
+pub async fn job_if(
+    log: &dyn EventLogPort,
+    policy: &Policy,
+    origin: &Origin,
+    id: JobId,
+    command: &JobCommand,
+    jitter: f64,
+    seen: Option<&Guard>,
+) -> Result<Option<Job>, ExecuteError<job::Rejection>> {
     let mut last = String::new();
     for _ in 0..MAX_TRIES {
         let loaded = log.load_job(id).await.map_err(unreachable_port)?;
         let context = Context { now: loaded.now, policy, jitter };
         let decided = job::decide(id, loaded.state.as_ref(), command, &context).map_err(ExecuteError::Rejected)?;
-        let Decision::Happens { events, guards, work, lane } = decided else {
+        let Decision::Happens { events, mut guards, work, lane } = decided else {
             return Ok(loaded.state);
         };
+        guards.extend(seen.cloned());
         let version = loaded.state.as_ref().map_or(0, |job| job.version);
         // What nobody's request caused belongs to the trace that the job began with.
         let trace = origin.trace.clone().or_else(|| loaded.state.as_ref()?.trace.clone());
@@ -80,6 +100,9 @@ pub async fn job(
             Ok(_) => return Ok(after),
             Err(CommitError::GuardFailed(Guard::SubmissionReady(submission))) => {
                 return Err(ExecuteError::Rejected(job::Rejection::SubmissionGone(submission)));
+            }
+            Err(CommitError::GuardFailed(guard)) if seen == Some(&guard) => {
+                return Err(ExecuteError::GuardFailed(guard));
             }
             Err(error) => last = retryable(error)?,
         }

@@ -5,4 +5,5 @@ pub mod board;
 pub mod client;
 pub mod invariants;
 pub mod redis_server;
+pub mod roles;
 pub mod wait;

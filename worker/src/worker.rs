@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::session::{Session, Settled, Stop};
 use crate::station::Station;
-use crate::{claims, dispatcher, predecessors};
+use crate::{claims, dispatcher, predecessors, reaper};
 
 /// How long the last word to Redis may take.
 const RETIRE_PATIENCE: Duration = Duration::from_secs(2);
@@ -101,9 +101,10 @@ impl Worker {
             stop: Stop { claiming: stop, running: stop_now.child_token(), waiting: stop_now },
         });
         let dispatcher = AbortOnDropHandle::new(tokio::spawn(dispatcher::run(Arc::clone(&session))));
+        let reaper = AbortOnDropHandle::new(tokio::spawn(reaper::run(Arc::clone(&session))));
         let inherited = predecessors::take_over(&session).await;
         let settled = claims::run(&session, inherited).await;
-        drop(dispatcher);
+        drop((dispatcher, reaper));
         leave(&session, station, settled).await;
         Ok(())
     }

@@ -1,14 +1,21 @@
 //! The work streams, their leases, and the consumers that hold them.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
-use events::ports::{Claim, Heartbeat, JobQueuePort, Lease, PortError, QueueDepth, TicketReader};
+use events::ports::{Claim, Heartbeat, JobQueuePort, Lease, PortError, QueueDepth, TicketReader, Unstarted};
 use events::{ClassName, Consumer, Fence, JobId, Ticket};
 use projections::keys::WORKERS_GROUP;
+use redis::RedisResult;
 use redis::Script;
-use redis::streams::{StreamClaimReply, StreamPendingReply};
+use redis::streams::{StreamClaimReply, StreamPendingReply, StreamRangeReply};
 
 use super::reader::{Reader, read_tickets};
+use super::wire::TICKET_JOB;
 use super::{Redis, away, corrupt, is_no_group, parse_stream_id, redis_time};
+
+/// How many entries of a pending list are read at a time.
+const PENDING_PAGE: usize = 500;
 
 #[async_trait]
 impl JobQueuePort for Redis {
@@ -55,6 +62,66 @@ impl JobQueuePort for Redis {
         lease
             .map(|text| parse_lease(&text).ok_or_else(|| corrupt(format!("the lease of job {job} can't be read"))))
             .transpose()
+    }
+
+    async fn leases(&self) -> Result<Vec<(JobId, Lease)>, PortError> {
+        let mut connection = self.connection();
+        let mut leases = HashMap::new();
+        let mut cursor = 0_u64;
+        loop {
+            let (next, page): (u64, Vec<(String, String)>) = redis::cmd("HSCAN")
+                .arg(self.keys().leases())
+                .arg(cursor)
+                .arg(&["COUNT", "500"])
+                .query_async(&mut connection)
+                .await
+                .map_err(|error| away(&error))?;
+            for (job, lease) in page {
+                let job: JobId = job.parse().map_err(corrupt)?;
+                let lease =
+                    parse_lease(&lease).ok_or_else(|| corrupt(format!("the lease of job {job} can't be read")))?;
+                // A scan may give an entry twice.
+                leases.insert(job, lease);
+            }
+            cursor = next;
+            if cursor == 0 {
+                return Ok(leases.into_iter().collect());
+            }
+        }
+    }
+
+    async fn unstarted(&self, class: &ClassName) -> Result<Vec<Unstarted>, PortError> {
+        let key = self.keys().queue(class);
+        let mut connection = self.connection();
+        let mut found = Vec::new();
+        let mut after = "-".to_owned();
+        loop {
+            let pending: RedisResult<Vec<(String, String, u64, u64)>> = redis::cmd("XPENDING")
+                .arg(&[&key, WORKERS_GROUP, &after, "+"])
+                .arg(PENDING_PAGE)
+                .query_async(&mut connection)
+                .await;
+            let pending = match pending {
+                Err(error) if is_no_group(&error) => return Ok(found),
+                pending => pending.map_err(|error| away(&error))?,
+            };
+            let Some((last, ..)) = pending.last() else { return Ok(found) };
+            after = format!("({last}");
+            found.extend(self.without_lease(&key, class, &pending).await?);
+        }
+    }
+
+    async fn reissue(&self, ticket: &Unstarted) -> Result<bool, PortError> {
+        Script::new(include_str!("reissue.lua"))
+            .key(self.keys().queue(&ticket.ticket.class))
+            .key(self.keys().leases())
+            .arg(ticket.ticket.id.to_string())
+            .arg(ticket.holder.as_str())
+            .arg(ticket.deliveries)
+            .arg(ticket.job.to_string())
+            .invoke_async(&mut self.connection())
+            .await
+            .map_err(|error| away(&error))
     }
 
     async fn adopt(&self, from: &Consumer, to: &Consumer, classes: &[ClassName]) -> Result<Vec<Claim>, PortError> {
@@ -118,6 +185,41 @@ impl JobQueuePort for Redis {
             Err(error) => return Err(away(&error)),
         };
         Ok(QueueDepth { waiting: len.saturating_sub(claimed), claimed })
+    }
+}
+
+impl Redis {
+    /// Those of some pending entries whose job no lease names. What can't be read is for its holder to quarantine.
+    async fn without_lease(
+        &self,
+        key: &str,
+        class: &ClassName,
+        pending: &[(String, String, u64, u64)],
+    ) -> Result<Vec<Unstarted>, PortError> {
+        let mut connection = self.connection();
+        let mut read = redis::pipe();
+        for (id, ..) in pending {
+            read.cmd("XRANGE").arg(&[key, id, id]);
+        }
+        let replies: Vec<StreamRangeReply> = read.query_async(&mut connection).await.map_err(|error| away(&error))?;
+        let mut found = Vec::new();
+        for ((id, holder, _, deliveries), reply) in pending.iter().zip(replies) {
+            let job = reply.ids.first().and_then(|entry| entry.get::<String>(TICKET_JOB)?.parse::<JobId>().ok());
+            let (Some(job), Ok(holder)) = (job, holder.parse()) else { continue };
+            let ticket = Ticket { class: class.clone(), id: parse_stream_id(id)? };
+            found.push(Unstarted { ticket, job, holder, deliveries: *deliveries });
+        }
+        let mut leased = redis::pipe();
+        for ticket in &found {
+            leased.cmd("HEXISTS").arg(self.keys().leases()).arg(ticket.job.to_string());
+        }
+        if found.is_empty() {
+            return Ok(found);
+        }
+        let leased: Vec<bool> = leased.query_async(&mut connection).await.map_err(|error| away(&error))?;
+        let mut leased = leased.into_iter();
+        found.retain(|_| !leased.next().unwrap_or(false));
+        Ok(found)
     }
 }
 

@@ -23,6 +23,15 @@ pub trait JobQueuePort: Send + Sync {
     /// Who holds a job, if anybody does.
     async fn lease(&self, job: JobId) -> Result<Option<Lease>, PortError>;
 
+    /// Every lease there is.
+    async fn leases(&self) -> Result<Vec<(JobId, Lease)>, PortError>;
+
+    /// Every claimed ticket of a class whose job no lease names: claimed, and not started so far.
+    async fn unstarted(&self, class: &ClassName) -> Result<Vec<Unstarted>, PortError>;
+
+    /// Replaces a ticket by a new one, unless its holder has started it or another holds it by now. Whether it did.
+    async fn reissue(&self, ticket: &Unstarted) -> Result<bool, PortError>;
+
     /// Hands every ticket that the dead process `from` held in these classes to `to`, and removes `from` from the
     /// group once it holds none.
     async fn adopt(&self, from: &Consumer, to: &Consumer, classes: &[ClassName]) -> Result<Vec<Claim>, PortError>;
@@ -81,6 +90,19 @@ pub struct Lease {
     pub worker: Consumer,
     /// On which ticket.
     pub ticket: Ticket,
+}
+
+/// A ticket that was claimed and not started.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Unstarted {
+    /// The ticket.
+    pub ticket: Ticket,
+    /// The job it is for.
+    pub job: JobId,
+    /// Who holds it.
+    pub holder: Consumer,
+    /// How often it was delivered.
+    pub deliveries: u64,
 }
 
 /// The state of a class's work stream.

@@ -9,7 +9,7 @@ mod storage;
 
 pub use event_log::{EventLogPort, HistoryEntry, Loaded};
 pub use ids::Ids;
-pub use job_queue::{Claim, Heartbeat, JobQueuePort, Lease, QueueDepth, TicketReader};
+pub use job_queue::{Claim, Heartbeat, JobQueuePort, Lease, QueueDepth, TicketReader, Unstarted};
 pub use job_status::{JobPage, JobQuery, JobStatusPort, PageCursor, QueuePosition};
 pub use log::{LogPort, LogWriter};
 pub use storage::{ArchiveLimits, FileName, StagedFile, StagedUpload, StorageError, StoragePort, UploadLimits};

@@ -239,6 +239,36 @@ async fn what_the_dead_held_is_handed_to_the_living() {
 }
 
 #[tokio::test]
+async fn a_ticket_that_was_never_started_is_replaced_unless_it_was_after_all() {
+    let bench = Bench::new().await;
+    let queue: &dyn JobQueuePort = &bench.redis;
+    let small: ClassName = "small".parse().expect("a class");
+    assert_eq!(queue.unstarted(&small).await, Ok(vec![]), "no stream is no error");
+    let (started, waiting) = (bench.enqueue("small").await, bench.enqueue("small").await);
+    let (worker, mut one) = reader(&bench, "w-1").await;
+    let claims = one.claim(2, LONG).await.expect("tickets");
+    let both = queue.unstarted(&small).await.expect("tickets");
+    assert_eq!(both.iter().map(|ticket| ticket.job).collect::<Vec<_>>(), [started, waiting]);
+    assert_eq!((&both[0].holder, both[0].deliveries), (&worker, 1));
+
+    let fence = bench.start(&claims[0], &worker).await;
+    let leases = queue.leases().await.expect("leases");
+    assert_eq!(leases.iter().map(|(job, lease)| (*job, &lease.fence)).collect::<Vec<_>>(), [(started, &fence)]);
+    assert_eq!(queue.reissue(&both[0]).await, Ok(false), "it was started after it was seen");
+    assert_eq!(queue.unstarted(&small).await, Ok(vec![both[1].clone()]));
+    assert_eq!(queue.reissue(&both[1]).await, Ok(true));
+    assert_eq!(queue.reissue(&both[1]).await, Ok(false), "once");
+
+    let (other, mut two) = reader(&bench, "w-2").await;
+    let again = claim_one(&mut two).await;
+    assert_eq!(again.job, waiting);
+    let second = bench.start(&again, &other).await;
+    bench.complete(started, &fence).await;
+    bench.complete(waiting, &second).await;
+    bench.check(Expect::AllEnded).await;
+}
+
+#[tokio::test]
 async fn a_ticket_that_cannot_be_read_goes_to_the_quarantine_and_stops_nobody() {
     let bench = Bench::new().await;
     let key = bench.keys.queue(&"small".parse().expect("a class"));

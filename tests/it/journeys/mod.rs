@@ -6,6 +6,7 @@ mod cancel;
 mod cli;
 mod crash;
 mod end_to_end;
+mod lost_worker;
 mod readme;
 mod redis_away;
 
