@@ -22,7 +22,7 @@ const LOST_AND_RUN_AGAIN: [&str; 7] = [
 
 /// A program that waits for a gate in its first run and completes at once in the next.
 fn patient(roles: &Roles) -> String {
-    let gate = roles.data.path().join("gate");
+    let gate = roles.data.path().join("gate").display().to_string();
     format!("import os, time\nprint('begun')\nwhile not os.path.exists({gate:?}): time.sleep(0.02)\n{INSTANT}")
 }
 
