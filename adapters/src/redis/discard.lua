@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Acknowledges and deletes a ticket, if the consumer holds it. Neither XACK nor XDEL asks whose it is.
 --
 -- KEYS[1]  the work stream

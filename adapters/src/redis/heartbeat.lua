@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Tells that a run is alive, and takes its ticket back should another consumer hold it.
 --
 -- KEYS[1]  the job's status hash

@@ -129,17 +129,17 @@ impl JobQueuePort for Redis {
         let mut adopted = Vec::new();
         for class in classes {
             loop {
-                let reply: StreamClaimReply = script
+                let (looked_at, claimed): (u64, StreamClaimReply) = script
                     .key(self.keys().queue(class))
                     .arg(from.as_str())
                     .arg(to.as_str())
                     .invoke_async(&mut self.connection())
                     .await
                     .map_err(|error| away(&error))?;
-                if reply.ids.is_empty() {
+                if looked_at == 0 {
                     break;
                 }
-                adopted.extend(read_tickets(self, class, to, reply.ids).await?);
+                adopted.extend(read_tickets(self, class, to, claimed.ids).await?);
             }
         }
         Ok(adopted)

@@ -13,6 +13,8 @@ type Hash = HashMap<String, String>;
 
 /// How many index entries one page may read.
 const MAX_ENTRIES_A_PAGE: usize = 1_000;
+/// How many index entries are read at a time.
+const INDEX_CHUNK: usize = 100;
 
 impl Redis {
     async fn hash(&self, key: &str) -> Result<Hash, PortError> {
@@ -22,27 +24,37 @@ impl Redis {
     /// The `count` entries of a newest-first index that follow `cursor`.
     async fn index(&self, key: &str, cursor: Option<PageCursor>, count: usize) -> Result<Vec<PageCursor>, PortError> {
         let newest = cursor.map_or_else(|| "+inf".to_owned(), |cursor| cursor.created_ms.to_string());
-        // Jobs of one millisecond share a score; those of the page before come again and are dropped below.
-        let entries: Vec<(String, f64)> = redis::cmd("ZRANGE")
-            .arg(key)
-            .arg(newest)
-            .arg("-inf")
-            .arg(&["BYSCORE", "REV", "LIMIT", "0"])
-            .arg(count + 64)
-            .arg("WITHSCORES")
-            .query_async(&mut self.connection())
-            .await
-            .map_err(|error| away(&error))?;
-        let mut places = Vec::with_capacity(entries.len());
-        for (job, score) in entries {
-            #[expect(clippy::cast_possible_truncation, reason = "scores are milliseconds, far below 2^53")]
-            let place = PageCursor { created_ms: score as i64, job: job.parse().map_err(corrupt)? };
-            let seen = cursor.is_some_and(|cursor| (place.created_ms, place.job) >= (cursor.created_ms, cursor.job));
-            if !seen && places.len() < count {
-                places.push(place);
+        let mut places = Vec::with_capacity(count);
+        let mut offset = 0;
+        loop {
+            let entries: Vec<(String, f64)> = redis::cmd("ZRANGE")
+                .arg(key)
+                .arg(&newest)
+                .arg(&["-inf", "BYSCORE", "REV", "LIMIT"])
+                .arg(offset)
+                .arg(INDEX_CHUNK)
+                .arg("WITHSCORES")
+                .query_async(&mut self.connection())
+                .await
+                .map_err(|error| away(&error))?;
+            offset += entries.len();
+            let last_chunk = entries.len() < INDEX_CHUNK;
+            for (job, score) in entries {
+                #[expect(clippy::cast_possible_truncation, reason = "scores are milliseconds, far below 2^53")]
+                let place = PageCursor { created_ms: score as i64, job: job.parse().map_err(corrupt)? };
+                // Jobs of one millisecond share a score: those up to the cursor come again.
+                let seen = cursor.is_some_and(|seen| (place.created_ms, place.job) >= (seen.created_ms, seen.job));
+                if !seen {
+                    places.push(place);
+                }
+                if places.len() == count {
+                    return Ok(places);
+                }
+            }
+            if last_chunk {
+                return Ok(places);
             }
         }
-        Ok(places)
     }
 
     async fn read_jobs(&self, places: &[PageCursor]) -> Result<Vec<Option<Job>>, PortError> {

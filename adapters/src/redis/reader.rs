@@ -13,15 +13,13 @@ use events::{ClassName, Consumer, JobId, Ticket};
 use projections::keys::WORKERS_GROUP;
 use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamId as Entry, StreamInfoStreamReply, StreamReadReply};
-use redis::{RedisError, RedisResult};
+use redis::{RedisError, RedisResult, Script};
 
 use super::wire::TICKET_JOB;
 use super::{Redis, away, is_no_group, parse_stream_id};
 
 /// How many of its own pending tickets are read at a time after an error.
 const RECOVERY_PAGE: usize = 500;
-/// How many raw tickets the quarantine keeps.
-const QUARANTINE_LEN: usize = 1_000;
 
 pub(super) struct Reader {
     redis: Redis,
@@ -167,12 +165,7 @@ impl TicketReader for Reader {
 
 /// Makes the group at `0`, so that tickets added before it are handed out too.
 async fn ensure_group(connection: &mut MultiplexedConnection, key: &str) -> Result<(), RedisError> {
-    let made: RedisResult<()> =
-        redis::cmd("XGROUP").arg(&["CREATE", key, WORKERS_GROUP, "0", "MKSTREAM"]).query_async(connection).await;
-    match made {
-        Err(error) if error.code() != Some("BUSYGROUP") => Err(error),
-        _ => Ok(()),
-    }
+    Script::new(include_str!("ensure_group.lua")).key(key).invoke_async(connection).await
 }
 
 /// Reads tickets; one that can't be read goes to the quarantine with its raw fields and is acknowledged.
@@ -187,29 +180,22 @@ pub(super) async fn read_tickets(
         let ticket = Ticket { class: class.clone(), id: parse_stream_id(&entry.id)? };
         match entry.get::<String>(TICKET_JOB).and_then(|job| job.parse::<JobId>().ok()) {
             Some(job) => claims.push(Claim { ticket, job }),
-            None => quarantine(redis, consumer, ticket, &entry).await?,
+            None => quarantine(redis, consumer, &ticket).await?,
         }
     }
     Ok(claims)
 }
 
-async fn quarantine(redis: &Redis, consumer: &Consumer, ticket: Ticket, entry: &Entry) -> Result<(), PortError> {
-    use events::ports::JobQueuePort;
-
+async fn quarantine(redis: &Redis, consumer: &Consumer, ticket: &Ticket) -> Result<(), PortError> {
     tracing::warn!(class = %ticket.class, ticket = %ticket.id, "a ticket can't be read; it goes to the quarantine");
     metrics::counter!("leadersboard_tickets_quarantined_total", "class" => ticket.class.to_string()).increment(1);
-    let mut keep = redis::cmd("XADD");
-    keep.arg(redis.keys().quarantine()).arg("MAXLEN").arg("~").arg(QUARANTINE_LEN).arg("*");
-    keep.arg("class").arg(ticket.class.as_str()).arg("ticket").arg(ticket.id.to_string());
-    for (field, value) in &entry.map {
-        if let redis::Value::BulkString(bytes) = value {
-            keep.arg(format!("raw:{field}")).arg(bytes);
-        }
-    }
-    let mut pipe = redis::pipe();
-    pipe.add_command(keep);
-    // Live state always vanishes by itself: a week after the last arrival.
-    pipe.cmd("EXPIRE").arg(redis.keys().quarantine()).arg(7 * 24 * 3600);
-    let _: redis::Value = pipe.query_async(&mut redis.connection()).await.map_err(|error| away(&error))?;
-    redis.discard(consumer, &ticket).await
+    Script::new(include_str!("quarantine.lua"))
+        .key(redis.keys().queue(&ticket.class))
+        .key(redis.keys().quarantine())
+        .arg(ticket.id.to_string())
+        .arg(consumer.as_str())
+        .arg(ticket.class.as_str())
+        .invoke_async(&mut redis.connection())
+        .await
+        .map_err(|error| away(&error))
 }

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Replaces a ticket that its holder claimed and never started by a new one at the end of the stream.
 --
 -- KEYS[1]  the work stream

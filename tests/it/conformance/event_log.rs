@@ -8,7 +8,7 @@ use leadersboard_tests::invariants::Expect;
 use redis::aio::MultiplexedConnection;
 use tokio::task::JoinSet;
 
-use super::{Bench, origin};
+use super::{Bench, MemoryLimit, origin};
 
 /// A commit that would accept a job, with these guards beside.
 async fn acceptance(bench: &Bench, id: JobId, guards: Vec<Guard>, lane: Lane) -> Commit {
@@ -94,21 +94,69 @@ async fn a_guard_that_fails_leaves_every_key_as_it_was() {
     assert_eq!(made.map(|ids| ids.len()), Ok(1));
 }
 
+/// A commit of a job's next event, decided on its state as it is now.
+async fn next(bench: &Bench, id: JobId, event: JobEvent) -> Commit {
+    let log: &dyn EventLogPort = &bench.redis;
+    let loaded = log.load_job(id).await.expect("a job");
+    let seq = loaded.state.as_ref().map_or(0, |job| job.version) + 1;
+    let envelope = Envelope { seq, at: loaded.now, actor: origin().actor, trace: None, event };
+    let change = Change::Job { id, before: loaded.state, events: vec![envelope] };
+    Commit { change, guards: vec![], work: vec![], lane: Lane::Progress }
+}
+
 #[tokio::test]
-async fn of_many_who_decide_on_one_state_one_is_first() {
+async fn of_many_who_decide_on_one_version_one_is_first() {
     let bench = Bench::new().await;
     let id = SystemIds.job();
-    let commit = acceptance(&bench, id, vec![], Lane::Admission).await;
-    let mut commits = JoinSet::new();
-    for _ in 0..50 {
-        let (redis, commit) = (bench.redis.clone(), commit.clone());
-        commits.spawn(async move { redis.commit(commit).await });
+    let by = "alice".parse().expect("a name");
+    let story = [
+        JobEvent::Enqueued { spec: bench.spec("alice", "small"), dispatched: true },
+        JobEvent::CancelRequested { by },
+        JobEvent::Cancelled {},
+    ];
+    let mut first = None;
+    for event in story {
+        let commit = next(&bench, id, event).await;
+        let mut commits = JoinSet::new();
+        for _ in 0..50 {
+            let (redis, commit) = (bench.redis.clone(), commit.clone());
+            commits.spawn(async move { redis.commit(commit).await });
+        }
+        let answers = commits.join_all().await;
+        assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
+        assert!(answers.iter().all(|answer| matches!(answer, Ok(_) | Err(CommitError::Conflict))));
+        first.get_or_insert(commit);
     }
-    let answers = commits.join_all().await;
-    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
-    assert!(answers.iter().all(|answer| matches!(answer, Ok(_) | Err(CommitError::Conflict))));
-    let folded = bench.check(Expect::SomeOpen).await;
-    assert_eq!(folded.stories[&id], ["job.enqueued"]);
+    let folded = bench.check(Expect::AllEnded).await;
+    assert_eq!(folded.stories[&id], ["job.enqueued", "job.cancel_requested", "job.cancelled"]);
+
+    let mut raw = bench.raw().await;
+    let before = everything(&mut raw).await;
+    let late = bench.redis.commit(first.expect("the first of the three")).await;
+    assert_eq!(late, Err(CommitError::Conflict));
+    assert_eq!(everything(&mut raw).await, before, "who comes too late writes nothing");
+}
+
+#[tokio::test]
+async fn a_commit_that_redis_refuses_writes_nothing_and_harms_no_other() {
+    let bench = Bench::new().await;
+    let mut raw = bench.raw().await;
+    let user = "mallory".parse().expect("a name");
+    let broken = bench.keys.user_active(&user);
+    let _: () = redis::cmd("SET").arg(&broken).arg("no set").query_async(&mut raw).await.expect("set");
+    let mut commits = JoinSet::new();
+    for number in 0..60 {
+        let guards = if number % 3 == 0 { vec![Guard::SlotsBelow { user: user.clone(), limit: 9 }] } else { vec![] };
+        let commit = acceptance(&bench, SystemIds.job(), guards, Lane::Admission).await;
+        let redis = bench.redis.clone();
+        commits.spawn(async move { (number, redis.commit(commit).await) });
+    }
+    for (number, answer) in commits.join_all().await {
+        assert_eq!(answer.is_ok(), number % 3 != 0, "{number}: {answer:?}");
+        assert!(matches!(answer, Ok(_) | Err(CommitError::Defect(_))), "{number}: {answer:?}");
+    }
+    let _: () = redis::cmd("DEL").arg(&broken).query_async(&mut raw).await.expect("removed");
+    assert_eq!(bench.check(Expect::SomeOpen).await.jobs.len(), 40);
 }
 
 #[tokio::test]
@@ -173,16 +221,17 @@ async fn a_full_redis_takes_nothing_in_and_lets_what_was_accepted_go_on() {
     let bench = Bench::new().await;
     let id = bench.enqueue("small").await;
     let mut raw = bench.raw().await;
-    let _: () = redis::cmd("CONFIG").arg(&["SET", "maxmemory", "1mb"]).query_async(&mut raw).await.expect("set");
-    let before: u64 = redis::cmd("DBSIZE").query_async(&mut raw).await.expect("the size");
+    bench.limit_memory(MemoryLimit::Exceeded).await;
+    let before = everything(&mut raw).await;
     let refused = bench.redis.commit(acceptance(&bench, SystemIds.job(), vec![], Lane::Admission).await).await;
     assert_eq!(refused, Err(CommitError::Full));
-    let after: u64 = redis::cmd("DBSIZE").query_async(&mut raw).await.expect("the size");
-    assert_eq!(after, before);
+    assert_eq!(everything(&mut raw).await, before);
+    // Also for a process that meets a full Redis which has no script yet, as one that was restarted.
+    let _: () = redis::cmd("SCRIPT").arg("FLUSH").query_async(&mut raw).await.expect("flushed");
     let cancel =
         JobCommand::RequestCancel { by: "alice".parse().expect("a name"), force: events::job::CancelMode::Graceful };
     bench.command(id, &cancel).await.expect("what was accepted goes on");
-    let _: () = redis::cmd("CONFIG").arg(&["SET", "maxmemory", "0"]).query_async(&mut raw).await.expect("set");
+    bench.limit_memory(MemoryLimit::None).await;
     bench.enqueue("small").await;
     bench.check(Expect::SomeOpen).await;
 }
@@ -191,22 +240,32 @@ async fn a_full_redis_takes_nothing_in_and_lets_what_was_accepted_go_on() {
 async fn forgotten_scripts_are_loaded_again() {
     let bench = Bench::new().await;
     let mut raw = bench.raw().await;
-    let _: () = redis::cmd("SCRIPT").arg("FLUSH").query_async(&mut raw).await.expect("flushed");
-    let id = bench.enqueue("small").await;
-    assert_eq!(bench.check(Expect::SomeOpen).await.stories[&id], ["job.enqueued"]);
+    for _ in 0..2 {
+        let _: () = redis::cmd("SCRIPT").arg("FLUSH").query_async(&mut raw).await.expect("flushed");
+        let id = bench.enqueue("small").await;
+        assert_eq!(bench.check(Expect::SomeOpen).await.stories[&id], ["job.enqueued"]);
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_is_too_large_never_reaches_redis() {
+    let bench = Bench::new().await;
+    let mut large = acceptance(&bench, SystemIds.job(), vec![], Lane::Admission).await;
+    let huge =
+        JobEvent::LeaseLost { fence: SystemIds.fence(), cause: events::LossCause::Drain, error: "x".repeat(2 << 20) };
+    let Change::Job { events, .. } = &mut large.change else { panic!("a job's commit") };
+    events.push(Envelope { seq: 2, event: huge, ..events[0].clone() });
+    let mut raw = bench.raw().await;
+    let before = everything(&mut raw).await;
+    let refused = bench.redis.commit(large).await;
+    assert!(matches!(refused, Err(CommitError::TooLarge(bytes)) if bytes > 2 << 20), "{refused:?}");
+    assert_eq!(everything(&mut raw).await, before);
 }
 
 #[tokio::test]
 async fn a_redis_that_is_gone_is_away_and_one_that_is_back_is_used() {
     let bench = Bench::new().await;
     let commit = acceptance(&bench, SystemIds.job(), vec![], Lane::Admission).await;
-    let huge =
-        JobEvent::LeaseLost { fence: SystemIds.fence(), cause: events::LossCause::Drain, error: "x".repeat(2 << 20) };
-    let mut large = commit.clone();
-    let Change::Job { events, .. } = &mut large.change else { panic!("a job's commit") };
-    events.push(Envelope { seq: 2, event: huge, ..events[0].clone() });
-    assert!(matches!(bench.redis.commit(large).await, Err(CommitError::TooLarge(_))));
-
     nix::sys::signal::kill(bench.server.pid(), nix::sys::signal::Signal::SIGKILL).expect("it runs");
     let refused = bench.redis.commit(commit.clone()).await;
     assert!(matches!(refused, Err(CommitError::Unavailable(_))), "{refused:?}");

@@ -1,12 +1,14 @@
 //! Tickets: each in one pair of hands, none lost on the way.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use events::ports::{Claim, Heartbeat, JobQueuePort, TicketReader};
+use adapters::ids::SystemIds;
+use events::ports::{Claim, Heartbeat, Ids, JobQueuePort, QueueDepth, TicketReader};
 use events::{ClassName, Consumer, JobCommand, LossCause};
 use leadersboard_tests::invariants::Expect;
 
-use super::{Bench, consumer};
+use super::{Bench, MemoryLimit, consumer};
 
 const SOON: Duration = Duration::from_millis(50);
 const LONG: Duration = Duration::from_secs(20);
@@ -281,8 +283,12 @@ async fn a_ticket_that_cannot_be_read_goes_to_the_quarantine_and_stops_nobody() 
     let (worker, mut reader) = reader(&bench, "w-1").await;
     let claims = reader.claim(9, SOON).await.expect("tickets");
     assert_eq!(claims.iter().map(|claim| claim.job).collect::<Vec<_>>(), [job]);
-    let kept: u64 = redis::cmd("XLEN").arg(bench.keys.quarantine()).query_async(&mut raw).await.expect("a length");
-    assert_eq!(kept, 3);
+    let kept: redis::streams::StreamRangeReply =
+        redis::cmd("XRANGE").arg(&[&bench.keys.quarantine(), "-", "+"]).query_async(&mut raw).await.expect("a stream");
+    let raw_of = |entry: &redis::streams::StreamId| {
+        entry.get::<Vec<u8>>("raw:job").or_else(|| entry.get("raw:what")).expect("its raw content")
+    };
+    assert_eq!(kept.ids.iter().map(raw_of).collect::<Vec<_>>(), [&b"no id"[..], b"\xff\xfe", b"x"]);
     let fence = bench.start(&claims[0], &worker).await;
     bench.complete(job, &fence).await;
     bench.check(Expect::AllEnded).await;
@@ -306,4 +312,144 @@ async fn a_group_that_is_destroyed_under_a_waiting_reader_is_made_anew() {
         None => claim_one(&mut reader).await,
     };
     assert_eq!(claim.job, job);
+}
+
+#[tokio::test]
+async fn a_claim_given_up_with_its_ticket_on_the_way_gives_it_the_next_time() {
+    let bench = Bench::new().await;
+    let queue: &dyn JobQueuePort = &bench.redis;
+    let (worker, mut reader) = reader(&bench, "w-1").await;
+    let small: ClassName = "small".parse().expect("a class");
+    let mut on_the_way = 0;
+    while on_the_way < 5 {
+        let job = bench.enqueue("small").await;
+        let mut given = {
+            let mut claim = reader.claim(1, LONG);
+            loop {
+                match futures::poll!(&mut claim) {
+                    std::task::Poll::Ready(claims) => break claims.expect("tickets"),
+                    // Delivered, and its answer not looked at.
+                    std::task::Poll::Pending if queue.depth(&small).await.expect("a depth").claimed == 1 => {
+                        break vec![];
+                    }
+                    std::task::Poll::Pending => {}
+                }
+            }
+        };
+        on_the_way += u32::from(given.is_empty());
+        let claim = match given.pop() {
+            Some(claim) => claim,
+            None => claim_one(&mut reader).await,
+        };
+        assert_eq!(claim.job, job);
+        let fence = bench.start(&claim, &worker).await;
+        bench.complete(job, &fence).await;
+    }
+    bench.check(Expect::AllEnded).await;
+}
+
+#[tokio::test]
+async fn a_full_redis_still_runs_what_was_accepted() {
+    let bench = Bench::new().await;
+    let queue: &dyn JobQueuePort = &bench.redis;
+    let mut raw = bench.raw().await;
+    let small: ClassName = "small".parse().expect("a class");
+    let key = bench.keys.queue(&small);
+    let (dead, mut reader_of_dead) = reader(&bench, "w-dead").await;
+    let inherited = bench.enqueue("small").await;
+    claim_one(&mut reader_of_dead).await;
+    let _: () = redis::cmd("XADD").arg(&[&key, "*", "job", "no id"]).query_async(&mut raw).await.expect("added");
+    let (first, second) = (bench.enqueue("small").await, bench.enqueue("small").await);
+
+    bench.limit_memory(MemoryLimit::Exceeded).await;
+    let (worker, mut reader) = reader(&bench, "w-1").await;
+    let adopted = queue.adopt(&dead, &worker, &classes()).await.expect("tickets");
+    let mut claims = reader.claim(9, SOON).await.expect("tickets, past the one that can't be read");
+    claims.extend(reader.claim(9, SOON).await.expect("tickets"));
+    claims.retain(|claim| !adopted.contains(claim));
+    assert_eq!(claims.iter().map(|claim| claim.job).collect::<Vec<_>>(), [first, second]);
+    assert_eq!(adopted.iter().map(|claim| claim.job).collect::<Vec<_>>(), [inherited]);
+
+    let fence = bench.start(&claims[0], &worker).await;
+    assert_eq!(queue.heartbeat(first, &fence, &worker).await, Ok(Heartbeat::Ok));
+    let _: redis::Value =
+        redis::cmd("XGROUP").arg(&["DESTROY", &key, "workers"]).query_async(&mut raw).await.expect("destroyed");
+    assert_eq!(queue.heartbeat(first, &fence, &worker).await, Ok(Heartbeat::Ok));
+    bench.complete(first, &fence).await;
+    for job in [inherited, second] {
+        let claim = claim_one(&mut reader).await;
+        assert_eq!(claim.job, job);
+        let seen = queue.unstarted(&small).await.expect("tickets");
+        assert_eq!(queue.reissue(&seen[0]).await, Ok(true));
+    }
+    for job in [inherited, second] {
+        let claim = claim_one(&mut reader).await;
+        assert_eq!(claim.job, job);
+        let fence = bench.start(&claim, &worker).await;
+        bench.complete(job, &fence).await;
+    }
+    bench.check(Expect::AllEnded).await;
+}
+
+#[tokio::test]
+async fn a_held_ticket_that_vanished_stops_nobody() {
+    let bench = Bench::new().await;
+    let queue: &dyn JobQueuePort = &bench.redis;
+    let small: ClassName = "small".parse().expect("a class");
+    let mut raw = bench.raw().await;
+    let (worker, mut one) = reader(&bench, "w-1").await;
+    for _ in 0..3 {
+        bench.enqueue("small").await;
+    }
+    let claims = one.claim(3, LONG).await.expect("tickets");
+    for claim in &claims[..2] {
+        let (key, id) = (bench.keys.queue(&small), claim.ticket.id.to_string());
+        let _: () = redis::cmd("XDEL").arg(&[key, id]).query_async(&mut raw).await.expect("deleted");
+    }
+    drop(one);
+    let (_, mut again) = reader(&bench, "w-1").await;
+    assert_eq!(claim_one(&mut again).await, claims[2], "what is left is found again");
+
+    let (dead, mut reader_of_dead) = reader(&bench, "w-dead").await;
+    bench.enqueue("small").await;
+    let claim = claim_one(&mut reader_of_dead).await;
+    let (key, id) = (bench.keys.queue(&small), claim.ticket.id.to_string());
+    let _: () = redis::cmd("XDEL").arg(&[&key, &id]).query_async(&mut raw).await.expect("deleted");
+    assert_eq!(queue.adopt(&dead, &worker, &classes()).await, Ok(vec![]));
+    let consumers: Vec<redis::Value> =
+        redis::cmd("XINFO").arg(&["CONSUMERS", &key, "workers"]).query_async(&mut raw).await.expect("consumers");
+    assert!(!format!("{consumers:?}").contains("w-dead"), "{consumers:?}");
+    assert_eq!(queue.depth(&small).await, Ok(QueueDepth { waiting: 0, claimed: 1 }));
+}
+
+#[tokio::test]
+async fn more_tickets_than_fit_a_page_are_counted_found_again_and_handed_over_whole() {
+    const TICKETS: usize = 1_100;
+    let bench = Bench::new().await;
+    let queue: &dyn JobQueuePort = &bench.redis;
+    let (small, large): (ClassName, ClassName) = ("small".parse().expect("a class"), "large".parse().expect("a class"));
+    assert_eq!(queue.depth(&large).await, Ok(QueueDepth::default()), "no stream is no error");
+    let jobs: BTreeSet<_> = (0..TICKETS).map(|_| SystemIds.job()).collect();
+    let mut add = redis::pipe();
+    for job in &jobs {
+        add.cmd("XADD").arg(&[&bench.keys.queue(&small), "*", "job", &job.to_string()]);
+    }
+    let _: redis::Value = add.query_async(&mut bench.raw().await).await.expect("added");
+    assert_eq!(queue.depth(&small).await, Ok(QueueDepth { waiting: TICKETS as u64, claimed: 0 }));
+
+    let (dead, mut one) = reader(&bench, "w-dead").await;
+    let claims = one.claim(TICKETS - 1, LONG).await.expect("tickets");
+    assert_eq!(queue.depth(&small).await, Ok(QueueDepth { waiting: 1, claimed: TICKETS as u64 - 1 }));
+    let (_, mut again) = reader(&bench, "w-dead").await;
+    let mut found = Vec::new();
+    while found.len() < claims.len() {
+        found.extend(again.claim(400.min(claims.len() - found.len()), SOON).await.expect("tickets"));
+    }
+    assert_eq!(found, claims);
+    assert_eq!(claim_one(&mut again).await.job, *jobs.last().expect("a job"), "and then the new one");
+    assert_eq!(queue.unstarted(&small).await.expect("tickets").len(), TICKETS);
+
+    let adopted = queue.adopt(&dead, &consumer("w-alive"), &classes()).await.expect("tickets");
+    assert_eq!(adopted.iter().map(|claim| claim.job).collect::<BTreeSet<_>>(), jobs);
+    assert_eq!(adopted.len(), TICKETS);
 }

@@ -1,11 +1,14 @@
 //! Read models as clients ask for them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use adapters::ids::SystemIds;
-use events::ports::{Ids, JobQuery, JobStatusPort};
-use events::{JobCommand, JobId, JobStatus, UserId};
+use events::job::ArtifactTotals;
+use events::ports::{EventLogPort, Ids, JobQuery, JobQueuePort, JobStatusPort};
+use events::{Change, Commit, Envelope, JobCommand, JobEvent, JobId, JobStatus, Lane, Results, UserId, execute};
 use leadersboard_tests::invariants::Expect;
+use tokio::task::JoinSet;
 
 use super::Bench;
 
@@ -71,7 +74,6 @@ async fn a_position_counts_those_dispatched_before() {
     let bench = Bench::new().await;
     let status: &dyn JobStatusPort = &bench.redis;
     let (first, other) = (bench.enqueue("small").await, bench.enqueue("medium").await);
-    tokio::time::sleep(std::time::Duration::from_millis(3)).await;
     let second = bench.enqueue("small").await;
     let ahead = async |id: JobId| {
         let job = status.job(id).await.expect("Redis").expect("a job");
@@ -82,4 +84,82 @@ async fn a_position_counts_those_dispatched_before() {
         JobCommand::RequestCancel { by: "bob".parse().expect("a name"), force: events::job::CancelMode::Graceful };
     bench.command(first, &cancel).await.expect("cancelled");
     assert_eq!((ahead(first).await, ahead(second).await), (None, Some(0)));
+    bench.check(Expect::SomeOpen).await;
+}
+
+#[tokio::test]
+async fn jobs_of_one_millisecond_come_in_pages_without_gap_or_repeat_too() {
+    let bench = Bench::new().await;
+    let status: &dyn JobStatusPort = &bench.redis;
+    let log: &dyn EventLogPort = &bench.redis;
+    let at = log.load_job(SystemIds.job()).await.expect("Redis's time").now;
+    let mut made = Vec::new();
+    let mut commits = JoinSet::new();
+    for _ in 0..150 {
+        let id = SystemIds.job();
+        made.push(id);
+        let event = JobEvent::Enqueued { spec: bench.spec("alice", "small"), dispatched: false };
+        let events = vec![Envelope { seq: 1, at, actor: super::origin().actor, trace: None, event }];
+        let change = Change::Job { id, before: None, events };
+        let (redis, commit) =
+            (bench.redis.clone(), Commit { change, guards: vec![], work: vec![], lane: Lane::Admission });
+        commits.spawn(async move { redis.commit(commit).await.expect("accepted") });
+    }
+    commits.join_all().await;
+    made.reverse();
+    for limit in [1, 64, 100] {
+        let query = JobQuery { user: None, status: None, cursor: None, limit };
+        assert_eq!(listed(status, query).await, made, "limit {limit}");
+    }
+    bench.check(Expect::SomeOpen).await;
+}
+
+#[tokio::test]
+async fn a_page_may_be_short_and_still_go_on() {
+    let bench = Bench::new().await;
+    let status: &dyn JobStatusPort = &bench.redis;
+    let oldest = bench.enqueue("small").await;
+    let mut accepted = JoinSet::new();
+    for _ in 0..1_100 {
+        let (redis, policy) = (bench.redis.clone(), Arc::clone(&bench.policy));
+        let enqueue = JobCommand::Enqueue(bench.spec("bob", "small"));
+        accepted.spawn(async move {
+            execute::job(&redis, &policy, &super::origin(), SystemIds.job(), &enqueue, 1.0).await.expect("accepted")
+        });
+    }
+    accepted.join_all().await;
+    let by = "alice".parse().expect("a name");
+    let cancel = JobCommand::RequestCancel { by, force: events::job::CancelMode::Graceful };
+    bench.command(oldest, &cancel).await.expect("cancelled");
+    let query = JobQuery { user: None, status: Some(JobStatus::Cancelled), cursor: None, limit: 5 };
+    let page = status.jobs(&query).await.expect("a page");
+    assert!(page.jobs.is_empty() && page.next.is_some(), "{page:?}");
+    assert_eq!(listed(status, query).await, [oldest]);
+    let user = Some("alice".parse().expect("a name"));
+    let query = JobQuery { user, status: Some(JobStatus::Cancelled), cursor: None, limit: 5 };
+    assert_eq!(status.jobs(&query).await.expect("a page").jobs.len(), 1, "a user's jobs are looked up alone");
+}
+
+#[tokio::test]
+async fn results_are_there_with_the_end_and_not_before() {
+    let bench = Bench::new().await;
+    let (status, queue): (&dyn JobStatusPort, &dyn JobQueuePort) = (&bench.redis, &bench.redis);
+    let job = bench.enqueue("small").await;
+    let worker = super::consumer("w-1");
+    let mut reader = queue.reader(&worker, &["small".parse().expect("a class")]).await.expect("a reader");
+    let claims = reader.claim(1, std::time::Duration::from_secs(20)).await.expect("tickets");
+    let fence = bench.start(&claims[0], &worker).await;
+    assert_eq!(status.results(job).await, Ok(None));
+    let running = status.job(job).await.expect("Redis").expect("a job");
+    assert_eq!(running.status(), JobStatus::Running);
+    assert_eq!(status.position(&running).await, Ok(None));
+
+    let metrics = br#"{"params": {"seed": 7, "name": "zo\u00eb"}, "metrics": {"auc": 0.1, "big": 1e300}}"#;
+    let results = Results::from_metrics_json(metrics).expect("metrics");
+    let artifacts = ArtifactTotals::default();
+    let complete = JobCommand::Complete { fence, results: results.clone(), artifacts, tracked: None };
+    bench.command(job, &complete).await.expect("completed");
+    assert_eq!(status.results(job).await, Ok(Some(results)));
+    assert_eq!(status.job(job).await.expect("Redis").map(|job| job.status()), Some(JobStatus::Completed));
+    bench.check(Expect::AllEnded).await;
 }

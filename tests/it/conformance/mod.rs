@@ -58,6 +58,16 @@ impl Bench {
         self.server.connection().await
     }
 
+    /// Puts Redis above its memory limit, or lifts the limit again.
+    async fn limit_memory(&self, limit: MemoryLimit) {
+        let bytes = match limit {
+            MemoryLimit::Exceeded => "1",
+            MemoryLimit::None => "0",
+        };
+        let mut set = redis::cmd("CONFIG");
+        let _: () = set.arg(&["SET", "maxmemory", bytes]).query_async(&mut self.raw().await).await.expect("set");
+    }
+
     async fn command(&self, id: JobId, command: &JobCommand) -> Result<Option<Job>, ExecuteError<Rejection>> {
         execute::job(&self.redis, &self.policy, &origin(), id, command, 1.0).await
     }
@@ -89,6 +99,15 @@ impl Bench {
     async fn check(&self, expect: Expect) -> Folded {
         check(&mut self.raw().await, &self.keys, expect).await
     }
+}
+
+/// How much memory a Redis may use.
+#[derive(Debug, Clone, Copy)]
+enum MemoryLimit {
+    /// Less than it does.
+    Exceeded,
+    /// As much as it wants.
+    None,
 }
 
 fn origin() -> Origin {
