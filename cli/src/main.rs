@@ -45,6 +45,8 @@ enum Command {
     Worker(Box<roles::worker::WorkerCommand>),
     /// Bring a Redis to the key schema of this version
     Migrate(roles::migrate::MigrateCommand),
+    /// Compare the read models with the log, or restore them from it
+    Projections(roles::projections::ProjectionsCommand),
     /// Check Redis, storage and Python, and say how to cure what is wrong
     Doctor(Box<roles::doctor::DoctorCommand>),
     /// Become the private Redis of `up`
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
             Command::Api(api) => api.run(output).await,
             Command::Worker(worker) => worker.run(output).await,
             Command::Migrate(migrate) => migrate.run(output).await,
+            Command::Projections(projections) => projections.run(output).await,
             Command::Doctor(doctor) => doctor.run(output).await,
             Command::RedisGuard(_) => unreachable!("it was run above"),
         };

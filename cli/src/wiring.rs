@@ -40,13 +40,7 @@ impl Ports {
         uploads: PathBuf,
         logs: PathBuf,
     ) -> Result<Self> {
-        let version = migrations::version(url, keys).await.context("Redis can't be reached")?;
-        if version != migrations::CURRENT {
-            let current = migrations::CURRENT;
-            bail!(
-                "the key schema of this Redis has version {version}, this program needs {current}: run `leadersboard migrate`"
-            );
-        }
+        check_schema(url, keys).await?;
         let projector = Projector { keys: keys.clone(), retention: policy.retention };
         let redis = Redis::connect(url, projector).await?;
         let storage = DirectoryStorage::open(uploads.clone())
@@ -82,6 +76,27 @@ impl Ports {
         }
         Ok(ports)
     }
+}
+
+/// A Redis whose schema is current, for a command that looks at it or mends it.
+///
+/// # Errors
+/// What is not as it must be, and the cure.
+pub(crate) async fn connect(options: &RedisOptions) -> Result<Redis> {
+    let (url, keys) = (options.url()?, &options.namespace.namespace);
+    check_schema(&url, keys).await?;
+    Ok(Redis::connect(&url, Projector { keys: keys.clone(), retention: Policy::default().retention }).await?)
+}
+
+async fn check_schema(url: &str, keys: &Keyspace) -> Result<()> {
+    let version = migrations::version(url, keys).await.context("Redis can't be reached")?;
+    if version != migrations::CURRENT {
+        let current = migrations::CURRENT;
+        bail!(
+            "the key schema of this Redis has version {version}, this program needs {current}: run `leadersboard migrate`"
+        );
+    }
+    Ok(())
 }
 
 /// Listens, or says which address can't be used.

@@ -25,7 +25,7 @@ pub struct Envelope<E> {
 }
 
 /// The thing whose history an event is part of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AggregateId {
     /// A job.
     Job(JobId),

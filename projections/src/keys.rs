@@ -5,8 +5,10 @@
 
 use std::fmt::Display;
 
-use events::{ClassName, Fence, JobId, SubmissionId, UserId};
+use events::{AggregateId, ClassName, Fence, JobId, SubmissionId, UserId};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::patch::SetKind;
 
 /// The consumer group of every work stream.
 pub const WORKERS_GROUP: &str = "workers";
@@ -15,6 +17,17 @@ pub const WORKERS_GROUP: &str = "workers";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a namespace is 1 to 64 letters, digits, '-' or '_'")]
 pub struct InvalidNamespace;
+
+/// What a key of a read model holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadModel {
+    /// The state of an aggregate.
+    Hash(AggregateId),
+    /// The results of a job.
+    Results(JobId),
+    /// Ids of jobs.
+    Index(SetKind),
+}
 
 /// The keys of one namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,6 +175,28 @@ impl Keyspace {
 
     fn user(&self, user: &UserId, what: &str) -> String {
         self.key(format_args!("user:{}:{what}", encode(user)))
+    }
+
+    /// A pattern that every key of the namespace matches, for `SCAN`.
+    #[must_use]
+    pub fn pattern(&self) -> String {
+        self.key("*")
+    }
+
+    /// Which read model a key is, if it is one.
+    #[must_use]
+    pub fn read_model(&self, key: &str) -> Option<ReadModel> {
+        let name = key.strip_prefix(&self.tag)?.strip_prefix(':')?;
+        let (kind, rest) = name.split_once(':').unwrap_or((name, ""));
+        match (kind, rest) {
+            ("job", id) => Some(ReadModel::Hash(AggregateId::Job(id.parse().ok()?))),
+            ("submission", id) => Some(ReadModel::Hash(AggregateId::Submission(id.parse().ok()?))),
+            ("result", id) => Some(ReadModel::Results(id.parse().ok()?)),
+            ("open", "") => Some(ReadModel::Index(SetKind::Plain)),
+            ("jobs" | "delayed" | "dlq", "") | ("pending", _) => Some(ReadModel::Index(SetKind::Sorted)),
+            ("user", rest) if rest.ends_with(":jobs") => Some(ReadModel::Index(SetKind::Sorted)),
+            _ => None,
+        }
     }
 
     /// Whether a key may live without an expiry: the permanent keys of this namespace.

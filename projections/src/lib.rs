@@ -5,6 +5,7 @@
 //! and nothing else ever writes these keys.
 
 pub mod fields;
+pub mod fold;
 pub mod job;
 pub mod keys;
 pub mod patch;

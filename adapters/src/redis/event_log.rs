@@ -83,7 +83,7 @@ impl EventLogPort for Redis {
     }
 }
 
-fn read_entry(entry: &Entry) -> Result<HistoryEntry, PortError> {
+pub(super) fn read_entry(entry: &Entry) -> Result<HistoryEntry, PortError> {
     let text = |field: &str| {
         let missing = || corrupt(format!("entry {} of the event log has no {field:?}", entry.id));
         entry.get::<String>(field).ok_or_else(missing)

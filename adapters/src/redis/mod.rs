@@ -1,5 +1,6 @@
 //! Redis: the event log, the work streams and the read models of one namespace.
 
+pub mod audit;
 pub mod check;
 mod commit;
 mod event_log;

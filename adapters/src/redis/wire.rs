@@ -6,9 +6,9 @@ use projections::patch::SetKind;
 use projections::{Keyspace, Patch, Projector};
 
 /// A command, a guard or an event: a list of strings.
-type Words = Vec<String>;
+pub(super) type Words = Vec<String>;
 
-fn words<const N: usize>(words: [&str; N]) -> Words {
+pub(super) fn words<const N: usize>(words: [&str; N]) -> Words {
     words.map(str::to_owned).into()
 }
 
@@ -85,7 +85,7 @@ fn encode_event(event: StoredEvent) -> Words {
 /// The field of a log entry that holds the version of its payload's shape.
 pub(super) const STORED_VERSION: &str = "v";
 
-fn encode_patch(patch: Patch) -> Words {
+pub(super) fn encode_patch(patch: Patch) -> Words {
     match patch {
         Patch::SetFields { key, fields } => {
             let mut command = words(["HSET", &key]);

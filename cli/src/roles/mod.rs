@@ -3,6 +3,7 @@
 pub(crate) mod api;
 pub(crate) mod doctor;
 pub(crate) mod migrate;
+pub(crate) mod projections;
 pub(crate) mod stop;
 pub(crate) mod up;
 pub(crate) mod worker;
