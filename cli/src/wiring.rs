@@ -11,7 +11,7 @@ use adapters::redis::check::Verdict;
 use adapters::storage::DirectoryStorage;
 use anyhow::{Context, Result, bail};
 use events::Policy;
-use events::ports::{EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, StoragePort};
+use events::ports::{EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, StoragePort, WorkStatePort};
 use projections::{Keyspace, Projector};
 use tokio::net::TcpListener;
 
@@ -22,6 +22,7 @@ pub(crate) struct Ports {
     redis: Redis,
     pub(crate) log: Arc<dyn EventLogPort>,
     pub(crate) queue: Arc<dyn JobQueuePort>,
+    pub(crate) work_state: Arc<dyn WorkStatePort>,
     pub(crate) status: Arc<dyn JobStatusPort>,
     pub(crate) storage: Arc<dyn StoragePort>,
     pub(crate) logs: Arc<dyn LogPort>,
@@ -50,6 +51,7 @@ impl Ports {
         Ok(Self {
             log: Arc::new(redis.clone()),
             queue: Arc::new(redis.clone()),
+            work_state: Arc::new(redis.clone()),
             status: Arc::new(redis.clone()),
             redis,
             storage: Arc::new(storage),

@@ -161,6 +161,12 @@ impl Keyspace {
         self.key("leases")
     }
 
+    /// Live state: whose turn it is to reconcile.
+    #[must_use]
+    pub fn reconciler(&self) -> String {
+        self.key("reconciler")
+    }
+
     /// Live state: raw tickets that could not be read.
     #[must_use]
     pub fn quarantine(&self) -> String {

@@ -56,6 +56,7 @@ impl Roles {
     #[must_use]
     pub fn worker(&self, name: &str, lease: &str) -> Process {
         let mut worker = self.command(&["worker", "--worker-name", name, "--lease", lease]);
+        worker.args(["--reconcile-interval", "200ms"]);
         worker.arg("--work-root").arg(self.data.path().join(name)).stdout(Stdio::null()).stderr(Stdio::null());
         Process::spawn(worker)
     }

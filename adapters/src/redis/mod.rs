@@ -8,6 +8,7 @@ mod job_queue;
 mod job_status;
 mod reader;
 mod wire;
+mod work_state;
 
 use std::time::Duration;
 

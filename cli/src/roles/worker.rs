@@ -59,6 +59,9 @@ pub(crate) struct JobOptions {
     /// Where jobs have their work directories [default: <data>/work]
     #[arg(long, env = "WORK_ROOT")]
     work_root: Option<PathBuf>,
+    /// How often all jobs that have not ended are compared with the work there is
+    #[arg(long, env = "RECONCILE_INTERVAL", default_value = "30s", value_parser = humantime::parse_duration)]
+    reconcile_interval: Duration,
     /// The most bytes of a run's log that are kept
     #[arg(long, env = "LOG_LIMIT", default_value_t = 256 << 20)]
     log_limit: u64,
@@ -113,12 +116,14 @@ impl JobOptions {
             classes,
             python: python.path,
             work_root,
+            reconcile_interval: self.reconcile_interval.max(Duration::from_millis(100)),
             drain_timeout,
             log_limit_bytes: self.log_limit,
         };
         let ports = worker::Ports {
             log: Arc::clone(&ports.log),
             queue: Arc::clone(&ports.queue),
+            work_state: Arc::clone(&ports.work_state),
             status: Arc::clone(&ports.status),
             storage: Arc::clone(&ports.storage),
             logs: Arc::clone(&ports.logs),

@@ -6,6 +6,7 @@ mod job_queue;
 mod job_status;
 mod log;
 mod storage;
+mod work_state;
 
 pub use event_log::{EventLogPort, HistoryEntry, Loaded};
 pub use ids::Ids;
@@ -13,6 +14,7 @@ pub use job_queue::{Claim, Heartbeat, JobQueuePort, Lease, QueueDepth, TicketRea
 pub use job_status::{JobPage, JobQuery, JobStatusPort, PageCursor, QueuePosition};
 pub use log::{LogPort, LogWriter};
 pub use storage::{ArchiveLimits, FileName, StagedFile, StagedUpload, StorageError, StoragePort, UploadLimits};
+pub use work_state::{OpenJobs, WorkStatePort};
 
 /// Why the outside world did not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -8,6 +8,7 @@ mod crash;
 mod end_to_end;
 mod lost_worker;
 mod readme;
+mod reconciler;
 mod redis_away;
 
 use leadersboard_tests::board::Board;
