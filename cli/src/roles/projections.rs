@@ -74,13 +74,13 @@ fn sentence(mode: Mode, report: &Report) -> String {
     }
     let columns = [("KEY", Align::Left), ("FOUND", Align::Left), ("BY THE LOG", Align::Left)];
     let rows = report.first.iter().map(|it| [it.key.clone(), it.found.clone(), it.wanted.clone()]);
-    let done = match mode {
+    let cure = match mode {
         Mode::Verify => "`leadersboard projections rebuild` restores them",
         Mode::Rebuild => "they were restored",
     };
     let rest = report.differences - report.first.len() as u64;
-    let more = if rest > 0 { format!("\n… and {rest} more") } else { String::new() };
-    format!("{}{more}\n\n{} differences in {folded}; {done}.", render(columns, rows), report.differences)
+    let unshown = if rest > 0 { format!("\n… and {rest} more") } else { String::new() };
+    format!("{}{unshown}\n\n{} differences in {folded}; {cure}.", render(columns, rows), report.differences)
 }
 
 fn document(report: &Report) -> serde_json::Value {

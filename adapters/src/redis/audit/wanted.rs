@@ -1,6 +1,6 @@
 //! What the read models of one aggregate must be, how they are read, and how they are restored.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use events::AggregateId;
 use events::JobEvent;
@@ -28,6 +28,7 @@ pub(super) struct Wanted {
 }
 
 /// What they are instead.
+#[derive(Default)]
 pub(super) struct Compared {
     pub(super) differences: Vec<Difference>,
     /// The writes that restore them.
@@ -79,27 +80,25 @@ impl Wanted {
     ) -> Result<Compared, PortError> {
         let mut replies = replies.into_iter();
         let mut next = || replies.next().ok_or_else(|| corrupt("a reply is missing"));
-        let mut differences = Vec::new();
-        let mut writes = Vec::new();
-
-        let expiry = self.view.expires_at.map(|at| at.timestamp_millis());
+        let mut compared = Compared::default();
+        let expires_at_ms = self.view.expires_at.map(|at| at.timestamp_millis());
         let mut fields: BTreeMap<String, String> =
             self.view.fields.iter().map(|(field, value)| ((*field).to_owned(), value.clone())).collect();
         if !fields.is_empty() {
             fields.insert(EVENT_IDS.to_owned(), self.packed_ids.clone());
         }
-        let state = Hash { key: self.view.key.clone(), fields, expiry };
-        state.compare(now_ms, next()?, next()?, &mut differences, &mut writes)?;
+        let state = Hash { key: self.view.key.clone(), fields, expires_at_ms };
+        state.compare(now_ms, next()?, next()?, &mut compared)?;
 
         if let AggregateId::Job(id) = self.id {
-            let (hash, hash_expiry) = (next()?, next()?);
-            let mut results = Hash { key: projector.keys.result(id), fields: BTreeMap::new(), expiry: None };
+            let (hash, expiry) = (next()?, next()?);
+            let mut results = Hash { key: projector.keys.result(id), fields: BTreeMap::new(), expires_at_ms: None };
             if self.results.is_some() {
                 let reply: StreamRangeReply = read_value(&next()?.map_err(corrupt)?)?;
                 let entry = reply.ids.first().ok_or_else(|| corrupt("the event that holds results is gone"))?;
                 results.fill(projector, &read_entry(entry)?)?;
             }
-            results.compare(now_ms, hash, hash_expiry, &mut differences, &mut writes)?;
+            results.compare(now_ms, hash, expiry, &mut compared)?;
         }
         for (key, score) in &self.view.memberships {
             let (found, add) = match score {
@@ -113,11 +112,11 @@ impl Wanted {
             if live != found {
                 let member = &self.view.member;
                 let shown = |score: &Option<String>| format!("{member} {}", score.as_deref().unwrap_or("absent"));
-                differences.push(Difference { key: key.clone(), found: shown(&live), wanted: shown(&found) });
-                writes.push(add);
+                compared.differences.push(Difference { key: key.clone(), found: shown(&live), wanted: shown(&found) });
+                compared.writes.push(add);
             }
         }
-        Ok(Compared { differences, writes })
+        Ok(compared)
     }
 }
 
@@ -125,7 +124,7 @@ impl Wanted {
 struct Hash {
     key: String,
     fields: BTreeMap<String, String>,
-    expiry: Option<i64>,
+    expires_at_ms: Option<i64>,
 }
 
 impl Hash {
@@ -140,7 +139,7 @@ impl Hash {
         if let Patch::SetFields { fields, .. } = projections::results::record(&projector.keys, id, results) {
             self.fields = fields.into_iter().map(|(field, value)| (field.to_owned(), value)).collect();
         }
-        self.expiry = Some((envelope.at + projector.retention).timestamp_millis());
+        self.expires_at_ms = Some((envelope.at + projector.retention).timestamp_millis());
         Ok(())
     }
 
@@ -149,56 +148,62 @@ impl Hash {
         now_ms: i64,
         hash: Result<Value, String>,
         expiry: Result<Value, String>,
-        differences: &mut Vec<Difference>,
-        writes: &mut Vec<Words>,
+        compared: &mut Compared,
     ) -> Result<(), PortError> {
         // A second either way: the moment of the look is known no better.
-        if self.expiry.is_some_and(|at| (now_ms - 1_000..now_ms + 2_000).contains(&at)) {
+        if self.expires_at_ms.is_some_and(|at| (now_ms - 1_000..now_ms + 2_000).contains(&at)) {
             return Ok(());
         }
-        if self.expiry.is_some_and(|at| at <= now_ms) {
+        if self.expires_at_ms.is_some_and(|at| at <= now_ms) {
             self.fields.clear();
         }
-        let before = differences.len();
-        let mut differs = |found: String, wanted: String| {
-            differences.push(Difference { key: self.key.clone(), found, wanted });
+        let differences = match hash {
+            Ok(hash) => self.differences(&read_value(&hash)?, read_value(&expiry.map_err(corrupt)?)?),
+            Err(error) => vec![(error, "a hash".to_owned())],
         };
-        match hash {
-            Err(error) => differs(error, "a hash".to_owned()),
-            Ok(hash) => {
-                let live: HashMap<String, String> = read_value(&hash)?;
-                if live.is_empty() != self.fields.is_empty() {
-                    let shown = |empty: bool| if empty { "absent".to_owned() } else { "present".to_owned() };
-                    differs(shown(live.is_empty()), shown(self.fields.is_empty()));
-                } else {
-                    for (field, wanted) in &self.fields {
-                        let found = live.get(field);
-                        if found != Some(wanted) {
-                            let found = found.map_or_else(|| "absent".to_owned(), |found| format!("{found:?}"));
-                            differs(format!("{field} {found}"), format!("{field} {wanted:?}"));
-                        }
-                    }
-                    for (field, found) in live.iter().filter(|(field, _)| !self.fields.contains_key(*field)) {
-                        differs(format!("{field} {found:?}"), format!("{field} absent"));
-                    }
-                    let found: i64 = read_value(&expiry.map_err(corrupt)?)?;
-                    let wanted = self.expiry.unwrap_or(-1);
-                    if !live.is_empty() && found != wanted {
-                        differs(format!("expires at {found} ms"), format!("expires at {wanted} ms"));
-                    }
-                }
-            }
-        }
-        if differences.len() > before {
-            writes.push(words(["DEL", &self.key]));
-            if !self.fields.is_empty() {
-                let mut set = words(["HSET", &self.key]);
-                set.extend(self.fields.into_iter().flat_map(|(field, value)| [field, value]));
-                writes.push(set);
-                let expire = |at_ms| encode_patch(Patch::ExpireAt { key: self.key.clone(), at_ms });
-                writes.extend(self.expiry.map(expire));
-            }
+        if !differences.is_empty() {
+            let difference = |(found, wanted)| Difference { key: self.key.clone(), found, wanted };
+            compared.differences.extend(differences.into_iter().map(difference));
+            compared.writes.extend(self.writes());
         }
         Ok(())
+    }
+
+    /// What is found and what is wanted, wherever they are not the same.
+    fn differences(&self, live: &HashMap<String, String>, expires_at_ms: i64) -> Vec<(String, String)> {
+        match (live.is_empty(), self.fields.is_empty()) {
+            (true, true) => return vec![],
+            (true, false) => return vec![("absent".to_owned(), "present".to_owned())],
+            (false, true) => return vec![("present".to_owned(), "absent".to_owned())],
+            (false, false) => {}
+        }
+        let shown = |field: &str, value: Option<&String>| {
+            value.map_or_else(|| format!("{field} absent"), |value| format!("{field} {value:?}"))
+        };
+        let fields: BTreeSet<&String> = live.keys().chain(self.fields.keys()).collect();
+        let mut differences: Vec<_> = fields
+            .into_iter()
+            .map(|field| (field, live.get(field), self.fields.get(field)))
+            .filter(|(_, found, wanted)| found != wanted)
+            .map(|(field, found, wanted)| (shown(field, found), shown(field, wanted)))
+            .collect();
+        let wanted = self.expires_at_ms.unwrap_or(-1);
+        if expires_at_ms != wanted {
+            differences.push((format!("expires at {expires_at_ms} ms"), format!("expires at {wanted} ms")));
+        }
+        differences
+    }
+
+    /// The writes that make it what it must be.
+    fn writes(self) -> Vec<Words> {
+        let mut writes = vec![words(["DEL", &self.key])];
+        if !self.fields.is_empty() {
+            let expiry = self.expires_at_ms.map(|at_ms| Patch::ExpireAt { key: self.key.clone(), at_ms });
+            let mut set = words(["HSET", &self.key]);
+            set.extend(self.fields.into_iter().flat_map(|(field, value)| [field, value]));
+            writes.push(set);
+            writes.extend(expiry.map(encode_patch));
+        }
+        writes
     }
 }
