@@ -45,6 +45,8 @@ enum Command {
     Worker(Box<roles::worker::WorkerCommand>),
     /// Bring a Redis to the key schema of this version
     Migrate(roles::migrate::MigrateCommand),
+    /// Look at dead letters, run them again, or remove them
+    Dlq(roles::dlq::DlqCommand),
     /// Compare the read models with the log, or restore them from it
     Projections(roles::projections::ProjectionsCommand),
     /// Check Redis, storage and Python, and say how to cure what is wrong
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
             Command::Api(api) => api.run(output).await,
             Command::Worker(worker) => worker.run(output).await,
             Command::Migrate(migrate) => migrate.run(output).await,
+            Command::Dlq(dlq) => dlq.run(output).await,
             Command::Projections(projections) => projections.run(output).await,
             Command::Doctor(doctor) => doctor.run(output).await,
             Command::RedisGuard(_) => unreachable!("it was run above"),

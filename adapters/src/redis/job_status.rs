@@ -12,7 +12,7 @@ use super::{Redis, away, corrupt};
 type Hash = HashMap<String, String>;
 
 /// How many index entries one page may read.
-const MAX_ENTRIES_A_PAGE: usize = 1_000;
+pub(super) const MAX_ENTRIES_A_PAGE: usize = 1_000;
 /// How many index entries are read at a time.
 const INDEX_CHUNK: usize = 100;
 
@@ -22,7 +22,12 @@ impl Redis {
     }
 
     /// The `count` entries of a newest-first index that follow `cursor`.
-    async fn index(&self, key: &str, cursor: Option<PageCursor>, count: usize) -> Result<Vec<PageCursor>, PortError> {
+    pub(super) async fn index(
+        &self,
+        key: &str,
+        cursor: Option<PageCursor>,
+        count: usize,
+    ) -> Result<Vec<PageCursor>, PortError> {
         let newest = cursor.map_or_else(|| "+inf".to_owned(), |cursor| cursor.created_ms.to_string());
         let mut places = Vec::with_capacity(count);
         let mut offset = 0;

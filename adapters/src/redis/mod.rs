@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod check;
 mod commit;
+mod dead_letters;
 mod event_log;
 mod job_queue;
 mod job_status;
@@ -58,6 +59,15 @@ impl Redis {
     #[must_use]
     pub fn keys(&self) -> &Keyspace {
         &self.projector.keys
+    }
+
+    /// Redis's time.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn now(&self) -> Result<Timestamp, PortError> {
+        let time = redis::cmd("TIME").query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        Ok(redis_time(time))
     }
 
     /// A connection that many callers share and that must never block.

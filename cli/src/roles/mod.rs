@@ -1,6 +1,7 @@
 //! The commands for operators: they speak to Redis.
 
 pub(crate) mod api;
+pub(crate) mod dlq;
 pub(crate) mod doctor;
 pub(crate) mod migrate;
 pub(crate) mod projections;

@@ -1,5 +1,6 @@
 //! What the domain asks of the outside world. Adapters implement these; `cli` wires them once.
 
+mod dead_letters;
 mod event_log;
 mod ids;
 mod job_queue;
@@ -8,6 +9,7 @@ mod log;
 mod storage;
 mod work_state;
 
+pub use dead_letters::{DeadLetterPort, DeadLetterQuery, Quarantined};
 pub use event_log::{EventLogPort, HistoryEntry, Loaded};
 pub use ids::Ids;
 pub use job_queue::{Claim, Heartbeat, JobQueuePort, Lease, QueueDepth, TicketReader, Unstarted};

@@ -5,6 +5,7 @@ mod broken_jobs;
 mod cancel;
 mod cli;
 mod crash;
+mod dlq;
 mod end_to_end;
 mod lost_worker;
 mod readme;
