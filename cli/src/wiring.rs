@@ -1,7 +1,7 @@
 //! The one place where ports meet adapters.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use adapters::ids::SystemIds;
@@ -37,13 +37,13 @@ impl Ports {
     pub(crate) async fn open(
         url: &str,
         keys: &Keyspace,
-        policy: &Policy,
+        position: PathBuf,
         uploads: PathBuf,
         logs: PathBuf,
     ) -> Result<Self> {
         check_schema(url, keys).await?;
-        let projector = Projector { keys: keys.clone(), retention: policy.retention };
-        let redis = Redis::connect(url, projector).await?;
+        let projector = Projector { keys: keys.clone(), retention: Policy::default().retention };
+        let redis = Redis::connect_keeping(url, projector, position).await?;
         let storage = DirectoryStorage::open(uploads.clone())
             .with_context(|| format!("the upload directory {} can't be used", uploads.display()))?;
         let logs = LogFiles::open(logs.clone())
@@ -62,13 +62,20 @@ impl Ports {
 }
 
 impl Ports {
+    /// The Redis behind the ports.
+    pub(crate) const fn redis(&self) -> &Redis {
+        &self.redis
+    }
+
     /// The ports of a role that shares its Redis with others; says loudly what may be lost with that Redis.
     ///
     /// # Errors
     /// What is not as it must be, and the cure.
-    pub(crate) async fn shared(redis: &RedisOptions, storage: &StorageOptions, policy: &Policy) -> Result<Self> {
+    pub(crate) async fn shared(redis: &RedisOptions, storage: &StorageOptions, role: &str) -> Result<Self> {
         let (uploads, logs) = (storage.uploads(&redis.data), storage.logs(&redis.data));
-        let ports = Self::open(&redis.url()?, &redis.namespace.namespace, policy, uploads, logs).await?;
+        let keys = &redis.namespace.namespace;
+        let position = position_file(&redis.data, keys, role);
+        let ports = Self::open(&redis.url()?, keys, position, uploads, logs).await?;
         for finding in ports.redis.check().await? {
             match finding.verdict {
                 Verdict::Good => {}
@@ -78,6 +85,11 @@ impl Ports {
         }
         Ok(ports)
     }
+}
+
+/// Where a role keeps how far it has seen the event log.
+pub(crate) fn position_file(data: &Path, keys: &Keyspace, role: &str) -> PathBuf {
+    data.join(format!("log-position.{}.{role}", keys.namespace()))
 }
 
 /// A Redis whose schema is current, for a command that looks at it or mends it.

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use events::policy::{self, PolicyRecord};
+use events::regress::{self, LogRecord};
 use events::stored::{Recorded, StoredEvent, Unreadable};
 use events::{AggregateId, Job, JobEvent, StreamId, Submission, job, submission};
 
@@ -41,6 +43,8 @@ pub struct Folded {
 enum State {
     Job(Box<Job>),
     Submission(Submission),
+    Policy(PolicyRecord),
+    Log(LogRecord),
 }
 
 impl Part {
@@ -84,6 +88,8 @@ impl Fold {
                 let before = if let Some(State::Submission(submission)) = state { Some(submission) } else { None };
                 submission::evolve(submission_id, before, &envelope).map(State::Submission)
             }
+            (Recorded::Policy(envelope), _) => Some(State::Policy(policy::evolve(&envelope))),
+            (Recorded::Log(envelope), _) => Some(State::Log(regress::evolve(&envelope))),
         };
         ids.push(place);
         if let Some(state) = state {
@@ -117,6 +123,8 @@ impl Folded {
         match &self.state {
             State::Job(job) => crate::job::view(projector, job),
             State::Submission(submission) => crate::submission::view(&projector.keys, submission),
+            State::Policy(record) => crate::policy::view(&projector.keys, record),
+            State::Log(record) => crate::regress::view(&projector.keys, record),
         }
     }
 

@@ -55,6 +55,12 @@ impl Keyspace {
         }
     }
 
+    /// The name of the namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        self.tag.trim_start_matches("{leaderboard:").trim_end_matches('}')
+    }
+
     fn key(&self, name: impl Display) -> String {
         format!("{}:{name}", self.tag)
     }
@@ -69,6 +75,18 @@ impl Keyspace {
     #[must_use]
     pub fn schema(&self) -> String {
         self.key("schema")
+    }
+
+    /// Read model: what all roles must agree on.
+    #[must_use]
+    pub fn policy(&self) -> String {
+        self.key("policy")
+    }
+
+    /// Read model: the last time the log came back without its newest part.
+    #[must_use]
+    pub fn regress(&self) -> String {
+        self.key("regress")
     }
 
     /// Read model: a job's status.
@@ -197,6 +215,8 @@ impl Keyspace {
         match (kind, rest) {
             ("job", id) => Some(ReadModel::Hash(AggregateId::Job(id.parse().ok()?))),
             ("submission", id) => Some(ReadModel::Hash(AggregateId::Submission(id.parse().ok()?))),
+            ("policy", "") => Some(ReadModel::Hash(AggregateId::Policy)),
+            ("regress", "") => Some(ReadModel::Hash(AggregateId::Log)),
             ("result", id) => Some(ReadModel::Results(id.parse().ok()?)),
             ("open", "") => Some(ReadModel::Index(SetKind::Plain)),
             ("jobs" | "delayed" | "dlq", "") | ("pending", _) => Some(ReadModel::Index(SetKind::Sorted)),
@@ -211,7 +231,7 @@ impl Keyspace {
         let Some(name) = key.strip_prefix(&self.tag).and_then(|rest| rest.strip_prefix(':')) else {
             return false;
         };
-        let exact = ["events", "schema", "open", "jobs", "delayed", "dlq", "leases"];
+        let exact = ["events", "schema", "policy", "regress", "open", "jobs", "delayed", "dlq", "leases"];
         let under = ["submission:", "pending:", "queue:"];
         exact.contains(&name)
             || under.iter().any(|prefix| name.starts_with(prefix))

@@ -16,6 +16,8 @@ pub struct Roles {
     pub redis: RedisServer,
     /// Their storage.
     pub data: TempDir,
+    /// How long their workers may be silent.
+    pub lease: &'static str,
 }
 
 impl Roles {
@@ -25,7 +27,7 @@ impl Roles {
     /// If there is no temporary directory.
     pub async fn new() -> Self {
         let data = tempfile::Builder::new().prefix("lb-roles-").tempdir().expect("a temporary directory");
-        Self { redis: RedisServer::start(Persistence::Always).await, data }
+        Self { redis: RedisServer::start(Persistence::Always).await, data, lease: "1s" }
     }
 
     /// A command of theirs.
@@ -42,7 +44,7 @@ impl Roles {
     /// If it does not come up.
     #[must_use]
     pub fn api(&self) -> (Process, Client) {
-        let migrated = self.command(&["migrate", "--json"]).output().expect("the binary runs");
+        let migrated = self.command(&["migrate", "--json", "--lease", self.lease]).output().expect("the binary runs");
         assert!(migrated.status.success(), "{migrated:?}");
         let mut api = self.command(&["api", "--json", "--listen", "127.0.0.1:0"]);
         api.stdout(Stdio::piped()).stderr(Stdio::null());

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use events::execute::{self, ExecuteError, Origin};
 use events::job::Waiting;
+use events::policy::LivePolicy;
 use events::ports::{EventLogPort, Ids, JobQueuePort, Lease, PortError, WorkStatePort};
-use events::{Actor, Fence, Job, JobCommand, JobId, JobState, Policy, StreamId, Ticket, Timestamp};
+use events::{Actor, Fence, Job, JobCommand, JobId, JobState, StreamId, Ticket, Timestamp};
 use metrics::counter;
 use tokio::time::sleep;
 
@@ -38,7 +39,7 @@ pub struct ReconcilerPorts {
 /// Walks, and remembers what the walk before found.
 pub struct Reconciler {
     ports: ReconcilerPorts,
-    policy: Arc<Policy>,
+    policy: Arc<LivePolicy>,
     before: HashSet<Finding>,
 }
 
@@ -116,7 +117,7 @@ pub(crate) async fn run(session: Arc<Session>) {
 impl Reconciler {
     /// One that has not walked yet.
     #[must_use]
-    pub fn new(ports: ReconcilerPorts, policy: Arc<Policy>) -> Self {
+    pub fn new(ports: ReconcilerPorts, policy: Arc<LivePolicy>) -> Self {
         Self { ports, policy, before: HashSet::new() }
     }
 
@@ -128,7 +129,7 @@ impl Reconciler {
         let before = std::mem::take(&mut self.before);
         let leases: HashMap<JobId, Lease> = self.ports.queue.leases().await?.into_iter().collect();
         let mut tickets = HashMap::new();
-        for class in self.policy.classes.keys() {
+        for class in self.policy.get().classes.keys() {
             tickets.extend(self.ports.work_state.tickets(class).await?);
         }
         let mut walk = Walk::default();
@@ -194,7 +195,7 @@ impl Reconciler {
         Some(Lease {
             fence: job.current_fence()?.clone(),
             beat: 0,
-            lease_ms: u64::try_from(self.policy.lease.as_millis()).unwrap_or(u64::MAX),
+            lease_ms: u64::try_from(self.policy.get().lease.as_millis()).unwrap_or(u64::MAX),
             worker: job.run.as_ref()?.worker.clone(),
             ticket: ticket.cloned().unwrap_or(nowhere),
         })
@@ -203,7 +204,7 @@ impl Reconciler {
     async fn dispatch(&self, job: &Job) -> Result<bool, PortError> {
         let origin = Origin { actor: Actor::System("reconciler".to_owned()), trace: None };
         let (log, jitter) = (self.ports.log.as_ref(), self.ports.ids.jitter());
-        match execute::job(log, &self.policy, &origin, job.id, &JobCommand::Dispatch, jitter).await {
+        match execute::job(log, &self.policy.get(), &origin, job.id, &JobCommand::Dispatch, jitter).await {
             Ok(_) => Ok(true),
             Err(ExecuteError::Rejected(_)) => Ok(false),
             Err(error) => Err(PortError::Unavailable(error.to_string())),

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use events::policy::LivePolicy;
 use events::ports::{EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, StoragePort, WorkStatePort};
-use events::{ClassName, Consumer, Policy};
+use events::{ClassName, Consumer};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -74,13 +75,13 @@ pub enum WorkerError {
 pub struct Worker {
     config: WorkerConfig,
     ports: Ports,
-    policy: Arc<Policy>,
+    policy: Arc<LivePolicy>,
 }
 
 impl Worker {
     /// A worker by this configuration, over these ports, under this policy.
     #[must_use]
-    pub fn new(config: WorkerConfig, ports: Ports, policy: Arc<Policy>) -> Self {
+    pub fn new(config: WorkerConfig, ports: Ports, policy: Arc<LivePolicy>) -> Self {
         Self { config, ports, policy }
     }
 

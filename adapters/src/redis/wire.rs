@@ -42,6 +42,8 @@ fn version_guard(keys: &Keyspace, change: &Change) -> Words {
         Change::Submission { id, before, .. } => {
             (keys.submission(*id), before.as_ref().map_or(0, |submission| submission.version))
         }
+        Change::Policy { before, .. } => (keys.policy(), before.as_ref().map_or(0, |record| record.version)),
+        Change::Log { before, .. } => (keys.regress(), before.as_ref().map_or(0, |record| record.version)),
     };
     words(["version", &key, &version.to_string()])
 }
@@ -65,6 +67,8 @@ fn stored(change: &Change) -> Vec<StoredEvent> {
         Change::Submission { id, events, .. } => {
             events.iter().map(|event| StoredEvent::of_submission(*id, event)).collect()
         }
+        Change::Policy { event, .. } => vec![StoredEvent::of_policy(event)],
+        Change::Log { event, .. } => vec![StoredEvent::of_log(event)],
     }
 }
 

@@ -13,6 +13,7 @@ use adapters::storage::DirectoryStorage;
 use anyhow::Result;
 use clap::Args;
 use events::Policy;
+use events::policy::LivePolicy;
 use events::ports::StoragePort;
 use projections::Projector;
 use serde::Serialize;
@@ -21,6 +22,7 @@ use worker::{Reconciler, ReconcilerPorts};
 use super::answer;
 use crate::client::Output;
 use crate::options::{RedisOptions, StorageOptions};
+use crate::policy;
 use crate::table::{Align, render};
 use crate::wiring::connect;
 
@@ -76,9 +78,10 @@ impl DoctorCommand {
     /// Walks twice: what the second walk finds again is repaired.
     async fn repair(&self) -> Result<Row> {
         let redis = Arc::new(connect(&self.redis).await?);
+        let policy = Arc::new(LivePolicy::from(policy::stored(&redis).await?.policy()));
         let ports =
             ReconcilerPorts { log: redis.clone(), queue: redis.clone(), work_state: redis, ids: Arc::new(SystemIds) };
-        let mut reconciler = Reconciler::new(ports, Arc::new(Policy::default()));
+        let mut reconciler = Reconciler::new(ports, policy);
         let suspected = reconciler.walk().await?.suspected;
         if suspected > 0 {
             tokio::time::sleep(BETWEEN_WALKS).await;

@@ -4,6 +4,7 @@ pub(crate) mod api;
 pub(crate) mod dlq;
 pub(crate) mod doctor;
 pub(crate) mod migrate;
+pub(crate) mod policy;
 pub(crate) mod projections;
 pub(crate) mod stop;
 pub(crate) mod up;

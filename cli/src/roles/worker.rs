@@ -9,14 +9,16 @@ use std::time::Duration;
 use adapters::ids::random_hex;
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use events::{ClassName, Consumer, Policy};
+use events::policy::LivePolicy;
+use events::{ClassName, Consumer};
 use worker::{Worker, WorkerConfig};
 
 use super::api::serve_metrics;
 use super::doctor::find_python;
 use super::stop::Stop;
 use crate::client::Output;
-use crate::options::{PolicyOptions, RedisOptions, StorageOptions};
+use crate::options::{RedisOptions, StorageOptions};
+use crate::policy::{self, PolicyOptions};
 use crate::telemetry::{LogOptions, install_metrics};
 use crate::wiring::Ports;
 
@@ -72,8 +74,9 @@ impl WorkerCommand {
         self.log.install()?;
         let render = install_metrics()?;
         let stop = Stop::on_signals()?;
-        let policy = Arc::new(self.policy.policy()?);
-        let ports = Ports::shared(&self.redis, &self.storage, &policy).await?;
+        let given = self.policy.given()?;
+        let ports = Ports::shared(&self.redis, &self.storage, &format!("worker.{}", self.jobs.name())).await?;
+        let policy = policy::follow(ports.redis(), &given).await?;
         let worker = self.jobs.worker(&ports, policy, &self.redis.data, self.drain_timeout).await?;
         let metrics = serve_metrics(self.metrics_addr, render, stop.orderly.clone());
         let work = async { worker.run(stop.orderly.clone(), stop.now.clone()).await.context("the worker ended") };
@@ -83,6 +86,11 @@ impl WorkerCommand {
 }
 
 impl JobOptions {
+    /// The worker's name, without what tells its starts apart.
+    fn name(&self) -> String {
+        self.worker_name.clone().unwrap_or_else(host_name)
+    }
+
     /// A worker by these options.
     ///
     /// # Errors
@@ -90,19 +98,20 @@ impl JobOptions {
     pub(super) async fn worker(
         &self,
         ports: &Ports,
-        policy: Arc<Policy>,
+        policy: Arc<LivePolicy>,
         data: &Path,
         drain_timeout: Duration,
     ) -> Result<Worker> {
         if self.slots == 0 {
             bail!("WORKER_SLOTS must be at least 1");
         }
-        if let Some(unknown) = self.classes.iter().find(|class| policy.class(class).is_none()) {
+        let rules = policy.get();
+        if let Some(unknown) = self.classes.iter().find(|class| rules.class(class).is_none()) {
             bail!("WORKER_CLASSES names {unknown}, which RESOURCE_CLASSES does not");
         }
         let classes =
-            if self.classes.is_empty() { policy.classes.keys().cloned().collect() } else { self.classes.clone() };
-        let name = self.worker_name.clone().unwrap_or_else(host_name);
+            if self.classes.is_empty() { rules.classes.keys().cloned().collect() } else { self.classes.clone() };
+        let name = self.name();
         let consumer: Consumer = format!("{name}-{}", random_hex::<4>()).parse().context("WORKER_NAME")?;
         let python = find_python(self.job_python.as_deref()).await?;
         let work_root = self.work_root.clone().unwrap_or_else(|| data.join("work"));

@@ -7,6 +7,7 @@ mod ids;
 mod job_queue;
 mod job_status;
 mod log;
+mod regress;
 mod storage;
 
 use std::sync::Arc;

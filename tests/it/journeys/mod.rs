@@ -8,6 +8,7 @@ mod crash;
 mod dlq;
 mod end_to_end;
 mod lost_worker;
+mod policy;
 mod readme;
 mod reconciler;
 mod redis_away;

@@ -42,6 +42,8 @@ impl Wanted {
             let key = match id {
                 AggregateId::Job(id) => keys.job(id),
                 AggregateId::Submission(id) => keys.submission(id),
+                AggregateId::Policy => keys.policy(),
+                AggregateId::Log => keys.regress(),
             };
             let view = View { key, ..View::default() };
             return Self { id, view, packed_ids: String::new(), results: None };
