@@ -24,8 +24,9 @@ static const char *path_part;
 __attribute__((constructor)) static void open_control(void) {
     const char *path = getenv("FAULT_DISK");
     int file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-    path_part = getenv("FAULT_DISK_PATH");
-    if (file < 0 || !path_part) return;
+    const char *part = getenv("FAULT_DISK_PATH");
+    if (file < 0 || !part) return;
+    path_part = strdup(part); /* a process that changes its title overwrites its environment */
     void *mapped = mmap(NULL, sizeof *state, PROT_READ, MAP_SHARED, file, 0);
     if (mapped != MAP_FAILED) state = mapped;
     close(file);

@@ -11,6 +11,9 @@ use redis::InfoDict;
 
 use super::{INSTANT, RECOVERY, all_ended, assert_undisturbed, begun, crew, load};
 
+/// More bytes than one commit has.
+const SEVERAL_EVENTS: u64 = 8 * 1024;
+
 #[tokio::test]
 async fn with_every_answer_synced_a_killed_redis_loses_nothing_and_no_job_notices() {
     let mut roles = Roles::new().await;
@@ -34,14 +37,15 @@ async fn with_a_sync_every_second_a_killed_redis_loses_its_last_second_and_no_jo
     let (_api, alice) = roles.api();
     let _crew = crew(&roles, "1s");
     let submission = alice.submit(INSTANT).await;
-    let (accepted, ()) = tokio::join!(load(&alice, &submission), async {
+    let loads = async { [load(&alice, &submission).await, load(&alice, &submission).await].concat() };
+    let (accepted, ()) = tokio::join!(loads, async {
         begun(&roles, 4).await;
         // While a sync is under way Redis keeps what it acknowledges to itself, for up to two seconds.
         disk.set(DiskState::Stuck);
         let mut redis = roles.redis.connection().await;
         until("Redis holds back what it acknowledged", RECOVERY, async || {
             let info: InfoDict = redis::cmd("INFO").arg("persistence").query_async(&mut redis).await.expect("INFO");
-            (info.get::<u64>("aof_buffer_length").expect("an AOF") > 0).then_some(())
+            (info.get::<u64>("aof_buffer_length").expect("an AOF") > SEVERAL_EVENTS).then_some(())
         })
         .await;
         disk.set(DiskState::Healthy);
