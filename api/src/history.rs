@@ -51,7 +51,7 @@ pub(crate) async fn history(
 fn view(stored: StoredEvent) -> Result<EventView, Error> {
     let stored = match stored.read() {
         Ok(Recorded::Job(id, envelope)) => StoredEvent::of_job(id, &envelope),
-        Ok(Recorded::Submission(..)) | Err(_) => stored,
+        Ok(Recorded::Submission(..) | Recorded::Policy(_) | Recorded::Log(_)) | Err(_) => stored,
     };
     let mut data: Map<String, Value> = serde_json::from_str(&stored.data).map_err(|error| {
         let (aggregate, seq) = (&stored.aggregate, stored.seq);

@@ -24,7 +24,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post};
-use events::Policy;
+use events::policy::LivePolicy;
 use events::ports::{ArchiveLimits, EventLogPort, Ids, JobStatusPort, LogPort, StoragePort, UploadLimits};
 
 pub use auth::{Role, TokenError, Tokens};
@@ -47,7 +47,7 @@ pub struct Api {
     /// Where ids come from.
     pub ids: Arc<dyn Ids>,
     /// The rules that all roles share.
-    pub policy: Arc<Policy>,
+    pub policy: Arc<LivePolicy>,
     /// Who may ask.
     pub tokens: Tokens,
     /// What an upload may hold.

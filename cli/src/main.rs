@@ -5,6 +5,7 @@ mod client;
 mod data_dir;
 mod embedded;
 mod options;
+mod policy;
 mod roles;
 mod table;
 mod telemetry;
@@ -44,7 +45,13 @@ enum Command {
     /// Run jobs, against a shared Redis
     Worker(Box<roles::worker::WorkerCommand>),
     /// Bring a Redis to the key schema of this version
-    Migrate(roles::migrate::MigrateCommand),
+    Migrate(Box<roles::migrate::MigrateCommand>),
+    /// Look at dead letters, run them again, or remove them
+    Dlq(roles::dlq::DlqCommand),
+    /// Show or change what all roles must agree on
+    Policy(Box<roles::policy::PolicyCommand>),
+    /// Compare the read models with the log, or restore them from it
+    Projections(roles::projections::ProjectionsCommand),
     /// Check Redis, storage and Python, and say how to cure what is wrong
     Doctor(Box<roles::doctor::DoctorCommand>),
     /// Become the private Redis of `up`
@@ -70,6 +77,9 @@ fn main() -> ExitCode {
             Command::Api(api) => api.run(output).await,
             Command::Worker(worker) => worker.run(output).await,
             Command::Migrate(migrate) => migrate.run(output).await,
+            Command::Dlq(dlq) => dlq.run(output).await,
+            Command::Policy(policy) => policy.run(output).await,
+            Command::Projections(projections) => projections.run(output).await,
             Command::Doctor(doctor) => doctor.run(output).await,
             Command::RedisGuard(_) => unreachable!("it was run above"),
         };

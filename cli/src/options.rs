@@ -1,14 +1,11 @@
 //! The options that several commands share, each with its environment variable. Read once, checked whole.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use events::ports::{ArchiveLimits, UploadLimits};
-use events::{ClassName, Policy, ResourceClass};
 use projections::Keyspace;
 
 use crate::data_dir::redis_url_file;
@@ -80,54 +77,6 @@ impl StorageOptions {
     }
 }
 
-/// What all roles must agree on.
-#[derive(Debug, Args)]
-pub(crate) struct PolicyOptions {
-    /// The resource classes and the time a job of each may run; the first is the default
-    #[arg(long, env = "RESOURCE_CLASSES", default_value = "small=30m,medium=60m", value_name = "NAME=TIME,…")]
-    resource_classes: String,
-    /// How long a worker may be silent before its job is given to another
-    #[arg(long, env = "LEASE", default_value = "30s", value_parser = humantime::parse_duration)]
-    lease: Duration,
-    /// How often a job is run again after the platform failed it
-    #[arg(long, env = "MAX_RETRIES", default_value_t = 3)]
-    max_retries: u32,
-}
-
-impl PolicyOptions {
-    /// The rules these options make.
-    ///
-    /// # Errors
-    /// Which option can't be read.
-    pub(crate) fn policy(&self) -> Result<Policy> {
-        let (classes, default_class) = parse_classes(&self.resource_classes).context("RESOURCE_CLASSES")?;
-        if self.lease < Duration::from_secs(1) {
-            bail!("LEASE must be at least 1s");
-        }
-        Ok(Policy { lease: self.lease, max_retries: self.max_retries, classes, default_class, ..Policy::default() })
-    }
-}
-
-fn parse_classes(text: &str) -> Result<(BTreeMap<ClassName, ResourceClass>, ClassName)> {
-    let mut classes = BTreeMap::new();
-    let mut default_class = None;
-    for part in text.split(',').map(str::trim) {
-        let (name, time) = part.split_once('=').with_context(|| format!("{part:?} is not NAME=TIME"))?;
-        let name: ClassName = name.trim().parse().with_context(|| format!("{name:?}"))?;
-        let limit =
-            humantime::parse_duration(time.trim()).with_context(|| format!("{time:?} is no time, such as 30m"))?;
-        if limit < Duration::from_secs(1) {
-            bail!("the time of {name} must be at least 1s");
-        }
-        if classes.insert(name.clone(), ResourceClass { time_limit_s: limit.as_secs() }).is_some() {
-            bail!("{name} is named twice");
-        }
-        default_class.get_or_insert(name);
-    }
-    let default_class = default_class.context("no class is named")?;
-    Ok((classes, default_class))
-}
-
 /// Who may use the API, and what an upload may hold.
 #[derive(Debug, Args)]
 pub(crate) struct AccessOptions {
@@ -165,24 +114,4 @@ impl AccessOptions {
 /// What an archive may hold; not configurable so far.
 pub(crate) fn archive_limits() -> ArchiveLimits {
     ArchiveLimits::default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_class_is_the_default() {
-        let (classes, default_class) = parse_classes("tiny=5s, small=30m").unwrap();
-        assert_eq!(default_class.as_str(), "tiny");
-        assert_eq!(classes.values().map(|class| class.time_limit_s).collect::<Vec<_>>(), [1800, 5]);
-    }
-
-    #[test]
-    fn a_class_that_cannot_be_read_is_named() {
-        for (text, culprit) in [("small", "small"), ("small=soon", "soon"), ("Big=1m", "Big"), ("a=1m,a=2m", "a")] {
-            let error = format!("{:#}", parse_classes(text).unwrap_err());
-            assert!(error.contains(culprit), "{error}");
-        }
-    }
 }

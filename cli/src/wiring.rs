@@ -1,7 +1,7 @@
 //! The one place where ports meet adapters.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use adapters::ids::SystemIds;
@@ -11,7 +11,7 @@ use adapters::redis::check::Verdict;
 use adapters::storage::DirectoryStorage;
 use anyhow::{Context, Result, bail};
 use events::Policy;
-use events::ports::{EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, StoragePort};
+use events::ports::{EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, StoragePort, WorkStatePort};
 use projections::{Keyspace, Projector};
 use tokio::net::TcpListener;
 
@@ -22,6 +22,7 @@ pub(crate) struct Ports {
     redis: Redis,
     pub(crate) log: Arc<dyn EventLogPort>,
     pub(crate) queue: Arc<dyn JobQueuePort>,
+    pub(crate) work_state: Arc<dyn WorkStatePort>,
     pub(crate) status: Arc<dyn JobStatusPort>,
     pub(crate) storage: Arc<dyn StoragePort>,
     pub(crate) logs: Arc<dyn LogPort>,
@@ -36,19 +37,13 @@ impl Ports {
     pub(crate) async fn open(
         url: &str,
         keys: &Keyspace,
-        policy: &Policy,
+        position: PathBuf,
         uploads: PathBuf,
         logs: PathBuf,
     ) -> Result<Self> {
-        let version = migrations::version(url, keys).await.context("Redis can't be reached")?;
-        if version != migrations::CURRENT {
-            let current = migrations::CURRENT;
-            bail!(
-                "the key schema of this Redis has version {version}, this program needs {current}: run `leadersboard migrate`"
-            );
-        }
-        let projector = Projector { keys: keys.clone(), retention: policy.retention };
-        let redis = Redis::connect(url, projector).await?;
+        check_schema(url, keys).await?;
+        let projector = Projector { keys: keys.clone(), retention: Policy::default().retention };
+        let redis = Redis::connect_keeping(url, projector, position).await?;
         let storage = DirectoryStorage::open(uploads.clone())
             .with_context(|| format!("the upload directory {} can't be used", uploads.display()))?;
         let logs = LogFiles::open(logs.clone())
@@ -56,6 +51,7 @@ impl Ports {
         Ok(Self {
             log: Arc::new(redis.clone()),
             queue: Arc::new(redis.clone()),
+            work_state: Arc::new(redis.clone()),
             status: Arc::new(redis.clone()),
             redis,
             storage: Arc::new(storage),
@@ -66,13 +62,20 @@ impl Ports {
 }
 
 impl Ports {
+    /// The Redis behind the ports.
+    pub(crate) const fn redis(&self) -> &Redis {
+        &self.redis
+    }
+
     /// The ports of a role that shares its Redis with others; says loudly what may be lost with that Redis.
     ///
     /// # Errors
     /// What is not as it must be, and the cure.
-    pub(crate) async fn shared(redis: &RedisOptions, storage: &StorageOptions, policy: &Policy) -> Result<Self> {
+    pub(crate) async fn shared(redis: &RedisOptions, storage: &StorageOptions, role: &str) -> Result<Self> {
         let (uploads, logs) = (storage.uploads(&redis.data), storage.logs(&redis.data));
-        let ports = Self::open(&redis.url()?, &redis.namespace.namespace, policy, uploads, logs).await?;
+        let keys = &redis.namespace.namespace;
+        let position = position_file(&redis.data, keys, role);
+        let ports = Self::open(&redis.url()?, keys, position, uploads, logs).await?;
         for finding in ports.redis.check().await? {
             match finding.verdict {
                 Verdict::Good => {}
@@ -82,6 +85,32 @@ impl Ports {
         }
         Ok(ports)
     }
+}
+
+/// Where a role keeps how far it has seen the event log.
+pub(crate) fn position_file(data: &Path, keys: &Keyspace, role: &str) -> PathBuf {
+    data.join(format!("log-position.{}.{role}", keys.namespace()))
+}
+
+/// A Redis whose schema is current, for a command that looks at it or mends it.
+///
+/// # Errors
+/// What is not as it must be, and the cure.
+pub(crate) async fn connect(options: &RedisOptions) -> Result<Redis> {
+    let (url, keys) = (options.url()?, &options.namespace.namespace);
+    check_schema(&url, keys).await?;
+    Ok(Redis::connect(&url, Projector { keys: keys.clone(), retention: Policy::default().retention }).await?)
+}
+
+async fn check_schema(url: &str, keys: &Keyspace) -> Result<()> {
+    let version = migrations::version(url, keys).await.context("Redis can't be reached")?;
+    if version != migrations::CURRENT {
+        let current = migrations::CURRENT;
+        bail!(
+            "the key schema of this Redis has version {version}, this program needs {current}: run `leadersboard migrate`"
+        );
+    }
+    Ok(())
 }
 
 /// Listens, or says which address can't be used.

@@ -3,6 +3,8 @@
 use crate::envelope::{Envelope, StreamId};
 use crate::id::{ClassName, Consumer, Fence, JobId, SubmissionId, UserId};
 use crate::job::{Job, JobEvent};
+use crate::policy::{PolicyEvent, PolicyRecord};
+use crate::regress::{LogEvent, LogRecord};
 use crate::submission::{Submission, SubmissionEvent};
 use crate::time::Timestamp;
 
@@ -40,6 +42,20 @@ pub enum Change {
         before: Option<Submission>,
         /// What happened.
         events: Vec<Envelope<SubmissionEvent>>,
+    },
+    /// Of the policy.
+    Policy {
+        /// What it was when this was decided.
+        before: Option<PolicyRecord>,
+        /// What happened.
+        event: Envelope<PolicyEvent>,
+    },
+    /// Of the log itself.
+    Log {
+        /// What it was when this was decided.
+        before: Option<LogRecord>,
+        /// What happened.
+        event: Envelope<LogEvent>,
     },
 }
 
@@ -134,6 +150,9 @@ pub enum CommitError {
     /// Somebody else changed the aggregate first: load and decide again.
     #[error("the aggregate has changed since it was read")]
     Conflict,
+    /// The log has lost what this process has seen of it: load and decide again, once that is recorded.
+    #[error("Redis has lost the newest part of the event log")]
+    Regressed,
     /// A guard failed: what was to be relied on does not hold.
     #[error("a guard does not hold: {0:?}")]
     GuardFailed(Guard),

@@ -25,12 +25,16 @@ pub struct Envelope<E> {
 }
 
 /// The thing whose history an event is part of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AggregateId {
     /// A job.
     Job(JobId),
     /// A submission.
     Submission(SubmissionId),
+    /// The policy.
+    Policy,
+    /// The log itself.
+    Log,
 }
 
 impl fmt::Display for AggregateId {
@@ -38,6 +42,8 @@ impl fmt::Display for AggregateId {
         match self {
             Self::Job(id) => write!(f, "job:{id}"),
             Self::Submission(id) => write!(f, "submission:{id}"),
+            Self::Policy => f.write_str("policy"),
+            Self::Log => f.write_str("log"),
         }
     }
 }
@@ -49,6 +55,8 @@ impl FromStr for AggregateId {
         match text.split_once(':') {
             Some(("job", id)) => id.parse().map(Self::Job),
             Some(("submission", id)) => id.parse().map(Self::Submission),
+            None if text == "policy" => Ok(Self::Policy),
+            None if text == "log" => Ok(Self::Log),
             _ => Err(InvalidId(format!("{text:?} is no aggregate"))),
         }
     }

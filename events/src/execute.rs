@@ -1,10 +1,10 @@
 //! The loop around every command: load, decide, commit, and again after a conflict.
 
-use crate::commit::{Change, Commit, CommitError, Guard};
+use crate::commit::{Change, Commit, CommitError, Guard, Lane};
 use crate::envelope::{Actor, Envelope};
 use crate::id::{JobId, SubmissionId};
 use crate::job::{self, Context, Decision, Job, JobCommand, evolve};
-use crate::policy::Policy;
+use crate::policy::{self, InvalidPolicy, Policy, PolicySettings};
 use crate::ports::{EventLogPort, PortError};
 use crate::submission::{self, SubmissionCommand};
 use crate::trace::TraceParent;
@@ -147,6 +147,36 @@ pub async fn submission(
     Err(ExecuteError::Unavailable(last))
 }
 
+/// Changes the policy, and gives it as it stands then.
+///
+/// # Errors
+/// Why the wish would not work, or why Redis did not take the commit.
+pub async fn policy(
+    log: &dyn EventLogPort,
+    origin: &Origin,
+    wish: &PolicySettings,
+) -> Result<PolicySettings, ExecuteError<InvalidPolicy>> {
+    wish.check().map_err(ExecuteError::Rejected)?;
+    let mut last = String::new();
+    for _ in 0..MAX_TRIES {
+        let loaded = log.load_policy().await.map_err(unreachable_port)?;
+        let settings = || loaded.state.as_ref().map(|record| record.settings.clone()).unwrap_or_default();
+        let Some(event) = policy::decide(loaded.state.as_ref(), wish) else {
+            return Ok(settings());
+        };
+        let seq = loaded.state.as_ref().map_or(0, |record| record.version) + 1;
+        let (actor, trace) = (origin.actor.clone(), origin.trace.clone());
+        let event = Envelope { seq, at: loaded.now, actor, trace, event };
+        let after = policy::evolve(&event).settings;
+        let change = Change::Policy { before: loaded.state, event };
+        match log.commit(Commit { change, guards: vec![], work: vec![], lane: Lane::Progress }).await {
+            Ok(_) => return Ok(after),
+            Err(error) => last = retryable(error)?,
+        }
+    }
+    Err(ExecuteError::Unavailable(last))
+}
+
 fn unreachable_port<R>(error: PortError) -> ExecuteError<R> {
     match error {
         PortError::Unavailable(what) => ExecuteError::Unavailable(what),
@@ -157,7 +187,9 @@ fn unreachable_port<R>(error: PortError) -> ExecuteError<R> {
 /// Sorts what another try can cure (its text is returned) from what it can't.
 fn retryable<R>(error: CommitError) -> Result<String, ExecuteError<R>> {
     match error {
-        CommitError::Conflict | CommitError::Unavailable(_) | CommitError::GuardFailed(_) => Ok(error.to_string()),
+        CommitError::Conflict | CommitError::Regressed | CommitError::Unavailable(_) | CommitError::GuardFailed(_) => {
+            Ok(error.to_string())
+        }
         CommitError::Full => Err(ExecuteError::Full),
         CommitError::TooLarge(_) | CommitError::Defect(_) => Err(ExecuteError::Defect(error.to_string())),
     }

@@ -12,6 +12,7 @@ pub mod id;
 pub mod job;
 pub mod policy;
 pub mod ports;
+pub mod regress;
 pub mod results;
 pub mod stored;
 pub mod submission;

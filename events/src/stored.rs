@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use crate::envelope::{Actor, AggregateId, Envelope};
 use crate::id::InvalidId;
 use crate::job::JobEvent;
+use crate::policy::PolicyEvent;
+use crate::regress::LogEvent;
 use crate::submission::SubmissionEvent;
 use crate::time::{from_rfc3339, to_rfc3339};
 use crate::trace::TraceParent;
@@ -43,6 +45,10 @@ pub enum Recorded {
     Job(crate::id::JobId, Envelope<JobEvent>),
     /// Of a submission.
     Submission(crate::id::SubmissionId, Envelope<SubmissionEvent>),
+    /// Of the policy.
+    Policy(Envelope<PolicyEvent>),
+    /// Of the log itself.
+    Log(Envelope<LogEvent>),
 }
 
 /// An entry of the log that can't be read.
@@ -87,6 +93,18 @@ impl StoredEvent {
         Self::new(AggregateId::Submission(id), envelope, envelope.event.kind(), &serialize(&envelope.event))
     }
 
+    /// The stored form of an event of the policy.
+    #[must_use]
+    pub fn of_policy(envelope: &Envelope<PolicyEvent>) -> Self {
+        Self::new(AggregateId::Policy, envelope, envelope.event.kind(), &serialize(&envelope.event))
+    }
+
+    /// The stored form of an event of the log itself.
+    #[must_use]
+    pub fn of_log(envelope: &Envelope<LogEvent>) -> Self {
+        Self::new(AggregateId::Log, envelope, envelope.event.kind(), &serialize(&envelope.event))
+    }
+
     fn new<E>(aggregate: AggregateId, envelope: &Envelope<E>, kind: &str, tagged: &Value) -> Self {
         Self {
             kind: kind.to_owned(),
@@ -111,6 +129,8 @@ impl StoredEvent {
         match self.aggregate.parse()? {
             AggregateId::Job(id) => Ok(Recorded::Job(id, self.envelope()?)),
             AggregateId::Submission(id) => Ok(Recorded::Submission(id, self.envelope()?)),
+            AggregateId::Policy => Ok(Recorded::Policy(self.envelope()?)),
+            AggregateId::Log => Ok(Recorded::Log(self.envelope()?)),
         }
     }
 
@@ -162,6 +182,8 @@ mod tests {
             let again = match stored.read().unwrap() {
                 Recorded::Job(id, envelope) => StoredEvent::of_job(id, &envelope),
                 Recorded::Submission(id, envelope) => StoredEvent::of_submission(id, &envelope),
+                Recorded::Policy(envelope) => StoredEvent::of_policy(&envelope),
+                Recorded::Log(envelope) => StoredEvent::of_log(&envelope),
             };
             let (was, is): (Value, Value) =
                 (serde_json::from_str(&stored.data).unwrap(), serde_json::from_str(&again.data).unwrap());
@@ -169,7 +191,7 @@ mod tests {
             assert_eq!(StoredEvent { data: String::new(), ..stored }, StoredEvent { data: String::new(), ..again });
             kinds.insert(text("type"));
         }
-        assert_eq!(kinds.len(), 15, "one fixture at least for each of the 13 job and 2 submission events");
+        assert_eq!(kinds.len(), 17, "one fixture at least for each of the 13 job, 2 submission and 2 other events");
     }
 
     #[test]

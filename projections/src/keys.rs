@@ -5,8 +5,10 @@
 
 use std::fmt::Display;
 
-use events::{ClassName, Fence, JobId, SubmissionId, UserId};
+use events::{AggregateId, ClassName, Fence, JobId, SubmissionId, UserId};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::patch::SetKind;
 
 /// The consumer group of every work stream.
 pub const WORKERS_GROUP: &str = "workers";
@@ -15,6 +17,17 @@ pub const WORKERS_GROUP: &str = "workers";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a namespace is 1 to 64 letters, digits, '-' or '_'")]
 pub struct InvalidNamespace;
+
+/// What a key of a read model holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadModel {
+    /// The state of an aggregate.
+    Hash(AggregateId),
+    /// The results of a job.
+    Results(JobId),
+    /// Ids of jobs.
+    Index(SetKind),
+}
 
 /// The keys of one namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +55,12 @@ impl Keyspace {
         }
     }
 
+    /// The name of the namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        self.tag.trim_start_matches("{leaderboard:").trim_end_matches('}')
+    }
+
     fn key(&self, name: impl Display) -> String {
         format!("{}:{name}", self.tag)
     }
@@ -56,6 +75,18 @@ impl Keyspace {
     #[must_use]
     pub fn schema(&self) -> String {
         self.key("schema")
+    }
+
+    /// Read model: what all roles must agree on.
+    #[must_use]
+    pub fn policy(&self) -> String {
+        self.key("policy")
+    }
+
+    /// Read model: the last time the log came back without its newest part.
+    #[must_use]
+    pub fn regress(&self) -> String {
+        self.key("regress")
     }
 
     /// Read model: a job's status.
@@ -148,6 +179,12 @@ impl Keyspace {
         self.key("leases")
     }
 
+    /// Live state: whose turn it is to reconcile.
+    #[must_use]
+    pub fn reconciler(&self) -> String {
+        self.key("reconciler")
+    }
+
     /// Live state: raw tickets that could not be read.
     #[must_use]
     pub fn quarantine(&self) -> String {
@@ -164,13 +201,37 @@ impl Keyspace {
         self.key(format_args!("user:{}:{what}", encode(user)))
     }
 
+    /// A pattern that every key of the namespace matches, for `SCAN`.
+    #[must_use]
+    pub fn pattern(&self) -> String {
+        self.key("*")
+    }
+
+    /// Which read model a key is, if it is one.
+    #[must_use]
+    pub fn read_model(&self, key: &str) -> Option<ReadModel> {
+        let name = key.strip_prefix(&self.tag)?.strip_prefix(':')?;
+        let (kind, rest) = name.split_once(':').unwrap_or((name, ""));
+        match (kind, rest) {
+            ("job", id) => Some(ReadModel::Hash(AggregateId::Job(id.parse().ok()?))),
+            ("submission", id) => Some(ReadModel::Hash(AggregateId::Submission(id.parse().ok()?))),
+            ("policy", "") => Some(ReadModel::Hash(AggregateId::Policy)),
+            ("regress", "") => Some(ReadModel::Hash(AggregateId::Log)),
+            ("result", id) => Some(ReadModel::Results(id.parse().ok()?)),
+            ("open", "") => Some(ReadModel::Index(SetKind::Plain)),
+            ("jobs" | "delayed" | "dlq", "") | ("pending", _) => Some(ReadModel::Index(SetKind::Sorted)),
+            ("user", rest) if rest.ends_with(":jobs") => Some(ReadModel::Index(SetKind::Sorted)),
+            _ => None,
+        }
+    }
+
     /// Whether a key may live without an expiry: the permanent keys of this namespace.
     #[must_use]
     pub fn is_permanent(&self, key: &str) -> bool {
         let Some(name) = key.strip_prefix(&self.tag).and_then(|rest| rest.strip_prefix(':')) else {
             return false;
         };
-        let exact = ["events", "schema", "open", "jobs", "delayed", "dlq", "leases"];
+        let exact = ["events", "schema", "policy", "regress", "open", "jobs", "delayed", "dlq", "leases"];
         let under = ["submission:", "pending:", "queue:"];
         exact.contains(&name)
             || under.iter().any(|prefix| name.starts_with(prefix))

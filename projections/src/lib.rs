@@ -5,9 +5,12 @@
 //! and nothing else ever writes these keys.
 
 pub mod fields;
+pub mod fold;
 pub mod job;
 pub mod keys;
 pub mod patch;
+pub mod policy;
+pub mod regress;
 pub mod results;
 pub mod submission;
 
@@ -34,6 +37,8 @@ impl Projector {
         match change {
             Change::Job { id, before, events } => job::project(self, *id, before.as_ref(), events),
             Change::Submission { id, before, events } => submission::project(self, *id, before.as_ref(), events),
+            Change::Policy { before, event } => policy::project(&self.keys, before.as_ref(), event),
+            Change::Log { before, event } => regress::project(&self.keys, before.as_ref(), event),
         }
     }
 }

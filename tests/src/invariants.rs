@@ -80,6 +80,7 @@ async fn fold(redis: &mut MultiplexedConnection, keys: &Keyspace) -> Folded {
                 let after = submission::evolve(id, before, &envelope);
                 folded.submissions.extend(after.map(|submission| (id, submission)));
             }
+            Recorded::Policy(_) | Recorded::Log(_) => {}
         }
     }
     folded

@@ -22,6 +22,8 @@ pub struct Roles {
     words: LastWords,
     /// Their storage.
     pub data: TempDir,
+    /// How long their workers may be silent.
+    pub lease: &'static str,
 }
 
 impl Roles {
@@ -40,7 +42,7 @@ impl Roles {
     #[must_use]
     pub fn on(redis: RedisServer) -> Self {
         let data = tempfile::Builder::new().prefix("lb-roles-").tempdir().expect("a temporary directory");
-        Self { redis, network: None, words: LastWords(data.path().join("words")), data }
+        Self { redis, network: None, words: LastWords(data.path().join("words")), data, lease: "1s" }
     }
 
     /// A Redis without a schema behind a network, and an empty directory.
@@ -79,7 +81,7 @@ impl Roles {
     /// If it does not come up.
     #[must_use]
     pub fn api(&self) -> (Process, Client) {
-        let migrated = self.command(&["migrate", "--json"]).output().expect("the binary runs");
+        let migrated = self.command(&["migrate", "--json", "--lease", self.lease]).output().expect("the binary runs");
         assert!(migrated.status.success(), "{migrated:?}");
         let mut api = self.command(&["api", "--json", "--listen", "127.0.0.1:0"]);
         api.stdout(Stdio::piped()).stderr(self.words.of("api"));
@@ -99,6 +101,7 @@ impl Roles {
     #[must_use]
     pub fn worker_command(&self, name: &str, lease: &str) -> Command {
         let mut worker = self.command(&["worker", "--worker-name", name, "--lease", lease]);
+        worker.args(["--reconcile-interval", "200ms"]);
         worker.arg("--work-root").arg(self.data.path().join(name)).stdout(Stdio::null()).stderr(self.words.of(name));
         worker
     }

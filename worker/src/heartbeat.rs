@@ -14,7 +14,7 @@ use crate::start::Run;
 ///
 /// While Redis is away the run goes on: whether it still counts is for the commit of its end to find out, by its fence.
 pub(crate) async fn keep(session: &Session, run: &Run, interrupt: &Interrupt) -> std::convert::Infallible {
-    let mut beats = interval((session.policy.lease / 4).max(Duration::from_millis(100)));
+    let mut beats = interval((run.lease / 4).max(Duration::from_millis(100)));
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut outage = Outage::of("the heartbeat");
     loop {

@@ -3,8 +3,8 @@
 //! [`Worker::run`] is the way in. From there `claims` fills the slots, `start` turns a ticket into a run, `pipeline`
 //! takes that run from its files to its outcome while `heartbeat` keeps its lease, and `record` commits the outcome.
 //! Beside them `dispatcher` hands out tickets for retries that are due, `reaper` ends the leases of workers that fell
-//! silent, and `predecessors` settles, once at the start,
-//! what earlier processes under the same work root left behind. The work root is one machine's own.
+//! silent, `reconciler` puts right what no other part can, and `predecessors` settles, once at the start, what earlier
+//! processes under the same work root left behind. The work root is one machine's own.
 //!
 //! A job's program sees no token, no address and no fence: `process` lists all that it does see.
 
@@ -23,6 +23,7 @@ mod predecessors;
 mod process;
 mod python;
 mod reaper;
+mod reconciler;
 mod record;
 mod run_directory;
 mod session;
@@ -31,4 +32,5 @@ mod station;
 mod worker;
 
 pub use python::{Python, PythonError};
+pub use reconciler::{Reconciler, ReconcilerPorts, Walk};
 pub use worker::{Ports, Worker, WorkerConfig, WorkerError};

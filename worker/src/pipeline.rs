@@ -113,7 +113,8 @@ async fn execute(
     interrupt: &Interrupt,
 ) -> Report {
     let class = &run.job.spec.class;
-    let Some(ResourceClass { time_limit_s }) = session.policy.class(class) else {
+    let policy = session.policy.get();
+    let Some(ResourceClass { time_limit_s }) = policy.class(class) else {
         return broken(format!("this worker does not know resource class {class}")).into();
     };
     let limit = Duration::from_secs(*time_limit_s);

@@ -20,15 +20,15 @@ use crate::session::Session;
 
 /// Runs until it is aborted. A sweep every quarter of the lease, times jitter.
 pub(crate) async fn run(session: Arc<Session>) {
-    let pause = session.policy.lease / 4;
     let mut outage = Outage::of("watching the other workers");
     let mut leases = Watch::default();
     let mut tickets = Watch::default();
     loop {
         let before = Instant::now();
-        sleep(pause.mul_f64(session.ports.ids.jitter())).await;
+        let lease = session.policy.get().lease;
+        sleep((lease / 4).mul_f64(session.ports.ids.jitter())).await;
         // A process that was stopped for a while has seen nothing meanwhile.
-        if before.elapsed() > session.policy.lease / 2 {
+        if before.elapsed() > lease / 2 {
             leases.forget();
             tickets.forget();
         }
@@ -69,7 +69,7 @@ async fn end(session: &Session, job: JobId, lease: &Lease) {
     let origin = Origin { actor: Actor::System("reaper".to_owned()), trace: None };
     let (log, jitter) = (session.ports.log.as_ref(), session.ports.ids.jitter());
     let beat = Guard::LeaseBeat { job, beat: lease.beat };
-    match execute::job_if(log, &session.policy, &origin, job, &command, jitter, Some(&beat)).await {
+    match execute::job_if(log, &session.policy.get(), &origin, job, &command, jitter, Some(&beat)).await {
         Ok(_) => {
             tracing::warn!(%job, worker = %lease.worker, "a worker fell silent; its job is tried again or given up");
             counter!("leadersboard_leases_reaped_total").increment(1);
@@ -86,8 +86,9 @@ async fn sweep_tickets(session: &Session, watch: &mut Watch<Unstarted>) -> Resul
         tickets.extend(session.ports.queue.unstarted(&class).await?);
     }
     watch.saw(tickets.iter().cloned());
+    let lease = session.policy.get().lease;
     for ticket in &tickets {
-        if watch.unchanged_for(ticket) >= session.policy.lease && session.ports.queue.reissue(ticket).await? {
+        if watch.unchanged_for(ticket) >= lease && session.ports.queue.reissue(ticket).await? {
             tracing::warn!(job = %ticket.job, worker = %ticket.holder, "a ticket was claimed and never started; it is put back");
             counter!("leadersboard_tickets_reissued_total", "class" => ticket.ticket.class.to_string()).increment(1);
         }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use events::execute::{self, ExecuteError, Origin};
 use events::job::Rejection;
-use events::{Actor, ClassName, Job, JobCommand, JobId, Policy, TraceParent};
+use events::policy::LivePolicy;
+use events::{Actor, ClassName, Job, JobCommand, JobId, TraceParent};
 use tokio_util::sync::CancellationToken;
 
 use crate::worker::{Ports, WorkerConfig};
@@ -14,7 +15,7 @@ use crate::worker::{Ports, WorkerConfig};
 pub(crate) struct Session {
     pub(crate) config: WorkerConfig,
     pub(crate) ports: Ports,
-    pub(crate) policy: Arc<Policy>,
+    pub(crate) policy: Arc<LivePolicy>,
     /// The directory that holds the run directories of this process.
     pub(crate) station: PathBuf,
     pub(crate) stop: Stop,
@@ -75,11 +76,11 @@ impl Session {
     ) -> Result<Option<Job>, ExecuteError<Rejection>> {
         let origin = Origin { actor, trace };
         let (log, jitter) = (self.ports.log.as_ref(), self.ports.ids.jitter());
-        execute::job(log, &self.policy, &origin, id, command, jitter).await
+        execute::job(log, &self.policy.get(), &origin, id, command, jitter).await
     }
 
     /// Every class of the policy, served here or not.
     pub(crate) fn all_classes(&self) -> Vec<ClassName> {
-        self.policy.classes.keys().cloned().collect()
+        self.policy.get().classes.keys().cloned().collect()
     }
 }

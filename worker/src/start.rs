@@ -1,5 +1,7 @@
 //! From a ticket to a run.
 
+use std::time::Duration;
+
 use events::execute::ExecuteError;
 use events::job::{Rejection, Start};
 use events::ports::{Claim, PortError};
@@ -20,6 +22,8 @@ pub(crate) struct Run {
     pub(crate) job: Job,
     /// The authority of this run.
     pub(crate) fence: Fence,
+    /// How long it may be silent.
+    pub(crate) lease: Duration,
     /// What its log lines belong to.
     pub(crate) span: Span,
 }
@@ -46,11 +50,14 @@ pub(crate) async fn start(session: &Session, claim: &Claim) -> Answer {
     });
     let mut outage = Outage::of("starting a job");
     loop {
+        let lease = session.policy.get().lease;
         // The fence stays the same: a commit whose answer was lost is found to be this one's.
         let error = match session.command(claim.job, &command, None).await {
             Ok(Some(job)) if job.current_fence() == Some(&fence) => {
                 let span = span(session, &job);
-                return Answer::Started(Box::new(Run { job, fence, span }));
+                // The policy may have changed meanwhile; the start was decided under one of the two.
+                let lease = lease.min(session.policy.get().lease);
+                return Answer::Started(Box::new(Run { job, fence, lease, span }));
             }
             Ok(_) | Err(ExecuteError::Rejected(Rejection::NotStartable | Rejection::Unknown)) => {
                 match refuse(session, claim).await {

@@ -4,15 +4,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use events::ports::{EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, StoragePort};
-use events::{ClassName, Consumer, Policy};
+use events::policy::LivePolicy;
+use events::ports::{EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, StoragePort, WorkStatePort};
+use events::{ClassName, Consumer};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::session::{Session, Settled, Stop};
 use crate::station::Station;
-use crate::{claims, dispatcher, predecessors, reaper};
+use crate::{claims, dispatcher, predecessors, reaper, reconciler};
 
 /// How long the last word to Redis may take.
 const RETIRE_PATIENCE: Duration = Duration::from_secs(2);
@@ -30,6 +31,8 @@ pub struct WorkerConfig {
     pub python: PathBuf,
     /// Where jobs have their work directories: local to this machine, shared with its other workers.
     pub work_root: PathBuf,
+    /// How often all jobs that have not ended are compared with the work there is.
+    pub reconcile_interval: Duration,
     /// How long jobs under way may go on once the worker is asked to stop.
     pub drain_timeout: Duration,
     /// The most bytes of a run's log that are kept.
@@ -43,6 +46,8 @@ pub struct Ports {
     pub log: Arc<dyn EventLogPort>,
     /// Tickets and leases.
     pub queue: Arc<dyn JobQueuePort>,
+    /// Jobs beside the tickets and leases they should have.
+    pub work_state: Arc<dyn WorkStatePort>,
     /// Jobs and submissions as they stand.
     pub status: Arc<dyn JobStatusPort>,
     /// The files of submissions.
@@ -70,13 +75,13 @@ pub enum WorkerError {
 pub struct Worker {
     config: WorkerConfig,
     ports: Ports,
-    policy: Arc<Policy>,
+    policy: Arc<LivePolicy>,
 }
 
 impl Worker {
     /// A worker by this configuration, over these ports, under this policy.
     #[must_use]
-    pub fn new(config: WorkerConfig, ports: Ports, policy: Arc<Policy>) -> Self {
+    pub fn new(config: WorkerConfig, ports: Ports, policy: Arc<LivePolicy>) -> Self {
         Self { config, ports, policy }
     }
 
@@ -102,9 +107,10 @@ impl Worker {
         });
         let dispatcher = AbortOnDropHandle::new(tokio::spawn(dispatcher::run(Arc::clone(&session))));
         let reaper = AbortOnDropHandle::new(tokio::spawn(reaper::run(Arc::clone(&session))));
+        let reconciler = AbortOnDropHandle::new(tokio::spawn(reconciler::run(Arc::clone(&session))));
         let inherited = predecessors::take_over(&session).await;
         let settled = claims::run(&session, inherited).await;
-        drop((dispatcher, reaper));
+        drop((dispatcher, reaper, reconciler));
         leave(&session, station, settled).await;
         Ok(())
     }

@@ -5,7 +5,8 @@
 -- KEYS[1]  the event log
 -- KEYS[2]  the leases
 -- ARGV[1]  the prefix of the work streams' keys
--- ARGV[2…] one commit each, as MessagePack: {guards, events, changes}, every leaf a string
+-- ARGV[2]  the newest entry of the log that the caller has seen; empty where it has seen none
+-- ARGV[3…] one commit each, as MessagePack: {guards, events, changes}, every leaf a string
 --            guard   {name, key, …}            one of `holds` below
 --            event   {field, value, …}         appended to the event log
 --            change  {command, key, …}         a Redis command, or one of `special` below
@@ -14,6 +15,7 @@
 --   {'ok', id…}         made; the stream ids of its events
 --   {'guard', n}        nothing written: its n-th guard, from 1, does not hold
 --   {'error', text}     Redis refused a command
+--   {'regressed'}       nothing written: the log has lost what the caller has seen
 
 local LOG, LEASES, QUEUES = KEYS[1], KEYS[2], ARGV[1]
 
@@ -75,11 +77,15 @@ local function make(commit)
 end
 
 local answers = {}
-for n = 2, #ARGV do
+if ARGV[2] ~= '' and #redis.call('XRANGE', LOG, ARGV[2], ARGV[2]) == 0 then
+  for n = 3, #ARGV do answers[n - 2] = {'regressed'} end
+  return answers
+end
+for n = 3, #ARGV do
   local made, answer = pcall(make, cmsgpack.unpack(ARGV[n]))
   if not made then
     answer = {'error', type(answer) == 'table' and answer.err or tostring(answer)}
   end
-  answers[n - 1] = answer
+  answers[n - 2] = answer
 end
 return answers

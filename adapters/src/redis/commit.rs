@@ -11,6 +11,7 @@ use redis::{RedisError, Script, Value};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::position::Position;
 use super::wire::{Encoded, encode};
 
 /// The most commits in one call.
@@ -37,14 +38,16 @@ struct Waiting {
 }
 
 impl Committer {
-    pub(super) fn spawn(lane: Lane, connection: ConnectionManager, keys: Keyspace) -> Self {
-        let (lane, first_line) = match lane {
-            Lane::Admission => ("admission", "#!lua"),
-            Lane::Progress => ("progress", "#!lua flags=allow-oom"),
+    pub(super) fn spawn(lane: Lane, connection: ConnectionManager, keys: Keyspace, position: Position) -> Self {
+        let script = script(lane);
+        let lane = match lane {
+            Lane::Admission => "admission",
+            Lane::Progress => "progress",
         };
         let (waiting, queue) = mpsc::channel(MAX_WAITING);
-        let script = Script::new(&format!("{first_line}\n{BODY}"));
-        tokio::spawn(Batches { lane, script, connection, keys: Arc::new(keys), queue, left_over: None }.run());
+        tokio::spawn(
+            Batches { lane, script, connection, keys: Arc::new(keys), position, queue, left_over: None }.run(),
+        );
         Self { lane, waiting }
     }
 
@@ -64,10 +67,20 @@ impl Committer {
     }
 }
 
+/// The script in the form of a lane.
+pub(super) fn script(lane: Lane) -> Script {
+    let first_line = match lane {
+        Lane::Admission => "#!lua",
+        Lane::Progress => "#!lua flags=allow-oom",
+    };
+    Script::new(&format!("{first_line}\n{BODY}"))
+}
+
 const fn label(result: &Result<Vec<StreamId>, CommitError>) -> &'static str {
     match result {
         Ok(_) => "committed",
         Err(CommitError::Conflict) => "conflict",
+        Err(CommitError::Regressed) => "regressed",
         Err(CommitError::GuardFailed(_)) => "guard_failed",
         Err(CommitError::Full) => "full",
         Err(CommitError::TooLarge(_)) => "too_large",
@@ -81,6 +94,7 @@ struct Batches {
     script: Script,
     connection: ConnectionManager,
     keys: Arc<Keyspace>,
+    position: Position,
     queue: mpsc::Receiver<Waiting>,
     left_over: Option<Waiting>,
 }
@@ -120,15 +134,21 @@ impl Batches {
     async fn call(&mut self, batch: &[Waiting]) -> Vec<Result<Vec<StreamId>, CommitError>> {
         let mut call = self.script.prepare_invoke();
         call.key(self.keys.events()).key(self.keys.leases()).arg(self.keys.queue_prefix());
+        call.arg(self.position.get().map_or_else(String::new, |newest| newest.to_string()));
         for waiting in batch {
             call.arg(&waiting.commit.bytes);
         }
         match call.invoke_async::<Vec<Vec<Value>>>(&mut self.connection).await {
-            Ok(answers) if answers.len() == batch.len() => batch
-                .iter()
-                .zip(answers)
-                .map(|(waiting, answer)| read_answer(&waiting.commit.guards, &answer))
-                .collect(),
+            Ok(answers) if answers.len() == batch.len() => {
+                let answers: Vec<_> = batch
+                    .iter()
+                    .zip(answers)
+                    .map(|(waiting, answer)| read_answer(&waiting.commit.guards, &answer))
+                    .collect();
+                let made = answers.iter().filter_map(|answer| answer.as_ref().ok()).flatten();
+                self.position.saw(made.copied().max());
+                answers
+            }
             Ok(answers) => {
                 let defect = CommitError::Defect(format!("{} answers to {} commits", answers.len(), batch.len()));
                 vec![Err(defect); batch.len()]
@@ -138,7 +158,7 @@ impl Batches {
     }
 }
 
-fn read_answer(guards: &[Option<Guard>], answer: &[Value]) -> Result<Vec<StreamId>, CommitError> {
+pub(super) fn read_answer(guards: &[Option<Guard>], answer: &[Value]) -> Result<Vec<StreamId>, CommitError> {
     let defect = || CommitError::Defect(format!("an answer that can't be read: {answer:?}"));
     let text = |value: &Value| redis::from_redis_value_ref::<String>(value).map_err(|_| defect());
     let (kind, rest) = answer.split_first().ok_or_else(defect)?;
@@ -151,6 +171,7 @@ fn read_answer(guards: &[Option<Guard>], answer: &[Value]) -> Result<Vec<StreamI
                 Some(guard) => Err(CommitError::GuardFailed(guard.clone())),
             }
         }
+        ("regressed", []) => Err(CommitError::Regressed),
         ("error", [problem]) => Err(CommitError::Defect(text(problem)?)),
         _ => Err(defect()),
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use events::policy::PolicyRecord;
 use events::ports::{EventLogPort, HistoryEntry, Loaded, PortError};
 use events::stored::StoredEvent;
 use events::{Commit, CommitError, Job, JobId, Lane, StreamId, Submission, SubmissionId};
@@ -12,10 +13,10 @@ use redis::streams::{StreamId as Entry, StreamRangeReply};
 use super::wire::STORED_VERSION;
 use super::{Redis, away, corrupt, parse_stream_id, redis_time};
 
-type Hash = HashMap<String, String>;
+pub(super) type Hash = HashMap<String, String>;
 
 impl Redis {
-    async fn load(&self, key: &str) -> Result<((i64, i64), Hash), PortError> {
+    pub(super) async fn load(&self, key: &str) -> Result<((i64, i64), Hash), PortError> {
         let mut read = redis::pipe();
         read.cmd("TIME").cmd("HGETALL").arg(key);
         read.query_async(&mut self.connection()).await.map_err(|error| away(&error))
@@ -38,12 +39,24 @@ impl EventLogPort for Redis {
         Ok(Loaded { state, now: redis_time(time) })
     }
 
+    async fn load_policy(&self) -> Result<Loaded<PolicyRecord>, PortError> {
+        let key = self.keys().policy();
+        let (time, hash) = self.load(&key).await?;
+        let state = projections::policy::read(&key, &hash).map_err(corrupt)?;
+        Ok(Loaded { state, now: redis_time(time) })
+    }
+
     async fn commit(&self, commit: Commit) -> Result<Vec<StreamId>, CommitError> {
         let committer = match commit.lane {
             Lane::Admission => &self.admission,
             Lane::Progress => &self.progress,
         };
-        committer.commit(&self.projector, &commit).await
+        let seen = self.position.get();
+        let made = committer.commit(&self.projector, &commit).await;
+        if let (Err(CommitError::Regressed), Some(lost)) = (&made, seen.max(self.position.get())) {
+            self.record_regress(lost).await.map_err(|error| CommitError::Unavailable(error.to_string()))?;
+        }
+        made
     }
 
     async fn history(&self, job: JobId, after: u64) -> Result<Vec<HistoryEntry>, PortError> {
@@ -83,7 +96,7 @@ impl EventLogPort for Redis {
     }
 }
 
-fn read_entry(entry: &Entry) -> Result<HistoryEntry, PortError> {
+pub(super) fn read_entry(entry: &Entry) -> Result<HistoryEntry, PortError> {
     let text = |field: &str| {
         let missing = || corrupt(format!("entry {} of the event log has no {field:?}", entry.id));
         entry.get::<String>(field).ok_or_else(missing)

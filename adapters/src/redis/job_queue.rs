@@ -12,7 +12,7 @@ use redis::Script;
 use redis::streams::{StreamClaimReply, StreamPendingReply, StreamRangeReply};
 
 use super::reader::{Reader, read_tickets};
-use super::wire::TICKET_JOB;
+use super::wire::{TICKET_JOB, decode_lease};
 use super::{Redis, away, corrupt, is_no_group, parse_stream_id, redis_time};
 
 /// How many entries of a pending list are read at a time.
@@ -61,7 +61,7 @@ impl JobQueuePort for Redis {
             .await
             .map_err(|error| away(&error))?;
         lease
-            .map(|text| parse_lease(&text).ok_or_else(|| corrupt(format!("the lease of job {job} can't be read"))))
+            .map(|text| decode_lease(&text).ok_or_else(|| corrupt(format!("the lease of job {job} can't be read"))))
             .transpose()
     }
 
@@ -80,7 +80,7 @@ impl JobQueuePort for Redis {
             for (job, lease) in page {
                 let job: JobId = job.parse().map_err(corrupt)?;
                 let lease =
-                    parse_lease(&lease).ok_or_else(|| corrupt(format!("the lease of job {job} can't be read")))?;
+                    decode_lease(&lease).ok_or_else(|| corrupt(format!("the lease of job {job} can't be read")))?;
                 // A scan may give an entry twice.
                 leases.insert(job, lease);
             }
@@ -225,19 +225,4 @@ impl Redis {
         found.retain(|_| !leased.next().unwrap_or(false));
         Ok(found)
     }
-}
-
-/// Reads a lease in the form that `wire::encode_work` writes.
-fn parse_lease(text: &str) -> Option<Lease> {
-    let parts: Vec<&str> = text.split(' ').collect();
-    let [fence, beat, lease_ms, worker, class, ticket] = parts[..] else {
-        return None;
-    };
-    Some(Lease {
-        fence: fence.parse().ok()?,
-        beat: beat.parse().ok()?,
-        lease_ms: lease_ms.parse().ok()?,
-        worker: worker.parse().ok()?,
-        ticket: Ticket { class: class.parse().ok()?, id: parse_stream_id(ticket).ok()? },
-    })
 }

@@ -12,7 +12,7 @@ use super::{Redis, away, corrupt};
 type Hash = HashMap<String, String>;
 
 /// How many index entries one page may read.
-const MAX_ENTRIES_A_PAGE: usize = 1_000;
+pub(super) const MAX_ENTRIES_A_PAGE: usize = 1_000;
 /// How many index entries are read at a time.
 const INDEX_CHUNK: usize = 100;
 
@@ -22,7 +22,12 @@ impl Redis {
     }
 
     /// The `count` entries of a newest-first index that follow `cursor`.
-    async fn index(&self, key: &str, cursor: Option<PageCursor>, count: usize) -> Result<Vec<PageCursor>, PortError> {
+    pub(super) async fn index(
+        &self,
+        key: &str,
+        cursor: Option<PageCursor>,
+        count: usize,
+    ) -> Result<Vec<PageCursor>, PortError> {
         let newest = cursor.map_or_else(|| "+inf".to_owned(), |cursor| cursor.created_ms.to_string());
         let mut places = Vec::with_capacity(count);
         let mut offset = 0;
@@ -57,16 +62,18 @@ impl Redis {
         }
     }
 
-    async fn read_jobs(&self, places: &[PageCursor]) -> Result<Vec<Option<Job>>, PortError> {
+    pub(super) async fn read_jobs(&self, ids: &[JobId]) -> Result<Vec<Option<Job>>, PortError> {
+        if ids.is_empty() {
+            return Ok(vec![]);
+        }
         let mut read = redis::pipe();
-        for place in places {
-            read.cmd("HGETALL").arg(self.keys().job(place.job));
+        for id in ids {
+            read.cmd("HGETALL").arg(self.keys().job(*id));
         }
         let hashes: Vec<Hash> = read.query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
-        let job = |(place, hash): (&PageCursor, &Hash)| {
-            projections::job::read(&self.keys().job(place.job), place.job, hash).map_err(corrupt)
-        };
-        places.iter().zip(&hashes).map(job).collect()
+        let job =
+            |(id, hash): (&JobId, &Hash)| projections::job::read(&self.keys().job(*id), *id, hash).map_err(corrupt);
+        ids.iter().zip(&hashes).map(job).collect()
     }
 }
 
@@ -99,7 +106,8 @@ impl JobStatusPort for Redis {
                 return Ok(page);
             }
             left -= places.len();
-            for (place, job) in places.iter().zip(self.read_jobs(&places).await?) {
+            let ids: Vec<JobId> = places.iter().map(|place| place.job).collect();
+            for (place, job) in places.iter().zip(self.read_jobs(&ids).await?) {
                 page.next = Some(*place);
                 let wanted = |job: &Job| query.status.is_none_or(|status| job.status() == status);
                 page.jobs.extend(job.filter(wanted));

@@ -1,13 +1,19 @@
 //! Redis: the event log, the work streams and the read models of one namespace.
 
+pub mod audit;
 pub mod check;
 mod commit;
+mod dead_letters;
 mod event_log;
 mod job_queue;
 mod job_status;
+mod position;
 mod reader;
+mod regress;
 mod wire;
+mod work_state;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use events::ports::PortError;
@@ -18,6 +24,7 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnecti
 use redis::{AsyncConnectionConfig, Client, RedisError};
 
 use commit::Committer;
+use position::Position;
 
 /// How long Redis may take to answer. Long, because under `appendfsync always` an answer waits for the disk.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,6 +36,7 @@ pub struct Redis {
     client: Client,
     shared: ConnectionManager,
     projector: Projector,
+    position: Position,
     admission: Committer,
     progress: Committer,
 }
@@ -39,6 +47,19 @@ impl Redis {
     /// # Errors
     /// If the address can't be parsed or nothing answers there.
     pub async fn connect(url: &str, projector: Projector) -> Result<Self, PortError> {
+        Self::connect_from(url, projector, Position::default()).await
+    }
+
+    /// As [`Self::connect`], for a process that keeps in a file how far it has seen the event log, so that its next
+    /// start notices should Redis come back without a part of it.
+    ///
+    /// # Errors
+    /// As of [`Self::connect`].
+    pub async fn connect_keeping(url: &str, projector: Projector, position: PathBuf) -> Result<Self, PortError> {
+        Self::connect_from(url, projector, Position::kept_in(position)).await
+    }
+
+    async fn connect_from(url: &str, projector: Projector, position: Position) -> Result<Self, PortError> {
         let client = Client::open(url).map_err(|error| away(&error))?;
         let config = ConnectionManagerConfig::new()
             .set_response_timeout(Some(RESPONSE_TIMEOUT))
@@ -48,14 +69,23 @@ impl Redis {
             .set_number_of_retries(2);
         let shared = ConnectionManager::new_with_config(client.clone(), config).await.map_err(|error| away(&error))?;
         let [admission, progress] = [events::Lane::Admission, events::Lane::Progress]
-            .map(|lane| Committer::spawn(lane, shared.clone(), projector.keys.clone()));
-        Ok(Self { client, shared, projector, admission, progress })
+            .map(|lane| Committer::spawn(lane, shared.clone(), projector.keys.clone(), position.clone()));
+        Ok(Self { client, shared, projector, position, admission, progress })
     }
 
     /// The keys of the namespace.
     #[must_use]
     pub fn keys(&self) -> &Keyspace {
         &self.projector.keys
+    }
+
+    /// Redis's time.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn now(&self) -> Result<Timestamp, PortError> {
+        let time = redis::cmd("TIME").query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        Ok(redis_time(time))
     }
 
     /// A connection that many callers share and that must never block.

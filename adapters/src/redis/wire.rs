@@ -1,14 +1,15 @@
 //! Commits as the script reads them: `MessagePack` of lists of strings.
 
+use events::ports::Lease;
 use events::stored::StoredEvent;
 use events::{Change, Commit, Guard, Ticket, WorkChange};
 use projections::patch::SetKind;
 use projections::{Keyspace, Patch, Projector};
 
 /// A command, a guard or an event: a list of strings.
-type Words = Vec<String>;
+pub(super) type Words = Vec<String>;
 
-fn words<const N: usize>(words: [&str; N]) -> Words {
+pub(super) fn words<const N: usize>(words: [&str; N]) -> Words {
     words.map(str::to_owned).into()
 }
 
@@ -41,6 +42,8 @@ fn version_guard(keys: &Keyspace, change: &Change) -> Words {
         Change::Submission { id, before, .. } => {
             (keys.submission(*id), before.as_ref().map_or(0, |submission| submission.version))
         }
+        Change::Policy { before, .. } => (keys.policy(), before.as_ref().map_or(0, |record| record.version)),
+        Change::Log { before, .. } => (keys.regress(), before.as_ref().map_or(0, |record| record.version)),
     };
     words(["version", &key, &version.to_string()])
 }
@@ -64,6 +67,8 @@ fn stored(change: &Change) -> Vec<StoredEvent> {
         Change::Submission { id, events, .. } => {
             events.iter().map(|event| StoredEvent::of_submission(*id, event)).collect()
         }
+        Change::Policy { event, .. } => vec![StoredEvent::of_policy(event)],
+        Change::Log { event, .. } => vec![StoredEvent::of_log(event)],
     }
 }
 
@@ -85,7 +90,7 @@ fn encode_event(event: StoredEvent) -> Words {
 /// The field of a log entry that holds the version of its payload's shape.
 pub(super) const STORED_VERSION: &str = "v";
 
-fn encode_patch(patch: Patch) -> Words {
+pub(super) fn encode_patch(patch: Patch) -> Words {
     match patch {
         Patch::SetFields { key, fields } => {
             let mut command = words(["HSET", &key]);
@@ -111,10 +116,10 @@ fn encode_patch(patch: Patch) -> Words {
 fn encode_work(keys: &Keyspace, work: &WorkChange) -> Words {
     match work {
         WorkChange::AddTicket { class, job } => words(["XADD", &keys.queue(class), "*", TICKET_JOB, &job.to_string()]),
-        WorkChange::TakeLease { job, fence, ticket: Ticket { class, id }, worker, lease_ms } => {
-            // The form that `commit.lua`, `heartbeat.lua` and `job_queue::parse_lease` read.
-            let lease = format!("{fence} 0 {lease_ms} {worker} {class} {id}");
-            words(["HSET", &keys.leases(), &job.to_string(), &lease])
+        WorkChange::TakeLease { job, fence, ticket, worker, lease_ms } => {
+            let (fence, worker, ticket) = (fence.clone(), worker.clone(), ticket.clone());
+            let lease = Lease { fence, beat: 0, lease_ms: *lease_ms, worker, ticket };
+            words(["HSET", &keys.leases(), &job.to_string(), &encode_lease(&lease)])
         }
         WorkChange::ReleaseLease { job } => words(["release", &job.to_string()]),
     }
@@ -122,3 +127,24 @@ fn encode_work(keys: &Keyspace, work: &WorkChange) -> Words {
 
 /// The only field of a ticket: the id of its job.
 pub(super) const TICKET_JOB: &str = "job";
+
+/// A lease as it is stored: the form that `commit.lua` and `heartbeat.lua` read too.
+pub(super) fn encode_lease(lease: &Lease) -> String {
+    let Lease { fence, beat, lease_ms, worker, ticket: Ticket { class, id } } = lease;
+    format!("{fence} {beat} {lease_ms} {worker} {class} {id}")
+}
+
+/// Reads a lease in the form of [`encode_lease`].
+pub(super) fn decode_lease(text: &str) -> Option<Lease> {
+    let parts: Vec<&str> = text.split(' ').collect();
+    let [fence, beat, lease_ms, worker, class, ticket] = parts[..] else {
+        return None;
+    };
+    Some(Lease {
+        fence: fence.parse().ok()?,
+        beat: beat.parse().ok()?,
+        lease_ms: lease_ms.parse().ok()?,
+        worker: worker.parse().ok()?,
+        ticket: Ticket { class: class.parse().ok()?, id: ticket.parse().ok()? },
+    })
+}

@@ -41,6 +41,6 @@ pub(crate) async fn cancel(
     let origin = Origin { actor: caller.actor(), trace: current_traceparent() };
     let command = JobCommand::RequestCancel { by: caller.user, force: mode };
     let jitter = api.ids.jitter();
-    let after = execute::job(&*api.log, &api.policy, &origin, job.id, &command, jitter).await?;
+    let after = execute::job(&*api.log, &api.policy.get(), &origin, job.id, &command, jitter).await?;
     Ok((StatusCode::ACCEPTED, Json(StatusView::of(after.as_ref().unwrap_or(&job)))))
 }

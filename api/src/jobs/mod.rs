@@ -50,14 +50,15 @@ pub(crate) async fn create(
     caller: Caller,
     JsonBody(new): JsonBody<NewJob>,
 ) -> Result<(StatusCode, Json<Accepted>), Error> {
-    let (class, config) = read_config(new.config.as_deref(), &api.policy)?;
+    let policy = api.policy.get();
+    let (class, config) = read_config(new.config.as_deref(), &policy)?;
     let submission = own_submission(&api, &caller, &new.submission_id).await?;
     let id = api.ids.job();
     tracing::Span::current().record("job_id", tracing::field::display(id));
     let origin = Origin { actor: caller.actor(), trace: current_traceparent() };
     let enqueue = JobCommand::Enqueue(JobSpec { submission, user: caller.user, class, config });
     let jitter = api.ids.jitter();
-    execute::job(&*api.log, &api.policy, &origin, id, &enqueue, jitter).await?;
+    execute::job(&*api.log, &policy, &origin, id, &enqueue, jitter).await?;
     let accepted =
         Accepted { job_id: id.to_string(), submission_id: submission.to_string(), status: JobStatus::Pending };
     Ok((StatusCode::ACCEPTED, Json(accepted)))

@@ -4,7 +4,7 @@ mod connect;
 mod error;
 mod file;
 mod http;
-mod human;
+pub(crate) mod human;
 mod jobs;
 mod log_cursor;
 mod model;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use api::{Api, RenderMetrics, Tokens};
 use clap::Args;
-use events::Policy;
+use events::policy::LivePolicy;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 use super::answer;
 use super::stop::Stop;
 use crate::client::Output;
-use crate::options::{AccessOptions, PolicyOptions, RedisOptions, StorageOptions, archive_limits};
+use crate::options::{AccessOptions, RedisOptions, StorageOptions, archive_limits};
+use crate::policy::{self, PolicyOptions};
 use crate::telemetry::{LogOptions, install_metrics};
 use crate::wiring::{Ports, listen};
 
@@ -52,8 +53,9 @@ impl ApiCommand {
         } else {
             tokens
         };
-        let policy = Arc::new(self.policy.policy()?);
-        let ports = Ports::shared(&self.redis, &self.storage, &policy).await?;
+        let given = self.policy.given()?;
+        let ports = Ports::shared(&self.redis, &self.storage, "api").await?;
+        let policy = policy::follow(ports.redis(), &given).await?;
         let listener = listen(self.listen).await?;
         let address = listener.local_addr().context("the listener has no address")?;
         let url = format!("http://{address}");
@@ -66,7 +68,7 @@ impl ApiCommand {
 /// Serves until `stop`, and the metrics beside it or on their own address.
 pub(super) async fn serve(
     ports: &Ports,
-    policy: Arc<Policy>,
+    policy: Arc<LivePolicy>,
     tokens: Tokens,
     access: &AccessOptions,
     listener: TcpListener,

@@ -3,21 +3,28 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
+use adapters::ids::SystemIds;
 use adapters::redis::Redis;
 use adapters::redis::check::Verdict;
 use adapters::storage::DirectoryStorage;
 use anyhow::Result;
 use clap::Args;
 use events::Policy;
+use events::policy::LivePolicy;
 use events::ports::StoragePort;
 use projections::Projector;
 use serde::Serialize;
+use worker::{Reconciler, ReconcilerPorts};
 
 use super::answer;
 use crate::client::Output;
 use crate::options::{RedisOptions, StorageOptions};
+use crate::policy;
 use crate::table::{Align, render};
+use crate::wiring::connect;
 
 /// Check Redis, storage and Python, and say how to cure what is wrong.
 #[derive(Debug, Args)]
@@ -30,7 +37,13 @@ pub(crate) struct DoctorCommand {
     /// The interpreter for jobs [default: the first of python3, python on PATH, then /usr/bin/python3]
     #[arg(long, env = "JOB_PYTHON")]
     job_python: Option<PathBuf>,
+    /// First put right what jobs lack that have not ended: lost tickets, lost leases, forgotten retries
+    #[arg(long)]
+    repair: bool,
 }
+
+/// How long a repair waits between the two walks that must agree.
+const BETWEEN_WALKS: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Serialize)]
 struct Row {
@@ -52,13 +65,30 @@ impl Row {
 
 impl DoctorCommand {
     pub(crate) async fn run(self, output: Output) -> Result<ExitCode> {
-        let mut rows = self.look_at_redis().await;
+        let mut rows = if self.repair { vec![self.repair().await?] } else { vec![] };
+        rows.extend(self.look_at_redis().await);
         rows.push(self.look_at_uploads().await);
         rows.push(self.look_at_logs());
         rows.push(self.look_at_python().await);
         let code = if rows.iter().any(|row| row.verdict == "unusable") { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         answer(output, &table(&rows), &rows)?;
         Ok(code)
+    }
+
+    /// Walks twice: what the second walk finds again is repaired.
+    async fn repair(&self) -> Result<Row> {
+        let redis = Arc::new(connect(&self.redis).await?);
+        let policy = Arc::new(LivePolicy::from(policy::stored(&redis).await?.policy()));
+        let ports =
+            ReconcilerPorts { log: redis.clone(), queue: redis.clone(), work_state: redis, ids: Arc::new(SystemIds) };
+        let mut reconciler = Reconciler::new(ports, policy);
+        let suspected = reconciler.walk().await?.suspected;
+        if suspected > 0 {
+            tokio::time::sleep(BETWEEN_WALKS).await;
+        }
+        let walk = reconciler.walk().await?;
+        let found = format!("{} open jobs, {} repairs", walk.open, walk.repaired);
+        Ok(Row::good("repair", found))
     }
 
     async fn look_at_redis(&self) -> Vec<Row> {

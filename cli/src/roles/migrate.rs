@@ -4,22 +4,32 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
+use events::Actor;
+use events::policy::PolicySettings;
 use serde_json::json;
 
 use super::answer;
 use crate::client::Output;
 use crate::options::RedisOptions;
+use crate::policy::{self, PolicyOptions};
+use crate::wiring::connect;
 
 /// Bring a Redis to the key schema of this version.
 #[derive(Debug, Args)]
 pub(crate) struct MigrateCommand {
     #[command(flatten)]
     redis: RedisOptions,
+    #[command(flatten)]
+    policy: PolicyOptions,
 }
 
 impl MigrateCommand {
     pub(crate) async fn run(self, output: Output) -> Result<ExitCode> {
+        let given = self.policy.given()?;
         let report = migrations::migrate(&self.redis.url()?, &self.redis.namespace.namespace).await?;
+        if given != PolicySettings::default() {
+            policy::set(&connect(&self.redis).await?, Actor::System("migrate".to_owned()), &given).await?;
+        }
         let sentence = if report.taken.is_empty() {
             format!("the key schema has version {}: nothing to do", report.to)
         } else {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use api::Tokens;
 use clap::Args;
-use events::Policy;
+use events::Actor;
 use serde_json::json;
 
 use super::answer;
@@ -18,9 +18,10 @@ use super::worker::JobOptions;
 use crate::client::{ClientFile, Output};
 use crate::data_dir::DataDir;
 use crate::embedded::{PrivateRedis, check_path};
-use crate::options::{AccessOptions, NamespaceOption, PolicyOptions, StorageOptions};
+use crate::options::{AccessOptions, NamespaceOption, StorageOptions};
+use crate::policy::{self, PolicyOptions};
 use crate::telemetry::{LogOptions, install_metrics};
-use crate::wiring::{Ports, listen};
+use crate::wiring::{Ports, listen, position_file};
 
 /// Run everything in one process: a private Redis, the API, a worker.
 #[derive(Debug, Args)]
@@ -56,7 +57,7 @@ impl UpCommand {
     pub(crate) async fn run(self, output: Output) -> Result<ExitCode> {
         self.log.install()?;
         let render = install_metrics()?;
-        let policy = Arc::new(self.policy.policy()?);
+        let given = self.policy.given()?;
         let stop = Stop::on_signals()?;
         let mut data = DataDir::lock(&self.data)?;
         check_path(data.path())?;
@@ -66,7 +67,9 @@ impl UpCommand {
         let url = redis.url().to_owned();
         let up = async {
             migrations::migrate(&url, &self.namespace.namespace).await?;
-            let ports = self.open(&url, &policy, &data).await?;
+            let ports = self.open(&url, &data).await?;
+            policy::set(ports.redis(), Actor::System("up".to_owned()), &given).await?;
+            let policy = policy::follow(ports.redis(), &given).await?;
             let worker = self.jobs.worker(&ports, Arc::clone(&policy), data.path(), self.drain_timeout).await?;
             // Not before everything behind it is there: a client that is let in is answered.
             let listener = listen(self.listen).await?;
@@ -94,9 +97,10 @@ impl UpCommand {
         done.map(|()| ExitCode::SUCCESS)
     }
 
-    async fn open(&self, url: &str, policy: &Policy, data: &DataDir) -> Result<Ports> {
+    async fn open(&self, url: &str, data: &DataDir) -> Result<Ports> {
+        let keys = &self.namespace.namespace;
         let (uploads, logs) = (self.storage.uploads(data.path()), self.storage.logs(data.path()));
-        Ports::open(url, &self.namespace.namespace, policy, uploads, logs).await
+        Ports::open(url, keys, position_file(data.path(), keys, "up"), uploads, logs).await
     }
 
     /// The tokens that were given; else one of its own for the user `me`.

@@ -9,14 +9,16 @@ use std::time::Duration;
 use adapters::ids::random_hex;
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use events::{ClassName, Consumer, Policy};
+use events::policy::LivePolicy;
+use events::{ClassName, Consumer};
 use worker::{Worker, WorkerConfig};
 
 use super::api::serve_metrics;
 use super::doctor::find_python;
 use super::stop::Stop;
 use crate::client::Output;
-use crate::options::{PolicyOptions, RedisOptions, StorageOptions};
+use crate::options::{RedisOptions, StorageOptions};
+use crate::policy::{self, PolicyOptions};
 use crate::telemetry::{LogOptions, install_metrics};
 use crate::wiring::Ports;
 
@@ -59,6 +61,9 @@ pub(crate) struct JobOptions {
     /// Where jobs have their work directories [default: <data>/work]
     #[arg(long, env = "WORK_ROOT")]
     work_root: Option<PathBuf>,
+    /// How often all jobs that have not ended are compared with the work there is
+    #[arg(long, env = "RECONCILE_INTERVAL", default_value = "30s", value_parser = humantime::parse_duration)]
+    reconcile_interval: Duration,
     /// The most bytes of a run's log that are kept
     #[arg(long, env = "LOG_LIMIT", default_value_t = 256 << 20)]
     log_limit: u64,
@@ -69,8 +74,9 @@ impl WorkerCommand {
         self.log.install()?;
         let render = install_metrics()?;
         let stop = Stop::on_signals()?;
-        let policy = Arc::new(self.policy.policy()?);
-        let ports = Ports::shared(&self.redis, &self.storage, &policy).await?;
+        let given = self.policy.given()?;
+        let ports = Ports::shared(&self.redis, &self.storage, &format!("worker.{}", self.jobs.name())).await?;
+        let policy = policy::follow(ports.redis(), &given).await?;
         let worker = self.jobs.worker(&ports, policy, &self.redis.data, self.drain_timeout).await?;
         let metrics = serve_metrics(self.metrics_addr, render, stop.orderly.clone());
         let work = async { worker.run(stop.orderly.clone(), stop.now.clone()).await.context("the worker ended") };
@@ -80,6 +86,11 @@ impl WorkerCommand {
 }
 
 impl JobOptions {
+    /// The worker's name, without what tells its starts apart.
+    fn name(&self) -> String {
+        self.worker_name.clone().unwrap_or_else(host_name)
+    }
+
     /// A worker by these options.
     ///
     /// # Errors
@@ -87,19 +98,20 @@ impl JobOptions {
     pub(super) async fn worker(
         &self,
         ports: &Ports,
-        policy: Arc<Policy>,
+        policy: Arc<LivePolicy>,
         data: &Path,
         drain_timeout: Duration,
     ) -> Result<Worker> {
         if self.slots == 0 {
             bail!("WORKER_SLOTS must be at least 1");
         }
-        if let Some(unknown) = self.classes.iter().find(|class| policy.class(class).is_none()) {
+        let rules = policy.get();
+        if let Some(unknown) = self.classes.iter().find(|class| rules.class(class).is_none()) {
             bail!("WORKER_CLASSES names {unknown}, which RESOURCE_CLASSES does not");
         }
         let classes =
-            if self.classes.is_empty() { policy.classes.keys().cloned().collect() } else { self.classes.clone() };
-        let name = self.worker_name.clone().unwrap_or_else(host_name);
+            if self.classes.is_empty() { rules.classes.keys().cloned().collect() } else { self.classes.clone() };
+        let name = self.name();
         let consumer: Consumer = format!("{name}-{}", random_hex::<4>()).parse().context("WORKER_NAME")?;
         let python = find_python(self.job_python.as_deref()).await?;
         let work_root = self.work_root.clone().unwrap_or_else(|| data.join("work"));
@@ -113,12 +125,14 @@ impl JobOptions {
             classes,
             python: python.path,
             work_root,
+            reconcile_interval: self.reconcile_interval.max(Duration::from_millis(100)),
             drain_timeout,
             log_limit_bytes: self.log_limit,
         };
         let ports = worker::Ports {
             log: Arc::clone(&ports.log),
             queue: Arc::clone(&ports.queue),
+            work_state: Arc::clone(&ports.work_state),
             status: Arc::clone(&ports.status),
             storage: Arc::clone(&ports.storage),
             logs: Arc::clone(&ports.logs),

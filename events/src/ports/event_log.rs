@@ -6,6 +6,7 @@ use crate::commit::{Commit, CommitError};
 use crate::envelope::StreamId;
 use crate::id::{JobId, SubmissionId};
 use crate::job::Job;
+use crate::policy::PolicyRecord;
 use crate::ports::PortError;
 use crate::stored::StoredEvent;
 use crate::submission::Submission;
@@ -19,6 +20,9 @@ pub trait EventLogPort: Send + Sync {
 
     /// A submission as it stands, and Redis's time.
     async fn load_submission(&self, id: SubmissionId) -> Result<Loaded<Submission>, PortError>;
+
+    /// The stored policy, and Redis's time.
+    async fn load_policy(&self) -> Result<Loaded<PolicyRecord>, PortError>;
 
     /// Writes all of a commit or nothing of it, and returns the places of its events in the log.
     async fn commit(&self, commit: Commit) -> Result<Vec<StreamId>, CommitError>;

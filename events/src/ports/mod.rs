@@ -1,18 +1,22 @@
 //! What the domain asks of the outside world. Adapters implement these; `cli` wires them once.
 
+mod dead_letters;
 mod event_log;
 mod ids;
 mod job_queue;
 mod job_status;
 mod log;
 mod storage;
+mod work_state;
 
+pub use dead_letters::{DeadLetterPort, DeadLetterQuery, Quarantined};
 pub use event_log::{EventLogPort, HistoryEntry, Loaded};
 pub use ids::Ids;
 pub use job_queue::{Claim, Heartbeat, JobQueuePort, Lease, QueueDepth, TicketReader, Unstarted};
 pub use job_status::{JobPage, JobQuery, JobStatusPort, PageCursor, QueuePosition};
 pub use log::{LogPort, LogWriter};
 pub use storage::{ArchiveLimits, FileName, StagedFile, StagedUpload, StorageError, StoragePort, UploadLimits};
+pub use work_state::{OpenJobs, WorkStatePort};
 
 /// Why the outside world did not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,11 +1,13 @@
 //! One suite a port, over every adapter of it. A suite speaks to the port; what an adapter is made of stands in
 //! [`Bench`] alone.
 
+mod audit;
 mod event_log;
 mod ids;
 mod job_queue;
 mod job_status;
 mod log;
+mod regress;
 mod storage;
 
 use std::sync::Arc;

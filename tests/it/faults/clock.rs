@@ -37,7 +37,7 @@ async fn nothing_minds_a_step_of_the_clock(step: impl FnOnce(&Clock)) {
     let roles = Roles::on(RedisServer::start_with(Persistence::Always, clock.environment()).await);
     let (_api, alice) = roles.api();
     // Each worker watches the leases of the other.
-    let _crew = crew(&roles, "1s");
+    let _crew = crew(&roles);
     let gate = roles.data.path().join("gate");
     let running = alice.run(&gated(&gate)).await;
     alice.wait_for(&running, "running").await;

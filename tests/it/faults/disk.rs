@@ -17,8 +17,9 @@ const AOF: &str = "appendonlydir";
 async fn with_every_answer_synced_a_redis_that_ends_over_its_full_disk_comes_back_with_all_it_acknowledged() {
     let disk = Disk::under(AOF);
     let mut roles = Roles::on(RedisServer::start_with(Persistence::Always, disk.environment()).await);
+    roles.lease = "30s";
     let (_api, alice) = roles.api();
-    let _crew = crew(&roles, "30s");
+    let _crew = crew(&roles);
     let submission = alice.submit(INSTANT).await;
     let (accepted, ()) = tokio::join!(load(&alice, &submission), async {
         begun(&roles, 4).await;
@@ -34,8 +35,9 @@ async fn with_every_answer_synced_a_redis_that_ends_over_its_full_disk_comes_bac
 async fn with_a_sync_every_second_a_redis_with_a_full_disk_refuses_and_goes_on_when_there_is_room() {
     let disk = Disk::under(AOF);
     let mut roles = Roles::on(RedisServer::start_with(Persistence::EverySecond, disk.environment()).await);
+    roles.lease = "30s";
     let (_api, alice) = roles.api();
-    let _crew = crew(&roles, "30s");
+    let _crew = crew(&roles);
     let submission = alice.submit(INSTANT).await;
     let (accepted, ()) = tokio::join!(load(&alice, &submission), async {
         begun(&roles, 4).await;

@@ -35,9 +35,9 @@ const PACE: Duration = Duration::from_millis(40);
 const RECOVERY: Duration = Duration::from_mins(1);
 
 /// Two workers of two slots each.
-fn crew(roles: &Roles, lease: &str) -> [Process; 2] {
+fn crew(roles: &Roles) -> [Process; 2] {
     ["one", "two"].map(|name| {
-        let mut worker = roles.worker_command(name, lease);
+        let mut worker = roles.worker_command(name, roles.lease);
         worker.env("WORKER_SLOTS", "2");
         Process::spawn(worker)
     })

@@ -17,8 +17,9 @@ const SEVERAL_EVENTS: u64 = 8 * 1024;
 #[tokio::test]
 async fn with_every_answer_synced_a_killed_redis_loses_nothing_and_no_job_notices() {
     let mut roles = Roles::new().await;
+    roles.lease = "30s";
     let (_api, alice) = roles.api();
-    let _crew = crew(&roles, "30s");
+    let _crew = crew(&roles);
     let submission = alice.submit(INSTANT).await;
     let (accepted, ()) = tokio::join!(load(&alice, &submission), async {
         for runs in [4, 12] {
@@ -35,7 +36,7 @@ async fn with_a_sync_every_second_a_killed_redis_loses_its_last_second_and_no_jo
     let disk = Disk::under("appendonly");
     let mut roles = Roles::on(RedisServer::start_with(Persistence::EverySecond, disk.environment()).await);
     let (_api, alice) = roles.api();
-    let _crew = crew(&roles, "1s");
+    let _crew = crew(&roles);
     let submission = alice.submit(INSTANT).await;
     let loads = async { [load(&alice, &submission).await, load(&alice, &submission).await].concat() };
     let (accepted, ()) = tokio::join!(loads, async {

@@ -23,7 +23,7 @@ async fn a_job_with_several_tickets_runs_once_whether_it_waits_runs_or_has_ended
     let gate = roles.data.path().join("gate");
     let job = alice.run(&gated(&gate)).await;
     add_ticket(&mut redis, "job", job.as_bytes()).await;
-    let _crew = crew(&roles, "1s");
+    let _crew = crew(&roles);
     alice.wait_for(&job, "running").await;
     add_ticket(&mut redis, "job", job.as_bytes()).await;
     let queue = Keyspace::default().queue(&"small".parse().expect("a class"));
@@ -48,7 +48,7 @@ async fn tickets_that_are_garbage_or_for_no_job_are_put_aside_and_later_jobs_run
         add_ticket(&mut redis, field, value).await;
     }
     add_ticket(&mut redis, "job", unknown.as_bytes()).await;
-    let _crew = crew(&roles, "1s");
+    let _crew = crew(&roles);
     let job = alice.run(INSTANT).await;
     alice.wait_for(&job, "completed").await;
     let folded = all_ended(&roles).await;

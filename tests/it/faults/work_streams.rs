@@ -30,10 +30,11 @@ async fn group(redis: &mut MultiplexedConnection, arguments: &[&str]) {
 
 #[tokio::test]
 async fn a_group_destroyed_under_blocked_readers_costs_no_running_job_and_no_later_one() {
-    let roles = Roles::new().await;
+    let mut roles = Roles::new().await;
+    roles.lease = "2s";
     let (_api, alice) = roles.api();
     // Both have free slots, so both are blocked for tickets; a lease is longer than the test, a beat is not.
-    let _crew = crew(&roles, "2s");
+    let _crew = crew(&roles);
     let gate = roles.data.path().join("gate");
     let running = alice.run(&gated(&gate)).await;
     alice.wait_for(&running, "running").await;
@@ -84,9 +85,10 @@ async fn a_running_job_survives_the_removal_of_its_worker_from_the_group() {
 
 #[tokio::test]
 async fn scripts_flushed_in_the_middle_of_load_are_loaded_again_and_no_job_notices() {
-    let roles = Roles::new().await;
+    let mut roles = Roles::new().await;
+    roles.lease = "2s";
     let (_api, alice) = roles.api();
-    let _crew = crew(&roles, "2s");
+    let _crew = crew(&roles);
     let submission = alice.submit(INSTANT).await;
     let (accepted, ()) = tokio::join!(load(&alice, &submission), async {
         let mut redis = roles.redis.connection().await;

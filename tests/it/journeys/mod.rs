@@ -5,8 +5,11 @@ mod broken_jobs;
 mod cancel;
 mod cli;
 mod crash;
+mod dlq;
 mod end_to_end;
+mod policy;
 mod readme;
+mod reconciler;
 mod redis_away;
 
 use leadersboard_tests::board::Board;

@@ -1,9 +1,14 @@
 //! What every role must agree on: leases, retries, resource classes, retention.
 
+mod settings;
+
 use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use settings::{ClassSettings, InvalidPolicy, PolicyEvent, PolicyRecord, PolicySettings, decide, evolve};
 
 use crate::failure::{DeadLetterKind, LossCause};
 use crate::id::ClassName;
@@ -15,6 +20,8 @@ pub struct Policy {
     pub lease: Duration,
     /// How often a job is run again after the platform failed it.
     pub max_retries: u32,
+    /// The waits before the first, the second and every later retry, each times jitter.
+    pub retry_backoff: Vec<Duration>,
     /// How long a job's records are kept after its end.
     pub retention: Duration,
     /// The resource classes on offer.
@@ -45,8 +52,9 @@ impl Policy {
 
     /// What follows a lost lease, `losses` counting this one among those of its cause.
     ///
-    /// A drained job goes back at once and pays nothing. Otherwise the wait before the next try is 1 s, 5 s, then
-    /// 25 s, times `jitter` (0.8 to 1.2), until three workers are lost or `max_retries` is spent.
+    /// A drained job goes back at once and pays nothing. Otherwise the wait before the n-th retry is the n-th of
+    /// `retry_backoff` (1 s, 5 s, then 25 s by default), times `jitter` (0.8 to 1.2), until three workers are lost or
+    /// the platform has failed the job more often than `max_retries`.
     #[must_use]
     pub fn after_loss(&self, cause: LossCause, losses: u32, jitter: f64) -> AfterLoss {
         let limit = match cause {
@@ -59,12 +67,32 @@ impl Policy {
             }
             LossCause::WorkerLost | LossCause::Infrastructure => losses,
         };
-        let base = match limit {
-            0 | 1 => 1.0,
-            2 => 5.0,
-            _ => 25.0,
-        };
-        AfterLoss::Retry(Duration::from_secs_f64(base * jitter.clamp(0.8, 1.2)))
+        let nth = usize::try_from(limit.saturating_sub(1)).unwrap_or(usize::MAX);
+        let wait = self.retry_backoff.get(nth).or(self.retry_backoff.last()).copied().unwrap_or_default();
+        AfterLoss::Retry(wait.mul_f64(jitter.clamp(0.8, 1.2)))
+    }
+}
+
+/// The policy as a process knows it, kept up to date beside its work.
+#[derive(Debug, Default)]
+pub struct LivePolicy(RwLock<Arc<Policy>>);
+
+impl LivePolicy {
+    /// The policy of now. Who needs one policy for the whole of a decision keeps what this gives.
+    #[must_use]
+    pub fn get(&self) -> Arc<Policy> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Makes it this from now on.
+    pub fn set(&self, policy: Policy) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+    }
+}
+
+impl From<Policy> for LivePolicy {
+    fn from(policy: Policy) -> Self {
+        Self(RwLock::new(Arc::new(policy)))
     }
 }
 
@@ -84,6 +112,7 @@ impl Default for Policy {
         Self {
             lease: Duration::from_secs(30),
             max_retries: 3,
+            retry_backoff: [1, 5, 25].map(Duration::from_secs).to_vec(),
             retention: Duration::from_hours(2160),
             classes: BTreeMap::from([(name("small"), class(30)), (name("medium"), class(60))]),
             default_class: name("small"),

@@ -1,0 +1,211 @@
+//! What the read models of one aggregate must be, how they are read, and how they are restored.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use events::AggregateId;
+use events::JobEvent;
+use events::ports::{HistoryEntry, PortError};
+use events::stored::Recorded;
+use projections::fields::EVENT_IDS;
+use projections::fold::Folded;
+use projections::{Patch, Projector, View};
+use redis::Value;
+use redis::streams::StreamRangeReply;
+
+use super::Difference;
+use super::look::read_value;
+use crate::redis::corrupt;
+use crate::redis::event_log::read_entry;
+use crate::redis::wire::{Words, encode_patch, words};
+
+/// What the read models of one aggregate must be.
+pub(super) struct Wanted {
+    pub(super) id: AggregateId,
+    view: View,
+    packed_ids: String,
+    /// The command that reads the event which holds its results, if it has any.
+    results: Option<Words>,
+}
+
+/// What they are instead.
+#[derive(Default)]
+pub(super) struct Compared {
+    pub(super) differences: Vec<Difference>,
+    /// The writes that restore them.
+    pub(super) writes: Vec<Words>,
+}
+
+impl Wanted {
+    pub(super) fn new(projector: &Projector, id: AggregateId, folded: Option<&Folded>) -> Self {
+        let keys = &projector.keys;
+        let Some(folded) = folded else {
+            let key = match id {
+                AggregateId::Job(id) => keys.job(id),
+                AggregateId::Submission(id) => keys.submission(id),
+                AggregateId::Policy => keys.policy(),
+                AggregateId::Log => keys.regress(),
+            };
+            let view = View { key, ..View::default() };
+            return Self { id, view, packed_ids: String::new(), results: None };
+        };
+        let place = folded.results.map(|place| place.to_string());
+        Self {
+            id,
+            view: folded.view(projector),
+            packed_ids: folded.packed_ids(),
+            results: place.map(|place| words(["XRANGE", &keys.events(), &place, &place])),
+        }
+    }
+
+    /// The commands that read all of it.
+    pub(super) fn reads(&self, projector: &Projector) -> Vec<Words> {
+        let mut reads = vec![words(["HGETALL", &self.view.key]), words(["PEXPIRETIME", &self.view.key])];
+        if let AggregateId::Job(id) = self.id {
+            let key = projector.keys.result(id);
+            reads.extend([words(["HGETALL", &key]), words(["PEXPIRETIME", &key])]);
+            reads.extend(self.results.clone());
+        }
+        reads.extend(
+            self.view.memberships.iter().map(|(key, score)| {
+                words([if score.is_some() { "ZSCORE" } else { "SISMEMBER" }, key, &self.view.member])
+            }),
+        );
+        reads
+    }
+
+    /// Compares it with the replies to [`Self::reads`], in their order.
+    pub(super) fn compare(
+        &self,
+        projector: &Projector,
+        now_ms: i64,
+        replies: impl IntoIterator<Item = Result<Value, String>>,
+    ) -> Result<Compared, PortError> {
+        let mut replies = replies.into_iter();
+        let mut next = || replies.next().ok_or_else(|| corrupt("a reply is missing"));
+        let mut compared = Compared::default();
+        let expires_at_ms = self.view.expires_at.map(|at| at.timestamp_millis());
+        let mut fields: BTreeMap<String, String> =
+            self.view.fields.iter().map(|(field, value)| ((*field).to_owned(), value.clone())).collect();
+        if !fields.is_empty() {
+            fields.insert(EVENT_IDS.to_owned(), self.packed_ids.clone());
+        }
+        let state = Hash { key: self.view.key.clone(), fields, expires_at_ms };
+        state.compare(now_ms, next()?, next()?, &mut compared)?;
+
+        if let AggregateId::Job(id) = self.id {
+            let (hash, expiry) = (next()?, next()?);
+            let mut results = Hash { key: projector.keys.result(id), fields: BTreeMap::new(), expires_at_ms: None };
+            if self.results.is_some() {
+                let reply: StreamRangeReply = read_value(&next()?.map_err(corrupt)?)?;
+                let entry = reply.ids.first().ok_or_else(|| corrupt("the event that holds results is gone"))?;
+                results.fill(projector, &read_entry(entry)?)?;
+            }
+            results.compare(now_ms, hash, expiry, &mut compared)?;
+        }
+        for (key, score) in &self.view.memberships {
+            let (found, add) = match score {
+                Some(score) => (Some(score.to_string()), words(["ZADD", key, &score.to_string(), &self.view.member])),
+                None => (Some("1".to_owned()), words(["SADD", key, &self.view.member])),
+            };
+            let live = match next()? {
+                Ok(value) => read_value::<Option<String>>(&value)?,
+                Err(error) => Some(error),
+            };
+            if live != found {
+                let member = &self.view.member;
+                let shown = |score: &Option<String>| format!("{member} {}", score.as_deref().unwrap_or("absent"));
+                compared.differences.push(Difference { key: key.clone(), found: shown(&live), wanted: shown(&found) });
+                compared.writes.push(add);
+            }
+        }
+        Ok(compared)
+    }
+}
+
+/// A hash as it must be; absent without fields.
+struct Hash {
+    key: String,
+    fields: BTreeMap<String, String>,
+    expires_at_ms: Option<i64>,
+}
+
+impl Hash {
+    /// Takes the results out of the event that holds them.
+    fn fill(&mut self, projector: &Projector, entry: &HistoryEntry) -> Result<(), PortError> {
+        let Recorded::Job(id, envelope) = entry.event.read().map_err(corrupt)? else {
+            return Err(corrupt("results are no job's"));
+        };
+        let JobEvent::Completed { results, .. } = &envelope.event else {
+            return Err(corrupt("results are in an event of another kind"));
+        };
+        if let Patch::SetFields { fields, .. } = projections::results::record(&projector.keys, id, results) {
+            self.fields = fields.into_iter().map(|(field, value)| (field.to_owned(), value)).collect();
+        }
+        self.expires_at_ms = Some((envelope.at + projector.retention).timestamp_millis());
+        Ok(())
+    }
+
+    fn compare(
+        mut self,
+        now_ms: i64,
+        hash: Result<Value, String>,
+        expiry: Result<Value, String>,
+        compared: &mut Compared,
+    ) -> Result<(), PortError> {
+        // A second either way: the moment of the look is known no better.
+        if self.expires_at_ms.is_some_and(|at| (now_ms - 1_000..now_ms + 2_000).contains(&at)) {
+            return Ok(());
+        }
+        if self.expires_at_ms.is_some_and(|at| at <= now_ms) {
+            self.fields.clear();
+        }
+        let differences = match hash {
+            Ok(hash) => self.differences(&read_value(&hash)?, read_value(&expiry.map_err(corrupt)?)?),
+            Err(error) => vec![(error, "a hash".to_owned())],
+        };
+        if !differences.is_empty() {
+            let difference = |(found, wanted)| Difference { key: self.key.clone(), found, wanted };
+            compared.differences.extend(differences.into_iter().map(difference));
+            compared.writes.extend(self.writes());
+        }
+        Ok(())
+    }
+
+    /// What is found and what is wanted, wherever they are not the same.
+    fn differences(&self, live: &HashMap<String, String>, expires_at_ms: i64) -> Vec<(String, String)> {
+        match (live.is_empty(), self.fields.is_empty()) {
+            (true, true) => return vec![],
+            (true, false) => return vec![("absent".to_owned(), "present".to_owned())],
+            (false, true) => return vec![("present".to_owned(), "absent".to_owned())],
+            (false, false) => {}
+        }
+        let shown = |field: &str, value: Option<&String>| {
+            value.map_or_else(|| format!("{field} absent"), |value| format!("{field} {value:?}"))
+        };
+        let fields: BTreeSet<&String> = live.keys().chain(self.fields.keys()).collect();
+        let mut differences: Vec<_> = fields
+            .into_iter()
+            .map(|field| (field, live.get(field), self.fields.get(field)))
+            .filter(|(_, found, wanted)| found != wanted)
+            .map(|(field, found, wanted)| (shown(field, found), shown(field, wanted)))
+            .collect();
+        let wanted = self.expires_at_ms.unwrap_or(-1);
+        if expires_at_ms != wanted {
+            differences.push((format!("expires at {expires_at_ms} ms"), format!("expires at {wanted} ms")));
+        }
+        differences
+    }
+
+    /// The writes that make it what it must be.
+    fn writes(self) -> Vec<Words> {
+        let mut writes = vec![words(["DEL", &self.key])];
+        if !self.fields.is_empty() {
+            let expiry = self.expires_at_ms.map(|at_ms| Patch::ExpireAt { key: self.key.clone(), at_ms });
+            let mut set = words(["HSET", &self.key]);
+            set.extend(self.fields.into_iter().flat_map(|(field, value)| [field, value]));
+            writes.push(set);
+            writes.extend(expiry.map(encode_patch));
+        }
+        writes
+    }
+}

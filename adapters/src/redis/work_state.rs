@@ -1,0 +1,107 @@
+//! The tickets and leases there are, and how they are put right.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use events::ports::{Lease, OpenJobs, PortError, WorkStatePort};
+use events::{ClassName, Job, JobId, Ticket};
+use redis::Script;
+use redis::streams::StreamRangeReply;
+
+use super::wire::{TICKET_JOB, encode_lease};
+use super::{Redis, away, corrupt, parse_stream_id, redis_time};
+
+/// How many tickets are read at a time.
+const TICKETS_PAGE: usize = 1_000;
+
+#[async_trait]
+impl WorkStatePort for Redis {
+    async fn take_turn(&self, holder: &str, lasting: Duration) -> Result<bool, PortError> {
+        Script::new(include_str!("take_turn.lua"))
+            .key(self.keys().reconciler())
+            .arg(holder)
+            .arg(lasting.as_millis().to_string())
+            .invoke_async(&mut self.connection())
+            .await
+            .map_err(|error| away(&error))
+    }
+
+    async fn open_jobs(&self, cursor: u64) -> Result<OpenJobs, PortError> {
+        let mut read = redis::pipe();
+        read.cmd("TIME").cmd("SSCAN").arg(self.keys().open()).arg(cursor).arg(&["COUNT", "500"]);
+        let (time, (next, ids)): ((i64, i64), (u64, Vec<String>)) =
+            read.query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        let ids: Vec<JobId> = ids.iter().map(|id| id.parse().map_err(corrupt)).collect::<Result<_, _>>()?;
+        let mut page = OpenJobs { now: redis_time(time), jobs: vec![], without_status: vec![], next };
+        for (id, job) in ids.iter().zip(self.read_jobs(&ids).await?) {
+            match job {
+                Some(job) => page.jobs.push(job),
+                None => page.without_status.push(*id),
+            }
+        }
+        Ok(page)
+    }
+
+    async fn tickets(&self, class: &ClassName) -> Result<HashMap<JobId, Ticket>, PortError> {
+        let mut connection = self.connection();
+        let mut tickets = HashMap::new();
+        let mut after = "-".to_owned();
+        loop {
+            let page: StreamRangeReply = redis::cmd("XRANGE")
+                .arg(self.keys().queue(class))
+                .arg(&after)
+                .arg("+")
+                .arg("COUNT")
+                .arg(TICKETS_PAGE)
+                .query_async(&mut connection)
+                .await
+                .map_err(|error| away(&error))?;
+            let Some(last) = page.ids.last() else { return Ok(tickets) };
+            after = format!("({}", last.id);
+            for entry in &page.ids {
+                // What can't be read is for whoever claims it to quarantine.
+                if let Some(job) = entry.get::<String>(TICKET_JOB).and_then(|job| job.parse().ok()) {
+                    tickets.insert(job, Ticket { class: class.clone(), id: parse_stream_id(&entry.id)? });
+                }
+            }
+        }
+    }
+
+    async fn restore_ticket(&self, job: &Job) -> Result<bool, PortError> {
+        Script::new(include_str!("restore_ticket.lua"))
+            .key(self.keys().job(job.id))
+            .key(self.keys().queue(&job.spec.class))
+            .arg(job.version)
+            .arg(job.id.to_string())
+            .invoke_async(&mut self.connection())
+            .await
+            .map_err(|error| away(&error))
+    }
+
+    async fn restore_lease(&self, job: &Job, lease: &Lease) -> Result<bool, PortError> {
+        Script::new(include_str!("restore_lease.lua"))
+            .key(self.keys().job(job.id))
+            .key(self.keys().leases())
+            .arg(job.version)
+            .arg(job.id.to_string())
+            .arg(encode_lease(lease))
+            .invoke_async(&mut self.connection())
+            .await
+            .map_err(|error| away(&error))
+    }
+
+    async fn drop_lease(&self, job: JobId, seen: &Lease) -> Result<bool, PortError> {
+        Script::new(include_str!("drop_lease.lua"))
+            .key(self.keys().job(job))
+            .key(self.keys().leases())
+            .key(self.keys().queue(&seen.ticket.class))
+            .arg(job.to_string())
+            .arg(encode_lease(seen))
+            .arg(seen.fence.as_str())
+            .arg(seen.ticket.id.to_string())
+            .invoke_async(&mut self.connection())
+            .await
+            .map_err(|error| away(&error))
+    }
+}

@@ -1,0 +1,144 @@
+//! What all roles must agree on: given by option, kept in Redis, followed by every process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use adapters::redis::Redis;
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use events::execute::{self, Origin};
+use events::policy::{ClassSettings, LivePolicy, PolicySettings};
+use events::ports::EventLogPort;
+use events::{Actor, ClassName};
+
+/// How often a process looks whether the policy has changed.
+const REFRESH: Duration = Duration::from_secs(10);
+
+/// What all roles must agree on. Kept in Redis: set by `up`, `migrate` and `policy set`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PolicyOptions {
+    /// The resource classes and the time a job of each may run; the first is the default
+    /// [default: small=30m,medium=60m]
+    #[arg(long, env = "RESOURCE_CLASSES", value_name = "NAME=TIME,…", value_parser = read_classes)]
+    resource_classes: Option<Classes>,
+    /// How long a worker may be silent before its job is given to another [default: 30s]
+    #[arg(long, env = "LEASE", value_parser = humantime::parse_duration)]
+    lease: Option<Duration>,
+    /// How often a job is run again after the platform failed it [default: 3]
+    #[arg(long, env = "MAX_RETRIES")]
+    max_retries: Option<u32>,
+    /// The waits before the first, the second and every later retry [default: 1s,5s,25s]
+    #[arg(long, env = "RETRY_BACKOFF", value_delimiter = ',', value_name = "TIME,…",
+          value_parser = humantime::parse_duration)]
+    retry_backoff: Option<Vec<Duration>>,
+}
+
+#[derive(Debug, Clone)]
+struct Classes(Vec<ClassSettings>);
+
+impl PolicyOptions {
+    /// What was given.
+    ///
+    /// # Errors
+    /// Which of it would not work.
+    pub(crate) fn given(&self) -> Result<PolicySettings> {
+        let millis = |time: &Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let given = PolicySettings {
+            lease_ms: self.lease.as_ref().map(millis),
+            max_retries: self.max_retries,
+            retry_backoff_ms: self.retry_backoff.as_ref().map(|waits| waits.iter().map(millis).collect()),
+            classes: self.resource_classes.as_ref().map(|classes| classes.0.clone()),
+        };
+        given.check()?;
+        Ok(given)
+    }
+}
+
+/// Makes what was given the policy of all, where anything was given and it is not so already.
+///
+/// # Errors
+/// If Redis does not take it.
+pub(crate) async fn set(redis: &Redis, actor: Actor, given: &PolicySettings) -> Result<PolicySettings> {
+    let origin = Origin { actor, trace: None };
+    execute::policy(redis, &origin, given).await.map_err(|error| anyhow::anyhow!("{error}")).context("the policy")
+}
+
+/// The stored policy, followed from now on. A process that was given something else says so and follows it all the
+/// same.
+///
+/// # Errors
+/// If Redis does not answer.
+pub(crate) async fn follow(redis: &Redis, given: &PolicySettings) -> Result<Arc<LivePolicy>> {
+    let stored = stored(redis).await?;
+    if given.clone().over(&stored) != stored {
+        tracing::warn!(
+            "this process was given another policy than the one all roles share, which it follows: `leadersboard \
+             policy show` prints that one, `leadersboard policy set` changes it"
+        );
+    }
+    let live = Arc::new(LivePolicy::from(stored.policy()));
+    tokio::spawn(refresh(redis.clone(), Arc::clone(&live), stored));
+    Ok(live)
+}
+
+async fn refresh(redis: Redis, live: Arc<LivePolicy>, mut known: PolicySettings) {
+    loop {
+        tokio::time::sleep(REFRESH).await;
+        // An outage is told by whoever works on Redis.
+        if let Ok(stored) = stored(&redis).await
+            && stored != known
+        {
+            tracing::info!(policy = ?stored, "the policy has changed");
+            live.set(stored.policy());
+            known = stored;
+        }
+    }
+}
+
+/// What is stored of the policy.
+///
+/// # Errors
+/// If Redis does not answer.
+pub(crate) async fn stored(redis: &Redis) -> Result<PolicySettings> {
+    Ok(redis.load_policy().await?.state.map(|record| record.settings).unwrap_or_default())
+}
+
+fn read_classes(text: &str) -> Result<Classes, String> {
+    parse_classes(text).map_err(|error| format!("RESOURCE_CLASSES: {error:#}"))
+}
+
+fn parse_classes(text: &str) -> Result<Classes> {
+    let mut classes: Vec<ClassSettings> = Vec::new();
+    for part in text.split(',').map(str::trim) {
+        let (name, time) = part.split_once('=').with_context(|| format!("{part:?} is not NAME=TIME"))?;
+        let name: ClassName = name.trim().parse().with_context(|| format!("{name:?}"))?;
+        let limit =
+            humantime::parse_duration(time.trim()).with_context(|| format!("{time:?} is no time, such as 30m"))?;
+        if classes.iter().any(|class| class.name == name) {
+            bail!("{name} is named twice");
+        }
+        classes.push(ClassSettings { name, time_limit_s: limit.as_secs() });
+    }
+    Ok(Classes(classes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_class_is_the_default() {
+        let classes = parse_classes("tiny=5s, small=30m").unwrap().0;
+        let policy = PolicySettings { classes: Some(classes), ..PolicySettings::default() }.policy();
+        assert_eq!(policy.default_class.as_str(), "tiny");
+        assert_eq!(policy.classes.values().map(|class| class.time_limit_s).collect::<Vec<_>>(), [1800, 5]);
+    }
+
+    #[test]
+    fn a_class_that_cannot_be_read_is_named() {
+        for (text, culprit) in [("small", "small"), ("small=soon", "soon"), ("Big=1m", "Big"), ("a=1m,a=2m", "a")] {
+            let error = format!("{:#}", parse_classes(text).unwrap_err());
+            assert!(error.contains(culprit), "{error}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! `leadersboard dlq list`.
+
+use std::process::ExitCode;
+
+use adapters::redis::Redis;
+use anyhow::Result;
+use clap::Args;
+use events::ports::{DeadLetterPort, Quarantined};
+use events::time::to_rfc3339;
+use events::{Job, JobState};
+use serde_json::{Value, json};
+
+use super::select::Filters;
+use crate::client::Output;
+use crate::client::human;
+use crate::roles::answer;
+use crate::table::{Align, render};
+
+/// How many are listed unless a limit is given.
+const DEFAULT_LIMIT: u64 = 50;
+/// Room for the sentence that tells why.
+const MAX_ERROR_CHARS: usize = 80;
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    filters: Filters,
+    /// List the tickets that could not be read instead
+    #[arg(long, conflicts_with_all = ["kind", "user", "since"])]
+    quarantine: bool,
+}
+
+impl List {
+    pub(super) async fn run(self, redis: &Redis, output: Output) -> Result<ExitCode> {
+        let limit = self.filters.limit.unwrap_or(DEFAULT_LIMIT);
+        if self.quarantine {
+            let tickets = redis.quarantined(usize::try_from(limit).unwrap_or(usize::MAX)).await?;
+            let documents: Vec<Value> = tickets.iter().map(document_of_ticket).collect();
+            answer(output, &tickets_table(&tickets), &json!({ "quarantine": documents }))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let mut selection = self.filters.select(redis, DEFAULT_LIMIT).await?;
+        let mut jobs = Vec::new();
+        while let Some(page) = selection.next(redis).await? {
+            jobs.extend(page);
+        }
+        let documents: Vec<Value> = jobs.iter().map(document).collect();
+        answer(output, &table(&jobs), &json!({ "dead_letters": documents }))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A dead letter as a document.
+pub(super) fn document(job: &Job) -> Value {
+    let (kind, error, at) = facts(job);
+    json!({
+        "job_id": job.id.to_string(),
+        "user": job.spec.user.to_string(),
+        "class": job.spec.class.to_string(),
+        "kind": kind,
+        "error": error,
+        "attempts": job.attempt(),
+        "dead_since": at,
+    })
+}
+
+/// Its kind, why it was given up, and when.
+fn facts(job: &Job) -> (&str, &str, String) {
+    match &job.state {
+        JobState::DeadLettered(ended) => (ended.why.kind.as_str(), &ended.why.error, to_rfc3339(ended.at)),
+        _ => ("", "", String::new()),
+    }
+}
+
+fn table(jobs: &[Job]) -> String {
+    if jobs.is_empty() {
+        return "No dead letters.".to_owned();
+    }
+    let columns = [
+        ("JOB", Align::Left),
+        ("USER", Align::Left),
+        ("KIND", Align::Left),
+        ("ATTEMPTS", Align::Right),
+        ("SINCE", Align::Left),
+        ("WHY", Align::Left),
+    ];
+    let rows = jobs.iter().map(|job| {
+        let (kind, error, at) = facts(job);
+        [
+            job.id.to_string(),
+            human::plain(job.spec.user.as_str()),
+            kind.to_owned(),
+            job.attempt().to_string(),
+            human::ago(&at),
+            human::line(error, MAX_ERROR_CHARS),
+        ]
+    });
+    render(columns, rows)
+}
+
+fn document_of_ticket(ticket: &Quarantined) -> Value {
+    let fields: serde_json::Map<String, Value> = ticket
+        .fields
+        .iter()
+        .map(|(field, bytes)| (field.clone(), Value::String(String::from_utf8_lossy(bytes).into_owned())))
+        .collect();
+    json!({ "class": ticket.ticket.class.to_string(), "ticket": ticket.ticket.id.to_string(), "fields": fields })
+}
+
+fn tickets_table(tickets: &[Quarantined]) -> String {
+    if tickets.is_empty() {
+        return "No tickets in quarantine.".to_owned();
+    }
+    let columns = [("CLASS", Align::Left), ("TICKET", Align::Left), ("CONTENT", Align::Left)];
+    let rows = tickets.iter().map(|ticket| {
+        let fields = ticket.fields.iter().map(|(field, bytes)| format!("{field}={}", String::from_utf8_lossy(bytes)));
+        let content = human::line(&fields.collect::<Vec<_>>().join(" "), MAX_ERROR_CHARS);
+        [ticket.ticket.class.to_string(), ticket.ticket.id.to_string(), content]
+    });
+    render(columns, rows)
+}

@@ -1,0 +1,79 @@
+//! `leadersboard dlq purge`.
+
+use std::process::ExitCode;
+
+use adapters::ids::SystemIds;
+use adapters::redis::Redis;
+use anyhow::{Result, anyhow, bail};
+use clap::Args;
+use events::execute::{self, ExecuteError, Origin};
+use events::ports::{DeadLetterPort, Ids};
+use events::{Actor, JobCommand, Policy, UserId};
+use serde_json::json;
+
+use super::select::Filters;
+use crate::client::Output;
+use crate::roles::answer;
+
+#[derive(Debug, Args)]
+#[command(after_help = "What is purged is gone from every list; the event log keeps its history.")]
+pub(super) struct Purge {
+    #[command(flatten)]
+    filters: Filters,
+    /// Forget the tickets that could not be read, instead
+    #[arg(long, conflicts_with_all = ["kind", "user", "since", "limit"])]
+    quarantine: bool,
+    /// Do it: without this only their number is told
+    #[arg(long)]
+    yes: bool,
+    /// Who asks, for the event
+    #[arg(long, env = "USER", default_value = "operator")]
+    by: UserId,
+}
+
+impl Purge {
+    pub(super) async fn run(self, redis: &Redis, output: Output) -> Result<ExitCode> {
+        let (what, count) = if self.quarantine {
+            ("tickets in quarantine", self.quarantine(redis).await?)
+        } else {
+            ("dead letters", self.dead_letters(redis).await?)
+        };
+        let sentence = if self.yes {
+            format!("{count} {what} purged.")
+        } else {
+            format!("{count} {what} would be purged: --yes does it.")
+        };
+        answer(output, &sentence, &json!({ "purged": if self.yes { count } else { 0 }, "selected": count }))?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn quarantine(&self, redis: &Redis) -> Result<u64> {
+        if self.yes {
+            return Ok(redis.purge_quarantine().await?);
+        }
+        Ok(redis.quarantined(usize::MAX >> 1).await?.len() as u64)
+    }
+
+    async fn dead_letters(&self, redis: &Redis) -> Result<u64> {
+        let origin = Origin { actor: Actor::User(self.by.clone()), trace: None };
+        let mut selection = self.filters.select(redis, u64::MAX).await?;
+        let policy = Policy::default();
+        let mut count = 0;
+        while let Some(page) = selection.next(redis).await? {
+            for job in page {
+                if self.yes {
+                    let jitter = SystemIds.jitter();
+                    let expired = execute::job(redis, &policy, &origin, job.id, &JobCommand::Expire, jitter);
+                    match expired.await {
+                        Ok(_) => {}
+                        // It was replayed or purged by somebody else meanwhile.
+                        Err(ExecuteError::Rejected(_)) => continue,
+                        Err(error) => bail!(anyhow!("{error}").context(format!("after {count} were purged"))),
+                    }
+                }
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+}

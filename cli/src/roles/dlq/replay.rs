@@ -1,0 +1,200 @@
+//! `leadersboard dlq replay`.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, stderr};
+use std::num::NonZeroU32;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use adapters::ids::SystemIds;
+use adapters::redis::Redis;
+use anyhow::{Context, Result};
+use clap::Args;
+use events::execute::{self, ExecuteError, Origin};
+use events::ports::Ids;
+use events::{Actor, DeadLetterKind, Job, JobCommand, JobId, JobState, Policy, RequestId, UserId};
+use futures::StreamExt;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use super::select::Filters;
+use crate::client::Output;
+use crate::roles::answer;
+
+/// How many replays are under way at once where no rate is given.
+const AT_ONCE: usize = 32;
+/// How many refused jobs are named for each reason.
+const SHOWN: usize = 5;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Each replay is an event of its job, with who and why, and takes it out of the dead letters in the same
+commit: what was interrupted is taken up by the same command again, and nothing is run twice for it.
+--all leaves out what may be poison (kind worker_lost) unless it is asked for by --kind or --poison.")]
+pub(super) struct Replay {
+    /// The jobs: dead letters, or jobs that failed
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    jobs: Vec<JobId>,
+    /// All that the filters select, newest first
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    filters: Filters,
+    /// With --all: also those that took three workers with them
+    #[arg(long, requires = "all")]
+    poison: bool,
+    /// At most so many a second, such as 10/s
+    #[arg(long, value_parser = parse_rate)]
+    rate: Option<NonZeroU32>,
+    /// Only say what would be replayed
+    #[arg(long)]
+    dry_run: bool,
+    /// Who asks, for the event
+    #[arg(long, env = "USER", default_value = "operator")]
+    by: UserId,
+    /// Why, for the event
+    #[arg(long, default_value = "")]
+    why: String,
+}
+
+fn parse_rate(text: &str) -> Result<NonZeroU32, String> {
+    let number = text.strip_suffix("/s").unwrap_or(text).trim();
+    number.parse().map_err(|_| format!("{text:?} is no rate: give a number a second, such as 10/s"))
+}
+
+/// What came of it.
+#[derive(Default)]
+struct Tally {
+    replayed: u64,
+    poison: u64,
+    /// Refused, by the sentence that says why.
+    refused: BTreeMap<String, Vec<JobId>>,
+}
+
+impl Replay {
+    pub(super) async fn run(self, redis: &Redis, output: Output) -> Result<ExitCode> {
+        let request = SystemIds.request();
+        let mut pace = self.rate.map(pace);
+        let mut tally = Tally::default();
+        let bar = bar();
+        if self.all {
+            let total: u64 = redis.count_dead_letters().await?;
+            bar.set_length(self.filters.limit.map_or(total, |limit| limit.min(total)));
+            let mut selection = self.filters.select(redis, u64::MAX).await?;
+            while let Some(page) = selection.next(redis).await? {
+                let (poison, wanted): (Vec<Job>, Vec<Job>) = page.into_iter().partition(|job| self.is_left_out(job));
+                tally.poison += poison.len() as u64;
+                bar.inc(poison.len() as u64);
+                self.replay(redis, request, wanted.iter().map(|job| job.id).collect(), &mut pace, &bar, &mut tally)
+                    .await?;
+            }
+        } else {
+            bar.set_length(self.jobs.len() as u64);
+            self.replay(redis, request, self.jobs.clone(), &mut pace, &bar, &mut tally).await?;
+        }
+        bar.finish_and_clear();
+        self.tell(output, &tally)
+    }
+
+    /// Whether it may be poison that nobody asked for.
+    fn is_left_out(&self, job: &Job) -> bool {
+        let poison =
+            matches!(&job.state, JobState::DeadLettered(ended) if ended.why.kind == DeadLetterKind::WorkerLost);
+        poison && !self.poison && self.filters.kind.is_none()
+    }
+
+    async fn replay(
+        &self,
+        redis: &Redis,
+        request: RequestId,
+        jobs: Vec<JobId>,
+        pace: &mut Option<Interval>,
+        bar: &ProgressBar,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        if self.dry_run {
+            tally.replayed += jobs.len() as u64;
+            bar.inc(jobs.len() as u64);
+            return Ok(());
+        }
+        let one = async |id: JobId| (id, self.replay_one(redis, request, id).await);
+        if let Some(pace) = pace {
+            for id in jobs {
+                pace.tick().await;
+                tally.note(one(id).await)?;
+                bar.inc(1);
+            }
+            return Ok(());
+        }
+        let mut under_way = futures::stream::iter(jobs).map(one).buffer_unordered(AT_ONCE);
+        while let Some(done) = under_way.next().await {
+            tally.note(done)?;
+            bar.inc(1);
+        }
+        Ok(())
+    }
+
+    async fn replay_one(
+        &self,
+        redis: &Redis,
+        request: RequestId,
+        id: JobId,
+    ) -> Result<(), ExecuteError<events::job::Rejection>> {
+        let command = JobCommand::Replay { by: self.by.clone(), why: self.why.clone(), request };
+        let origin = Origin { actor: Actor::User(self.by.clone()), trace: None };
+        execute::job(redis, &Policy::default(), &origin, id, &command, SystemIds.jitter()).await.map(drop)
+    }
+
+    fn tell(&self, output: Output, tally: &Tally) -> Result<ExitCode> {
+        let verb = if self.dry_run { "would be replayed" } else { "replayed" };
+        let poison = match tally.poison {
+            0 => String::new(),
+            some => format!(", {some} left out as possible poison (--poison replays them too)"),
+        };
+        let refusals = tally.refused.iter().map(|(why, jobs)| {
+            let ids: Vec<String> = jobs.iter().take(SHOWN).map(ToString::to_string).collect();
+            let unshown = if jobs.len() > SHOWN { ", …" } else { "" };
+            format!("\n{} refused: {why} ({}{unshown})", jobs.len(), ids.join(", "))
+        });
+        let sentence = format!("{} {verb}{poison}{}", tally.replayed, refusals.collect::<String>());
+        let refused: Vec<_> =
+            tally.refused.iter().flat_map(|(why, jobs)| jobs.iter().map(move |id| (id, why))).collect();
+        let document = json!({
+            "dry_run": self.dry_run,
+            "replayed": tally.replayed,
+            "poison": tally.poison,
+            "refused": refused.iter().map(|(id, why)| json!({ "job_id": id.to_string(), "detail": why })).collect::<Vec<_>>(),
+        });
+        answer(output, &sentence, &document)?;
+        Ok(if tally.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+impl Tally {
+    fn note(&mut self, (id, done): (JobId, Result<(), ExecuteError<events::job::Rejection>>)) -> Result<()> {
+        match done {
+            Ok(()) => self.replayed += 1,
+            Err(ExecuteError::Rejected(refusal)) => self.refused.entry(refusal.to_string()).or_default().push(id),
+            Err(error) => {
+                let so_far = format!("after {} were replayed; the same command goes on", self.replayed);
+                return Err(anyhow::anyhow!("{error}")).context(so_far);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn pace(rate: NonZeroU32) -> Interval {
+    let mut pace = interval(Duration::from_secs(1) / rate.get());
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pace
+}
+
+fn bar() -> ProgressBar {
+    if !stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {per_sec} {eta}");
+    ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

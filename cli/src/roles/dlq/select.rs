@@ -1,0 +1,99 @@
+//! Which dead letters a command is about.
+
+use std::time::Duration;
+
+use adapters::redis::Redis;
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use events::ports::{DeadLetterPort, DeadLetterQuery};
+use events::time::from_rfc3339;
+use events::{DeadLetterKind, Job, Timestamp, UserId};
+
+/// How many dead letters are read at a time.
+const PAGE: usize = 100;
+
+/// The filters that `list`, `replay --all` and `purge --all` share.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Filters {
+    /// Only those of this kind
+    #[arg(long)]
+    pub(super) kind: Option<Kind>,
+    /// Only this user's
+    #[arg(long)]
+    user: Option<UserId>,
+    /// Only those given up since then: 2h, 3d, or 2026-11-24T08:00:00Z
+    #[arg(long, value_parser = parse_since)]
+    since: Option<Since>,
+    /// At most this many
+    #[arg(long)]
+    pub(super) limit: Option<u64>,
+}
+
+/// The kinds as they are written on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(super) enum Kind {
+    /// It took three workers with it
+    WorkerLost,
+    /// The platform failed it too often
+    Infrastructure,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Since {
+    Ago(Duration),
+    At(Timestamp),
+}
+
+fn parse_since(text: &str) -> Result<Since, String> {
+    let at = from_rfc3339(text).map(Since::At);
+    at.or_else(|_| humantime::parse_duration(text).map(Since::Ago))
+        .map_err(|_| format!("{text:?} is no time: give 2h, 3d, or 2026-11-24T08:00:00Z"))
+}
+
+impl From<Kind> for DeadLetterKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::WorkerLost => Self::WorkerLost,
+            Kind::Infrastructure => Self::Infrastructure,
+        }
+    }
+}
+
+/// Dead letters, page by page, never all at once.
+pub(super) struct Selection {
+    query: DeadLetterQuery,
+    left: u64,
+    done: bool,
+}
+
+impl Filters {
+    /// What they select, at most `default_limit` where no limit was given.
+    pub(super) async fn select(&self, redis: &Redis, default_limit: u64) -> Result<Selection> {
+        let since = match self.since {
+            Some(Since::At(at)) => Some(at),
+            Some(Since::Ago(ago)) => Some(redis.now().await? - ago),
+            None => None,
+        };
+        let (kind, user) = (self.kind.map(Into::into), self.user.clone());
+        let query = DeadLetterQuery { kind, user, since, cursor: None, limit: PAGE };
+        Ok(Selection { query, left: self.limit.unwrap_or(default_limit), done: false })
+    }
+}
+
+impl Selection {
+    /// The next page; none at the end.
+    pub(super) async fn next(&mut self, redis: &Redis) -> Result<Option<Vec<Job>>> {
+        while !self.done && self.left > 0 {
+            self.query.limit = PAGE.min(usize::try_from(self.left).unwrap_or(PAGE));
+            let page = redis.dead_letters(&self.query).await?;
+            self.done = page.next.is_none();
+            self.query.cursor = page.next;
+            if !page.jobs.is_empty() {
+                self.left -= page.jobs.len() as u64;
+                return Ok(Some(page.jobs));
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,47 @@
+//! Work state as the reconciler sees it: the tickets and leases there are, beside the jobs that should have them.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::commit::Ticket;
+use crate::id::{ClassName, JobId};
+use crate::job::Job;
+use crate::ports::{Lease, PortError};
+use crate::time::Timestamp;
+
+/// Work state as the reconciler sees it.
+#[async_trait]
+pub trait WorkStatePort: Send + Sync {
+    /// Takes the reconciler's turn, or keeps it, for this long. Whether it is `holder`'s.
+    async fn take_turn(&self, holder: &str, lasting: Duration) -> Result<bool, PortError>;
+
+    /// Some of the jobs that have not ended, from where `cursor` says; 0 is the beginning. A job may come twice.
+    async fn open_jobs(&self, cursor: u64) -> Result<OpenJobs, PortError>;
+
+    /// Every ticket of a class by its job, claimed or not. Of two tickets of one job it gives one.
+    async fn tickets(&self, class: &ClassName) -> Result<HashMap<JobId, Ticket>, PortError>;
+
+    /// Adds a ticket for a waiting job, if the job is still as it was seen. Whether it did.
+    async fn restore_ticket(&self, job: &Job) -> Result<bool, PortError>;
+
+    /// Sets the lease of a running job, if the job is still as it was seen. Whether it did.
+    async fn restore_lease(&self, job: &Job, lease: &Lease) -> Result<bool, PortError>;
+
+    /// Drops a lease as it was seen, and its ticket, unless its fence is its job's current one. Whether it did.
+    async fn drop_lease(&self, job: JobId, seen: &Lease) -> Result<bool, PortError>;
+}
+
+/// A page of the jobs that have not ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpenJobs {
+    /// Redis's time.
+    pub now: Timestamp,
+    /// The jobs.
+    pub jobs: Vec<Job>,
+    /// Jobs that are said to be open and have no status: a damaged read model.
+    pub without_status: Vec<JobId>,
+    /// Where to go on; 0 at the end.
+    pub next: u64,
+}

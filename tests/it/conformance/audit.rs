@@ -1,0 +1,137 @@
+//! Read models against the log: what differs is told, and restored, beside a system that goes on.
+
+use adapters::ids::SystemIds;
+use adapters::redis::audit::{Mode, Report};
+use events::ports::Ids;
+use events::{JobCommand, JobId};
+use leadersboard_tests::invariants::Expect;
+use redis::aio::MultiplexedConnection;
+
+use super::Bench;
+
+async fn audit(bench: &Bench, mode: Mode) -> Report {
+    bench.redis.audit(mode, |_| {}).await.expect("an audit")
+}
+
+async fn run(raw: &mut MultiplexedConnection, command: &[&str]) {
+    let _: redis::Value = redis::cmd(command[0]).arg(&command[1..]).query_async(raw).await.expect("it runs");
+}
+
+/// A board with a job in every state that has a read model of its own.
+async fn board(bench: &Bench) -> Vec<JobId> {
+    let mut jobs = Vec::new();
+    for _ in 0..4 {
+        jobs.push(bench.enqueue("small").await);
+    }
+    let queue: &dyn events::ports::JobQueuePort = &bench.redis;
+    let worker = super::consumer("w-1");
+    let mut reader = queue.reader(&worker, &["small".parse().expect("a class")]).await.expect("a reader");
+    for claim in reader.claim(3, std::time::Duration::from_secs(20)).await.expect("tickets") {
+        let fence = bench.start(&claim, &worker).await;
+        if claim.job == jobs[0] {
+            bench.complete(claim.job, &fence).await;
+        } else if claim.job == jobs[1] {
+            let lose = JobCommand::LoseLease {
+                fence,
+                cause: events::LossCause::WorkerLost,
+                error: "worker w-1 fell silent".to_owned(),
+            };
+            bench.command(claim.job, &lose).await.expect("delayed");
+        }
+    }
+    jobs
+}
+
+#[tokio::test]
+async fn what_was_written_by_commits_is_what_the_log_folds_to() {
+    let bench = Bench::new().await;
+    board(&bench).await;
+    let report = audit(&bench, Mode::Verify).await;
+    assert_eq!((report.differences, report.aggregates), (0, 5), "{report:?}");
+    assert_eq!(report.events, 11);
+}
+
+#[tokio::test]
+async fn every_kind_of_damage_is_told_and_restored() {
+    let bench = Bench::new().await;
+    let jobs = board(&bench).await;
+    let mut raw = bench.raw().await;
+    let keys = &bench.keys;
+    let stranger = SystemIds.job();
+    let user = "alice".parse().expect("a name");
+    let (first, stray) = (jobs[0].to_string(), stranger.to_string());
+    let damages: [(&str, Vec<String>); 14] = [
+        ("a field is wrong", vec!["HSET".into(), keys.job(jobs[2]), "state".into(), "held".into()]),
+        ("a field is missing", vec!["HDEL".into(), keys.job(jobs[2]), "fence".into()]),
+        ("a field is too much", vec!["HSET".into(), keys.job(jobs[3]), "extra".into(), "1".into()]),
+        ("a hash is gone", vec!["DEL".into(), keys.job(jobs[1])]),
+        ("a hash is no hash", vec!["SET".into(), keys.job(jobs[3]), "x".into()]),
+        ("an expiry is gone", vec!["PERSIST".into(), keys.job(jobs[0])]),
+        ("results are gone", vec!["DEL".into(), keys.result(jobs[0])]),
+        ("a member is missing", vec!["SREM".into(), keys.open(), jobs[3].to_string()]),
+        ("a score is wrong", vec!["ZADD".into(), keys.delayed(), "1".into(), jobs[1].to_string()]),
+        ("a member is too much", vec!["ZADD".into(), keys.dead_letters(), "1".into(), first]),
+        ("an index is gone", vec!["DEL".into(), keys.user_jobs(&user)]),
+        ("an index is no index", vec!["SET".into(), keys.open(), "x".into()]),
+        ("nobody's job", vec!["HSET".into(), keys.job(stranger), "v".into(), "1".into()]),
+        ("nobody's member", vec!["ZADD".into(), keys.jobs(), "1".into(), stray]),
+    ];
+    for (what, damage) in damages {
+        if damage[0] == "SET" {
+            run(&mut raw, &["DEL", &damage[1]]).await;
+        }
+        run(&mut raw, &damage.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        let told = audit(&bench, Mode::Verify).await;
+        assert!(told.differences > 0, "{what} is not seen");
+        assert_eq!(audit(&bench, Mode::Verify).await, told, "{what}: looking changes nothing");
+        let restored = audit(&bench, Mode::Rebuild).await;
+        assert!(restored.differences > 0, "{what}: {restored:?}");
+        let after = audit(&bench, Mode::Verify).await;
+        assert_eq!(after.differences, 0, "{what}: {after:?}");
+    }
+    bench.check(Expect::SomeOpen).await;
+}
+
+#[tokio::test]
+async fn all_read_models_come_back_from_the_log_alone() {
+    let bench = Bench::new().await;
+    board(&bench).await;
+    let mut raw = bench.raw().await;
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut raw).await.expect("the keys");
+    for key in keys.iter().filter(|key| bench.keys.read_model(key).is_some()) {
+        run(&mut raw, &["DEL", key]).await;
+    }
+    audit(&bench, Mode::Rebuild).await;
+    bench.check(Expect::SomeOpen).await;
+}
+
+#[tokio::test]
+async fn a_live_system_is_audited_and_rebuilt_without_a_false_word() {
+    let bench = Bench::new().await;
+    for _ in 0..300 {
+        bench.enqueue("small").await;
+    }
+    let busy = async {
+        for number in 0..400 {
+            let id = bench.enqueue("small").await;
+            if number % 2 == 0 {
+                let by = "alice".parse().expect("a name");
+                let cancel = JobCommand::RequestCancel { by, force: events::job::CancelMode::Graceful };
+                bench.command(id, &cancel).await.expect("cancelled");
+            }
+        }
+    };
+    let looked = async {
+        let mut audits = 0;
+        for _ in 0..6 {
+            for mode in [Mode::Verify, Mode::Rebuild] {
+                assert_eq!(audit(&bench, mode).await.differences, 0);
+                audits += 1;
+            }
+        }
+        audits
+    };
+    let ((), audits) = tokio::join!(busy, looked);
+    assert_eq!(audits, 12);
+    bench.check(Expect::SomeOpen).await;
+}

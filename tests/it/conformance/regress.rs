@@ -1,0 +1,104 @@
+//! A Redis that comes back without the newest part of the event log.
+
+use adapters::redis::Redis;
+use events::ports::EventLogPort;
+use leadersboard_tests::invariants::Expect;
+use projections::Projector;
+use redis::aio::MultiplexedConnection;
+
+use super::Bench;
+
+async fn newest(raw: &mut MultiplexedConnection, bench: &Bench) -> String {
+    let reply: redis::streams::StreamRangeReply = redis::cmd("XREVRANGE")
+        .arg(&[&bench.keys.events(), "+", "-", "COUNT", "1"])
+        .query_async(raw)
+        .await
+        .expect("it");
+    reply.ids[0].id.clone()
+}
+
+/// Takes every key back to what it was at `dump`, as a Redis does whose newest writes are lost.
+async fn come_back_as_at(raw: &mut MultiplexedConnection, dump: &[(String, Vec<u8>)]) {
+    let mut restore = redis::pipe();
+    restore.atomic().cmd("FLUSHALL");
+    for (key, value) in dump {
+        restore.cmd("RESTORE").arg(key).arg(0).arg(value);
+    }
+    let _: redis::Value = restore.query_async(raw).await.expect("restored");
+}
+
+async fn dump(raw: &mut MultiplexedConnection) -> Vec<(String, Vec<u8>)> {
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(raw).await.expect("the keys");
+    let mut dump = Vec::new();
+    for key in keys {
+        let value = redis::cmd("DUMP").arg(&key).query_async(raw).await.expect("a dump");
+        dump.push((key, value));
+    }
+    dump
+}
+
+async fn regresses(bench: &Bench) -> Vec<String> {
+    let log: &dyn EventLogPort = &bench.redis;
+    let entries = log.read(None, 1_000).await.expect("the log");
+    entries.into_iter().filter(|entry| entry.event.aggregate == "log").map(|entry| entry.event.data).collect()
+}
+
+#[tokio::test]
+async fn a_log_that_lost_its_newest_part_is_on_record_before_anything_else_and_once() {
+    let bench = Bench::new().await;
+    let projector = Projector { keys: bench.keys.clone(), retention: bench.policy.retention };
+    let other = Redis::connect(&bench.server.url(), projector.clone()).await.expect("Redis");
+    let mut raw = bench.raw().await;
+    let kept = bench.enqueue("small").await;
+    let before = dump(&mut raw).await;
+    let cut_away = bench.enqueue("small").await;
+    let by = || "alice".parse().expect("a name");
+    let cancel = events::JobCommand::RequestCancel { by: by(), force: events::job::CancelMode::Graceful };
+    // The other process has seen the part that is lost, too.
+    let run = async |id| events::execute::job(&other, &bench.policy, &super::origin(), id, &cancel, 1.0).await;
+    run(cut_away).await.expect("cancelled");
+    let lost = newest(&mut raw, &bench).await;
+    come_back_as_at(&mut raw, &before).await;
+
+    let after = bench.enqueue("small").await;
+    run(kept).await.expect("cancelled");
+    assert_eq!(regresses(&bench).await.len(), 1, "once, whoever notices");
+    let folded = bench.check(Expect::SomeOpen).await;
+    assert!(folded.jobs.contains_key(&after) && !folded.jobs.contains_key(&cut_away));
+    let log: &dyn EventLogPort = &bench.redis;
+    let entries = log.read(None, 1_000).await.expect("the log");
+    let first = entries.iter().position(|entry| entry.event.aggregate == "log").expect("it is on record");
+    assert!(
+        entries[first..].iter().any(|entry| entry.event.aggregate == format!("job:{after}")),
+        "before anything else"
+    );
+    assert!(lost > entries[first - 1].id.to_string());
+}
+
+#[tokio::test]
+async fn a_start_notices_what_was_lost_while_the_process_was_down() {
+    let bench = Bench::new().await;
+    let projector = Projector { keys: bench.keys.clone(), retention: bench.policy.retention };
+    let folder = tempfile::tempdir().expect("a directory");
+    let file = folder.path().join("log-position");
+    let mut raw = bench.raw().await;
+    bench.enqueue("small").await;
+    let before = dump(&mut raw).await;
+    let first = Redis::connect_keeping(&bench.server.url(), projector.clone(), file.clone()).await.expect("Redis");
+    let enqueue = events::JobCommand::Enqueue(bench.spec("alice", "small"));
+    let id = events::ports::Ids::job(&adapters::ids::SystemIds);
+    events::execute::job(&first, &bench.policy, &super::origin(), id, &enqueue, 1.0).await.expect("accepted");
+    let lost = newest(&mut raw, &bench).await;
+    leadersboard_tests::wait::until("the position is kept", std::time::Duration::from_secs(10), async || {
+        std::fs::read_to_string(&file).ok().filter(|kept| *kept == lost)
+    })
+    .await;
+    drop(first);
+    come_back_as_at(&mut raw, &before).await;
+
+    let second = Redis::connect_keeping(&bench.server.url(), projector, file).await.expect("Redis");
+    let id = events::ports::Ids::job(&adapters::ids::SystemIds);
+    events::execute::job(&second, &bench.policy, &super::origin(), id, &enqueue, 1.0).await.expect("accepted");
+    let told = regresses(&bench).await;
+    assert!(told.len() == 1 && told[0].contains(&lost), "{told:?}");
+}

@@ -1,0 +1,242 @@
+//! Puts right what no other part can: jobs that wait without a ticket, run without a lease, or are overdue.
+//!
+//! One process at a time walks through all jobs that have not ended and compares each with the tickets and leases
+//! there are. They are not read at one moment, so a finding counts only when two walks see it at the same version of the
+//! job. What the domain knows of is repaired by a command, what it doesn't (tickets, leases) as work state, guarded by
+//! that version.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use events::execute::{self, ExecuteError, Origin};
+use events::job::Waiting;
+use events::policy::LivePolicy;
+use events::ports::{EventLogPort, Ids, JobQueuePort, Lease, PortError, WorkStatePort};
+use events::{Actor, Fence, Job, JobCommand, JobId, JobState, StreamId, Ticket, Timestamp};
+use metrics::counter;
+use tokio::time::sleep;
+
+use crate::outage::Outage;
+use crate::session::Session;
+
+/// How long after it is due a delayed job counts as forgotten by the dispatchers.
+const OVERDUE: Duration = Duration::from_secs(10);
+
+/// What a reconciler asks of the outside world.
+#[derive(Clone)]
+pub struct ReconcilerPorts {
+    /// The log of events.
+    pub log: Arc<dyn EventLogPort>,
+    /// The leases.
+    pub queue: Arc<dyn JobQueuePort>,
+    /// Jobs beside their tickets and leases.
+    pub work_state: Arc<dyn WorkStatePort>,
+    /// Chance.
+    pub ids: Arc<dyn Ids>,
+}
+
+/// Walks, and remembers what the walk before found.
+pub struct Reconciler {
+    ports: ReconcilerPorts,
+    policy: Arc<LivePolicy>,
+    before: HashSet<Finding>,
+}
+
+/// What a walk came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Walk {
+    /// Jobs that have not ended.
+    pub open: u64,
+    /// Findings that only the next walk can confirm.
+    pub suspected: u64,
+    /// Findings that were repaired.
+    pub repaired: u64,
+}
+
+/// Something that is not as it must be, at a version of the job.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Finding {
+    /// It waits for a worker, and no ticket is for it.
+    TicketLost(JobId, u64),
+    /// It runs, and no lease has its fence.
+    LeaseLost(JobId, u64),
+    /// It waits for a time that has long come, or for nothing.
+    Forgotten(JobId, u64),
+    /// A lease whose fence is no running job's.
+    Orphan(JobId, Fence, u64),
+}
+
+impl Finding {
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::TicketLost(..) => "ticket_lost",
+            Self::LeaseLost(..) => "lease_lost",
+            Self::Forgotten(..) => "forgotten",
+            Self::Orphan(..) => "orphan_lease",
+        }
+    }
+}
+
+/// Reconciles for as long as it is polled, whenever it is this process's turn.
+pub(crate) async fn run(session: Arc<Session>) {
+    let (holder, interval) = (session.config.consumer.as_str(), session.config.reconcile_interval);
+    let ports = ReconcilerPorts {
+        log: Arc::clone(&session.ports.log),
+        queue: Arc::clone(&session.ports.queue),
+        work_state: Arc::clone(&session.ports.work_state),
+        ids: Arc::clone(&session.ports.ids),
+    };
+    let mut reconciler = Reconciler::new(ports.clone(), Arc::clone(&session.policy));
+    let mut outage = Outage::of("reconciling");
+    loop {
+        sleep(interval.mul_f64(session.ports.ids.jitter())).await;
+        let walked = async {
+            if ports.work_state.take_turn(holder, interval * 3).await? {
+                reconciler.walk().await.map(Some)
+            } else {
+                reconciler.before.clear();
+                Ok(None)
+            }
+        };
+        match walked.await {
+            Ok(walk) => {
+                outage.over();
+                if let Some(walk) = walk.filter(|walk| *walk != Walk { open: walk.open, ..Walk::default() }) {
+                    tracing::info!(walk.open, walk.suspected, walk.repaired, "reconciled");
+                }
+            }
+            Err(error) => {
+                outage.note(&error);
+                reconciler.before.clear();
+            }
+        }
+    }
+}
+
+impl Reconciler {
+    /// One that has not walked yet.
+    #[must_use]
+    pub fn new(ports: ReconcilerPorts, policy: Arc<LivePolicy>) -> Self {
+        Self { ports, policy, before: HashSet::new() }
+    }
+
+    /// Walks through all jobs that have not ended, and repairs what this walk and the one before it found.
+    ///
+    /// # Errors
+    /// If Redis does not answer; what was found so far counts for nothing then.
+    pub async fn walk(&mut self) -> Result<Walk, PortError> {
+        let before = std::mem::take(&mut self.before);
+        let leases: HashMap<JobId, Lease> = self.ports.queue.leases().await?.into_iter().collect();
+        let mut tickets = HashMap::new();
+        for class in self.policy.get().classes.keys() {
+            tickets.extend(self.ports.work_state.tickets(class).await?);
+        }
+        let mut walk = Walk::default();
+        let mut found = HashSet::new();
+        let mut running = HashMap::new();
+        let mut cursor = 0;
+        loop {
+            let page = self.ports.work_state.open_jobs(cursor).await?;
+            for id in page.without_status {
+                tracing::error!(job = %id, "a job is said to be open and has no status: `leadersboard projections rebuild` restores it");
+            }
+            for job in page.jobs {
+                walk.open += 1;
+                running.extend(job.current_fence().map(|fence| (job.id, fence.clone())));
+                let Some(finding) = look_at(&job, &tickets, &leases, page.now) else { continue };
+                if before.contains(&finding) {
+                    walk.repaired += u64::from(self.repair(&finding, &job, tickets.get(&job.id)).await?);
+                } else {
+                    found.insert(finding);
+                }
+            }
+            cursor = page.next;
+            if cursor == 0 {
+                break;
+            }
+        }
+        for (job, lease) in &leases {
+            if running.get(job) == Some(&lease.fence) {
+                continue;
+            }
+            let finding = Finding::Orphan(*job, lease.fence.clone(), lease.beat);
+            if before.contains(&finding) {
+                let dropped = self.ports.work_state.drop_lease(*job, lease).await?;
+                tell(&finding, *job, dropped);
+                walk.repaired += u64::from(dropped);
+            } else {
+                found.insert(finding);
+            }
+        }
+        walk.suspected = found.len() as u64;
+        self.before = found;
+        Ok(walk)
+    }
+
+    /// Repairs a finding about a job. Whether there still was something to repair.
+    async fn repair(&self, finding: &Finding, job: &Job, ticket: Option<&Ticket>) -> Result<bool, PortError> {
+        let repaired = match finding {
+            Finding::TicketLost(..) => self.ports.work_state.restore_ticket(job).await?,
+            Finding::LeaseLost(..) => match self.lease_of(job, ticket) {
+                Some(lease) => self.ports.work_state.restore_lease(job, &lease).await?,
+                None => false,
+            },
+            Finding::Forgotten(..) => self.dispatch(job).await?,
+            Finding::Orphan(..) => false,
+        };
+        tell(finding, job.id, repaired);
+        Ok(repaired)
+    }
+
+    /// The lease that a running job must have had. From its first beat on the reapers watch it.
+    fn lease_of(&self, job: &Job, ticket: Option<&Ticket>) -> Option<Lease> {
+        let nowhere = Ticket { class: job.spec.class.clone(), id: StreamId { ms: 0, seq: 0 } };
+        Some(Lease {
+            fence: job.current_fence()?.clone(),
+            beat: 0,
+            lease_ms: u64::try_from(self.policy.get().lease.as_millis()).unwrap_or(u64::MAX),
+            worker: job.run.as_ref()?.worker.clone(),
+            ticket: ticket.cloned().unwrap_or(nowhere),
+        })
+    }
+
+    async fn dispatch(&self, job: &Job) -> Result<bool, PortError> {
+        let origin = Origin { actor: Actor::System("reconciler".to_owned()), trace: None };
+        let (log, jitter) = (self.ports.log.as_ref(), self.ports.ids.jitter());
+        match execute::job(log, &self.policy.get(), &origin, job.id, &JobCommand::Dispatch, jitter).await {
+            Ok(_) => Ok(true),
+            Err(ExecuteError::Rejected(_)) => Ok(false),
+            Err(error) => Err(PortError::Unavailable(error.to_string())),
+        }
+    }
+}
+
+fn tell(finding: &Finding, job: JobId, repaired: bool) {
+    if repaired {
+        tracing::warn!(%job, repair = finding.kind(), "a job was not as it must be; it was put right");
+        counter!("leadersboard_reconciler_repairs_total", "repair" => finding.kind()).increment(1);
+    }
+}
+
+/// What is wrong with a job that has not ended, if anything is.
+fn look_at(
+    job: &Job,
+    tickets: &HashMap<JobId, Ticket>,
+    leases: &HashMap<JobId, Lease>,
+    now: Timestamp,
+) -> Option<Finding> {
+    let (id, version) = (job.id, job.version);
+    match &job.state {
+        JobState::Pending(Waiting::Dispatched(_)) => {
+            (!tickets.contains_key(&id)).then_some(Finding::TicketLost(id, version))
+        }
+        JobState::Pending(Waiting::Delayed(due)) => (*due + OVERDUE < now).then_some(Finding::Forgotten(id, version)),
+        JobState::Pending(Waiting::Held) => Some(Finding::Forgotten(id, version)),
+        JobState::Running => {
+            let held = leases.get(&id).is_some_and(|lease| Some(&lease.fence) == job.current_fence());
+            (!held).then_some(Finding::LeaseLost(id, version))
+        }
+        JobState::Completed(_) | JobState::Failed(_) | JobState::Cancelled(_) | JobState::DeadLettered(_) => None,
+    }
+}
