@@ -91,12 +91,12 @@ async fn log(redis: &mut MultiplexedConnection) -> Vec<(String, String, String)>
 #[tokio::test]
 async fn workers_whose_clocks_are_wrong_run_jobs_whose_times_are_redis_s() {
     let roles = Roles::new().await;
+    let mut redis = roles.redis.connection().await;
+    let began = redis_seconds(&mut redis).await;
     let (_api, alice) = roles.api();
     let [fast, slow] = [Clock::new(), Clock::new()];
     fast.set_ahead(HOUR);
     slow.set_behind(HOUR);
-    let mut redis = roles.redis.connection().await;
-    let began = redis_seconds(&mut redis).await;
     let _fast = worker(&roles, "fast", fast.environment());
     let _slow = worker(&roles, "slow", slow.environment());
     let gate = roles.data.path().join("gate");

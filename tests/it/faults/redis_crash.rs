@@ -7,9 +7,10 @@ use leadersboard_tests::preload::{Disk, DiskState};
 use leadersboard_tests::redis_server::{Persistence, RedisServer};
 use leadersboard_tests::roles::Roles;
 use leadersboard_tests::wait::until;
+use projections::Keyspace;
 use redis::InfoDict;
 
-use super::{INSTANT, RECOVERY, all_ended, assert_undisturbed, begun, crew, load};
+use super::{INSTANT, RECOVERY, all_ended, assert_undisturbed, begun, count, crew, load};
 
 /// More bytes than one commit has.
 const SEVERAL_EVENTS: u64 = 8 * 1024;
@@ -55,6 +56,9 @@ async fn with_a_sync_every_second_a_killed_redis_loses_its_last_second_and_no_jo
     let folded = all_ended(&roles).await;
     let known: BTreeSet<JobId> = folded.jobs.keys().copied().collect();
     let lost = accepted.iter().filter(|job| !known.contains(job)).count();
+    let mut redis = roles.redis.connection().await;
+    let told = count(&mut redis, "EXISTS", &Keyspace::default().regress()).await;
+    assert!(lost == 0 || told == 1, "{lost} accepted jobs were lost, and nothing tells of it");
     println!("{lost} of {} accepted jobs were lost with the last second of Redis", accepted.len());
     for (job, story) in &folded.stories {
         let ends = story.iter().filter(|kind| **kind == "job.completed").count();
