@@ -32,7 +32,7 @@ const LOAD: usize = 20;
 /// The time between two jobs of a load, so that a fault meets some of them waiting, some running, some ended.
 const PACE: Duration = Duration::from_millis(40);
 /// How long after a fault everything has ended.
-const RECOVERY: Duration = Duration::from_mins(1);
+const RECOVERY: Duration = Duration::from_mins(2);
 
 /// Two workers of two slots each.
 fn crew(roles: &Roles) -> [Process; 2] {

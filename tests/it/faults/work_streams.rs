@@ -7,6 +7,7 @@ use leadersboard_tests::roles::Roles;
 use leadersboard_tests::wait::until;
 use projections::Keyspace;
 use projections::keys::WORKERS_GROUP;
+use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamInfoConsumer, StreamInfoConsumersReply};
 use serde_json::json;
@@ -33,7 +34,7 @@ async fn a_group_destroyed_under_blocked_readers_costs_no_running_job_and_no_lat
     let mut roles = Roles::new().await;
     roles.lease = "2s";
     let (_api, alice) = roles.api();
-    // Both have free slots, so both are blocked for tickets; a lease is longer than the test, a beat is not.
+    // Both have free slots, so both are blocked for tickets.
     let _crew = crew(&roles);
     let gate = roles.data.path().join("gate");
     let running = alice.run(&gated(&gate)).await;
@@ -80,6 +81,26 @@ async fn a_running_job_survives_the_removal_of_its_worker_from_the_group() {
     let taken_back = async || consumers(&mut redis).await.iter().any(|consumer| consumer.pending == 1).then_some(());
     until("its ticket is held again", Duration::from_secs(5), taken_back).await;
     std::fs::write(&gate, "").expect("the gate");
+    assert_undisturbed(&roles, &all_ended(&roles).await, &jobs);
+}
+
+#[tokio::test]
+async fn tickets_that_vanish_with_the_consumer_that_claimed_them_are_written_anew() {
+    let roles = Roles::new().await;
+    let (_api, alice) = roles.api();
+    let submission = alice.submit(INSTANT).await;
+    let mut jobs = Vec::new();
+    for _ in 0..2 {
+        jobs.push(alice.enqueue(&submission, json!({})).await.parse().expect("an id"));
+    }
+    let mut redis = roles.redis.connection().await;
+    let _: () = redis.xgroup_create_mkstream(small_queue(), WORKERS_GROUP, "0").await.expect("a group");
+    let mut claim = redis::cmd("XREADGROUP");
+    claim.arg("GROUP").arg(&[WORKERS_GROUP, "ghost", "COUNT", "9", "STREAMS", &small_queue(), ">"]);
+    let _: redis::Value = claim.query_async(&mut redis).await.expect("the tickets");
+    assert_eq!(consumers(&mut redis).await.pop().expect("a consumer").pending, jobs.len());
+    group(&mut redis, &["DELCONSUMER", &small_queue(), WORKERS_GROUP, "ghost"]).await;
+    let _crew = crew(&roles);
     assert_undisturbed(&roles, &all_ended(&roles).await, &jobs);
 }
 
