@@ -54,6 +54,9 @@ enum Command {
     Projections(roles::projections::ProjectionsCommand),
     /// Check Redis, storage and Python, and say how to cure what is wrong
     Doctor(Box<roles::doctor::DoctorCommand>),
+    /// Become the supervisor of a job's program
+    #[command(name = worker::sandbox::COMMAND, hide = true)]
+    Sandbox,
     /// Become the private Redis of `up`
     #[command(name = embedded::GUARD_COMMAND, hide = true)]
     RedisGuard(embedded::guard::GuardCommand),
@@ -62,7 +65,10 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let output = if cli.json { Output::Json } else { Output::Human };
-    // Before any thread is started: it becomes another program.
+    // Before any thread is started: these become other programs.
+    if let Command::Sandbox = cli.command {
+        return worker::sandbox::supervise();
+    }
     if let Command::RedisGuard(guard) = cli.command {
         return guard.run();
     }
@@ -81,7 +87,7 @@ fn main() -> ExitCode {
             Command::Policy(policy) => policy.run(output).await,
             Command::Projections(projections) => projections.run(output).await,
             Command::Doctor(doctor) => doctor.run(output).await,
-            Command::RedisGuard(_) => unreachable!("it was run above"),
+            Command::Sandbox | Command::RedisGuard(_) => unreachable!("it was run above"),
         };
         done.unwrap_or_else(|error| roles::fail(&error))
     })

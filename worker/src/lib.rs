@@ -26,11 +26,13 @@ mod reaper;
 mod reconciler;
 mod record;
 mod run_directory;
+pub mod sandbox;
 mod session;
 mod start;
 mod station;
 mod worker;
 
+pub use process::Graces;
 pub use python::{Python, PythonError};
 pub use reconciler::{Reconciler, ReconcilerPorts, Walk};
 pub use worker::{Ports, Worker, WorkerConfig, WorkerError};

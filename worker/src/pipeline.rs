@@ -128,7 +128,7 @@ async fn execute(
         job: run.job.id,
         marker: &marker,
     };
-    let mut process = match Process::start(&program) {
+    let mut process = match Process::start(&program).await {
         Ok(process) => process,
         Err(error) => {
             return broken(format!("{} could not be started: {error}", session.config.python.display())).into();
@@ -140,7 +140,7 @@ async fn execute(
         pumps.spawn(log.clone().pump(output, Stream::Output));
         pumps.spawn(log.clone().pump(errors, Stream::Errors));
     }
-    let ended = process.finish(limit, interrupt).await;
+    let ended = process.finish(limit, interrupt, session.config.graces, &session.stop.waiting).await;
     let run_time = Some(began.elapsed());
     if timeout(LAST_OUTPUT, async { while pumps.join_next().await.is_some() {} }).await.is_err() {
         log.note("something the job left holds its output open; it is not read any further").await;

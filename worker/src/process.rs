@@ -1,25 +1,31 @@
-//! The program of a job: started with nothing but what it needs, waited for, and killed as a whole.
+//! The program of a job: started with nothing but what it needs, waited for, and ended as a whole.
 
 use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use events::JobId;
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::interrupt::{Interrupt, Reason};
 use crate::leftovers::{MARKER, kill_marked};
 use crate::run_directory::RunDirectory;
+use crate::sandbox::{COMMAND, Order, Report, Spec};
 
-/// How long a program that is to stop may take to do so by itself.
-const GRACE: Duration = Duration::from_secs(2);
-/// How long its group may take to vanish once it was killed.
-const VANISH: Duration = Duration::from_secs(2);
-const POLL: Duration = Duration::from_millis(5);
+/// This very program, even if its file was replaced since.
+const SUPERVISOR: &str = "/proc/self/exe";
+/// How long the supervisor may take to start the program.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// How long a tree that was killed may take to be gone.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
 
 /// What is run.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +39,15 @@ pub(crate) struct Program<'a> {
     pub(crate) marker: &'a str,
 }
 
+/// How a program that is to end is told so: SIGINT, then SIGTERM, then SIGKILL, each to its whole tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Graces {
+    /// How long it may take after SIGINT.
+    pub interrupt: Duration,
+    /// How long it may take after SIGTERM.
+    pub terminate: Duration,
+}
+
 /// How a program came to its end.
 #[derive(Debug)]
 pub(crate) enum Ended {
@@ -44,167 +59,180 @@ pub(crate) enum Ended {
     Interrupted(Reason),
 }
 
-/// A program that runs, in a process group of its own.
+/// A program that runs below its supervisor. Dropping it has the supervisor kill the tree.
 #[derive(Debug)]
 pub(crate) struct Process {
-    child: Child,
-    group: Pid,
+    supervisor: Child,
+    orders: OwnedWriteHalf,
+    reports: Lines<BufReader<OwnedReadHalf>>,
     marker: String,
+}
+
+/// The end of the program itself; what it started may still be there.
+#[derive(Debug, Clone, Copy)]
+struct Exit {
+    status: ExitStatus,
+    /// Whether it had been told to end before.
+    ordered: bool,
 }
 
 impl Process {
     /// Starts `<python> <entrypoint> --config <config_file> --output <directory>`.
     ///
     /// Its environment is what stands here and nothing else.
-    pub(crate) fn start(program: &Program<'_>) -> io::Result<Self> {
-        let mut path = program.python.parent().map(Path::to_owned).unwrap_or_default().into_os_string();
-        path.push(":/usr/local/bin:/usr/bin:/bin");
-        let child = Command::new(program.python)
-            .arg(program.entrypoint)
-            .arg("--config")
-            .arg(program.config_file)
-            .arg("--output")
-            .arg(program.directory.output())
-            .current_dir(program.directory.work())
+    pub(crate) async fn start(program: &Program<'_>) -> io::Result<Self> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let supervisor = Command::new(SUPERVISOR)
+            .arg(COMMAND)
             .env_clear()
-            .env("PATH", path)
-            .env("HOME", program.directory.home())
-            .env("TMPDIR", program.directory.temporary())
-            .env("LANG", "C.UTF-8")
-            .env("LC_ALL", "C.UTF-8")
-            .env("PYTHONUNBUFFERED", "1")
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .env("LEADERSBOARD_JOB_ID", program.job.to_string())
-            .env(MARKER, program.marker)
-            .stdin(Stdio::null())
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true)
             .spawn()?;
-        let id = child.id().and_then(|id| i32::try_from(id).ok()).ok_or_else(|| io::Error::other("it has no id"))?;
-        Ok(Self { child, group: Pid::from_raw(id), marker: program.marker.to_owned() })
+        let (reading, orders) = UnixStream::from_std(ours)?.into_split();
+        let reports = BufReader::new(reading).lines();
+        let mut process = Self { supervisor, orders, reports, marker: program.marker.to_owned() };
+        process.send(&spec(program)).await?;
+        match timeout(START_LIMIT, process.report()).await {
+            Ok(Ok(Some(Report::Started))) => Ok(process),
+            Ok(Ok(Some(Report::NotStarted(error)))) => Err(io::Error::other(error)),
+            Ok(Ok(_)) => Err(io::Error::other("its supervisor ended early")),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(io::Error::other(format!("its supervisor did not start it within {START_LIMIT:?}"))),
+        }
     }
 
     /// Its output streams, the first time.
     pub(crate) fn streams(&mut self) -> Option<(ChildStdout, ChildStderr)> {
-        self.child.stdout.take().zip(self.child.stderr.take())
+        self.supervisor.stdout.take().zip(self.supervisor.stderr.take())
     }
 
-    /// Waits for its end, or brings it about; nothing of its group and nothing it marked runs on.
-    pub(crate) async fn finish(&mut self, limit: Duration, interrupt: &Interrupt) -> io::Result<Ended> {
+    /// Waits for its end, or brings it about, and returns when nothing of its tree is left.
+    ///
+    /// `at_once` cuts all graces short.
+    pub(crate) async fn finish(
+        &mut self,
+        limit: Duration,
+        interrupt: &Interrupt,
+        graces: Graces,
+        at_once: &CancellationToken,
+    ) -> io::Result<Ended> {
         let ended = tokio::select! {
             biased;
-            // What ended by itself before it was stopped has its own outcome.
-            status = self.child.wait() => Ended::Exited(status?),
-            reason = interrupt.raised() => Ended::Interrupted(reason),
-            () = sleep(limit) => Ended::TimedOut,
+            exit = self.exit() => Ended::Exited(exit?.status),
+            reason = interrupt.raised() => self.stop(Ended::Interrupted(reason), graces, at_once).await?,
+            () = sleep(limit) => self.stop(Ended::TimedOut, graces, at_once).await?,
         };
-        if !matches!(ended, Ended::Exited(_)) {
-            self.signal(Signal::SIGTERM);
-            // Whether it used its grace makes no difference to what follows.
-            let _ = timeout(GRACE, self.child.wait()).await;
-        }
-        self.kill_all().await?;
+        self.vanish().await?;
         Ok(ended)
     }
 
-    async fn kill_all(&mut self) -> io::Result<()> {
-        self.signal(Signal::SIGKILL);
-        self.child.wait().await?;
-        let deadline = Instant::now() + VANISH;
-        // The group lasts as long as any process in it; one that left it still has the marker.
-        while killpg(self.group, None).is_ok() && Instant::now() < deadline {
-            self.signal(Signal::SIGKILL);
-            sleep(POLL).await;
+    /// Has it end. What ended by itself before it was told to has its own outcome.
+    async fn stop(&mut self, why: Ended, graces: Graces, at_once: &CancellationToken) -> io::Result<Ended> {
+        if !matches!(why, Ended::Interrupted(Reason::Lost)) {
+            for (order, grace) in [(Order::Interrupt, graces.interrupt), (Order::Terminate, graces.terminate)] {
+                if at_once.is_cancelled() {
+                    break;
+                }
+                self.order(order).await;
+                let exit = tokio::select! {
+                    exit = timeout(grace, self.exit()) => exit.ok().transpose()?,
+                    () = at_once.cancelled() => None,
+                };
+                match exit {
+                    Some(Exit { status, ordered: false }) => return Ok(Ended::Exited(status)),
+                    Some(_) => return Ok(why),
+                    None => {}
+                }
+            }
         }
-        let survivors = kill_marked(&self.marker).await;
-        if !survivors.is_empty() {
-            tracing::error!(?survivors, "processes of the job do not die");
-        }
-        Ok(())
+        self.order(Order::Kill).await;
+        Ok(why)
     }
 
-    fn signal(&self, signal: Signal) {
-        // The group may be empty already.
-        let _ = killpg(self.group, signal);
+    /// Waits for the end of the program itself.
+    async fn exit(&mut self) -> io::Result<Exit> {
+        loop {
+            match self.report().await? {
+                Some(Report::Exited { status, ordered }) => {
+                    return Ok(Exit { status: ExitStatus::from_raw(status), ordered });
+                }
+                Some(_) => {}
+                // Somebody killed the supervisor: whoever did has ended the run with it.
+                None => {
+                    const KILLED: i32 = 9;
+                    return Ok(Exit { status: ExitStatus::from_raw(KILLED), ordered: false });
+                }
+            }
+        }
+    }
+
+    /// Waits until nothing of its tree is left.
+    async fn vanish(&mut self) -> io::Result<()> {
+        let empty = async {
+            loop {
+                match self.report().await? {
+                    Some(Report::Empty) => return Ok(true),
+                    Some(_) => {}
+                    None => return io::Result::Ok(false),
+                }
+            }
+        };
+        if matches!(timeout(KILL_LIMIT, empty).await, Ok(Ok(true))) {
+            self.supervisor.wait().await?;
+            return Ok(());
+        }
+        tracing::warn!("the job's supervisor is gone or does not get rid of its tree; looking for it by its marker");
+        match kill_marked(&self.marker).await {
+            survivors if survivors.is_empty() => Ok(()),
+            survivors => Err(io::Error::other(format!("processes of the job do not die: {survivors:?}"))),
+        }
+    }
+
+    async fn order(&mut self, order: Order) {
+        // A supervisor that is gone is noticed by its reports.
+        let _ = self.send(&order).await;
+    }
+
+    async fn send(&mut self, message: &impl serde::Serialize) -> io::Result<()> {
+        let mut line = serde_json::to_vec(message)?;
+        line.push(b'\n');
+        self.orders.write_all(&line).await
+    }
+
+    /// The next report; none once the supervisor is gone.
+    async fn report(&mut self) -> io::Result<Option<Report>> {
+        match self.reports.next_line().await {
+            Ok(Some(line)) => Ok(Some(serde_json::from_str(&line)?)),
+            Ok(None) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use tokio::io::AsyncReadExt;
-
-    use super::*;
-
-    /// Starts a shell script in the place of Python.
-    fn start(script: &str, marker: &str, root: &Path) -> (Process, RunDirectory) {
-        let directory = RunDirectory::create(root, "run").unwrap();
-        fs::write(directory.work().join("main.sh"), script).unwrap();
-        let program = Program {
-            python: Path::new("/bin/sh"),
-            entrypoint: "main.sh",
-            config_file: "config.yaml",
-            directory: &directory,
-            job: "0192f1c3a4b57c6d8e9fa0b1c2d3e4f5".parse().unwrap(),
-            marker,
-        };
-        (Process::start(&program).unwrap(), directory)
-    }
-
-    #[tokio::test]
-    async fn its_environment_is_what_it_needs_and_nothing_else() {
-        let root = tempfile::tempdir().unwrap();
-        let (mut process, _directory) = start("env | cut -d= -f1 | sort", "t-env/1", root.path());
-        let (mut output, _) = process.streams().unwrap();
-        let mut text = String::new();
-        output.read_to_string(&mut text).await.unwrap();
-        process.finish(Duration::from_secs(10), &Interrupt::default()).await.unwrap();
-        let names: Vec<&str> = text.lines().filter(|name| *name != "_" && *name != "PWD").collect();
-        let known = [
-            "HOME",
-            "LANG",
-            "LC_ALL",
-            "LEADERSBOARD_JOB_ID",
-            "LEADERSBOARD_RUN",
-            "PATH",
-            "PYTHONDONTWRITEBYTECODE",
-            "PYTHONUNBUFFERED",
-            "TMPDIR",
-        ];
-        assert_eq!(names.into_iter().filter(|name| *name != "SHLVL" && *name != "OLDPWD").collect::<Vec<_>>(), known);
-    }
-
-    #[tokio::test]
-    async fn nothing_of_it_runs_on_not_even_what_left_its_group() {
-        let root = tempfile::tempdir().unwrap();
-        let script = "trap '' TERM; setsid sleep 300 & sleep 300 & echo ready; wait; sleep 300";
-        let (mut process, _directory) = start(script, "t-tree/1", root.path());
-        let (mut output, _) = process.streams().unwrap();
-        let mut ready = [0; 6];
-        output.read_exact(&mut ready).await.unwrap();
-        let ended = process.finish(Duration::from_millis(50), &Interrupt::default()).await.unwrap();
-        assert!(matches!(ended, Ended::TimedOut), "{ended:?}");
-        assert_eq!(kill_marked("t-tree/1").await, Vec::<i32>::new());
-        let left = fs::read_dir("/proc").unwrap().flatten().filter(|entry| {
-            fs::read(entry.path().join("environ")).is_ok_and(|text| String::from_utf8_lossy(&text).contains("t-tree/1"))
-        });
-        assert_eq!(left.count(), 0);
-    }
-
-    #[tokio::test]
-    async fn an_end_of_its_own_counts_although_it_is_to_stop() {
-        let root = tempfile::tempdir().unwrap();
-        let (mut process, _directory) = start("exit 3", "t-own/1", root.path());
-        let (mut output, _) = process.streams().unwrap();
-        output.read_to_end(&mut Vec::new()).await.unwrap();
-        // Its streams are closed; it is waited for once before it is asked to stop.
-        process.child.wait().await.unwrap();
-        let interrupt = Interrupt::default();
-        interrupt.raise(Reason::Cancel);
-        let ended = process.finish(Duration::from_secs(10), &interrupt).await.unwrap();
-        assert!(matches!(ended, Ended::Exited(status) if status.code() == Some(3)), "{ended:?}");
+fn spec(program: &Program<'_>) -> Spec {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let directory = program.directory;
+    let packages = program.python.parent().map(text).unwrap_or_default();
+    let environment = [
+        ("PATH", format!("{packages}:/usr/local/bin:/usr/bin:/bin")),
+        ("HOME", text(&directory.home())),
+        ("TMPDIR", text(&directory.temporary())),
+        ("LANG", "C.UTF-8".to_owned()),
+        ("LC_ALL", "C.UTF-8".to_owned()),
+        ("PYTHONUNBUFFERED", "1".to_owned()),
+        ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
+        ("LEADERSBOARD_JOB_ID", program.job.to_string()),
+        (MARKER, program.marker.to_owned()),
+    ];
+    let output = text(&directory.output());
+    let arguments = [program.entrypoint, "--config", program.config_file, "--output", &output];
+    Spec {
+        program: program.python.to_owned(),
+        arguments: arguments.map(str::to_owned).to_vec(),
+        directory: directory.work(),
+        environment: environment.map(|(name, value)| (name.to_owned(), value)).to_vec(),
     }
 }

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::process::Graces;
 use crate::session::{Session, Settled, Stop};
 use crate::station::Station;
 use crate::{claims, dispatcher, predecessors, reaper, reconciler};
@@ -35,6 +36,8 @@ pub struct WorkerConfig {
     pub reconcile_interval: Duration,
     /// How long jobs under way may go on once the worker is asked to stop.
     pub drain_timeout: Duration,
+    /// How a program that is to end is told so.
+    pub graces: Graces,
     /// The most bytes of a run's log that are kept.
     pub log_limit_bytes: u64,
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use events::policy::LivePolicy;
 use events::{ClassName, Consumer};
-use worker::{Worker, WorkerConfig};
+use worker::{Graces, Worker, WorkerConfig};
 
 use super::api::serve_metrics;
 use super::doctor::find_python;
@@ -64,6 +64,12 @@ pub(crate) struct JobOptions {
     /// How often all jobs that have not ended are compared with the work there is
     #[arg(long, env = "RECONCILE_INTERVAL", default_value = "30s", value_parser = humantime::parse_duration)]
     reconcile_interval: Duration,
+    /// How long a program that is to end may take after SIGINT
+    #[arg(long, env = "INTERRUPT_GRACE", default_value = "2s", value_parser = humantime::parse_duration)]
+    interrupt_grace: Duration,
+    /// How long it may take after the SIGTERM that follows, before SIGKILL
+    #[arg(long, env = "TERMINATE_GRACE", default_value = "2s", value_parser = humantime::parse_duration)]
+    terminate_grace: Duration,
     /// The most bytes of a run's log that are kept
     #[arg(long, env = "LOG_LIMIT", default_value_t = 256 << 20)]
     log_limit: u64,
@@ -127,6 +133,7 @@ impl JobOptions {
             work_root,
             reconcile_interval: self.reconcile_interval.max(Duration::from_millis(100)),
             drain_timeout,
+            graces: Graces { interrupt: self.interrupt_grace, terminate: self.terminate_grace },
             log_limit_bytes: self.log_limit,
         };
         let ports = worker::Ports {

@@ -11,6 +11,7 @@ mod policy;
 mod readme;
 mod reconciler;
 mod redis_away;
+mod teardown;
 
 use leadersboard_tests::board::Board;
 use leadersboard_tests::invariants::{Expect, Folded, check};

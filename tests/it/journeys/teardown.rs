@@ -1,0 +1,123 @@
+//! Nothing of a job outlives it, and no job outlives its worker.
+
+use std::fs;
+use std::time::Duration;
+
+use leadersboard_tests::board::{ALICE, Board};
+use leadersboard_tests::client::Client;
+use leadersboard_tests::roles::Roles;
+use leadersboard_tests::wait::until;
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use super::{INSTANT, all_is_well, processes_of};
+
+/// Starts what does not want to end: a grandchild in a session of its own that is nobody's child, ignores every signal
+/// it can and holds the output open.
+const STUBBORN: &str = r"
+import os, signal, sys, time
+def stubborn():
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    while True: time.sleep(1)
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0: stubborn()
+    os._exit(0)
+os.wait()
+";
+
+/// The processes whose environment has this text.
+fn marked(text: &str) -> usize {
+    let processes = fs::read_dir("/proc").expect("/proc").flatten();
+    let environments = processes.filter_map(|entry| fs::read(entry.path().join("environ")).ok());
+    environments.filter(|environ| String::from_utf8_lossy(environ).contains(text)).count()
+}
+
+#[tokio::test]
+async fn what_a_job_left_running_is_gone_when_it_has_ended() {
+    let board = Board::start(&[]).await;
+    let alice = Client::new(board.server(), ALICE);
+    let job = alice.run(&format!("{STUBBORN}{INSTANT}")).await;
+    alice.wait_for(&job, "completed").await;
+    assert_eq!(marked(&job), 0);
+    all_is_well(&board).await;
+}
+
+#[tokio::test]
+async fn a_job_that_will_not_end_is_killed_with_all_it_started() {
+    let board = Board::start(&[("LEASE", "1s"), ("INTERRUPT_GRACE", "100ms"), ("TERMINATE_GRACE", "100ms")]).await;
+    let alice = Client::new(board.server(), ALICE);
+    let job = alice.run(&format!("{STUBBORN}stubborn()")).await;
+    alice.wait_for(&job, "running").await;
+    until("it has forked", Duration::from_secs(10), async || (marked(&job) == 2).then_some(())).await;
+    alice.post(&format!("/jobs/{job}/cancel"), &json!({})).await;
+    alice.wait_for(&job, "cancelled").await;
+    assert_eq!(marked(&job), 0);
+    all_is_well(&board).await;
+}
+
+#[tokio::test]
+async fn a_job_may_clean_up_when_it_is_cancelled_and_one_that_ends_by_itself_keeps_its_outcome() {
+    let board = Board::start(&[("LEASE", "1s")]).await;
+    let alice = Client::new(board.server(), ALICE);
+    let job = alice
+        .run("import time\nprint('begun')\ntry:\n    time.sleep(300)\nexcept KeyboardInterrupt:\n    print('cleaned up')\n")
+        .await;
+    until("it has begun", Duration::from_secs(10), async || {
+        let logs = alice.get(&format!("/jobs/{job}/logs")).await.body;
+        logs["logs"].as_str().filter(|logs| logs.contains("begun")).map(drop)
+    })
+    .await;
+    alice.post(&format!("/jobs/{job}/cancel"), &json!({})).await;
+    alice.wait_for(&job, "cancelled").await;
+    assert_eq!(alice.get(&format!("/jobs/{job}/logs")).await.body["logs"], "begun\ncleaned up\n");
+    all_is_well(&board).await;
+}
+
+#[tokio::test]
+async fn a_job_that_kills_its_supervisor_has_failed_and_left_nothing() {
+    let board = Board::start(&[]).await;
+    let alice = Client::new(board.server(), ALICE);
+    let job = alice.run("import os, signal, time\nos.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(300)\n").await;
+    let failed = alice.wait_for(&job, "failed").await;
+    assert_eq!(failed["failure"]["kind"], "signal", "{failed}");
+    assert_eq!(marked(&job), 0);
+    all_is_well(&board).await;
+}
+
+#[tokio::test]
+async fn a_storm_of_processes_is_emptied() {
+    let board = Board::start(&[]).await;
+    let alice = Client::new(board.server(), ALICE);
+    let storm = "import os, time\nfor _ in range(60):\n    if os.fork() == 0:\n        for _ in range(3): os.fork()\n        time.sleep(300)\n";
+    let job = alice.run(&format!("{storm}{INSTANT}")).await;
+    alice.wait_for(&job, "completed").await;
+    assert_eq!(marked(&job), 0);
+    all_is_well(&board).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_is_killed_takes_its_jobs_with_it() {
+    let roles = Roles::new().await;
+    let (_api, alice) = roles.api();
+    let worker = roles.worker("one", "1s");
+    let job = alice.run(&format!("{STUBBORN}stubborn()")).await;
+    alice.wait_for(&job, "running").await;
+    until("it has forked", Duration::from_secs(10), async || (marked(&job) == 2).then_some(())).await;
+    worker.signal(Signal::SIGKILL);
+    until("nothing of it is left", Duration::from_secs(5), async || (marked(&job) == 0).then_some(())).await;
+}
+
+#[tokio::test]
+async fn its_environment_is_what_it_needs_and_nothing_else() {
+    let board = Board::start(&[]).await;
+    let alice = Client::new(board.server(), ALICE);
+    let job = alice.run(&format!("import os\nprint(' '.join(sorted(os.environ)))\n{INSTANT}")).await;
+    alice.wait_for(&job, "completed").await;
+    let logs = alice.get(&format!("/jobs/{job}/logs")).await.body;
+    let known = "HOME LANG LC_ALL LEADERSBOARD_JOB_ID LEADERSBOARD_RUN PATH PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED \
+                 TMPDIR\nhello from the job\n";
+    assert_eq!(logs["logs"], known);
+    assert_eq!(processes_of(&board), Vec::<String>::new());
+}
