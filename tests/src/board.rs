@@ -247,7 +247,19 @@ impl Drop for Process {
 /// `leadersboard` with an environment of its own: nothing of the developer's settings leaks in.
 #[must_use]
 pub fn command(data: &Path) -> Command {
-    let mut command = Command::new(binary());
+    with_own_environment(Command::new(binary()), data)
+}
+
+/// `leadersboard`, with such an environment, that the kernel ends with the thread that starts it.
+#[must_use]
+pub fn mortal_command(data: &Path) -> Command {
+    // `setpriv` asks for that signal and becomes it.
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL"]).arg(binary());
+    with_own_environment(command, data)
+}
+
+fn with_own_environment(mut command: Command, data: &Path) -> Command {
     let kept: HashMap<_, _> = std::env::vars()
         .filter(|(name, _)| ["PATH", "HOME", "JOB_PYTHON", "TMPDIR"].contains(&name.as_str()))
         .collect();

@@ -52,6 +52,12 @@ impl Client {
         Self { http, server: server.to_owned(), token: token.to_owned() }
     }
 
+    /// The address it speaks to.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
     /// A request with the token.
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.http.request(method, format!("{}{path}", self.server)).bearer_auth(&self.token)

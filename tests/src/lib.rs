@@ -4,6 +4,9 @@
 pub mod board;
 pub mod client;
 pub mod invariants;
+pub mod preload;
+pub mod programs;
+pub mod proxy;
 pub mod redis_server;
 pub mod roles;
 pub mod wait;

@@ -10,6 +10,7 @@ use redis::Client;
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
 
+use crate::preload::Environment;
 use crate::wait::until;
 
 /// How a server keeps what it acknowledged.
@@ -29,6 +30,7 @@ pub struct RedisServer {
     child: Child,
     folder: TempDir,
     persistence: Persistence,
+    environment: Environment,
 }
 
 impl RedisServer {
@@ -37,19 +39,38 @@ impl RedisServer {
     /// # Panics
     /// If `redis-server` is not installed or does not come up.
     pub async fn start(persistence: Persistence) -> Self {
+        Self::start_with(persistence, vec![]).await
+    }
+
+    /// Starts one with these variables in its environment, then and whenever it is started again.
+    ///
+    /// # Panics
+    /// If `redis-server` is not installed or does not come up.
+    pub async fn start_with(persistence: Persistence, environment: Environment) -> Self {
         let folder = tempfile::Builder::new().prefix("lb-redis-").tempdir().expect("a temporary directory");
-        let server = Self { child: spawn(folder.path(), persistence), folder, persistence };
+        let child = spawn(folder.path(), persistence, &environment);
+        let server = Self { child, folder, persistence, environment };
         server.answers().await;
         server
     }
 
     /// Kills it as a crash would, and starts it again on the same data and address.
     pub async fn crash_and_restart(mut self) -> Self {
+        self.restart().await;
+        self
+    }
+
+    /// Kills it as a crash would, if it still runs, and starts it again on the same data and address.
+    pub async fn restart(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        self.child = spawn(self.folder.path(), self.persistence);
+        self.child = spawn(self.folder.path(), self.persistence, &self.environment);
         self.answers().await;
-        self
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
     }
 
     async fn answers(&self) {
@@ -97,10 +118,11 @@ impl RedisServer {
     }
 }
 
-fn spawn(folder: &Path, persistence: Persistence) -> Child {
+fn spawn(folder: &Path, persistence: Persistence, environment: &Environment) -> Child {
     // `setpriv` asks the kernel to end it with this process, however that ends, and becomes it.
     let mut command = Command::new("setpriv");
     command
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .args(["--pdeathsig", "KILL", "redis-server"])
         .args(["--port", "0", "--save", "", "--unixsocket"])
         .arg(folder.join("redis.sock"))

@@ -1,12 +1,15 @@
 //! Roles apart: an API and workers as processes of their own, on a Redis of the test's own.
 
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::board::{ALICE, Process, command};
+use crate::board::{ALICE, Process, mortal_command};
 use crate::client::Client;
+use crate::proxy::Proxy;
 use crate::redis_server::{Persistence, RedisServer};
 
 /// What the roles of one deployment share.
@@ -14,6 +17,9 @@ use crate::redis_server::{Persistence, RedisServer};
 pub struct Roles {
     /// Their Redis.
     pub redis: RedisServer,
+    /// The network between them and Redis, where there is one.
+    pub network: Option<Proxy>,
+    words: LastWords,
     /// Their storage.
     pub data: TempDir,
     /// How long their workers may be silent.
@@ -26,15 +32,46 @@ impl Roles {
     /// # Panics
     /// If there is no temporary directory.
     pub async fn new() -> Self {
-        let data = tempfile::Builder::new().prefix("lb-roles-").tempdir().expect("a temporary directory");
-        Self { redis: RedisServer::start(Persistence::Always).await, data, lease: "1s" }
+        Self::on(RedisServer::start(Persistence::Always).await)
     }
 
-    /// A command of theirs.
+    /// This Redis, which has no schema, and an empty directory.
+    ///
+    /// # Panics
+    /// If there is no temporary directory.
+    #[must_use]
+    pub fn on(redis: RedisServer) -> Self {
+        let data = tempfile::Builder::new().prefix("lb-roles-").tempdir().expect("a temporary directory");
+        Self { redis, network: None, words: LastWords(data.path().join("words")), data, lease: "1s" }
+    }
+
+    /// A Redis without a schema behind a network, and an empty directory.
+    ///
+    /// # Panics
+    /// If there is no temporary directory.
+    pub async fn behind_a_network() -> Self {
+        let mut roles = Self::new().await;
+        roles.network = Some(Proxy::before(&roles.redis.socket()));
+        roles
+    }
+
+    /// The network between them and Redis.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn network(&self) -> &Proxy {
+        self.network.as_ref().expect("these roles are behind a network")
+    }
+
+    /// A command of theirs. It ends with the test.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut role = command(self.data.path());
-        role.args(arguments).env("REDIS_URL", self.redis.url()).env("API_TOKENS", format!("alice:{ALICE}"));
+        let url = self.network.as_ref().map_or_else(|| self.redis.url(), Proxy::url);
+        let mut role = mortal_command(self.data.path());
+        role.args(arguments).env("REDIS_URL", url).env("API_TOKENS", format!("alice:{ALICE}"));
+        // A test's load is not what the limits are for.
+        role.env("MAX_SUBMISSIONS_PER_HOUR", "1000").env("MAX_CONCURRENT_RUNNING", "1000");
         role
     }
 
@@ -47,7 +84,7 @@ impl Roles {
         let migrated = self.command(&["migrate", "--json", "--lease", self.lease]).output().expect("the binary runs");
         assert!(migrated.status.success(), "{migrated:?}");
         let mut api = self.command(&["api", "--json", "--listen", "127.0.0.1:0"]);
-        api.stdout(Stdio::piped()).stderr(Stdio::null());
+        api.stdout(Stdio::piped()).stderr(self.words.of("api"));
         let mut api = Process::spawn(api);
         let server: Value = serde_json::from_str(&api.line()).expect("its address");
         let client = Client::new(server["address"].as_str().expect("an address"), ALICE);
@@ -57,9 +94,41 @@ impl Roles {
     /// Starts a worker of this name with a work root of its own, as on another machine.
     #[must_use]
     pub fn worker(&self, name: &str, lease: &str) -> Process {
+        Process::spawn(self.worker_command(name, lease))
+    }
+
+    /// The command of such a worker.
+    #[must_use]
+    pub fn worker_command(&self, name: &str, lease: &str) -> Command {
         let mut worker = self.command(&["worker", "--worker-name", name, "--lease", lease]);
         worker.args(["--reconcile-interval", "200ms"]);
-        worker.arg("--work-root").arg(self.data.path().join(name)).stdout(Stdio::null()).stderr(Stdio::null());
-        Process::spawn(worker)
+        worker.arg("--work-root").arg(self.data.path().join(name)).stdout(Stdio::null()).stderr(self.words.of(name));
+        worker
+    }
+}
+
+/// What roles write to stderr, in a folder: told when a test fails.
+#[derive(Debug)]
+struct LastWords(PathBuf);
+
+impl LastWords {
+    fn of(&self, role: &str) -> Stdio {
+        std::fs::create_dir_all(&self.0).expect("the data directory is writable");
+        let file = File::options().create(true).append(true).open(self.0.join(role));
+        file.expect("the data directory is writable").into()
+    }
+
+    fn tell(file: &Path) {
+        let words = std::fs::read_to_string(file).unwrap_or_default();
+        eprintln!("--- {} ---\n{words}", file.display());
+    }
+}
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let files = std::fs::read_dir(&self.0).into_iter().flatten().flatten();
+            files.for_each(|file| Self::tell(&file.path()));
+        }
     }
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use events::{Commit, CommitError, Guard, Lane, StreamId};
 use projections::{Keyspace, Projector};
-use redis::aio::ConnectionManager;
 use redis::{RedisError, Script, Value};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::position::Position;
+use super::shared::Shared;
 use super::wire::{Encoded, encode};
 
 /// The most commits in one call.
@@ -38,7 +38,7 @@ struct Waiting {
 }
 
 impl Committer {
-    pub(super) fn spawn(lane: Lane, connection: ConnectionManager, keys: Keyspace, position: Position) -> Self {
+    pub(super) fn spawn(lane: Lane, connection: Shared, keys: Keyspace, position: Position) -> Self {
         let script = script(lane);
         let lane = match lane {
             Lane::Admission => "admission",
@@ -92,7 +92,7 @@ const fn label(result: &Result<Vec<StreamId>, CommitError>) -> &'static str {
 struct Batches {
     lane: &'static str,
     script: Script,
-    connection: ConnectionManager,
+    connection: Shared,
     keys: Arc<Keyspace>,
     position: Position,
     queue: mpsc::Receiver<Waiting>,
@@ -138,7 +138,7 @@ impl Batches {
         for waiting in batch {
             call.arg(&waiting.commit.bytes);
         }
-        match call.invoke_async::<Vec<Vec<Value>>>(&mut self.connection).await {
+        match call.invoke_async::<Vec<Vec<Value>>>(&mut self.connection.get()).await {
             Ok(answers) if answers.len() == batch.len() => {
                 let answers: Vec<_> = batch
                     .iter()

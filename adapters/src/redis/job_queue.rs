@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use events::policy::LONGEST_RETRY_WAIT;
 use events::ports::{Claim, Heartbeat, JobQueuePort, Lease, PortError, QueueDepth, TicketReader, Unstarted};
 use events::{ClassName, Consumer, Fence, JobId, Ticket};
 use projections::keys::WORKERS_GROUP;
@@ -161,16 +162,19 @@ impl JobQueuePort for Redis {
     async fn due(&self, count: usize) -> Result<Vec<JobId>, PortError> {
         let mut connection = self.connection();
         let time = redis::cmd("TIME").query_async(&mut connection).await.map_err(|error| away(&error))?;
-        let due: Vec<String> = redis::cmd("ZRANGE")
-            .arg(self.keys().delayed())
-            .arg("-inf")
-            .arg(redis_time(time).timestamp_millis())
-            .arg(&["BYSCORE", "LIMIT", "0"])
-            .arg(count)
-            .query_async(&mut connection)
-            .await
-            .map_err(|error| away(&error))?;
-        due.iter().map(|id| id.parse().map_err(corrupt)).collect()
+        let now = redis_time(time);
+        // Nothing is put off for longer than this: what is due later was put off before the clock was set back.
+        let latest = now + LONGEST_RETRY_WAIT;
+        let mut read = redis::pipe();
+        for (from, to) in [
+            ("-inf".to_owned(), now.timestamp_millis().to_string()),
+            (format!("({}", latest.timestamp_millis()), "+inf".to_owned()),
+        ] {
+            read.cmd("ZRANGE").arg(self.keys().delayed()).arg(from).arg(to).arg(&["BYSCORE", "LIMIT", "0"]).arg(count);
+        }
+        let (due, stranded): (Vec<String>, Vec<String>) =
+            read.query_async(&mut connection).await.map_err(|error| away(&error))?;
+        due.iter().chain(&stranded).take(count).map(|id| id.parse().map_err(corrupt)).collect()
     }
 
     async fn depth(&self, class: &ClassName) -> Result<QueueDepth, PortError> {

@@ -11,6 +11,7 @@ mod nudge;
 mod position;
 mod reader;
 mod regress;
+mod shared;
 mod wire;
 mod work_state;
 mod workers;
@@ -22,21 +23,23 @@ use events::ports::PortError;
 use events::time::from_unix_micros;
 use events::{StreamId, Timestamp};
 use projections::{Keyspace, Projector};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
+use redis::aio::{ConnectionManager, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Client, RedisError};
 
 use commit::Committer;
 use position::Position;
+use shared::Shared;
 
 /// How long Redis may take to answer. Long, because under `appendfsync always` an answer waits for the disk.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a connection may take to be opened, Redis's greeting included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One namespace of one Redis: implements the event log, the job queue and the job status.
 #[derive(Clone)]
 pub struct Redis {
     client: Client,
-    shared: ConnectionManager,
+    shared: Shared,
     projector: Projector,
     position: Position,
     admission: Committer,
@@ -63,13 +66,7 @@ impl Redis {
 
     async fn connect_from(url: &str, projector: Projector, position: Position) -> Result<Self, PortError> {
         let client = Client::open(url).map_err(|error| away(&error))?;
-        let config = ConnectionManagerConfig::new()
-            .set_response_timeout(Some(RESPONSE_TIMEOUT))
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_min_delay(Duration::from_millis(20))
-            .set_max_delay(Duration::from_millis(250))
-            .set_number_of_retries(2);
-        let shared = ConnectionManager::new_with_config(client.clone(), config).await.map_err(|error| away(&error))?;
+        let shared = Shared::open(client.clone()).await.map_err(|error| away(&error))?;
         let [admission, progress] = [events::Lane::Admission, events::Lane::Progress]
             .map(|lane| Committer::spawn(lane, shared.clone(), projector.keys.clone(), position.clone()));
         Ok(Self { client, shared, projector, position, admission, progress })
@@ -92,13 +89,14 @@ impl Redis {
 
     /// A connection that many callers share and that must never block.
     fn connection(&self) -> ConnectionManager {
-        self.shared.clone()
+        self.shared.get()
     }
 
-    /// A connection of the caller's own, which may block on it.
+    /// A connection of the caller's own, which may block on it for less than [`RESPONSE_TIMEOUT`].
     async fn blocking_connection(&self) -> Result<MultiplexedConnection, RedisError> {
-        let config =
-            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_TIMEOUT)).set_response_timeout(None);
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(RESPONSE_TIMEOUT));
         self.client.get_multiplexed_async_connection_with_config(&config).await
     }
 }

@@ -16,7 +16,7 @@ use redis::streams::{StreamId as Entry, StreamInfoStreamReply, StreamReadReply};
 use redis::{RedisError, RedisResult, Script};
 
 use super::wire::TICKET_JOB;
-use super::{Redis, away, is_no_group, parse_stream_id};
+use super::{RESPONSE_TIMEOUT, Redis, away, is_no_group, parse_stream_id};
 
 /// How many of its own pending tickets are read at a time after an error.
 const RECOVERY_PAGE: usize = 500;
@@ -109,6 +109,8 @@ impl Reader {
         ends: &[String],
         wait: Duration,
     ) -> RedisResult<()> {
+        // An answer that comes later than any may is taken for one that never comes.
+        let wait = wait.min(RESPONSE_TIMEOUT / 2);
         let mut command = redis::cmd("XREAD");
         command.arg("COUNT").arg(1).arg("BLOCK").arg(wait.as_millis().max(1).to_string()).arg("STREAMS");
         for class in &self.classes {

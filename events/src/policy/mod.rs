@@ -40,6 +40,9 @@ pub struct ResourceClass {
 /// A job that loses this many workers is taken to be what kills them.
 pub const MAX_WORKERS_LOST: u32 = 3;
 
+/// No retry waits longer than this.
+pub const LONGEST_RETRY_WAIT: Duration = Duration::from_secs(30);
+
 impl Policy {
     /// The resource class of that name.
     #[must_use]
@@ -129,6 +132,7 @@ mod tests {
         assert_eq!(wait(2, 1.0), AfterLoss::Retry(Duration::from_secs(5)));
         assert_eq!(wait(3, 1.0), AfterLoss::Retry(Duration::from_secs(25)));
         assert_eq!(wait(1, 9.0), AfterLoss::Retry(Duration::from_millis(1200)));
+        assert_eq!(wait(3, 9.0), AfterLoss::Retry(LONGEST_RETRY_WAIT));
         assert_eq!(wait(6, 1.0), AfterLoss::DeadLetter(DeadLetterKind::Infrastructure));
     }
 

@@ -7,7 +7,6 @@ mod cli;
 mod crash;
 mod dlq;
 mod end_to_end;
-mod lost_worker;
 mod policy;
 mod readme;
 mod reconciler;
@@ -17,15 +16,8 @@ mod workers;
 
 use leadersboard_tests::board::Board;
 use leadersboard_tests::invariants::{Expect, Folded, check};
+use leadersboard_tests::programs::INSTANT;
 use projections::Keyspace;
-
-/// A program that completes at once.
-const INSTANT: &str = r#"
-import json, sys
-output = sys.argv[sys.argv.index("--output") + 1]
-print("hello from the job")
-json.dump({"params": {"lr": 0.1}, "metrics": {"auc": 0.5}}, open(output + "/metrics.json", "w"))
-"#;
 
 /// Checks all that must hold of a board whose jobs have ended: keys, leases, tickets, processes.
 async fn all_is_well(board: &Board) -> Folded {

@@ -1,0 +1,140 @@
+//! Wall clocks that are wrong: Redis's, by which times are told, and a worker's, which nothing goes by.
+
+use std::time::Duration;
+
+use chrono::DateTime;
+use events::JobId;
+use leadersboard_tests::board::Process;
+use leadersboard_tests::preload::{Clock, Environment};
+use leadersboard_tests::programs::gated;
+use leadersboard_tests::redis_server::{Persistence, RedisServer};
+use leadersboard_tests::roles::Roles;
+use leadersboard_tests::wait::until;
+use projections::Keyspace;
+use redis::aio::MultiplexedConnection;
+use redis::streams::StreamRangeReply;
+use tokio::time::timeout;
+
+use super::{INSTANT, RECOVERY, UNDISTURBED, all_ended, crew};
+
+const HOUR: Duration = Duration::from_hours(1);
+/// The longest wait before the second retry, and some seconds for the run itself.
+const SECOND_RETRY: Duration = Duration::from_secs(6 + 8);
+
+#[tokio::test]
+async fn a_redis_clock_that_jumps_ahead_ends_no_lease_and_delays_no_retry() {
+    nothing_minds_a_step_of_the_clock(|clock| clock.set_ahead(HOUR)).await;
+}
+
+#[tokio::test]
+async fn a_redis_clock_that_jumps_back_ends_no_lease_and_delays_no_retry() {
+    nothing_minds_a_step_of_the_clock(|clock| clock.set_behind(HOUR)).await;
+}
+
+/// Steps the clock while one job runs and one waits for its second retry.
+async fn nothing_minds_a_step_of_the_clock(step: impl FnOnce(&Clock)) {
+    let clock = Clock::new();
+    let roles = Roles::on(RedisServer::start_with(Persistence::Always, clock.environment()).await);
+    let (_api, alice) = roles.api();
+    // Each worker watches the leases of the other.
+    let _crew = crew(&roles);
+    let gate = roles.data.path().join("gate");
+    let running = alice.run(&gated(&gate)).await;
+    alice.wait_for(&running, "running").await;
+
+    // A submission that can't be fetched is the platform's failure.
+    let submission = alice.submit(INSTANT).await;
+    let uploads = roles.data.path().join("uploads");
+    let aside = roles.data.path().join("aside");
+    std::fs::rename(uploads.join(&submission), &aside).expect("a submission");
+    let delayed = alice.enqueue(&submission, serde_json::json!({})).await;
+    let mut redis = roles.redis.connection().await;
+    until("its second retry is scheduled", RECOVERY, async || (retries(&mut redis, &delayed).await == 2).then_some(()))
+        .await;
+    std::fs::rename(&aside, uploads.join(&submission)).expect("a submission");
+
+    step(&clock);
+    timeout(SECOND_RETRY, alice.wait_for(&delayed, "completed")).await.expect("it is not delayed any longer");
+    // Long enough for a lease to end that went by the clock, or whose beats were not seen.
+    let before = beats(&mut redis, &running).await;
+    until("twelve more beats", RECOVERY, async || (beats(&mut redis, &running).await >= before + 12).then_some(()))
+        .await;
+    std::fs::write(&gate, "").expect("the gate");
+    alice.wait_for(&running, "completed").await;
+    let folded = all_ended(&roles).await;
+    assert_eq!(folded.stories[&running.parse().expect("an id")], UNDISTURBED);
+}
+
+async fn retries(redis: &mut MultiplexedConnection, job: &str) -> usize {
+    let of_job =
+        |event: &&(String, String, String)| event.0 == "job.retry_scheduled" && event.1 == format!("job:{job}");
+    log(redis).await.iter().filter(of_job).count()
+}
+
+async fn beats(redis: &mut MultiplexedConnection, job: &str) -> u64 {
+    let leases = Keyspace::default().leases();
+    let lease: String = redis::cmd("HGET").arg(leases).arg(job).query_async(redis).await.expect("a lease");
+    lease.split(' ').nth(1).and_then(|beat| beat.parse().ok()).expect("a beat")
+}
+
+/// Type, aggregate and time of every event.
+async fn log(redis: &mut MultiplexedConnection) -> Vec<(String, String, String)> {
+    let read = redis::cmd("XRANGE").arg(Keyspace::default().events()).arg(&["-", "+"]).query_async(redis).await;
+    let log: StreamRangeReply = read.expect("the log");
+    let fields = |entry: redis::streams::StreamId| {
+        let [kind, aggregate, at] = ["type", "agg", "at"].map(|field| entry.get::<String>(field).expect("a field"));
+        (kind, aggregate, at)
+    };
+    log.ids.into_iter().map(fields).collect()
+}
+
+#[tokio::test]
+async fn workers_whose_clocks_are_wrong_run_jobs_whose_times_are_redis_s() {
+    let roles = Roles::new().await;
+    let mut redis = roles.redis.connection().await;
+    let began = redis_seconds(&mut redis).await;
+    let (_api, alice) = roles.api();
+    let [fast, slow] = [Clock::new(), Clock::new()];
+    fast.set_ahead(HOUR);
+    slow.set_behind(HOUR);
+    let _fast = worker(&roles, "fast", fast.environment());
+    let _slow = worker(&roles, "slow", slow.environment());
+    let gate = roles.data.path().join("gate");
+    let submission = alice.submit(&gated(&gate)).await;
+    let mut jobs = Vec::new();
+    for _ in 0..2 {
+        jobs.push(alice.enqueue(&submission, serde_json::json!({})).await);
+    }
+    for job in &jobs {
+        alice.wait_for(job, "running").await;
+    }
+    // Each watches the other for some leases' length.
+    for job in &jobs {
+        until("twelve beats", RECOVERY, async || (beats(&mut redis, job).await >= 12).then_some(())).await;
+    }
+    std::fs::write(&gate, "").expect("the gate");
+    for job in &jobs {
+        alice.wait_for(job, "completed").await;
+    }
+    let folded = all_ended(&roles).await;
+    for job in &jobs {
+        let job: JobId = job.parse().expect("an id");
+        assert_eq!(folded.stories[&job], UNDISTURBED);
+    }
+    let ended = redis_seconds(&mut redis).await;
+    for (kind, _, at) in log(&mut redis).await {
+        let at = DateTime::parse_from_rfc3339(&at).expect("a time").timestamp();
+        assert!((began..=ended).contains(&at), "{kind} at {at}, not from {began} to {ended}");
+    }
+}
+
+fn worker(roles: &Roles, name: &str, environment: Environment) -> Process {
+    let mut worker = roles.worker_command(name, "1s");
+    worker.envs(environment);
+    Process::spawn(worker)
+}
+
+async fn redis_seconds(redis: &mut MultiplexedConnection) -> i64 {
+    let (seconds, _): (i64, i64) = redis::cmd("TIME").query_async(redis).await.expect("the time");
+    seconds
+}

@@ -1,0 +1,67 @@
+//! A Redis that is killed in the middle of load.
+
+use std::collections::BTreeSet;
+
+use events::JobId;
+use leadersboard_tests::preload::{Disk, DiskState};
+use leadersboard_tests::redis_server::{Persistence, RedisServer};
+use leadersboard_tests::roles::Roles;
+use leadersboard_tests::wait::until;
+use projections::Keyspace;
+use redis::InfoDict;
+
+use super::{INSTANT, RECOVERY, all_ended, assert_undisturbed, begun, count, crew, load};
+
+/// More bytes than one commit has.
+const SEVERAL_EVENTS: u64 = 8 * 1024;
+
+#[tokio::test]
+async fn with_every_answer_synced_a_killed_redis_loses_nothing_and_no_job_notices() {
+    let mut roles = Roles::new().await;
+    roles.lease = "30s";
+    let (_api, alice) = roles.api();
+    let _crew = crew(&roles);
+    let submission = alice.submit(INSTANT).await;
+    let (accepted, ()) = tokio::join!(load(&alice, &submission), async {
+        for runs in [4, 12] {
+            begun(&roles, runs).await;
+            roles.redis.restart().await;
+        }
+    });
+    let folded = all_ended(&roles).await;
+    assert_undisturbed(&roles, &folded, &accepted);
+}
+
+#[tokio::test]
+async fn with_a_sync_every_second_a_killed_redis_loses_its_last_second_and_no_job_ends_twice() {
+    let disk = Disk::under("appendonly");
+    let mut roles = Roles::on(RedisServer::start_with(Persistence::EverySecond, disk.environment()).await);
+    let (_api, alice) = roles.api();
+    let _crew = crew(&roles);
+    let submission = alice.submit(INSTANT).await;
+    let loads = async { [load(&alice, &submission).await, load(&alice, &submission).await].concat() };
+    let (accepted, ()) = tokio::join!(loads, async {
+        begun(&roles, 4).await;
+        // While a sync is under way Redis keeps what it acknowledges to itself, for up to two seconds.
+        disk.set(DiskState::Stuck);
+        let mut redis = roles.redis.connection().await;
+        until("Redis holds back what it acknowledged", RECOVERY, async || {
+            let info: InfoDict = redis::cmd("INFO").arg("persistence").query_async(&mut redis).await.expect("INFO");
+            (info.get::<u64>("aof_buffer_length").expect("an AOF") > SEVERAL_EVENTS).then_some(())
+        })
+        .await;
+        disk.set(DiskState::Healthy);
+        roles.redis.restart().await;
+    });
+    let folded = all_ended(&roles).await;
+    let known: BTreeSet<JobId> = folded.jobs.keys().copied().collect();
+    let lost = accepted.iter().filter(|job| !known.contains(job)).count();
+    let mut redis = roles.redis.connection().await;
+    let told = count(&mut redis, "EXISTS", &Keyspace::default().regress()).await;
+    assert!(lost == 0 || told == 1, "{lost} accepted jobs were lost, and nothing tells of it");
+    println!("{lost} of {} accepted jobs were lost with the last second of Redis", accepted.len());
+    for (job, story) in &folded.stories {
+        let ends = story.iter().filter(|kind| **kind == "job.completed").count();
+        assert_eq!((ends, story.last()), (1, Some(&"job.completed")), "the events of job {job}: {story:?}");
+    }
+}
