@@ -76,7 +76,8 @@ async fn a_strict_role_refuses_a_redis_that_may_lose_what_it_acknowledged() {
 #[tokio::test]
 async fn a_running_job_hears_of_its_cancel_at_once() {
     // A heartbeat would tell it after a quarter of an hour.
-    let roles = Roles { lease: "1h", ..Roles::new().await };
+    let mut roles = Roles::new().await;
+    roles.lease = "1h";
     let (_api, alice) = roles.api();
     let _worker = roles.worker("one", "1h");
     let job = alice.run("import time\ntime.sleep(300)\n").await;
