@@ -12,7 +12,7 @@ use std::time::Duration;
 use events::execute::{self, ExecuteError, Origin};
 use events::job::Waiting;
 use events::policy::LivePolicy;
-use events::ports::{EventLogPort, Ids, JobQueuePort, Lease, PortError, WorkStatePort};
+use events::ports::{EventLogPort, Ids, JobQueuePort, Lease, PortError, Tickets, WorkStatePort};
 use events::{Actor, Fence, Job, JobCommand, JobId, JobState, StreamId, Ticket, Timestamp};
 use metrics::counter;
 use tokio::time::sleep;
@@ -63,6 +63,8 @@ enum Finding {
     LeaseLost(JobId, u64),
     /// It waits for a time that has long come, or for nothing.
     Forgotten(JobId, u64),
+    /// A ticket that nobody holds and nobody will be handed.
+    Stranded(Ticket),
     /// A lease whose fence is no running job's.
     Orphan(JobId, Fence, u64),
 }
@@ -73,6 +75,7 @@ impl Finding {
             Self::TicketLost(..) => "ticket_lost",
             Self::LeaseLost(..) => "lease_lost",
             Self::Forgotten(..) => "forgotten",
+            Self::Stranded(_) => "ticket_stranded",
             Self::Orphan(..) => "orphan_lease",
         }
     }
@@ -128,12 +131,25 @@ impl Reconciler {
     pub async fn walk(&mut self) -> Result<Walk, PortError> {
         let before = std::mem::take(&mut self.before);
         let leases: HashMap<JobId, Lease> = self.ports.queue.leases().await?.into_iter().collect();
-        let mut tickets = HashMap::new();
+        let mut tickets = Tickets::default();
         for class in self.policy.get().classes.keys() {
-            tickets.extend(self.ports.work_state.tickets(class).await?);
+            let of_class = self.ports.work_state.tickets(class).await?;
+            tickets.live.extend(of_class.live);
+            tickets.stranded.extend(of_class.stranded);
         }
         let mut walk = Walk::default();
         let mut found = HashSet::new();
+        for (ticket, job) in &tickets.stranded {
+            let finding = Finding::Stranded(ticket.clone());
+            if before.contains(&finding) {
+                let reissued = self.ports.work_state.reissue_stranded(ticket, *job).await?;
+                tell(&finding, *job, reissued);
+                walk.repaired += u64::from(reissued);
+            } else {
+                found.insert(finding);
+            }
+        }
+        let stranded: HashSet<JobId> = tickets.stranded.iter().map(|(_, job)| *job).collect();
         let mut running = HashMap::new();
         let mut cursor = 0;
         loop {
@@ -144,9 +160,10 @@ impl Reconciler {
             for job in page.jobs {
                 walk.open += 1;
                 running.extend(job.current_fence().map(|fence| (job.id, fence.clone())));
-                let Some(finding) = look_at(&job, &tickets, &leases, page.now) else { continue };
+                let has_ticket = tickets.live.contains_key(&job.id) || stranded.contains(&job.id);
+                let Some(finding) = look_at(&job, has_ticket, &leases, page.now) else { continue };
                 if before.contains(&finding) {
-                    walk.repaired += u64::from(self.repair(&finding, &job, tickets.get(&job.id)).await?);
+                    walk.repaired += u64::from(self.repair(&finding, &job, tickets.live.get(&job.id)).await?);
                 } else {
                     found.insert(finding);
                 }
@@ -183,7 +200,7 @@ impl Reconciler {
                 None => false,
             },
             Finding::Forgotten(..) => self.dispatch(job).await?,
-            Finding::Orphan(..) => false,
+            Finding::Stranded(_) | Finding::Orphan(..) => false,
         };
         tell(finding, job.id, repaired);
         Ok(repaired)
@@ -220,17 +237,10 @@ fn tell(finding: &Finding, job: JobId, repaired: bool) {
 }
 
 /// What is wrong with a job that has not ended, if anything is.
-fn look_at(
-    job: &Job,
-    tickets: &HashMap<JobId, Ticket>,
-    leases: &HashMap<JobId, Lease>,
-    now: Timestamp,
-) -> Option<Finding> {
+fn look_at(job: &Job, has_ticket: bool, leases: &HashMap<JobId, Lease>, now: Timestamp) -> Option<Finding> {
     let (id, version) = (job.id, job.version);
     match &job.state {
-        JobState::Pending(Waiting::Dispatched(_)) => {
-            (!tickets.contains_key(&id)).then_some(Finding::TicketLost(id, version))
-        }
+        JobState::Pending(Waiting::Dispatched(_)) => (!has_ticket).then_some(Finding::TicketLost(id, version)),
         JobState::Pending(Waiting::Delayed(due)) => (*due + OVERDUE < now).then_some(Finding::Forgotten(id, version)),
         JobState::Pending(Waiting::Held) => Some(Finding::Forgotten(id, version)),
         JobState::Running => {

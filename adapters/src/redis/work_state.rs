@@ -1,16 +1,17 @@
 //! The tickets and leases there are, and how they are put right.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use events::ports::{Lease, OpenJobs, PortError, WorkStatePort};
-use events::{ClassName, Job, JobId, Ticket};
-use redis::Script;
-use redis::streams::StreamRangeReply;
+use events::ports::{Lease, OpenJobs, PortError, Tickets, WorkStatePort};
+use events::{ClassName, Job, JobId, StreamId, Ticket};
+use projections::keys::WORKERS_GROUP;
+use redis::streams::{StreamInfoGroupsReply, StreamRangeReply};
+use redis::{RedisResult, Script};
 
 use super::wire::{TICKET_JOB, encode_lease};
-use super::{Redis, away, corrupt, parse_stream_id, redis_time};
+use super::{Redis, away, corrupt, is_no_group, parse_stream_id, redis_time};
 
 /// How many tickets are read at a time.
 const TICKETS_PAGE: usize = 1_000;
@@ -43,16 +44,16 @@ impl WorkStatePort for Redis {
         Ok(page)
     }
 
-    async fn tickets(&self, class: &ClassName) -> Result<HashMap<JobId, Ticket>, PortError> {
+    async fn tickets(&self, class: &ClassName) -> Result<Tickets, PortError> {
+        let key = self.keys().queue(class);
         let mut connection = self.connection();
-        let mut tickets = HashMap::new();
+        let handed_out_to = self.handed_out_to(&key).await?;
+        let held = self.held(&key).await?;
+        let mut tickets = Tickets::default();
         let mut after = "-".to_owned();
         loop {
             let page: StreamRangeReply = redis::cmd("XRANGE")
-                .arg(self.keys().queue(class))
-                .arg(&after)
-                .arg("+")
-                .arg("COUNT")
+                .arg(&[&key, &after, "+", "COUNT"])
                 .arg(TICKETS_PAGE)
                 .query_async(&mut connection)
                 .await
@@ -61,11 +62,25 @@ impl WorkStatePort for Redis {
             after = format!("({}", last.id);
             for entry in &page.ids {
                 // What can't be read is for whoever claims it to quarantine.
-                if let Some(job) = entry.get::<String>(TICKET_JOB).and_then(|job| job.parse().ok()) {
-                    tickets.insert(job, Ticket { class: class.clone(), id: parse_stream_id(&entry.id)? });
+                let Some(job) = entry.get::<String>(TICKET_JOB).and_then(|job| job.parse().ok()) else { continue };
+                let ticket = Ticket { class: class.clone(), id: parse_stream_id(&entry.id)? };
+                if handed_out_to.is_none_or(|last| ticket.id > last) || held.contains(&ticket.id) {
+                    tickets.live.insert(job, ticket);
+                } else {
+                    tickets.stranded.push((ticket, job));
                 }
             }
         }
+    }
+
+    async fn reissue_stranded(&self, ticket: &Ticket, job: JobId) -> Result<bool, PortError> {
+        Script::new(include_str!("reissue_stranded.lua"))
+            .key(self.keys().queue(&ticket.class))
+            .arg(ticket.id.to_string())
+            .arg(job.to_string())
+            .invoke_async(&mut self.connection())
+            .await
+            .map_err(|error| away(&error))
     }
 
     async fn restore_ticket(&self, job: &Job) -> Result<bool, PortError> {
@@ -103,5 +118,42 @@ impl WorkStatePort for Redis {
             .invoke_async(&mut self.connection())
             .await
             .map_err(|error| away(&error))
+    }
+}
+
+impl Redis {
+    /// Up to which ticket the group was handed the stream; none where there is no group, which begins with the first.
+    async fn handed_out_to(&self, key: &str) -> Result<Option<StreamId>, PortError> {
+        let groups: RedisResult<StreamInfoGroupsReply> =
+            redis::cmd("XINFO").arg(&["GROUPS", key]).query_async(&mut self.connection()).await;
+        let groups = match groups {
+            // There is no such stream.
+            Err(error) if error.code() == Some("ERR") => return Ok(None),
+            groups => groups.map_err(|error| away(&error))?,
+        };
+        let workers = groups.groups.iter().find(|group| group.name == WORKERS_GROUP);
+        workers.map(|group| parse_stream_id(&group.last_delivered_id)).transpose()
+    }
+
+    /// The tickets that somebody holds.
+    async fn held(&self, key: &str) -> Result<HashSet<StreamId>, PortError> {
+        let mut held = HashSet::new();
+        let mut after = "-".to_owned();
+        loop {
+            let page: RedisResult<Vec<(String, String, u64, u64)>> = redis::cmd("XPENDING")
+                .arg(&[key, WORKERS_GROUP, &after, "+"])
+                .arg(TICKETS_PAGE)
+                .query_async(&mut self.connection())
+                .await;
+            let page = match page {
+                Err(error) if is_no_group(&error) => return Ok(held),
+                page => page.map_err(|error| away(&error))?,
+            };
+            let Some((last, ..)) = page.last() else { return Ok(held) };
+            after = format!("({last}");
+            for (id, ..) in &page {
+                held.insert(parse_stream_id(id)?);
+            }
+        }
     }
 }

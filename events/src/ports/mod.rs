@@ -19,7 +19,7 @@ pub use job_status::{JobPage, JobQuery, JobStatusPort, PageCursor, QueuePosition
 pub use log::{LogPort, LogWriter};
 pub use nudge::{NudgePort, Nudges};
 pub use storage::{ArchiveLimits, FileName, StagedFile, StagedUpload, StorageError, StoragePort, UploadLimits};
-pub use work_state::{OpenJobs, WorkStatePort};
+pub use work_state::{OpenJobs, Tickets, WorkStatePort};
 pub use workers::{Presence, SeenWorker, WorkersPort};
 
 /// Why the outside world did not answer.

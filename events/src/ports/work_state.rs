@@ -20,8 +20,11 @@ pub trait WorkStatePort: Send + Sync {
     /// Some of the jobs that have not ended, from where `cursor` says; 0 is the beginning. A job may come twice.
     async fn open_jobs(&self, cursor: u64) -> Result<OpenJobs, PortError>;
 
-    /// Every ticket of a class by its job, claimed or not. Of two tickets of one job it gives one.
-    async fn tickets(&self, class: &ClassName) -> Result<HashMap<JobId, Ticket>, PortError>;
+    /// Every ticket of a class.
+    async fn tickets(&self, class: &ClassName) -> Result<Tickets, PortError>;
+
+    /// Replaces a stranded ticket by a new one, unless somebody holds it by now. Whether it did.
+    async fn reissue_stranded(&self, ticket: &Ticket, job: JobId) -> Result<bool, PortError>;
 
     /// Adds a ticket for a waiting job, if the job is still as it was seen. Whether it did.
     async fn restore_ticket(&self, job: &Job) -> Result<bool, PortError>;
@@ -31,6 +34,15 @@ pub trait WorkStatePort: Send + Sync {
 
     /// Drops a lease as it was seen, and its ticket, unless its fence is its job's current one. Whether it did.
     async fn drop_lease(&self, job: JobId, seen: &Lease) -> Result<bool, PortError>;
+}
+
+/// The tickets of a class.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tickets {
+    /// Those that are held or will be handed out, by their job. Of two of one job it has one.
+    pub live: HashMap<JobId, Ticket>,
+    /// Those that were handed out once and that nobody holds any more: nobody will ever be handed them again.
+    pub stranded: Vec<(Ticket, JobId)>,
 }
 
 /// A page of the jobs that have not ended.
