@@ -9,6 +9,8 @@ use projections::{Keyspace, Projector, View};
 use redis::aio::MultiplexedConnection;
 use redis::streams::StreamRangeReply;
 
+use crate::redis_server::connect;
+
 /// Whether jobs may still be waiting or running when the invariants are checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expect {
@@ -34,12 +36,14 @@ pub struct Folded {
 ///
 /// # Panics
 /// If something does not hold; the message says what.
-pub async fn check(redis: &mut MultiplexedConnection, keys: &Keyspace, expect: Expect) -> Folded {
+pub async fn check(url: &str, keys: &Keyspace, expect: Expect) -> Folded {
+    let redis = &mut connect(url).await;
     let folded = fold(redis, keys).await;
     check_ends(&folded, expect);
     check_read_models(redis, keys, &folded).await;
     check_work_state(redis, keys, &folded).await;
     check_lifetimes(redis, keys).await;
+    check_by_the_systems_own_word(url, keys).await;
     folded
 }
 
@@ -175,6 +179,14 @@ async fn check_lifetimes(redis: &mut MultiplexedConnection, keys: &Keyspace) {
         let open_job = key.contains("}:job:") && left == -1;
         assert!(left >= 0 || open_job || keys.is_permanent(&key), "{key} would stay for ever");
     }
+}
+
+/// `leadersboard projections verify` finds nothing either.
+async fn check_by_the_systems_own_word(url: &str, keys: &Keyspace) {
+    let projector = Projector { keys: keys.clone(), retention: Policy::default().retention };
+    let system = adapters::redis::Redis::connect(url, projector).await.expect("Redis");
+    let report = system.audit(adapters::redis::audit::Mode::Verify, |_| {}).await.expect("an audit");
+    assert_eq!(report.first, [], "projections verify");
 }
 
 async fn all_keys(redis: &mut MultiplexedConnection) -> Vec<String> {

@@ -68,6 +68,21 @@ impl RedisServer {
         self.answers().await;
     }
 
+    /// Kills it, cuts so many bytes off the end of its append-only file, and starts it again on what is left.
+    ///
+    /// # Panics
+    /// If it has no append-only file.
+    pub async fn restart_without(&mut self, bytes: u64) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let files = std::fs::read_dir(self.folder().join("appendonlydir")).expect("an append-only file").flatten();
+        let newest = files.map(|file| file.path()).filter(|path| path.to_string_lossy().ends_with(".incr.aof")).max();
+        let file = std::fs::File::options().write(true).open(newest.expect("an append-only file")).expect("it");
+        let len = file.metadata().expect("it").len();
+        file.set_len(len.saturating_sub(bytes)).expect("it can be cut");
+        self.restart().await;
+    }
+
     /// Whether it has ended by itself.
     pub fn has_ended(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(Some(_)))

@@ -99,7 +99,7 @@ impl Bench {
     }
 
     async fn check(&self, expect: Expect) -> Folded {
-        check(&mut self.raw().await, &self.keys, expect).await
+        check(&self.server.url(), &self.keys, expect).await
     }
 }
 

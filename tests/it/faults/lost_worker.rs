@@ -27,7 +27,7 @@ fn patient(roles: &Roles) -> String {
 }
 
 async fn ended(roles: &Roles) -> Folded {
-    check(&mut roles.redis.connection().await, &Keyspace::default(), Expect::AllEnded).await
+    check(&roles.redis.url(), &Keyspace::default(), Expect::AllEnded).await
 }
 
 #[tokio::test]

@@ -73,7 +73,7 @@ async fn all_ended(roles: &Roles) -> Folded {
     for queue in queues {
         until_equal("tickets", RECOVERY, 0, async || count(&mut redis, "XLEN", &queue).await).await;
     }
-    check(&mut redis, &keys, Expect::AllEnded).await
+    check(&roles.redis.url(), &keys, Expect::AllEnded).await
 }
 
 async fn count(redis: &mut MultiplexedConnection, command: &str, key: &str) -> usize {

@@ -78,7 +78,7 @@ impl Morgue {
     }
 
     async fn all_ended(&self) {
-        check(&mut self.roles.redis.connection().await, &Keyspace::default(), Expect::AllEnded).await;
+        check(&self.roles.redis.url(), &Keyspace::default(), Expect::AllEnded).await;
     }
 }
 
@@ -170,7 +170,7 @@ async fn a_replay_that_is_killed_half_way_is_finished_by_the_next() {
     for letter in letters {
         morgue.alice.wait_for(&letter.to_string(), "completed").await;
     }
-    let folded = check(&mut morgue.roles.redis.connection().await, &Keyspace::default(), Expect::AllEnded).await;
+    let folded = check(&morgue.roles.redis.url(), &Keyspace::default(), Expect::AllEnded).await;
     for story in folded.stories.values() {
         assert_eq!(story.iter().filter(|kind| **kind == "job.replayed").count(), 1, "{story:?}");
     }

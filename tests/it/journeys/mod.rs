@@ -22,7 +22,7 @@ use projections::Keyspace;
 /// Checks all that must hold of a board whose jobs have ended: keys, leases, tickets, processes.
 async fn all_is_well(board: &Board) -> Folded {
     assert_eq!(processes_of(board), Vec::<String>::new(), "processes of jobs that have ended");
-    check(&mut board.redis().await, &Keyspace::default(), Expect::AllEnded).await
+    check(&board.redis_url(), &Keyspace::default(), Expect::AllEnded).await
 }
 
 /// The marker of every process of a job that this board's worker runs or ran, as long as one is alive.

@@ -36,7 +36,7 @@ async fn what_was_set_is_every_roles_policy_and_a_default_never_overwrites_it() 
     })
     .await;
     alice.wait_for(&job, "completed").await;
-    check(&mut roles.redis.connection().await, &Keyspace::default(), Expect::AllEnded).await;
+    check(&roles.redis.url(), &Keyspace::default(), Expect::AllEnded).await;
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ async fn a_job_whose_ticket_is_lost_gets_another() {
     redis(&mut raw, &["DEL", &keys.queue(&"small".parse().expect("a class"))]).await;
     let _workers = [roles.worker("one", "1s"), roles.worker("two", "1s")];
     alice.wait_for(&job, "completed").await;
-    check(&mut raw, &keys, Expect::AllEnded).await;
+    check(&roles.redis.url(), &keys, Expect::AllEnded).await;
 }
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn a_run_whose_lease_is_lost_goes_on_under_a_new_one() {
     open_gate(&roles);
     let shown = alice.wait_for(&job, "completed").await;
     assert_eq!(shown["attempt"], 1, "{shown}");
-    check(&mut raw, &keys, Expect::AllEnded).await;
+    check(&roles.redis.url(), &keys, Expect::AllEnded).await;
 }
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn a_run_that_lost_its_lease_and_its_worker_is_run_again() {
     open_gate(&roles);
     let shown = alice.wait_for(&job, "completed").await;
     assert_eq!(shown["attempt"], 2, "{shown}");
-    check(&mut raw, &keys, Expect::AllEnded).await;
+    check(&roles.redis.url(), &keys, Expect::AllEnded).await;
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn a_lease_that_nobody_holds_is_dropped() {
     .await;
     open_gate(&roles);
     alice.wait_for(&job, "completed").await;
-    check(&mut raw, &keys, Expect::AllEnded).await;
+    check(&roles.redis.url(), &keys, Expect::AllEnded).await;
 }
 
 #[tokio::test]

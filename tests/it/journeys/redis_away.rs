@@ -47,5 +47,5 @@ async fn roles_apart_share_a_redis_and_wait_for_it_while_it_is_away() {
     alice.wait_for(&again, "completed").await;
     alice.wait_for(&job, "completed").await;
     worker.signal(Signal::SIGTERM);
-    check(&mut roles.redis.connection().await, &Keyspace::default(), Expect::AllEnded).await;
+    check(&roles.redis.url(), &Keyspace::default(), Expect::AllEnded).await;
 }

@@ -57,7 +57,7 @@ async fn workers_are_listed_alive_draining_and_silent_and_then_no_more() {
         workers(&roles).iter().all(|worker| worker["worker"] != name.as_str()).then_some(())
     })
     .await;
-    check(&mut raw, &Keyspace::default(), Expect::AllEnded).await;
+    check(&roles.redis.url(), &Keyspace::default(), Expect::AllEnded).await;
 }
 
 #[tokio::test]
@@ -84,5 +84,5 @@ async fn a_running_job_hears_of_its_cancel_at_once() {
     alice.wait_for(&job, "running").await;
     alice.post(&format!("/jobs/{job}/cancel"), &json!({})).await;
     alice.wait_for(&job, "cancelled").await;
-    check(&mut roles.redis.connection().await, &Keyspace::default(), Expect::AllEnded).await;
+    check(&roles.redis.url(), &Keyspace::default(), Expect::AllEnded).await;
 }
