@@ -25,7 +25,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post};
 use events::policy::LivePolicy;
-use events::ports::{ArchiveLimits, EventLogPort, Ids, JobStatusPort, LogPort, StoragePort, UploadLimits};
+use events::ports::{ArchiveLimits, EventLogPort, Ids, JobStatusPort, LogPort, NudgePort, StoragePort, UploadLimits};
 
 pub use auth::{Role, TokenError, Tokens};
 pub use results::MlflowLinks;
@@ -38,6 +38,8 @@ pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 pub struct Api {
     /// Where commands are committed and histories are read.
     pub log: Arc<dyn EventLogPort>,
+    /// How whoever runs a job is told to look at it at once.
+    pub nudges: Arc<dyn NudgePort>,
     /// Where jobs and submissions are read.
     pub status: Arc<dyn JobStatusPort>,
     /// Where uploads go.

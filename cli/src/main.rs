@@ -48,6 +48,8 @@ enum Command {
     Migrate(Box<roles::migrate::MigrateCommand>),
     /// Look at dead letters, run them again, or remove them
     Dlq(roles::dlq::DlqCommand),
+    /// List the workers: alive, draining, or silent
+    Workers(roles::workers::WorkersCommand),
     /// Show or change what all roles must agree on
     Policy(Box<roles::policy::PolicyCommand>),
     /// Compare the read models with the log, or restore them from it
@@ -84,6 +86,7 @@ fn main() -> ExitCode {
             Command::Worker(worker) => worker.run(output).await,
             Command::Migrate(migrate) => migrate.run(output).await,
             Command::Dlq(dlq) => dlq.run(output).await,
+            Command::Workers(workers) => workers.run(output).await,
             Command::Policy(policy) => policy.run(output).await,
             Command::Projections(projections) => projections.run(output).await,
             Command::Doctor(doctor) => doctor.run(output).await,

@@ -56,6 +56,14 @@ impl RedisOptions {
     }
 }
 
+/// What a role asks of its Redis.
+#[derive(Debug, Args)]
+pub(crate) struct StrictOption {
+    /// Refuse to start on a Redis that may lose what it acknowledged, instead of warning
+    #[arg(long, env = "STRICT")]
+    pub(crate) strict: bool,
+}
+
 /// Where files are.
 #[derive(Debug, Args)]
 pub(crate) struct StorageOptions {

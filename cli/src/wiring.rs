@@ -11,17 +11,21 @@ use adapters::redis::check::Verdict;
 use adapters::storage::DirectoryStorage;
 use anyhow::{Context, Result, bail};
 use events::Policy;
-use events::ports::{EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, StoragePort, WorkStatePort};
+use events::ports::{
+    EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, NudgePort, StoragePort, WorkStatePort, WorkersPort,
+};
 use projections::{Keyspace, Projector};
 use tokio::net::TcpListener;
 
-use crate::options::{RedisOptions, StorageOptions};
+use crate::options::{RedisOptions, StorageOptions, StrictOption};
 
 /// Every port, wired to its adapter.
 pub(crate) struct Ports {
     redis: Redis,
     pub(crate) log: Arc<dyn EventLogPort>,
     pub(crate) queue: Arc<dyn JobQueuePort>,
+    pub(crate) workers: Arc<dyn WorkersPort>,
+    pub(crate) nudges: Arc<dyn NudgePort>,
     pub(crate) work_state: Arc<dyn WorkStatePort>,
     pub(crate) status: Arc<dyn JobStatusPort>,
     pub(crate) storage: Arc<dyn StoragePort>,
@@ -51,6 +55,8 @@ impl Ports {
         Ok(Self {
             log: Arc::new(redis.clone()),
             queue: Arc::new(redis.clone()),
+            workers: Arc::new(redis.clone()),
+            nudges: Arc::new(redis.clone()),
             work_state: Arc::new(redis.clone()),
             status: Arc::new(redis.clone()),
             redis,
@@ -71,7 +77,12 @@ impl Ports {
     ///
     /// # Errors
     /// What is not as it must be, and the cure.
-    pub(crate) async fn shared(redis: &RedisOptions, storage: &StorageOptions, role: &str) -> Result<Self> {
+    pub(crate) async fn shared(
+        redis: &RedisOptions,
+        strict: &StrictOption,
+        storage: &StorageOptions,
+        role: &str,
+    ) -> Result<Self> {
         let (uploads, logs) = (storage.uploads(&redis.data), storage.logs(&redis.data));
         let keys = &redis.namespace.namespace;
         let position = position_file(&redis.data, keys, role);
@@ -79,6 +90,7 @@ impl Ports {
         for finding in ports.redis.check().await? {
             match finding.verdict {
                 Verdict::Good => {}
+                Verdict::Risky(risk) if strict.strict => bail!("Redis {}: {risk}", finding.name),
                 Verdict::Risky(risk) => tracing::warn!(found = finding.found, "Redis {}: {risk}", finding.name),
                 Verdict::Unusable(why) => bail!("Redis {}: {why}", finding.name),
             }

@@ -5,7 +5,7 @@
 
 use std::fmt::Display;
 
-use events::{AggregateId, ClassName, Fence, JobId, SubmissionId, UserId};
+use events::{AggregateId, ClassName, Consumer, Fence, JobId, SubmissionId, UserId};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::patch::SetKind;
@@ -183,6 +183,18 @@ impl Keyspace {
     #[must_use]
     pub fn reconciler(&self) -> String {
         self.key("reconciler")
+    }
+
+    /// Live state: what a worker tells of itself.
+    #[must_use]
+    pub fn worker(&self, worker: &Consumer) -> String {
+        self.key(format_args!("worker:{worker}"))
+    }
+
+    /// The channel on which workers are told to look at a job at once.
+    #[must_use]
+    pub fn nudges(&self) -> String {
+        self.key("nudges")
     }
 
     /// Live state: raw tickets that could not be read.

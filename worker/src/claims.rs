@@ -65,7 +65,7 @@ async fn free_slots(slots: &Arc<Semaphore>, session: &Session) -> Option<Vec<Own
 
 /// Takes one ticket to its end.
 async fn attend(session: Arc<Session>, claim: HeldClaim, permit: OwnedSemaphorePermit) -> Settled {
-    let _busy = observe::BusySlot::take();
+    let _busy = observe::BusySlot::take(&session.busy);
     let settled = match start(&session, &claim.claim).await {
         Answer::Started(run) => {
             let span = run.span.clone();

@@ -34,7 +34,8 @@ pub(crate) async fn run(session: Arc<Session>) {
 }
 
 async fn dispatch(session: &Session) -> Result<(), String> {
-    let due = session.ports.queue.due(AT_ONCE).await.map_err(|error| error.to_string())?;
+    let longest = session.policy.get().longest_retry_wait();
+    let due = session.ports.queue.due(AT_ONCE, longest).await.map_err(|error| error.to_string())?;
     for id in due {
         let actor = Actor::System("dispatcher".to_owned());
         match session.command_as(actor, id, &JobCommand::Dispatch, None).await {

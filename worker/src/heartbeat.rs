@@ -2,23 +2,42 @@
 
 use std::time::Duration;
 
+use events::JobId;
 use events::ports::Heartbeat;
+use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::interrupt::{Interrupt, Reason};
 use crate::outage::Outage;
 use crate::session::Session;
 use crate::start::Run;
+use crate::vitals::Vitals;
 
 /// Beats every quarter of the lease, for as long as it is polled.
 ///
 /// While Redis is away the run goes on: whether it still counts is for the commit of its end to find out, by its fence.
-pub(crate) async fn keep(session: &Session, run: &Run, interrupt: &Interrupt) -> std::convert::Infallible {
+///
+/// A run that shows no sign of life beats no longer: its lease ends, and the job is run again.
+pub(crate) async fn keep(
+    session: &Session,
+    run: &Run,
+    interrupt: &Interrupt,
+    vitals: &Vitals,
+) -> std::convert::Infallible {
     let mut beats = interval((run.lease / 4).max(Duration::from_millis(100)));
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut nudged = session.nudged.subscribe();
     let mut outage = Outage::of("the heartbeat");
     loop {
-        beats.tick().await;
+        tokio::select! {
+            _ = beats.tick() => {}
+            () = about(run.job.id, &mut nudged) => beats.reset(),
+        }
+        if let Some(stage) = vitals.stuck_in() {
+            tracing::error!(stage, "the run is stuck; it is given up, and the job is run again");
+            interrupt.raise(Reason::Lost);
+            return std::future::pending().await;
+        }
         match session.ports.queue.heartbeat(run.job.id, &run.fence, &session.config.consumer).await {
             Ok(answer) => {
                 outage.over();
@@ -29,6 +48,17 @@ pub(crate) async fn keep(session: &Session, run: &Run, interrupt: &Interrupt) ->
                 }
             }
             Err(error) => outage.note(&error),
+        }
+    }
+}
+
+/// Waits for a nudge about this job. One that may have been missed counts as one.
+async fn about(job: JobId, nudged: &mut broadcast::Receiver<JobId>) {
+    loop {
+        match nudged.recv().await {
+            Ok(other) if other != job => {}
+            Ok(_) | Err(RecvError::Lagged(_)) => return,
+            Err(RecvError::Closed) => std::future::pending().await,
         }
     }
 }

@@ -1,22 +1,25 @@
 //! What is counted.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use events::ClassName;
 use metrics::{counter, gauge, histogram};
 
 /// A slot that is in use until this is dropped.
-pub(crate) struct BusySlot(());
+pub(crate) struct BusySlot<'a>(&'a AtomicUsize);
 
-impl BusySlot {
-    pub(crate) fn take() -> Self {
+impl<'a> BusySlot<'a> {
+    pub(crate) fn take(busy: &'a AtomicUsize) -> Self {
+        busy.fetch_add(1, Ordering::Relaxed);
         gauge!("leadersboard_worker_busy_slots").increment(1);
-        Self(())
+        Self(busy)
     }
 }
 
-impl Drop for BusySlot {
+impl Drop for BusySlot<'_> {
     fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
         gauge!("leadersboard_worker_busy_slots").decrement(1);
     }
 }

@@ -13,11 +13,12 @@ use crate::heartbeat;
 use crate::interrupt::{Interrupt, Reason};
 use crate::job_log::{JobLog, Stream};
 use crate::judge::{Case, Outcome, judge, setup_failure, stopped};
-use crate::process::{Process, Program};
+use crate::process::{Graces, Process, Program};
 use crate::record::record;
 use crate::run_directory::RunDirectory;
 use crate::session::{Session, Settled};
 use crate::start::Run;
+use crate::vitals::Vitals;
 
 /// How long fetching and unpacking a submission may take.
 const FETCH_LIMIT: Duration = Duration::from_mins(10);
@@ -40,8 +41,10 @@ impl From<Outcome> for Report {
 pub(crate) async fn run(session: &Session, run: &Run) -> Settled {
     tracing::info!("the job has started");
     let interrupt = Interrupt::default();
+    let vitals = Vitals::default();
     let work = async {
-        let report = attempt(session, run, &interrupt).await;
+        let report = attempt(session, run, &interrupt, &vitals).await;
+        vitals.enter_unbounded();
         record(session, run, report).await
     };
     let drain = async {
@@ -51,20 +54,21 @@ pub(crate) async fn run(session: &Session, run: &Run) -> Settled {
     };
     tokio::select! {
         settled = work => settled,
-        never = heartbeat::keep(session, run, &interrupt) => match never {},
+        never = heartbeat::keep(session, run, &interrupt, &vitals) => match never {},
         () = drain => Settled::No,
     }
 }
 
 /// Makes the run's directory, runs the job in it, and removes it.
-async fn attempt(session: &Session, run: &Run, interrupt: &Interrupt) -> Report {
+async fn attempt(session: &Session, run: &Run, interrupt: &Interrupt, vitals: &Vitals) -> Report {
+    vitals.enter("preparing", FETCH_LIMIT);
     let name = format!("{}-{}", run.job.id, run.job.attempt());
     let directory = match RunDirectory::create(&session.station, &name) {
         Ok(directory) => directory,
         Err(error) => return broken(format!("the work directory could not be made: {error}")).into(),
     };
     let report = match prepare(session, run, &directory, interrupt).await {
-        Ok(manifest) => execute(session, run, &directory, &manifest, interrupt).await,
+        Ok(manifest) => execute(session, run, &directory, &manifest, interrupt, vitals).await,
         Err(outcome) => outcome.into(),
     };
     let removed = tokio::task::spawn_blocking(|| directory.remove()).await;
@@ -111,6 +115,7 @@ async fn execute(
     directory: &RunDirectory,
     manifest: &Manifest,
     interrupt: &Interrupt,
+    vitals: &Vitals,
 ) -> Report {
     let class = &run.job.spec.class;
     let policy = session.policy.get();
@@ -118,6 +123,8 @@ async fn execute(
         return broken(format!("this worker does not know resource class {class}")).into();
     };
     let limit = Duration::from_secs(*time_limit_s);
+    let Graces { interrupt: first, terminate: second } = session.config.graces;
+    vitals.enter("running", limit + first + second);
     let log = open_log(session, run).await;
     let marker = format!("{}/{}-{}", session.config.consumer, run.job.id, run.job.attempt());
     let program = Program {

@@ -34,7 +34,8 @@ pub(crate) async fn run(session: Arc<Session>) {
         }
         let swept = async {
             sweep_leases(&session, &mut leases).await?;
-            sweep_tickets(&session, &mut tickets).await
+            sweep_tickets(&session, &mut tickets).await?;
+            session.ports.workers.forget_dead(&session.all_classes()).await.map(drop)
         };
         match swept.await {
             Ok(()) => outage.over(),

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use events::execute::{self, ExecuteError, Origin};
 use events::job::Rejection;
 use events::policy::LivePolicy;
 use events::{Actor, ClassName, Job, JobCommand, JobId, TraceParent};
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use crate::worker::{Ports, WorkerConfig};
@@ -16,6 +18,10 @@ pub(crate) struct Session {
     pub(crate) config: WorkerConfig,
     pub(crate) ports: Ports,
     pub(crate) policy: Arc<LivePolicy>,
+    /// How many slots are in use.
+    pub(crate) busy: AtomicUsize,
+    /// Jobs that somebody nudged about.
+    pub(crate) nudged: broadcast::Sender<JobId>,
     /// The directory that holds the run directories of this process.
     pub(crate) station: PathBuf,
     pub(crate) stop: Stop,

@@ -2,11 +2,15 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use events::policy::LivePolicy;
-use events::ports::{EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, StoragePort, WorkStatePort};
+use events::ports::{
+    EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, NudgePort, StoragePort, WorkStatePort, WorkersPort,
+};
 use events::{ClassName, Consumer};
+use tokio::sync::broadcast;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -14,8 +18,10 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::process::Graces;
 use crate::session::{Session, Settled, Stop};
 use crate::station::Station;
-use crate::{claims, dispatcher, predecessors, reaper, reconciler};
+use crate::{claims, dispatcher, nudges, predecessors, presence, reaper, reconciler};
 
+/// How many nudges may wait for a run to hear them; one that misses some looks at its job.
+const NUDGES_WAITING: usize = 64;
 /// How long the last word to Redis may take.
 const RETIRE_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -24,6 +30,8 @@ const RETIRE_PATIENCE: Duration = Duration::from_secs(2);
 pub struct WorkerConfig {
     /// This start of this worker: unique, never used again.
     pub consumer: Consumer,
+    /// The name of the machine.
+    pub host: String,
     /// How many jobs run at once.
     pub slots: usize,
     /// The resource classes it serves.
@@ -49,6 +57,10 @@ pub struct Ports {
     pub log: Arc<dyn EventLogPort>,
     /// Tickets and leases.
     pub queue: Arc<dyn JobQueuePort>,
+    /// Who else is there.
+    pub workers: Arc<dyn WorkersPort>,
+    /// Hints that a run should look at its job at once.
+    pub nudges: Arc<dyn NudgePort>,
     /// Jobs beside the tickets and leases they should have.
     pub work_state: Arc<dyn WorkStatePort>,
     /// Jobs and submissions as they stand.
@@ -102,6 +114,8 @@ impl Worker {
         let station = Station::take(&config.work_root, &name, &config.consumer)
             .map_err(|source| WorkerError::WorkRoot { path: config.work_root.clone(), source })?;
         let session = Arc::new(Session {
+            busy: AtomicUsize::new(0),
+            nudged: broadcast::Sender::new(NUDGES_WAITING),
             station: station.path().to_owned(),
             config,
             ports,
@@ -111,9 +125,11 @@ impl Worker {
         let dispatcher = AbortOnDropHandle::new(tokio::spawn(dispatcher::run(Arc::clone(&session))));
         let reaper = AbortOnDropHandle::new(tokio::spawn(reaper::run(Arc::clone(&session))));
         let reconciler = AbortOnDropHandle::new(tokio::spawn(reconciler::run(Arc::clone(&session))));
+        let presence = AbortOnDropHandle::new(tokio::spawn(presence::run(Arc::clone(&session))));
+        let nudges = AbortOnDropHandle::new(tokio::spawn(nudges::run(Arc::clone(&session))));
         let inherited = predecessors::take_over(&session).await;
         let settled = claims::run(&session, inherited).await;
-        drop((dispatcher, reaper, reconciler));
+        drop((dispatcher, reaper, reconciler, nudges, presence));
         leave(&session, station, settled).await;
         Ok(())
     }
@@ -123,7 +139,11 @@ impl Worker {
 async fn leave(session: &Session, station: Station, settled: Settled) {
     let consumer = &session.config.consumer;
     let classes = session.all_classes();
-    let retired = timeout(RETIRE_PATIENCE, session.ports.queue.retire(consumer, &classes)).await;
+    let retired = timeout(RETIRE_PATIENCE, async {
+        session.ports.workers.withdraw(consumer).await?;
+        session.ports.queue.retire(consumer, &classes).await
+    });
+    let retired = retired.await;
     if settled == Settled::No || !matches!(retired, Ok(Ok(()))) {
         tracing::warn!(%consumer, "tickets may be left behind; the next worker here takes them over");
         return;

@@ -1,9 +1,9 @@
 //! The work streams, their leases, and the consumers that hold them.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use events::policy::LONGEST_RETRY_WAIT;
 use events::ports::{Claim, Heartbeat, JobQueuePort, Lease, PortError, QueueDepth, TicketReader, Unstarted};
 use events::{ClassName, Consumer, Fence, JobId, Ticket};
 use projections::keys::WORKERS_GROUP;
@@ -159,12 +159,11 @@ impl JobQueuePort for Redis {
         Ok(())
     }
 
-    async fn due(&self, count: usize) -> Result<Vec<JobId>, PortError> {
+    async fn due(&self, count: usize, longest_wait: Duration) -> Result<Vec<JobId>, PortError> {
         let mut connection = self.connection();
         let time = redis::cmd("TIME").query_async(&mut connection).await.map_err(|error| away(&error))?;
         let now = redis_time(time);
-        // Nothing is put off for longer than this: what is due later was put off before the clock was set back.
-        let latest = now + LONGEST_RETRY_WAIT;
+        let latest = now + longest_wait;
         let mut read = redis::pipe();
         for (from, to) in [
             ("-inf".to_owned(), now.timestamp_millis().to_string()),

@@ -7,12 +7,14 @@ mod dead_letters;
 mod event_log;
 mod job_queue;
 mod job_status;
+mod nudge;
 mod position;
 mod reader;
 mod regress;
 mod shared;
 mod wire;
 mod work_state;
+mod workers;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -42,5 +42,9 @@ pub(crate) async fn cancel(
     let command = JobCommand::RequestCancel { by: caller.user, force: mode };
     let jitter = api.ids.jitter();
     let after = execute::job(&*api.log, &api.policy.get(), &origin, job.id, &command, jitter).await?;
+    // Its worker looks at its job by itself, at its next heartbeat: a nudge that is lost costs only time.
+    if let Err(error) = api.nudges.nudge(job.id).await {
+        tracing::debug!(%error, "the worker could not be nudged");
+    }
     Ok((StatusCode::ACCEPTED, Json(StatusView::of(after.as_ref().unwrap_or(&job)))))
 }

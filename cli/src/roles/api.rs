@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::answer;
 use super::stop::Stop;
 use crate::client::Output;
-use crate::options::{AccessOptions, RedisOptions, StorageOptions, archive_limits};
+use crate::options::{AccessOptions, RedisOptions, StorageOptions, StrictOption, archive_limits};
 use crate::policy::{self, PolicyOptions};
 use crate::telemetry::{LogOptions, install_metrics};
 use crate::wiring::{Ports, listen};
@@ -28,6 +28,8 @@ pub(crate) struct ApiCommand {
     listen: SocketAddr,
     #[command(flatten)]
     redis: RedisOptions,
+    #[command(flatten)]
+    strict: StrictOption,
     #[command(flatten)]
     storage: StorageOptions,
     #[command(flatten)]
@@ -54,7 +56,7 @@ impl ApiCommand {
             tokens
         };
         let given = self.policy.given()?;
-        let ports = Ports::shared(&self.redis, &self.storage, "api").await?;
+        let ports = Ports::shared(&self.redis, &self.strict, &self.storage, "api").await?;
         let policy = policy::follow(ports.redis(), &given).await?;
         let listener = listen(self.listen).await?;
         let address = listener.local_addr().context("the listener has no address")?;
@@ -78,6 +80,7 @@ pub(super) async fn serve(
     let metrics_text = access.metrics_addr.is_none().then(|| Arc::clone(&render));
     let router = api::router(Api {
         log: Arc::clone(&ports.log),
+        nudges: Arc::clone(&ports.nudges),
         status: Arc::clone(&ports.status),
         storage: Arc::clone(&ports.storage),
         logs: Arc::clone(&ports.logs),

@@ -9,6 +9,7 @@ pub(crate) mod projections;
 pub(crate) mod stop;
 pub(crate) mod up;
 pub(crate) mod worker;
+pub(crate) mod workers;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -17,7 +17,7 @@ use super::api::serve_metrics;
 use super::doctor::find_python;
 use super::stop::Stop;
 use crate::client::Output;
-use crate::options::{RedisOptions, StorageOptions};
+use crate::options::{RedisOptions, StorageOptions, StrictOption};
 use crate::policy::{self, PolicyOptions};
 use crate::telemetry::{LogOptions, install_metrics};
 use crate::wiring::Ports;
@@ -27,6 +27,8 @@ use crate::wiring::Ports;
 pub(crate) struct WorkerCommand {
     #[command(flatten)]
     redis: RedisOptions,
+    #[command(flatten)]
+    strict: StrictOption,
     #[command(flatten)]
     storage: StorageOptions,
     #[command(flatten)]
@@ -81,7 +83,8 @@ impl WorkerCommand {
         let render = install_metrics()?;
         let stop = Stop::on_signals()?;
         let given = self.policy.given()?;
-        let ports = Ports::shared(&self.redis, &self.storage, &format!("worker.{}", self.jobs.name())).await?;
+        let ports =
+            Ports::shared(&self.redis, &self.strict, &self.storage, &format!("worker.{}", self.jobs.name())).await?;
         let policy = policy::follow(ports.redis(), &given).await?;
         let worker = self.jobs.worker(&ports, policy, &self.redis.data, self.drain_timeout).await?;
         let metrics = serve_metrics(self.metrics_addr, render, stop.orderly.clone());
@@ -127,6 +130,7 @@ impl JobOptions {
         tracing::info!(%consumer, slots = self.slots, python = %python, "the worker is ready");
         let config = WorkerConfig {
             consumer,
+            host: host_name(),
             slots: self.slots,
             classes,
             python: python.path,
@@ -139,6 +143,8 @@ impl JobOptions {
         let ports = worker::Ports {
             log: Arc::clone(&ports.log),
             queue: Arc::clone(&ports.queue),
+            workers: Arc::clone(&ports.workers),
+            nudges: Arc::clone(&ports.nudges),
             work_state: Arc::clone(&ports.work_state),
             status: Arc::clone(&ports.status),
             storage: Arc::clone(&ports.storage),

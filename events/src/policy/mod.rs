@@ -37,17 +37,24 @@ pub struct ResourceClass {
     pub time_limit_s: u64,
 }
 
+/// The least and the most that a wait is multiplied by.
+const MIN_JITTER: f64 = 0.8;
+const MAX_JITTER: f64 = 1.2;
+
 /// A job that loses this many workers is taken to be what kills them.
 pub const MAX_WORKERS_LOST: u32 = 3;
-
-/// No retry waits longer than this.
-pub const LONGEST_RETRY_WAIT: Duration = Duration::from_secs(30);
 
 impl Policy {
     /// The resource class of that name.
     #[must_use]
     pub fn class(&self, name: &ClassName) -> Option<&ResourceClass> {
         self.classes.get(name)
+    }
+
+    /// No retry waits longer than this.
+    #[must_use]
+    pub fn longest_retry_wait(&self) -> Duration {
+        self.retry_backoff.iter().max().copied().unwrap_or_default().mul_f64(MAX_JITTER)
     }
 
     /// What follows a lost lease, `losses` counting this one among those of its cause.
@@ -69,7 +76,7 @@ impl Policy {
         };
         let nth = usize::try_from(limit.saturating_sub(1)).unwrap_or(usize::MAX);
         let wait = self.retry_backoff.get(nth).or(self.retry_backoff.last()).copied().unwrap_or_default();
-        AfterLoss::Retry(wait.mul_f64(jitter.clamp(0.8, 1.2)))
+        AfterLoss::Retry(wait.mul_f64(jitter.clamp(MIN_JITTER, MAX_JITTER)))
     }
 }
 
@@ -132,7 +139,7 @@ mod tests {
         assert_eq!(wait(2, 1.0), AfterLoss::Retry(Duration::from_secs(5)));
         assert_eq!(wait(3, 1.0), AfterLoss::Retry(Duration::from_secs(25)));
         assert_eq!(wait(1, 9.0), AfterLoss::Retry(Duration::from_millis(1200)));
-        assert_eq!(wait(3, 9.0), AfterLoss::Retry(LONGEST_RETRY_WAIT));
+        assert_eq!(wait(3, 9.0), AfterLoss::Retry(policy.longest_retry_wait()));
         assert_eq!(wait(6, 1.0), AfterLoss::DeadLetter(DeadLetterKind::Infrastructure));
     }
 

@@ -39,9 +39,9 @@ pub trait JobQueuePort: Send + Sync {
     /// Removes a process that holds no ticket from the groups; one that holds some stays.
     async fn retire(&self, consumer: &Consumer, classes: &[ClassName]) -> Result<(), PortError>;
 
-    /// The delayed jobs that are due by Redis's own clock, at most `count`. What is due further ahead than the longest
-    /// wait there is was put off before that clock was set back, and is due too.
-    async fn due(&self, count: usize) -> Result<Vec<JobId>, PortError>;
+    /// The delayed jobs that are due by Redis's own clock, at most `count`. What is due further ahead than
+    /// `longest_wait` was put off before that clock was set back, and is due too.
+    async fn due(&self, count: usize, longest_wait: Duration) -> Result<Vec<JobId>, PortError>;
 
     /// How much waits and how much is held in a class.
     async fn depth(&self, class: &ClassName) -> Result<QueueDepth, PortError>;

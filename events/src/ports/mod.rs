@@ -6,8 +6,10 @@ mod ids;
 mod job_queue;
 mod job_status;
 mod log;
+mod nudge;
 mod storage;
 mod work_state;
+mod workers;
 
 pub use dead_letters::{DeadLetterPort, DeadLetterQuery, Quarantined};
 pub use event_log::{EventLogPort, HistoryEntry, Loaded};
@@ -15,8 +17,10 @@ pub use ids::Ids;
 pub use job_queue::{Claim, Heartbeat, JobQueuePort, Lease, QueueDepth, TicketReader, Unstarted};
 pub use job_status::{JobPage, JobQuery, JobStatusPort, PageCursor, QueuePosition};
 pub use log::{LogPort, LogWriter};
+pub use nudge::{NudgePort, Nudges};
 pub use storage::{ArchiveLimits, FileName, StagedFile, StagedUpload, StorageError, StoragePort, UploadLimits};
 pub use work_state::{OpenJobs, WorkStatePort};
+pub use workers::{Presence, SeenWorker, WorkersPort};
 
 /// Why the outside world did not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -218,9 +218,9 @@ async fn what_the_dead_held_is_handed_to_the_living() {
     assert_eq!(adopted.iter().map(|claim| claim.job).collect::<Vec<_>>(), [started, waiting], "retiring lost nothing");
     let lose = JobCommand::LoseLease { fence, cause: LossCause::WorkerLost, error: "it died".to_owned() };
     bench.command(started, &lose).await.expect("given back");
-    assert_eq!(queue.due(10).await, Ok(vec![]), "not before its time");
+    assert_eq!(queue.due(10, bench.policy.longest_retry_wait()).await, Ok(vec![]), "not before its time");
     let due = leadersboard_tests::wait::until("it is due", Duration::from_secs(5), async || {
-        queue.due(10).await.ok().filter(|due| !due.is_empty())
+        queue.due(10, bench.policy.longest_retry_wait()).await.ok().filter(|due| !due.is_empty())
     });
     assert_eq!(due.await, [started]);
     bench.command(started, &JobCommand::Dispatch).await.expect("dispatched");

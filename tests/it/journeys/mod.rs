@@ -12,6 +12,7 @@ mod readme;
 mod reconciler;
 mod redis_away;
 mod teardown;
+mod workers;
 
 use leadersboard_tests::board::Board;
 use leadersboard_tests::invariants::{Expect, Folded, check};

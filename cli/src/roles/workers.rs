@@ -1,0 +1,97 @@
+//! `leadersboard workers`: which workers there are.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+use events::ports::{SeenWorker, WorkersPort};
+use serde_json::{Value, json};
+
+use super::answer;
+use crate::client::{Output, human};
+use crate::options::RedisOptions;
+use crate::policy;
+use crate::table::{Align, render};
+use crate::wiring::connect;
+
+/// List the workers: alive, draining, or silent with tickets in their hands.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A worker tells every five seconds that it is there; one that has not for twenty is silent. What a silent
+worker still holds is taken from it once its lease has passed.")]
+pub(crate) struct WorkersCommand {
+    #[command(flatten)]
+    redis: RedisOptions,
+}
+
+impl WorkersCommand {
+    pub(crate) async fn run(self, output: Output) -> Result<ExitCode> {
+        let redis = connect(&self.redis).await?;
+        let classes: Vec<_> = policy::stored(&redis).await?.policy().classes.into_keys().collect();
+        let workers = redis.workers(&classes).await?;
+        let documents: Vec<Value> = workers.iter().map(document).collect();
+        answer(output, &table(&workers), &json!({ "workers": documents }))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn state(worker: &SeenWorker) -> &'static str {
+    match &worker.presence {
+        Some(presence) if presence.draining => "draining",
+        Some(_) => "alive",
+        None => "silent",
+    }
+}
+
+fn document(worker: &SeenWorker) -> Value {
+    let mut document = json!({
+        "worker": worker.worker.to_string(),
+        "state": state(worker),
+        "last_beat_s": worker.silent.map(|silent| silent.as_secs_f64()),
+        "tickets": worker.tickets,
+    });
+    if let Some(presence) = &worker.presence {
+        document["host"] = json!(presence.host);
+        document["pid"] = json!(presence.pid);
+        document["version"] = json!(presence.version);
+        document["classes"] = json!(presence.classes);
+        document["slots"] = json!(presence.slots);
+        document["busy"] = json!(presence.busy);
+    }
+    document
+}
+
+fn table(workers: &[SeenWorker]) -> String {
+    if workers.is_empty() {
+        return "No workers.".to_owned();
+    }
+    let columns = [
+        ("WORKER", Align::Left),
+        ("STATE", Align::Left),
+        ("LAST BEAT", Align::Right),
+        ("JOBS", Align::Right),
+        ("TICKETS", Align::Right),
+        ("CLASSES", Align::Left),
+        ("HOST", Align::Left),
+        ("PID", Align::Right),
+        ("VERSION", Align::Left),
+    ];
+    let rows = workers.iter().map(|worker| {
+        let told = worker.presence.as_ref();
+        let text = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+        let classes =
+            |classes: &[events::ClassName]| classes.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        [
+            worker.worker.to_string(),
+            state(worker).to_owned(),
+            text(worker.silent.map(|silent| format!("{} ago", human::duration(silent)))),
+            text(told.map(|told| format!("{} of {}", told.busy, told.slots))),
+            worker.tickets.to_string(),
+            text(told.map(|told| classes(&told.classes))),
+            text(told.map(|told| human::plain(&told.host))),
+            text(told.map(|told| told.pid.to_string())),
+            text(told.map(|told| human::plain(&told.version))),
+        ]
+    });
+    render(columns, rows)
+}

@@ -1,0 +1,59 @@
+//! Which workers there are.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ClassName, Consumer};
+use crate::ports::PortError;
+
+/// Which workers there are.
+#[async_trait]
+pub trait WorkersPort: Send + Sync {
+    /// Tells that a worker is there, for this long unless it tells so again.
+    async fn announce(&self, presence: &Presence, lasting: Duration) -> Result<(), PortError>;
+
+    /// Tells that a worker has left.
+    async fn withdraw(&self, worker: &Consumer) -> Result<(), PortError>;
+
+    /// Every worker that tells of itself, or holds tickets of these classes.
+    async fn workers(&self, classes: &[ClassName]) -> Result<Vec<SeenWorker>, PortError>;
+
+    /// Forgets the workers that no longer tell of themselves and hold no ticket of these classes; gives their number.
+    async fn forget_dead(&self, classes: &[ClassName]) -> Result<u64, PortError>;
+}
+
+/// What a worker tells of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    /// Its name, and which start of it.
+    pub worker: Consumer,
+    /// The machine it is on.
+    pub host: String,
+    /// Its process id there.
+    pub pid: u32,
+    /// The program's version.
+    pub version: String,
+    /// The classes it serves.
+    pub classes: Vec<ClassName>,
+    /// How many jobs it runs at once.
+    pub slots: usize,
+    /// How many it runs now.
+    pub busy: usize,
+    /// Whether it claims nothing more.
+    pub draining: bool,
+}
+
+/// A worker as it is seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenWorker {
+    /// Its name.
+    pub worker: Consumer,
+    /// What it told last; none once it has been silent for too long.
+    pub presence: Option<Presence>,
+    /// How long ago it told so.
+    pub silent: Option<Duration>,
+    /// The tickets it holds.
+    pub tickets: u64,
+}

@@ -1,0 +1,55 @@
+//! How long a run may show no sign of life in the stage it is in.
+//!
+//! Each stage has a bound of its own. This is the one beside it, for the case that the bound itself fails: a run that is
+//! past it beats no longer, so that its lease ends and the job is run again.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How much later than its own bound a stage counts as stuck.
+const SLACK: Duration = Duration::from_mins(1);
+
+/// The stage that a run is in, and until when that may last.
+#[derive(Debug, Default)]
+pub(crate) struct Vitals(Mutex<Option<(&'static str, Instant)>>);
+
+impl Vitals {
+    /// Enters a stage that has a bound of its own.
+    pub(crate) fn enter(&self, stage: &'static str, bound: Duration) {
+        let until = Instant::now() + bound.saturating_add(SLACK).min(Duration::from_hours(24 * 365));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((stage, until));
+    }
+
+    /// Enters a stage that may last as long as it likes: it only waits for Redis, which hears the beats too.
+    pub(crate) fn enter_unbounded(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The stage that lasts too long, if it does.
+    pub(crate) fn stuck_in(&self) -> Option<&'static str> {
+        let stage = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        stage.filter(|(_, until)| Instant::now() > *until).map(|(stage, _)| stage)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stage_is_stuck_once_its_bound_and_the_slack_are_over() {
+        let vitals = Vitals::default();
+        vitals.enter("fetching", Duration::from_secs(10));
+        tokio::time::advance(Duration::from_secs(69)).await;
+        assert_eq!(vitals.stuck_in(), None);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(vitals.stuck_in(), Some("fetching"));
+        vitals.enter("running", Duration::MAX);
+        assert_eq!(vitals.stuck_in(), None);
+        vitals.enter_unbounded();
+        tokio::time::advance(Duration::from_hours(9)).await;
+        assert_eq!(vitals.stuck_in(), None);
+    }
+}
