@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use events::ports::{ArchiveLimits, PortError, StorageError};
 use events::submission::Manifest;
-use events::{LossCause, ResourceClass};
+use events::{LossCause, ResourceClass, Submission, SubmissionId};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -13,6 +13,7 @@ use crate::heartbeat;
 use crate::interrupt::{Interrupt, Reason};
 use crate::job_log::{JobLog, Stream};
 use crate::judge::{Case, Outcome, judge, setup_failure, stopped};
+use crate::outage::Outage;
 use crate::process::{Graces, Process, Program};
 use crate::record::record;
 use crate::run_directory::RunDirectory;
@@ -89,7 +90,7 @@ async fn prepare(
     let work = directory.work();
     let limits = ArchiveLimits::default();
     let fetch = async {
-        let submission = session.ports.status.submission(id).await.map_err(unreadable)?;
+        let submission = read_submission(session, id).await?;
         let manifest = submission.ok_or_else(|| broken(format!("submission {id} is gone")))?.manifest;
         session.ports.storage.fetch(id, &work, &limits).await.map_err(unfetched)?;
         Ok(manifest)
@@ -106,6 +107,17 @@ async fn prepare(
         }
     }
     Ok(manifest)
+}
+
+/// Reads what is known of a submission, however long Redis is away: that costs the job no try.
+async fn read_submission(session: &Session, id: SubmissionId) -> Result<Option<Submission>, Outcome> {
+    let mut outage = Outage::of("reading a submission");
+    loop {
+        match session.ports.status.submission(id).await {
+            Err(error @ PortError::Unavailable(_)) => outage.pause(&error, session.ports.ids.jitter()).await,
+            read => return read.map_err(unreadable),
+        }
+    }
 }
 
 /// Runs the program and judges its end.
