@@ -183,6 +183,8 @@ impl Process {
             self.supervisor.wait().await?;
             return Ok(());
         }
+        // It may have been stopped by the job.
+        let _ = self.supervisor.start_kill();
         tracing::warn!("the job's supervisor is gone or does not get rid of its tree; looking for it by its marker");
         match kill_marked(&self.marker).await {
             survivors if survivors.is_empty() => Ok(()),

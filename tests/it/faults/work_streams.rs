@@ -85,7 +85,6 @@ async fn a_running_job_survives_the_removal_of_its_worker_from_the_group() {
 }
 
 #[tokio::test]
-#[ignore = "the reconciler takes a ticket that was handed out and that nobody holds for one that somebody will come to"]
 async fn tickets_whose_claim_vanishes_with_its_consumer_are_handed_out_again() {
     let roles = Roles::new().await;
     let (_api, alice) = roles.api();

@@ -87,6 +87,18 @@ async fn a_job_that_kills_its_supervisor_has_failed_and_left_nothing() {
 }
 
 #[tokio::test]
+async fn a_job_that_stops_its_supervisor_is_ended_all_the_same() {
+    let board = Board::start(&[("INTERRUPT_GRACE", "100ms"), ("TERMINATE_GRACE", "100ms")]).await;
+    let alice = Client::new(board.server(), ALICE);
+    let job = alice.run("import os, signal, time\nos.kill(os.getppid(), signal.SIGSTOP)\ntime.sleep(300)\n").await;
+    alice.wait_for(&job, "running").await;
+    alice.post(&format!("/jobs/{job}/cancel"), &json!({})).await;
+    alice.wait_for(&job, "cancelled").await;
+    assert_eq!(marked(&job), 0);
+    all_is_well(&board).await;
+}
+
+#[tokio::test]
 async fn a_storm_of_processes_is_emptied() {
     let board = Board::start(&[]).await;
     let alice = Client::new(board.server(), ALICE);
