@@ -65,6 +65,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    #[cfg(feature = "faults")]
+    let _failpoints = adapters::faults::setup();
     let cli = Cli::parse();
     let output = if cli.json { Output::Json } else { Output::Human };
     // Before any thread is started: these become other programs.

@@ -59,6 +59,19 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// The type of its first event.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Job { events, .. } => events.first().map_or("", |event| event.event.kind()),
+            Self::Submission { events, .. } => events.first().map_or("", |event| event.event.kind()),
+            Self::Policy { event, .. } => event.event.kind(),
+            Self::Log { event, .. } => event.event.kind(),
+        }
+    }
+}
+
 /// Something a commit depends on beyond the version of its own aggregate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Guard {

@@ -8,6 +8,7 @@ pub mod commit;
 pub mod envelope;
 pub mod execute;
 pub mod failure;
+pub mod faults;
 pub mod id;
 pub mod job;
 pub mod policy;

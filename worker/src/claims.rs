@@ -5,8 +5,8 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use events::Ticket;
 use events::ports::{Claim, PortError, TicketReader};
+use events::{Ticket, seeded_bug};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
@@ -177,7 +177,7 @@ struct HeldClaim {
 impl Held {
     /// Takes a ticket up, unless it is held already.
     fn hold(&self, claim: Claim) -> Option<HeldClaim> {
-        let new = self.tickets().insert(claim.ticket.clone());
+        let new = self.tickets().insert(claim.ticket.clone()) || seeded_bug!("held_ticket_started_again");
         new.then(|| HeldClaim { claim, held: self.clone() })
     }
 

@@ -6,12 +6,12 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use events::execute::{self, ExecuteError, Origin};
 use events::ports::{Lease, PortError, Unstarted};
-use events::{Actor, Fence, Guard, JobCommand, JobId, LossCause};
+use events::{Actor, Fence, Guard, JobCommand, JobId, LossCause, Timestamp, seeded_bug};
 use metrics::counter;
 use tokio::time::{Instant, sleep};
 
@@ -51,9 +51,10 @@ pub(crate) async fn run(session: Arc<Session>) {
 async fn sweep_leases(session: &Session, watch: &mut Watch<(JobId, Fence, u64)>) -> Result<(), PortError> {
     let leases = session.ports.queue.leases().await?;
     let seen = leases.iter().map(|(job, lease)| (*job, lease.fence.clone(), lease.beat));
-    watch.saw(seen);
+    let now = now(session).await?;
+    watch.saw(seen, now);
     for (job, lease) in &leases {
-        let unchanged = watch.unchanged_for(&(*job, lease.fence.clone(), lease.beat));
+        let unchanged = watch.unchanged_for(&(*job, lease.fence.clone(), lease.beat), now);
         if unchanged >= Duration::from_millis(lease.lease_ms) {
             end(session, *job, lease).await;
         }
@@ -86,15 +87,27 @@ async fn sweep_tickets(session: &Session, watch: &mut Watch<Unstarted>) -> Resul
     for class in session.all_classes() {
         tickets.extend(session.ports.queue.unstarted(&class).await?);
     }
-    watch.saw(tickets.iter().cloned());
+    let now = now(session).await?;
+    watch.saw(tickets.iter().cloned(), now);
     let lease = session.policy.get().lease;
     for ticket in &tickets {
-        if watch.unchanged_for(ticket) >= lease && session.ports.queue.reissue(ticket).await? {
+        if watch.unchanged_for(ticket, now) >= lease && session.ports.queue.reissue(ticket).await? {
             tracing::warn!(job = %ticket.job, worker = %ticket.holder, "a ticket was claimed and never started; it is put back");
             counter!("leadersboard_tickets_reissued_total", "class" => ticket.ticket.class.to_string()).increment(1);
         }
     }
     Ok(())
+}
+
+/// This process's own clock, which nobody can set.
+async fn now(session: &Session) -> Result<Instant, PortError> {
+    if seeded_bug!("reaper_by_wall_clock") {
+        static BEGAN: OnceLock<(Instant, Timestamp)> = OnceLock::new();
+        let wall = session.ports.log.load_policy().await?.now;
+        let (instant, at) = BEGAN.get_or_init(|| (Instant::now(), wall));
+        return Ok(*instant + (wall - *at).to_std().unwrap_or_default());
+    }
+    Ok(Instant::now())
 }
 
 /// Since when this process has seen things as they are.
@@ -109,14 +122,13 @@ impl<T> Default for Watch<T> {
 
 impl<T: Eq + Hash> Watch<T> {
     /// Notes what was seen in a sweep. What was not seen is forgotten.
-    fn saw(&mut self, things: impl Iterator<Item = T>) {
-        let now = Instant::now();
+    fn saw(&mut self, things: impl Iterator<Item = T>, now: Instant) {
         let mut before = std::mem::take(&mut self.0);
         self.0 = things.map(|thing| before.remove_entry(&thing).unwrap_or((thing, now))).collect();
     }
 
-    fn unchanged_for(&self, thing: &T) -> Duration {
-        self.0.get(thing).map_or(Duration::ZERO, Instant::elapsed)
+    fn unchanged_for(&self, thing: &T, now: Instant) -> Duration {
+        self.0.get(thing).map_or(Duration::ZERO, |since| now.saturating_duration_since(*since))
     }
 
     fn forget(&mut self) {
@@ -131,14 +143,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn only_what_was_seen_the_same_all_the_time_counts() {
         let mut watch = Watch::default();
-        watch.saw([1, 2].into_iter());
+        let now = Instant::now;
+        watch.saw([1, 2].into_iter(), now());
         tokio::time::advance(Duration::from_secs(5)).await;
-        watch.saw([1, 3].into_iter());
-        assert_eq!(watch.unchanged_for(&1), Duration::from_secs(5));
-        assert_eq!(watch.unchanged_for(&3), Duration::ZERO);
-        watch.saw([2].into_iter());
-        assert_eq!(watch.unchanged_for(&2), Duration::ZERO, "it was away in between");
+        watch.saw([1, 3].into_iter(), now());
+        assert_eq!(watch.unchanged_for(&1, now()), Duration::from_secs(5));
+        assert_eq!(watch.unchanged_for(&3, now()), Duration::ZERO);
+        watch.saw([2].into_iter(), now());
+        assert_eq!(watch.unchanged_for(&2, now()), Duration::ZERO, "it was away in between");
         watch.forget();
-        assert_eq!(watch.unchanged_for(&2), Duration::ZERO);
+        assert_eq!(watch.unchanged_for(&2, now()), Duration::ZERO);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use events::execute::ExecuteError;
 use events::job::{Rejection, Start};
 use events::ports::{Claim, PortError};
-use events::{Fence, Job, JobCommand, JobState};
+use events::{Consumer, Fence, Job, JobCommand, JobState, seeded_bug};
 use opentelemetry::propagation::Extractor;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -40,14 +40,14 @@ pub(crate) enum Answer {
 
 /// Draws a fence and starts the job that the ticket is for.
 pub(crate) async fn start(session: &Session, claim: &Claim) -> Answer {
-    let fence = session.ports.ids.fence();
-    let command = JobCommand::Start(Start {
-        fence: fence.clone(),
-        ticket: claim.ticket.clone(),
-        worker: session.config.consumer.clone(),
-        gpus: vec![],
-        sandbox: SANDBOX.to_owned(),
-    });
+    let mut fence = session.ports.ids.fence();
+    if seeded_bug!("fence_by_worker_name") {
+        fence = named_after(&session.config.consumer);
+    }
+    if seeded_bug!("ack_before_commit") {
+        let _ = session.ports.queue.discard(&session.config.consumer, &claim.ticket).await;
+    }
+    let mut command = wish(session, claim, &fence);
     let mut outage = Outage::of("starting a job");
     loop {
         let lease = session.policy.get().lease;
@@ -71,14 +71,41 @@ pub(crate) async fn start(session: &Session, claim: &Claim) -> Answer {
             () = outage.pause(&error, session.ports.ids.jitter()) => {}
             () = session.stop.begun() => return Answer::Unanswered,
         }
+        if seeded_bug!("retry_with_fresh_fence") {
+            fence = session.ports.ids.fence();
+            command = wish(session, claim, &fence);
+        }
     }
+}
+
+/// The wish to run the job of a ticket under a fence.
+fn wish(session: &Session, claim: &Claim, fence: &Fence) -> JobCommand {
+    JobCommand::Start(Start {
+        fence: fence.clone(),
+        ticket: claim.ticket.clone(),
+        worker: session.config.consumer.clone(),
+        gpus: vec![],
+        sandbox: SANDBOX.to_owned(),
+    })
+}
+
+/// The fence of a worker that draws none: a known mistake.
+fn named_after(worker: &Consumer) -> Fence {
+    let digits: String = worker
+        .as_str()
+        .bytes()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0'))
+        .collect();
+    format!("{digits:0<24}")[..24].parse().expect("24 hexadecimal digits")
 }
 
 /// Removes a ticket that is of no use. The ticket on which the job runs is left alone: a group that was made anew hands
 /// it out again, and its holder's next heartbeat takes it back.
 async fn refuse(session: &Session, claim: &Claim) -> Result<(), PortError> {
     let job = session.ports.status.job(claim.job).await?;
-    if job.is_some_and(|job| matches!(job.state, JobState::Running)) {
+    let running = job.is_some_and(|job| matches!(job.state, JobState::Running));
+    if running && !seeded_bug!("refused_start_acks_running_ticket") {
         let lease = session.ports.queue.lease(claim.job).await?;
         if lease.is_some_and(|lease| lease.ticket == claim.ticket) {
             return Ok(());

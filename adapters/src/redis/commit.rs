@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use events::{Commit, CommitError, Guard, Lane, StreamId};
+use events::{Commit, CommitError, Guard, Lane, StreamId, seeded_bug};
 use projections::{Keyspace, Projector};
 use redis::{RedisError, Script, Value};
 use tokio::sync::{mpsc, oneshot};
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::position::Position;
 use super::shared::Shared;
-use super::wire::{Encoded, encode};
+use super::wire::{self, Encoded, encode};
 
 /// The most commits in one call.
 const MAX_BATCH: usize = 128;
@@ -53,17 +53,27 @@ impl Committer {
 
     pub(super) async fn commit(&self, projector: &Projector, commit: &Commit) -> Result<Vec<StreamId>, CommitError> {
         let began = Instant::now();
-        let commit = encode(projector, commit);
-        if commit.bytes.len() > MAX_COMMIT_BYTES {
-            return Err(CommitError::TooLarge(commit.bytes.len()));
+        let encoded = encode(projector, commit);
+        if encoded.bytes.len() > MAX_COMMIT_BYTES {
+            return Err(CommitError::TooLarge(encoded.bytes.len()));
         }
-        let (answer, answered) = oneshot::channel();
-        let stopped = || CommitError::Unavailable("this process is stopping".to_owned());
-        self.waiting.send(Waiting { commit, answer }).await.map_err(|_| stopped())?;
-        let result = answered.await.map_err(|_| stopped())?;
+        let result = if seeded_bug!("commit_in_two_steps") {
+            let [events, rest] = wire::halves(projector, commit);
+            let made = self.send(events).await?;
+            self.send(rest).await.map(|_| made)
+        } else {
+            self.send(encoded).await
+        };
         metrics::histogram!("leadersboard_commit_seconds", "lane" => self.lane).record(began.elapsed());
         metrics::counter!("leadersboard_commits_total", "lane" => self.lane, "result" => label(&result)).increment(1);
         result
+    }
+
+    async fn send(&self, commit: Encoded) -> Result<Vec<StreamId>, CommitError> {
+        let (answer, answered) = oneshot::channel();
+        let stopped = || CommitError::Unavailable("this process is stopping".to_owned());
+        self.waiting.send(Waiting { commit, answer }).await.map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())?
     }
 }
 
@@ -73,6 +83,9 @@ pub(super) fn script(lane: Lane) -> Script {
         Lane::Admission => "#!lua",
         Lane::Progress => "#!lua flags=allow-oom",
     };
+    if seeded_bug!("lease_kept_after_finish") {
+        return Script::new(&format!("{first_line}\n{}", BODY.replace("redis.call('HDEL', LEASES, job)", "")));
+    }
     Script::new(&format!("{first_line}\n{BODY}"))
 }
 

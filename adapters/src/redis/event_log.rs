@@ -12,6 +12,7 @@ use redis::streams::{StreamId as Entry, StreamRangeReply};
 
 use super::wire::STORED_VERSION;
 use super::{Redis, away, corrupt, parse_stream_id, redis_time};
+use crate::faults::failpoint;
 
 pub(super) type Hash = HashMap<String, String>;
 
@@ -51,11 +52,13 @@ impl EventLogPort for Redis {
             Lane::Admission => &self.admission,
             Lane::Progress => &self.progress,
         };
+        failpoint!("commit.{}.before", commit.change.kind());
         let seen = self.position.get();
         let made = committer.commit(&self.projector, &commit).await;
         if let (Err(CommitError::Regressed), Some(lost)) = (&made, seen.max(self.position.get())) {
-            self.record_regress(lost).await.map_err(|error| CommitError::Unavailable(error.to_string()))?;
+            self.record_regress(lost).await?;
         }
+        failpoint!("commit.{}.after", commit.change.kind());
         made
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use events::ports::{Claim, Heartbeat, JobQueuePort, Lease, PortError, QueueDepth, TicketReader, Unstarted};
-use events::{ClassName, Consumer, Fence, JobId, Ticket};
+use events::{ClassName, Consumer, Fence, JobId, Ticket, seeded_bug};
 use projections::keys::WORKERS_GROUP;
 use redis::RedisResult;
 use redis::Script;
@@ -14,6 +14,7 @@ use redis::streams::{StreamClaimReply, StreamPendingReply, StreamRangeReply};
 use super::reader::{Reader, read_tickets};
 use super::wire::{TICKET_JOB, decode_lease};
 use super::{Redis, away, corrupt, is_no_group, parse_stream_id, redis_time};
+use crate::faults::failpoint;
 
 /// How many entries of a pending list are read at a time.
 const PENDING_PAGE: usize = 500;
@@ -25,6 +26,7 @@ impl JobQueuePort for Redis {
     }
 
     async fn heartbeat(&self, job: JobId, fence: &Fence, consumer: &Consumer) -> Result<Heartbeat, PortError> {
+        failpoint!("heartbeat.before");
         let answer: String = Script::new(include_str!("heartbeat.lua"))
             .key(self.keys().job(job))
             .key(self.keys().leases())
@@ -35,6 +37,7 @@ impl JobQueuePort for Redis {
             .invoke_async(&mut self.connection())
             .await
             .map_err(|error| away(&error))?;
+        failpoint!("heartbeat.after");
         match answer.as_str() {
             "ok" => Ok(Heartbeat::Ok),
             "cancel" => Ok(Heartbeat::Cancel),
@@ -44,13 +47,16 @@ impl JobQueuePort for Redis {
     }
 
     async fn discard(&self, consumer: &Consumer, ticket: &Ticket) -> Result<(), PortError> {
-        Script::new(include_str!("discard.lua"))
+        failpoint!("discard.before");
+        let _: u8 = Script::new(include_str!("discard.lua"))
             .key(self.keys().queue(&ticket.class))
             .arg(ticket.id.to_string())
             .arg(consumer.as_str())
             .invoke_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))
+            .map_err(|error| away(&error))?;
+        failpoint!("discard.after");
+        Ok(())
     }
 
     async fn lease(&self, job: JobId) -> Result<Option<Lease>, PortError> {
@@ -109,11 +115,15 @@ impl JobQueuePort for Redis {
             let Some((last, ..)) = pending.last() else { return Ok(found) };
             after = format!("({last}");
             found.extend(self.without_lease(&key, class, &pending).await?);
+            if seeded_bug!("cursor_not_carried") {
+                return Ok(found);
+            }
         }
     }
 
     async fn reissue(&self, ticket: &Unstarted) -> Result<bool, PortError> {
-        Script::new(include_str!("reissue.lua"))
+        failpoint!("reissue.before");
+        let reissued = Script::new(include_str!("reissue.lua"))
             .key(self.keys().queue(&ticket.ticket.class))
             .key(self.keys().leases())
             .arg(ticket.ticket.id.to_string())
@@ -122,14 +132,26 @@ impl JobQueuePort for Redis {
             .arg(ticket.job.to_string())
             .invoke_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))
+            .map_err(|error| away(&error))?;
+        failpoint!("reissue.after");
+        Ok(reissued)
     }
 
     async fn adopt(&self, from: &Consumer, to: &Consumer, classes: &[ClassName]) -> Result<Vec<Claim>, PortError> {
         let script = Script::new(include_str!("adopt.lua"));
         let mut adopted = Vec::new();
+        if seeded_bug!("delconsumer_on_restart") {
+            for class in classes {
+                let key = self.keys().queue(class);
+                let mut remove = redis::cmd("XGROUP");
+                remove.arg(&["DELCONSUMER", &key, WORKERS_GROUP, from.as_str()]);
+                let removed: Result<redis::Value, _> = remove.query_async(&mut self.connection()).await;
+                removed.map_err(|error| away(&error))?;
+            }
+        }
         for class in classes {
             loop {
+                failpoint!("adopt.before");
                 let (looked_at, claimed): (u64, StreamClaimReply) = script
                     .key(self.keys().queue(class))
                     .arg(from.as_str())
@@ -137,6 +159,7 @@ impl JobQueuePort for Redis {
                     .invoke_async(&mut self.connection())
                     .await
                     .map_err(|error| away(&error))?;
+                failpoint!("adopt.after");
                 if looked_at == 0 {
                     break;
                 }

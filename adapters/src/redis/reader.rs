@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use events::ports::{Claim, PortError, TicketReader};
-use events::{ClassName, Consumer, JobId, Ticket};
+use events::{ClassName, Consumer, JobId, Ticket, seeded_bug};
 use projections::keys::WORKERS_GROUP;
 use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamId as Entry, StreamInfoStreamReply, StreamReadReply};
@@ -17,6 +17,7 @@ use redis::{RedisError, RedisResult, Script};
 
 use super::wire::TICKET_JOB;
 use super::{RESPONSE_TIMEOUT, Redis, away, is_no_group, parse_stream_id};
+use crate::faults::failpoint;
 
 /// How many of its own pending tickets are read at a time after an error.
 const RECOVERY_PAGE: usize = 500;
@@ -66,7 +67,13 @@ impl Reader {
         let mut command = redis::cmd("XREADGROUP");
         command.arg("GROUP").arg(WORKERS_GROUP).arg(self.consumer.as_str());
         command.arg("COUNT").arg(count).arg("STREAMS").arg(&key).arg(after);
+        failpoint!("claim.before");
         let reply: RedisResult<Option<StreamReadReply>> = command.query_async(connection).await;
+        // Only an answer that hands something out can be lost with harm.
+        #[cfg(feature = "faults")]
+        if matches!(&reply, Ok(Some(reply)) if reply.keys.iter().any(|stream| !stream.ids.is_empty())) {
+            failpoint!("claim.after");
+        }
         match reply {
             Ok(reply) => Ok(reply.into_iter().flat_map(|reply| reply.keys).flat_map(|stream| stream.ids).collect()),
             Err(error) if is_no_group(&error) => {
@@ -167,7 +174,11 @@ impl TicketReader for Reader {
 
 /// Makes the group at `0`, so that tickets added before it are handed out too.
 async fn ensure_group(connection: &mut MultiplexedConnection, key: &str) -> Result<(), RedisError> {
-    Script::new(include_str!("ensure_group.lua")).key(key).invoke_async(connection).await
+    let mut script = Script::new(include_str!("ensure_group.lua"));
+    if seeded_bug!("group_created_at_its_end") {
+        script = Script::new(&include_str!("ensure_group.lua").replace("'0'", "'$'"));
+    }
+    script.key(key).invoke_async(connection).await
 }
 
 /// Reads tickets; one that can't be read goes to the quarantine with its raw fields and is acknowledged.

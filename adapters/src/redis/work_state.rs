@@ -12,6 +12,7 @@ use redis::{RedisResult, Script};
 
 use super::wire::{TICKET_JOB, encode_lease};
 use super::{Redis, away, corrupt, is_no_group, parse_stream_id, redis_time};
+use crate::faults::failpoint;
 
 /// How many tickets are read at a time.
 const TICKETS_PAGE: usize = 1_000;
@@ -74,28 +75,35 @@ impl WorkStatePort for Redis {
     }
 
     async fn reissue_stranded(&self, ticket: &Ticket, job: JobId) -> Result<bool, PortError> {
-        Script::new(include_str!("reissue_stranded.lua"))
+        failpoint!("reissue_stranded.before");
+        let done = Script::new(include_str!("reissue_stranded.lua"))
             .key(self.keys().queue(&ticket.class))
             .arg(ticket.id.to_string())
             .arg(job.to_string())
             .invoke_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))
+            .map_err(|error| away(&error))?;
+        failpoint!("reissue_stranded.after");
+        Ok(done)
     }
 
     async fn restore_ticket(&self, job: &Job) -> Result<bool, PortError> {
-        Script::new(include_str!("restore_ticket.lua"))
+        failpoint!("restore_ticket.before");
+        let done = Script::new(include_str!("restore_ticket.lua"))
             .key(self.keys().job(job.id))
             .key(self.keys().queue(&job.spec.class))
             .arg(job.version)
             .arg(job.id.to_string())
             .invoke_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))
+            .map_err(|error| away(&error))?;
+        failpoint!("restore_ticket.after");
+        Ok(done)
     }
 
     async fn restore_lease(&self, job: &Job, lease: &Lease) -> Result<bool, PortError> {
-        Script::new(include_str!("restore_lease.lua"))
+        failpoint!("restore_lease.before");
+        let done = Script::new(include_str!("restore_lease.lua"))
             .key(self.keys().job(job.id))
             .key(self.keys().leases())
             .arg(job.version)
@@ -103,11 +111,14 @@ impl WorkStatePort for Redis {
             .arg(encode_lease(lease))
             .invoke_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))
+            .map_err(|error| away(&error))?;
+        failpoint!("restore_lease.after");
+        Ok(done)
     }
 
     async fn drop_lease(&self, job: JobId, seen: &Lease) -> Result<bool, PortError> {
-        Script::new(include_str!("drop_lease.lua"))
+        failpoint!("drop_lease.before");
+        let done = Script::new(include_str!("drop_lease.lua"))
             .key(self.keys().job(job))
             .key(self.keys().leases())
             .key(self.keys().queue(&seen.ticket.class))
@@ -117,7 +128,9 @@ impl WorkStatePort for Redis {
             .arg(seen.ticket.id.to_string())
             .invoke_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))
+            .map_err(|error| away(&error))?;
+        failpoint!("drop_lease.after");
+        Ok(done)
     }
 }
 

@@ -8,6 +8,7 @@ use crate::id::{Fence, JobId, SubmissionId};
 use crate::job::command::CancelMode;
 use crate::job::{Job, JobCommand, JobEvent, JobSpec, JobState, JobStatus, Start, TrackedRun, Waiting};
 use crate::policy::{AfterLoss, Policy};
+use crate::seeded_bug;
 use crate::time::Timestamp;
 
 /// What a decision may know beside the state and the command.
@@ -227,7 +228,7 @@ fn finish(job: &Job, fence: &Fence, already: bool, events: Vec<JobEvent>) -> Res
     if already {
         return Ok(Decision::AlreadyApplied);
     }
-    if job.current_fence() != Some(fence) {
+    if job.current_fence() != Some(fence) && !seeded_bug!("no_fence") {
         return Err(Rejection::FenceLost);
     }
     Ok(happens(events, vec![WorkChange::ReleaseLease { job: job.id }]))

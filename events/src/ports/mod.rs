@@ -11,6 +11,8 @@ mod storage;
 mod work_state;
 mod workers;
 
+use crate::commit::CommitError;
+
 pub use dead_letters::{DeadLetterPort, DeadLetterQuery, Quarantined};
 pub use event_log::{EventLogPort, HistoryEntry, Loaded};
 pub use ids::Ids;
@@ -21,6 +23,15 @@ pub use nudge::{NudgePort, Nudges};
 pub use storage::{ArchiveLimits, FileName, StagedFile, StagedUpload, StorageError, StoragePort, UploadLimits};
 pub use work_state::{OpenJobs, Tickets, WorkStatePort};
 pub use workers::{Presence, SeenWorker, WorkersPort};
+
+impl From<PortError> for CommitError {
+    fn from(error: PortError) -> Self {
+        match error {
+            PortError::Unavailable(what) => Self::Unavailable(what),
+            PortError::Corrupt(what) => Self::Defect(what),
+        }
+    }
+}
 
 /// Why the outside world did not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
