@@ -17,12 +17,16 @@ use tempfile::TempDir;
 use crate::redis_server::connect;
 use crate::wait::until;
 
-/// The path of the built `leadersboard`, beside the test's own binary.
+/// The path of the built `leadersboard`: the one that `LEADERSBOARD_BINARY` names, else the one beside the test's own
+/// binary.
 ///
 /// # Panics
 /// If it was not built.
 #[must_use]
 pub fn binary() -> PathBuf {
+    if let Some(given) = std::env::var_os("LEADERSBOARD_BINARY") {
+        return given.into();
+    }
     let here = std::env::current_exe().expect("a test has a path");
     let found = here.ancestors().map(|folder| folder.join("leadersboard")).find(|file| file.is_file());
     found.expect("`cargo build -p leadersboard-cli` comes first: `make test` does it")
@@ -261,7 +265,7 @@ pub fn mortal_command(data: &Path) -> Command {
 
 fn with_own_environment(mut command: Command, data: &Path) -> Command {
     let kept: HashMap<_, _> = std::env::vars()
-        .filter(|(name, _)| ["PATH", "HOME", "JOB_PYTHON", "TMPDIR"].contains(&name.as_str()))
+        .filter(|(name, _)| ["PATH", "HOME", "JOB_PYTHON", "TMPDIR", "LEADERSBOARD_BUG"].contains(&name.as_str()))
         .collect();
     command.env_clear().envs(kept).env("DATA_DIR", data).env("RUST_BACKTRACE", "1").stdin(Stdio::null());
     command

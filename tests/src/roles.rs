@@ -83,12 +83,27 @@ impl Roles {
     pub fn api(&self) -> (Process, Client) {
         let migrated = self.command(&["migrate", "--json", "--lease", self.lease]).output().expect("the binary runs");
         assert!(migrated.status.success(), "{migrated:?}");
+        self.api_with("api", &[])
+    }
+
+    /// Starts an API of this name with these variables in its environment.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    #[must_use]
+    pub fn api_with(&self, name: &str, environment: &[(&str, &str)]) -> (Process, Client) {
         let mut api = self.command(&["api", "--json", "--listen", "127.0.0.1:0"]);
-        api.stdout(Stdio::piped()).stderr(self.words.of("api"));
+        api.stdout(Stdio::piped()).stderr(self.words.of(name)).envs(environment.iter().copied());
         let mut api = Process::spawn(api);
         let server: Value = serde_json::from_str(&api.line()).expect("its address");
         let client = Client::new(server["address"].as_str().expect("an address"), ALICE);
         (api, client)
+    }
+
+    /// What a role wrote to stderr so far.
+    #[must_use]
+    pub fn words(&self, role: &str) -> String {
+        std::fs::read_to_string(self.words.0.join(role)).unwrap_or_default()
     }
 
     /// Starts a worker of this name with a work root of its own, as on another machine.

@@ -140,6 +140,8 @@ impl Supervisor {
     fn obey(&mut self) -> io::Result<()> {
         while let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.unread.drain(..=end).collect();
+            // What has ended before the order has ended by itself.
+            self.reap()?;
             self.ordered = true;
             match serde_json::from_slice(&line)? {
                 Order::Interrupt => descendants::signal(rustix::process::Signal::INT),
