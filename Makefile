@@ -8,13 +8,13 @@ ARGS ?=
 VENV_PYTHON := $(CURDIR)/.venv/bin/python
 # `up` respects an interpreter of your own; tests and figures need the one whose packages are known.
 up: export JOB_PYTHON ?= $(VENV_PYTHON)
-test bench: export JOB_PYTHON := $(VENV_PYTHON)
+test test-faults bench: export JOB_PYTHON := $(VENV_PYTHON)
 
 # Looked up only where it is used.
 TEST_RUNNER = $(if $(shell cargo nextest --version 2>/dev/null),nextest run,test)
 
 help: ## Show what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "make %-8s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "make %-11s %s\n", $$1, $$2 }'
 
 up: ## Build, then run everything: Redis, API and worker in one process (DATA=./data ARGS="--listen …")
 	@scripts/bootstrap.sh redis venv
@@ -41,12 +41,20 @@ deny: ## Check licences, banned crates and sources (needs cargo-deny)
 		{ echo "cargo-deny is missing: cargo install --locked cargo-deny --version '^0.18'" >&2; exit 1; }
 	cargo deny check licenses bans sources
 
+test-faults: ## Fail at every step, and see that every known mistake is noticed
+	@scripts/bootstrap.sh redis venv
+	cargo build -p leadersboard-cli --features faults
+	mkdir -p target/faults && cp target/debug/leadersboard target/faults/leadersboard
+	LEADERSBOARD_BINARY=$(CURDIR)/target/faults/leadersboard \
+		cargo $(TEST_RUNNER) -p leadersboard-tests --features faults --test failpoints
+	scripts/seeded-bugs.sh
+
 bench: ## Measure, and print the figures
 	@scripts/bootstrap.sh redis wrk venv
 	cargo build --release -p leadersboard-cli
 	cargo bench -p leadersboard-tests --bench figures
 
-ci: lint test ## What CI runs
+ci: lint test test-faults ## What CI runs
 
 fmt: ## Format the code
 	cargo fmt --all
@@ -55,4 +63,4 @@ clean: ## Remove what was built; data stays
 	cargo clean
 	rm -rf .venv
 
-.PHONY: help up build test lint deny bench ci fmt clean
+.PHONY: help up build test test-faults lint deny bench ci fmt clean

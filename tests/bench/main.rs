@@ -1,9 +1,11 @@
 //! `make bench`: figures, printed and left to the reader. Nothing is asserted.
 //!
-//! `cargo bench -p leadersboard-tests --bench figures -- [life_cycles|status_reads|start_latency|footprint …]`
+//! `cargo bench -p leadersboard-tests --bench figures -- [footprint|status_reads|start_latency|life_cycles|recovery|dead_letters …]`
 
+mod dead_letters;
 mod footprint;
 mod life_cycles;
+mod recovery;
 mod start_latency;
 mod status_reads;
 
@@ -23,6 +25,12 @@ fn main() {
         }
         if asked("life_cycles") {
             life_cycles::print().await;
+        }
+        if asked("recovery") {
+            recovery::print().await;
+        }
+        if asked("dead_letters") {
+            dead_letters::print().await;
         }
     });
 }

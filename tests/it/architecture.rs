@@ -1,6 +1,7 @@
 //! Dependencies point one way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
@@ -71,4 +72,15 @@ fn the_domain_does_no_input_or_output_not_even_in_its_tests() {
     ];
     let strangers: Vec<_> = found["events"].iter().filter(|name| !known.contains(&name.as_str())).collect();
     assert!(strangers.is_empty(), "{strangers:?}: is it free of input and output? Then add it here");
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "which program is tested is for whoever starts the tests to say")]
+fn a_program_for_users_has_no_failpoint_and_no_known_mistake() {
+    let program = leadersboard_tests::board::binary();
+    let for_faults = std::env::var_os("LEADERSBOARD_BINARY").is_some();
+    for name in ["LEADERSBOARD_BUG", "claim.after", "heartbeat.before", "no_fence", "commit_in_two_steps"] {
+        let grep = Command::new("grep").args(["-qaF", name]).arg(&program).status().expect("grep runs");
+        assert_eq!(grep.code(), Some(if for_faults { 0 } else { 1 }), "{name}");
+    }
 }

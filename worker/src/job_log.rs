@@ -31,15 +31,17 @@ pub(crate) enum Stream {
 }
 
 struct Writer {
-    /// None once the log's path was lost: that never fails a job.
+    /// None where there is no log, or once it has reached its limit.
     target: Option<Box<dyn LogWriter>>,
     left: u64,
+    /// How many bytes could not be kept: that never fails a job.
+    lost: u64,
 }
 
 impl JobLog {
     /// A log that keeps at most `limit` bytes.
     pub(crate) fn new(target: Option<Box<dyn LogWriter>>, limit: u64) -> Self {
-        let writer = Arc::new(Mutex::new(Writer { target, left: limit }));
+        let writer = Arc::new(Mutex::new(Writer { target, left: limit, lost: 0 }));
         Self { writer, all: Tail::default(), errors: Tail::default() }
     }
 
@@ -58,6 +60,7 @@ impl JobLog {
             }
             self.writer.lock().await.write(chunk).await;
         }
+        self.writer.lock().await.tell_loss().await;
     }
 
     /// A line of the platform's own.
@@ -102,21 +105,37 @@ async fn read_lines(from: &mut (impl AsyncRead + Unpin), buffer: &mut [u8]) -> u
 
 impl Writer {
     async fn write(&mut self, chunk: &[u8]) {
-        let Some(target) = &mut self.target else { return };
         let take = usize::try_from(self.left).unwrap_or(usize::MAX).min(chunk.len());
         self.left -= take as u64;
-        let written = async {
-            target.append(&chunk[..take]).await?;
-            if take < chunk.len() {
-                target.append(b"\n[leadersboard] the log has reached its limit; the rest is not kept\n").await?;
+        self.tell_loss().await;
+        if self.lost > 0 || !self.append(&chunk[..take]).await {
+            self.lost += take as u64;
+        }
+        if take < chunk.len() {
+            self.append(b"\n[leadersboard] the log has reached its limit; the rest is not kept\n").await;
+            self.target = None;
+        }
+    }
+
+    /// Writes how much could not be kept, if there is room again.
+    async fn tell_loss(&mut self) {
+        let loss = format!("\n[leadersboard] {} bytes of the log could not be kept\n", self.lost);
+        if self.lost > 0 && self.append(loss.as_bytes()).await {
+            self.lost = 0;
+        }
+    }
+
+    /// Whether the bytes are kept.
+    async fn append(&mut self, bytes: &[u8]) -> bool {
+        let Some(target) = &mut self.target else { return false };
+        match target.append(bytes).await {
+            Ok(()) => true,
+            Err(error) => {
+                if self.lost == 0 {
+                    tracing::warn!(%error, "a part of the log is lost; the job goes on");
+                }
+                false
             }
-            Ok::<(), events::ports::PortError>(())
-        };
-        if let Err(error) = written.await {
-            tracing::warn!(%error, "the rest of the log is lost; the job goes on");
-            self.target = None;
-        } else if take < chunk.len() {
-            self.target = None;
         }
     }
 }
@@ -169,6 +188,29 @@ mod tests {
         assert!(text.starts_with("0123456789\n[leadersboard]"), "{text}");
         assert!(!text.contains("more"));
         assert_eq!(log.tail(), "0123456789abcmore");
+    }
+
+    /// A disk that is full when it is asked for the first time.
+    struct FullAtFirst(Memory, bool);
+
+    #[async_trait]
+    impl LogWriter for FullAtFirst {
+        async fn append(&mut self, chunk: &[u8]) -> Result<(), PortError> {
+            if std::mem::replace(&mut self.1, false) {
+                return Err(PortError::Unavailable("the disk is full".to_owned()));
+            }
+            self.0.append(chunk).await
+        }
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_kept_is_told_once_there_is_room_again() {
+        let memory = Memory::default();
+        let log = JobLog::new(Some(Box::new(FullAtFirst(memory.clone(), true))), 1 << 20);
+        log.writer.lock().await.write(b"lost\n").await;
+        log.writer.lock().await.write(b"kept\n").await;
+        let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text, "\n[leadersboard] 5 bytes of the log could not be kept\nkept\n");
     }
 
     #[tokio::test]

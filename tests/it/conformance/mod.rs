@@ -9,6 +9,7 @@ mod job_status;
 mod log;
 mod regress;
 mod storage;
+mod work_state;
 
 use std::sync::Arc;
 

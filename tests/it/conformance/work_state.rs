@@ -1,0 +1,70 @@
+//! Turns, nudges and presences: what processes tell each other beside the log.
+
+use std::time::Duration;
+
+use adapters::ids::SystemIds;
+use events::ports::{Ids, JobQueuePort, NudgePort, Presence, WorkStatePort, WorkersPort};
+use leadersboard_tests::wait::until;
+
+use super::{Bench, consumer};
+
+#[tokio::test]
+async fn a_turn_is_one_process_s_until_it_passes() {
+    let bench = Bench::new().await;
+    let port: &dyn WorkStatePort = &bench.redis;
+    let (long, short) = (Duration::from_mins(1), Duration::from_millis(50));
+    assert_eq!(port.take_turn("one", short).await, Ok(true));
+    assert_eq!(port.take_turn("two", long).await, Ok(false));
+    assert_eq!(port.take_turn("one", short).await, Ok(true), "who has it keeps it");
+    let passes = async || port.take_turn("two", long).await.ok().filter(|taken| *taken);
+    until("it passes to another", Duration::from_secs(10), passes).await;
+    assert_eq!(port.take_turn("one", long).await, Ok(false));
+}
+
+#[tokio::test]
+async fn a_nudge_reaches_everybody_who_listens() {
+    let bench = Bench::new().await;
+    let port: &dyn NudgePort = &bench.redis;
+    let job = SystemIds.job();
+    port.nudge(job).await.expect("nobody has to listen");
+    let mut listeners = [port.nudges().await.expect("it"), port.nudges().await.expect("it")];
+    port.nudge(job).await.expect("nudged");
+    for listener in &mut listeners {
+        assert_eq!(listener.next().await, Some(job));
+    }
+}
+
+#[tokio::test]
+async fn a_worker_is_known_by_what_it_tells_and_by_what_it_holds() {
+    let bench = Bench::new().await;
+    let (port, queue): (&dyn WorkersPort, &dyn JobQueuePort) = (&bench.redis, &bench.redis);
+    let classes = ["small".parse().expect("a class")];
+    let [tells, holds, neither] = ["tells-1", "holds-1", "neither-1"].map(consumer);
+    bench.enqueue("small").await;
+    for worker in [&holds, &tells, &neither] {
+        let mut reader = queue.reader(worker, &classes).await.expect("a reader");
+        reader.claim(1, Duration::from_millis(1)).await.expect("a claim");
+    }
+    let presence = Presence {
+        worker: tells.clone(),
+        host: "host".to_owned(),
+        pid: 7,
+        version: "0".to_owned(),
+        classes: classes.to_vec(),
+        slots: 2,
+        busy: 1,
+        draining: false,
+    };
+    port.announce(&presence, Duration::from_mins(1)).await.expect("told");
+    let seen = port.workers(&classes).await.expect("workers");
+    let of = |name: &events::Consumer| seen.iter().find(|seen| seen.worker == *name).expect("it is known");
+    assert_eq!((of(&tells).presence.as_ref(), of(&tells).tickets), (Some(&presence), 0));
+    assert!(of(&tells).silent.is_some_and(|silent| silent < Duration::from_secs(30)));
+    assert_eq!((of(&holds).presence.as_ref(), of(&holds).tickets), (None, 1));
+
+    assert_eq!(port.forget_dead(&classes).await, Ok(1), "only who holds nothing and tells nothing");
+    port.withdraw(&tells).await.expect("withdrawn");
+    assert_eq!(port.forget_dead(&classes).await, Ok(1));
+    let left: Vec<_> = port.workers(&classes).await.expect("workers").into_iter().map(|seen| seen.worker).collect();
+    assert_eq!(left, [holds]);
+}
