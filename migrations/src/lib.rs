@@ -3,12 +3,17 @@
 //! The version is the field `version` of the schema key; `step:<n>` beside it tells when each step was taken. A step is
 //! one Lua script, so it is taken whole or not at all, and two processes that migrate at once take it once.
 
+use std::time::Duration;
+
 use projections::Keyspace;
 use redis::aio::MultiplexedConnection;
-use redis::{Client, RedisError, Script};
+use redis::{AsyncConnectionConfig, Client, RedisError, Script};
 
 /// The version this program reads and writes: the number of the last step.
 pub const CURRENT: u32 = 1;
+
+/// How long Redis may take to let a connection in, and to answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// The steps in their order: a name, and the body of a script whose `KEYS[1]` is the schema key.
 const STEPS: [(&str, &str); CURRENT as usize] =
@@ -67,7 +72,11 @@ pub async fn migrate(url: &str, keys: &Keyspace) -> Result<Report, MigrateError>
 }
 
 async fn connect(url: &str) -> Result<MultiplexedConnection, RedisError> {
-    Client::open(url)?.get_multiplexed_async_connection().await
+    // The client's own bound of half a second is too short for a Redis that is busy or syncs every write.
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(ANSWER_LIMIT))
+        .set_response_timeout(Some(ANSWER_LIMIT));
+    Client::open(url)?.get_multiplexed_async_connection_with_config(&config).await
 }
 
 async fn read_version(connection: &mut MultiplexedConnection, keys: &Keyspace) -> Result<u32, RedisError> {
