@@ -84,8 +84,8 @@ async fn a_redis_that_comes_back_without_the_end_of_its_file_is_noticed_by_all_a
         let mut redis = roles.redis.connection().await;
         let told: Option<u64> =
             redis::cmd("HGET").arg(Keyspace::default().regress()).arg("v").query_async(&mut redis).await.expect("it");
-        // The last byte may have been of a claim or a heartbeat, which are no part of the log.
-        let noticed = told == Some(1) || (told.is_none() && lost == 0 && cut == 1);
+        // The last bytes may have been of claims or heartbeats, which are no part of the log.
+        let noticed = told == Some(1) || (told.is_none() && lost == 0 && cut < 30_000);
         assert!(noticed, "{cut} bytes cut, {lost} jobs lost, told {told:?} times by three processes");
         for (job, story) in &folded.stories {
             let ends = story.iter().filter(|kind| **kind == "job.completed").count();
