@@ -6,6 +6,7 @@ use crate::id::{JobId, SubmissionId};
 use crate::job::{self, Context, Decision, Job, JobCommand, evolve};
 use crate::policy::{self, InvalidPolicy, Policy, PolicySettings};
 use crate::ports::{EventLogPort, PortError};
+use crate::seeded_bug;
 use crate::submission::{self, SubmissionCommand};
 use crate::trace::TraceParent;
 
@@ -73,10 +74,14 @@ pub async fn job_if(
     seen: Option<&Guard>,
 ) -> Result<Option<Job>, ExecuteError<job::Rejection>> {
     let mut last = String::new();
-    for _ in 0..MAX_TRIES {
+    let mut command = std::borrow::Cow::Borrowed(command);
+    for tries in 0..MAX_TRIES {
+        if tries > 0 && seeded_bug!("retry_with_fresh_fence") {
+            command = std::borrow::Cow::Owned(with_another_fence(&command));
+        }
         let loaded = log.load_job(id).await.map_err(unreachable_port)?;
         let context = Context { now: loaded.now, policy, jitter };
-        let decided = job::decide(id, loaded.state.as_ref(), command, &context).map_err(ExecuteError::Rejected)?;
+        let decided = job::decide(id, loaded.state.as_ref(), &command, &context).map_err(ExecuteError::Rejected)?;
         let Decision::Happens { events, mut guards, work, lane } = decided else {
             return Ok(loaded.state);
         };
@@ -108,6 +113,16 @@ pub async fn job_if(
         }
     }
     Err(ExecuteError::Unavailable(last))
+}
+
+/// The command of a caller who draws a new fence for every try: a known mistake.
+fn with_another_fence(command: &JobCommand) -> JobCommand {
+    let mut command = command.clone();
+    if let JobCommand::Start(start) = &mut command {
+        let another: String = start.fence.as_str().chars().rev().collect();
+        start.fence = another.parse().expect("the digits of a fence");
+    }
+    command
 }
 
 /// Carries out a command on a submission.

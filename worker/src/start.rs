@@ -47,7 +47,13 @@ pub(crate) async fn start(session: &Session, claim: &Claim) -> Answer {
     if seeded_bug!("ack_before_commit") {
         let _ = session.ports.queue.discard(&session.config.consumer, &claim.ticket).await;
     }
-    let mut command = wish(session, claim, &fence);
+    let command = JobCommand::Start(Start {
+        fence: fence.clone(),
+        ticket: claim.ticket.clone(),
+        worker: session.config.consumer.clone(),
+        gpus: vec![],
+        sandbox: SANDBOX.to_owned(),
+    });
     let mut outage = Outage::of("starting a job");
     loop {
         let lease = session.policy.get().lease;
@@ -71,22 +77,7 @@ pub(crate) async fn start(session: &Session, claim: &Claim) -> Answer {
             () = outage.pause(&error, session.ports.ids.jitter()) => {}
             () = session.stop.begun() => return Answer::Unanswered,
         }
-        if seeded_bug!("retry_with_fresh_fence") {
-            fence = session.ports.ids.fence();
-            command = wish(session, claim, &fence);
-        }
     }
-}
-
-/// The wish to run the job of a ticket under a fence.
-fn wish(session: &Session, claim: &Claim, fence: &Fence) -> JobCommand {
-    JobCommand::Start(Start {
-        fence: fence.clone(),
-        ticket: claim.ticket.clone(),
-        worker: session.config.consumer.clone(),
-        gpus: vec![],
-        sandbox: SANDBOX.to_owned(),
-    })
 }
 
 /// The fence of a worker that draws none: a known mistake.

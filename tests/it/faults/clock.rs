@@ -23,16 +23,16 @@ const SECOND_RETRY: Duration = Duration::from_secs(6 + 8);
 
 #[tokio::test]
 async fn a_redis_clock_that_jumps_ahead_ends_no_lease_and_delays_no_retry() {
-    nothing_minds_a_step_of_the_clock(|clock| clock.set_ahead(HOUR)).await;
+    nothing_minds_steps_of_the_clock(|clock, hours| clock.set_ahead(HOUR * hours)).await;
 }
 
 #[tokio::test]
 async fn a_redis_clock_that_jumps_back_ends_no_lease_and_delays_no_retry() {
-    nothing_minds_a_step_of_the_clock(|clock| clock.set_behind(HOUR)).await;
+    nothing_minds_steps_of_the_clock(|clock, hours| clock.set_behind(HOUR * hours)).await;
 }
 
-/// Steps the clock while one job runs and one waits for its second retry.
-async fn nothing_minds_a_step_of_the_clock(step: impl FnOnce(&Clock)) {
+/// Steps the clock while one job runs and one waits for its second retry; then again and again under the one that runs.
+async fn nothing_minds_steps_of_the_clock(step: impl Fn(&Clock, u32)) {
     let clock = Clock::new();
     let roles = Roles::on(RedisServer::start_with(Persistence::Always, clock.environment()).await);
     let (_api, alice) = roles.api();
@@ -53,12 +53,17 @@ async fn nothing_minds_a_step_of_the_clock(step: impl FnOnce(&Clock)) {
         .await;
     std::fs::rename(&aside, uploads.join(&submission)).expect("a submission");
 
-    step(&clock);
+    step(&clock, 1);
     timeout(SECOND_RETRY, alice.wait_for(&delayed, "completed")).await.expect("it is not delayed any longer");
     // Long enough for a lease to end that went by the clock, or whose beats were not seen.
     let before = beats(&mut redis, &running).await;
-    until("twelve more beats", RECOVERY, async || (beats(&mut redis, &running).await >= before + 12).then_some(()))
-        .await;
+    let mut hours = 1;
+    until("twelve more beats", RECOVERY, async || {
+        hours += 1;
+        step(&clock, hours);
+        (beats(&mut redis, &running).await >= before + 12).then_some(())
+    })
+    .await;
     std::fs::write(&gate, "").expect("the gate");
     alice.wait_for(&running, "completed").await;
     let folded = all_ended(&roles).await;
