@@ -8,7 +8,7 @@ ARGS ?=
 VENV_PYTHON := $(CURDIR)/.venv/bin/python
 # `up` respects an interpreter of your own; tests and figures need the one whose packages are known.
 up: export JOB_PYTHON ?= $(VENV_PYTHON)
-test bench: export JOB_PYTHON := $(VENV_PYTHON)
+test bench chaos: export JOB_PYTHON := $(VENV_PYTHON)
 
 # Looked up only where it is used.
 TEST_RUNNER = $(if $(shell cargo nextest --version 2>/dev/null),nextest run,test)
@@ -46,6 +46,11 @@ bench: ## Measure, and print the figures
 	cargo build --release -p leadersboard-cli
 	cargo bench -p leadersboard-tests --bench figures
 
+chaos: ## Run many jobs while everything breaks (CHAOS_JOBS=2000 CHAOS_SECONDS=60 CHAOS_SEED=1)
+	@scripts/bootstrap.sh redis venv
+	cargo build --release -p leadersboard-cli
+	cargo bench -p leadersboard-tests --bench chaos
+
 ci: lint test ## What CI runs
 
 fmt: ## Format the code
@@ -55,4 +60,4 @@ clean: ## Remove what was built; data stays
 	cargo clean
 	rm -rf .venv
 
-.PHONY: help up build test lint deny bench ci fmt clean
+.PHONY: help up build test lint deny bench chaos ci fmt clean
