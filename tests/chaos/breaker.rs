@@ -12,6 +12,8 @@ use crate::site::{Site, State};
 use crate::work_state;
 
 const TICK: Duration = Duration::from_millis(10);
+/// How long a worker that is to fall asleep is waited for until one runs a job.
+const SOME_WORK: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_hours(1);
 
 /// What ends a fault.
@@ -92,6 +94,11 @@ impl Breaker {
                 return Some(Some(worker));
             }
             Fault::WorkerAsleep { pick, asleep } => {
+                // One that does nothing could do nothing too late.
+                let deadline = Instant::now() + SOME_WORK;
+                while self.log.told().open.values().flatten().next().is_none() && Instant::now() < deadline {
+                    sleep(TICK).await;
+                }
                 let worker = self.victim(site, pick)?;
                 site.signal(worker, Signal::SIGSTOP, State::Asleep);
                 self.mend_after(asleep, Mending::WakeWorker(worker));

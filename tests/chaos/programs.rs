@@ -52,6 +52,7 @@ pub(crate) fn plan(seed: u64, number: usize) -> Plan {
         10..14 => Plan { program: CHATTY, cancel: None },
         14..22 => Plan { program: PATIENT, cancel: Some(cancel) },
         22..24 => Plan { program: SHORT, cancel: Some(cancel) },
+        24..28 => Plan { program: PATIENT, cancel: None },
         more => Plan { program: SHORT + usize::try_from(more).expect("small") % SLEEPS.len(), cancel: None },
     }
 }

@@ -122,7 +122,7 @@ impl Iterator for Schedule {
 fn deck(chance: &mut Chance) -> Vec<Fault> {
     // A lease is two seconds, and whoever ends it must first have watched it for as long.
     let asleep =
-        |chance: &mut Chance| Fault::WorkerAsleep { pick: chance.number(), asleep: chance.millis(3_000, 7_000) };
+        |chance: &mut Chance| Fault::WorkerAsleep { pick: chance.number(), asleep: chance.millis(3_500, 7_000) };
     let mut deck = vec![
         asleep(chance),
         asleep(chance),
