@@ -38,15 +38,19 @@ pub(crate) async fn run(settings: Settings) -> Report {
                     open(&log)
                 );
             }
-            !clients.is_finished() || injecting.elapsed() < settings.duration
+            let elapsed = injecting.elapsed();
+            elapsed < settings.duration || (!clients.is_finished() && elapsed < settings.longest())
         })
         .await;
     let injected = injecting.elapsed();
+    while !clients.is_finished() {
+        breaker.tick(&mut site).await;
+    }
     clients.await.expect("the clients");
     let rest = settle(&mut breaker, &mut site, &log, settings.bound).await;
 
-    let mut redis = site.redis().await.expect("Redis answers");
-    let stories = log::read(&mut redis).await.expect("the log").stories;
+    let mut redis = site.roles.redis.connection().await;
+    let stories = log::stories(&mut redis).await.expect("the log");
     let mut broken = rest;
     broken.extend(leftovers::of(site.roles.data.path()).await);
     broken.extend(invariants(&site).await);
@@ -57,7 +61,7 @@ pub(crate) async fn run(settings: Settings) -> Report {
         answers,
         verdict,
         words,
-        made: breaker.made.iter().map(|made| made.fault).collect(),
+        made: breaker.made.iter().map(|made| (made.at - injecting, made.fault)).collect(),
         skipped: breaker.skipped,
         restarts: breaker.restarts,
         broken,
@@ -65,7 +69,7 @@ pub(crate) async fn run(settings: Settings) -> Report {
         injected,
         took: began.elapsed(),
     };
-    if report.holds() {
+    if report.holds() && !settings.keep {
         site.remove();
     } else {
         keep_log(&site, &mut redis).await;
@@ -116,9 +120,8 @@ async fn invariants(site: &Site) -> Option<String> {
 
 /// Keeps the log as text beside the rest.
 async fn keep_log(site: &Site, redis: &mut MultiplexedConnection) {
-    let range = redis::cmd("XRANGE").arg(log::LOG).arg(&["-", "+"]).query_async(redis).await;
-    let entries: redis::streams::StreamRangeReply = range.expect("the log");
-    let lines = entries.ids.iter().map(|entry| {
+    let entries = log::entries(redis).await.expect("the log");
+    let lines = entries.iter().map(|entry| {
         let field = |name: &str| entry.get::<String>(name).unwrap_or_default();
         let fields = ["at", "agg", "seq", "type", "actor", "data"].map(field);
         format!("{} {}\n", entry.id, fields.join(" "))

@@ -129,18 +129,28 @@ impl Told {
 ///
 /// # Errors
 /// If Redis does not answer.
-pub(crate) async fn read(redis: &mut MultiplexedConnection) -> Result<Told, redis::RedisError> {
-    let mut told = Told::default();
+pub(crate) async fn entries(redis: &mut MultiplexedConnection) -> Result<Vec<StreamId>, redis::RedisError> {
+    let mut entries: Vec<StreamId> = Vec::new();
     loop {
-        let from = told.last.as_ref().map_or_else(|| "-".to_owned(), |last| format!("({last}"));
+        let from = entries.last().map_or_else(|| "-".to_owned(), |last| format!("({}", last.id));
         let page = page(redis, &from).await?;
         if page.is_empty() {
-            return Ok(told);
+            return Ok(entries);
         }
-        for entry in &page {
-            told.hear(entry, Instant::now());
-        }
+        entries.extend(page);
     }
+}
+
+/// Every job's story, read anew.
+///
+/// # Errors
+/// If Redis does not answer.
+pub(crate) async fn stories(redis: &mut MultiplexedConnection) -> Result<Stories, redis::RedisError> {
+    let mut told = Told::default();
+    for entry in entries(redis).await? {
+        told.hear(&entry, Instant::now());
+    }
+    Ok(told.stories)
 }
 
 async fn page(redis: &mut MultiplexedConnection, from: &str) -> Result<Vec<StreamId>, redis::RedisError> {

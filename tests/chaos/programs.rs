@@ -81,7 +81,9 @@ pub(crate) fn all() -> Vec<String> {
 /// # Panics
 /// If the folder is not writable.
 pub(crate) fn interpreter(folder: &Path) -> PathBuf {
-    let real = variable("JOB_PYTHON").unwrap_or_else(|| "python3".to_owned());
+    // By its path: the folder of an interpreter comes first on the PATH of a job.
+    let real = variable("JOB_PYTHON").map(PathBuf::from).or_else(on_path).expect("JOB_PYTHON, or python3 on PATH");
+    let real = real.display();
     let path = folder.join("python3");
     let script = format!(
         "#!/bin/sh\ncase \"$1\" in\n-*) ;;\n*)\n  read -r first < \"$1\"\n  if [ \"$first\" = '{FOR_SH}' ]; then exec \
@@ -90,4 +92,9 @@ pub(crate) fn interpreter(folder: &Path) -> PathBuf {
     fs::write(&path, script).expect("the folder is writable");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
     path
+}
+
+fn on_path() -> Option<PathBuf> {
+    let path = variable("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join("python3")).find(|file| file.is_file())
 }

@@ -25,8 +25,8 @@ pub(crate) struct Report {
     pub(crate) answers: Answers,
     pub(crate) verdict: Verdict,
     pub(crate) words: Words,
-    /// The faults that were made, in their order.
-    pub(crate) made: Vec<Fault>,
+    /// The faults that were made, and when, since the campaign began to break things.
+    pub(crate) made: Vec<(Duration, Fault)>,
     pub(crate) skipped: usize,
     pub(crate) restarts: usize,
     /// What does not hold and must.
@@ -60,7 +60,7 @@ impl Report {
     /// How often each fault was made.
     fn faults(&self) -> BTreeMap<&'static str, usize> {
         let mut faults = BTreeMap::new();
-        self.made.iter().for_each(|fault| *faults.entry(fault.name()).or_default() += 1);
+        self.made.iter().for_each(|(_, fault)| *faults.entry(fault.name()).or_default() += 1);
         faults
     }
 
@@ -102,12 +102,14 @@ impl Report {
             "repairs": self.words.repairs,
             "faults": self.faults(),
             "faults_skipped": self.skipped,
-            "schedule": self.made.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "schedule": self.made.iter().map(|(at, fault)| format!("{:.1} s: {fault}", at.as_secs_f64())).collect::<Vec<_>>(),
             "restarts": self.restarts,
             "errors_logged": self.words.errors,
+            "gave_up": self.words.gave_up,
             "starts_of_a_job": self.verdict.starts,
             "events": self.events,
             "slowest_recovery_s": self.slowest_recovery_s(),
+            "slowest_to_recover": self.verdict.slowest_recovery.as_ref().map(|(_, job)| job),
             "injected_s": self.injected.as_secs_f64(),
             "took_s": self.took.as_secs_f64(),
             "failures": self.failures(),
@@ -140,6 +142,7 @@ impl fmt::Display for Report {
         tally(f, "repairs", &self.words.repairs)?;
         tally(f, "starts of a job", &self.verdict.starts)?;
         tally(f, "errors logged", &self.words.errors)?;
+        tally(f, "roles that gave up", &self.words.gave_up)?;
         if self.verdict.late_writes_refused == 0 {
             writeln!(f, "No late write was tried: this campaign proves nothing about them.")?;
         }

@@ -15,12 +15,18 @@ pub(crate) struct Settings {
     pub(crate) workers: usize,
     /// How many jobs may be open at once: beyond it the clients wait.
     pub(crate) open_limit: usize,
+    /// Whether the data stays although everything held.
+    pub(crate) keep: bool,
     /// How long the last job may take to end once nothing breaks any more.
     pub(crate) bound: Duration,
 }
 
+/// How long faults go on at most, for each job that is asked for: a machine that is too slow for both comes to an end
+/// all the same.
+const FAULTS_A_JOB: Duration = Duration::from_millis(500);
+
 impl Settings {
-    /// Reads `CHAOS_SEED`, `CHAOS_JOBS`, `CHAOS_SECONDS` and `CHAOS_WORKERS`.
+    /// Reads `CHAOS_SEED`, `CHAOS_JOBS`, `CHAOS_SECONDS`, `CHAOS_WORKERS` and `CHAOS_KEEP`.
     ///
     /// # Panics
     /// If one of them is no number.
@@ -36,8 +42,14 @@ impl Settings {
             duration: Duration::from_secs(number("CHAOS_SECONDS", 60)),
             workers: size("CHAOS_WORKERS", 3).max(1),
             open_limit: 60,
+            keep: number("CHAOS_KEEP", 0) > 0,
             bound: Duration::from_mins(3),
         }
+    }
+
+    /// How long faults go on at most.
+    pub(crate) fn longest(&self) -> Duration {
+        self.duration.max(FAULTS_A_JOB * u32::try_from(self.jobs).unwrap_or(u32::MAX))
     }
 }
 

@@ -14,6 +14,7 @@ use leadersboard_tests::redis_server::{Persistence, RedisServer};
 use leadersboard_tests::roles::Roles;
 use leadersboard_tests::wait::until;
 use nix::sys::signal::{Signal, kill};
+use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 use tokio::time::timeout;
 
@@ -91,7 +92,8 @@ impl Site {
     /// A connection to its Redis past the network, if it answers.
     pub(crate) async fn redis(&self) -> Option<MultiplexedConnection> {
         let client = redis::Client::open(self.roles.redis.url()).ok()?;
-        timeout(PATIENCE, client.get_multiplexed_async_connection()).await.ok()?.ok()
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
+        timeout(PATIENCE, client.get_multiplexed_async_connection_with_config(&config)).await.ok()?.ok()
     }
 
     /// The files that processes said something in.

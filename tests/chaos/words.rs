@@ -7,6 +7,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
+/// How the last words of a role that ends with an error begin.
+const GAVE_UP: &[u8] = b"leadersboard: ";
+
 /// A run whose end its worker tried to record, or was about to, when it was told that the run is not the job's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refused {
@@ -23,6 +26,8 @@ pub(crate) struct Words {
     pub(crate) repairs: BTreeMap<String, u64>,
     /// Lines of level ERROR.
     pub(crate) errors: BTreeMap<String, u64>,
+    /// Last words of roles that gave up, which are for people.
+    pub(crate) gave_up: BTreeMap<String, u64>,
     /// Lines that are no JSON, such as a panic's.
     pub(crate) unreadable: Vec<String>,
 }
@@ -38,6 +43,9 @@ pub(crate) fn read(folder: &Path) -> Words {
         for line in lines.map(|line| line.expect("a line")) {
             match serde_json::from_slice(&line) {
                 Ok(line) => words.hear(&line),
+                Err(_) if line.starts_with(GAVE_UP) => {
+                    *words.gave_up.entry(String::from_utf8_lossy(&line).into_owned()).or_default() += 1;
+                }
                 Err(_) => words.unreadable.push(String::from_utf8_lossy(&line).into_owned()),
             }
         }
