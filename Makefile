@@ -8,7 +8,7 @@ ARGS ?=
 VENV_PYTHON := $(CURDIR)/.venv/bin/python
 # `up` respects an interpreter of your own; tests and figures need the one whose packages are known.
 up: export JOB_PYTHON ?= $(VENV_PYTHON)
-test test-faults bench: export JOB_PYTHON := $(VENV_PYTHON)
+test test-faults bench chaos: export JOB_PYTHON := $(VENV_PYTHON)
 
 # Looked up only where it is used.
 TEST_RUNNER = $(if $(shell cargo nextest --version 2>/dev/null),nextest run,test)
@@ -47,12 +47,19 @@ test-faults: ## Fail at every step, and see that every known mistake is noticed
 	mkdir -p target/faults && cp target/debug/leadersboard target/faults/leadersboard
 	LEADERSBOARD_BINARY=$(CURDIR)/target/faults/leadersboard \
 		cargo $(TEST_RUNNER) -p leadersboard-tests --features faults --test failpoints
+	LEADERSBOARD_BINARY=$(CURDIR)/target/faults/leadersboard CHAOS_JOBS=100 CHAOS_SECONDS=20 \
+		cargo bench --profile dev -p leadersboard-tests --bench chaos
 	scripts/seeded-bugs.sh
 
 bench: ## Measure, and print the figures
 	@scripts/bootstrap.sh redis wrk venv
 	cargo build --release -p leadersboard-cli
 	cargo bench -p leadersboard-tests --bench figures
+
+chaos: ## Run many jobs while everything breaks (CHAOS_JOBS=2000 CHAOS_SECONDS=60 CHAOS_SEED=1)
+	@scripts/bootstrap.sh redis venv
+	cargo build --release -p leadersboard-cli
+	cargo bench -p leadersboard-tests --bench chaos
 
 ci: lint test test-faults ## What CI runs
 
@@ -63,4 +70,4 @@ clean: ## Remove what was built; data stays
 	cargo clean
 	rm -rf .venv
 
-.PHONY: help up build test test-faults lint deny bench ci fmt clean
+.PHONY: help up build test test-faults lint deny bench chaos ci fmt clean

@@ -1,6 +1,9 @@
 #!lua flags=allow-oom
 -- Takes a turn that one process has at a time, or keeps it.
 --
+-- A turn that would last longer than is asked for now was given by a clock that has been set back since. Its holder
+-- may be dead, so it is taken; should it be alive, whoever asks for less time has the turn from then on.
+--
 -- KEYS[1]  the turn
 -- ARGV[1]  who wants it
 -- ARGV[2]  for how many milliseconds
@@ -8,6 +11,6 @@
 -- Answers 1 if it is theirs, 0 if another has it.
 
 local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then return 0 end
+if holder and holder ~= ARGV[1] and redis.call('PTTL', KEYS[1]) <= tonumber(ARGV[2]) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1

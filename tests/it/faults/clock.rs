@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use adapters::redis::Redis;
 use chrono::DateTime;
-use events::JobId;
+use events::ports::WorkStatePort;
+use events::{JobId, Policy};
 use leadersboard_tests::board::Process;
 use leadersboard_tests::preload::{Clock, Environment};
 use leadersboard_tests::programs::gated;
 use leadersboard_tests::redis_server::{Persistence, RedisServer};
 use leadersboard_tests::roles::Roles;
 use leadersboard_tests::wait::until;
-use projections::Keyspace;
+use projections::{Keyspace, Projector};
 use redis::aio::MultiplexedConnection;
 use redis::streams::StreamRangeReply;
 use tokio::time::timeout;
@@ -91,6 +93,22 @@ async fn log(redis: &mut MultiplexedConnection) -> Vec<(String, String, String)>
         (kind, aggregate, at)
     };
     log.ids.into_iter().map(fields).collect()
+}
+
+#[tokio::test]
+async fn a_redis_clock_that_jumps_back_leaves_no_dead_process_the_reconciler_s_turn() {
+    let clock = Clock::new();
+    let server = RedisServer::start_with(Persistence::Always, clock.environment()).await;
+    let projector = Projector { keys: Keyspace::default(), retention: Policy::default().retention };
+    let redis = Redis::connect(&server.url(), projector).await.expect("Redis");
+    let turn = Duration::from_secs(1);
+    let take = async |holder| redis.take_turn(holder, turn).await.expect("an answer");
+    clock.set_ahead(HOUR);
+    assert!(take("dead").await);
+    assert!(!take("other").await, "it has the turn");
+    clock.set_ahead(Duration::ZERO);
+    until("another has its turn", RECOVERY, async || take("other").await.then_some(())).await;
+    assert!(!take("third").await, "it has the turn");
 }
 
 #[tokio::test]

@@ -1,0 +1,194 @@
+//! The processes of a campaign, and how they are started again.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use leadersboard_tests::board::{ALICE, Process};
+use leadersboard_tests::client::Client;
+use leadersboard_tests::preload::Clock;
+use leadersboard_tests::proxy::Proxy;
+use leadersboard_tests::redis_server::{Persistence, RedisServer};
+use leadersboard_tests::roles::Roles;
+use leadersboard_tests::wait::until;
+use nix::sys::signal::{Signal, kill};
+use redis::AsyncConnectionConfig;
+use redis::aio::MultiplexedConnection;
+use tokio::time::timeout;
+
+use crate::programs;
+
+/// How long a worker may be silent.
+const LEASE: &str = "2s";
+const SLOTS: &str = "4";
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A worker, by its work root.
+#[derive(Debug)]
+pub(crate) struct Crew {
+    pub(crate) state: State,
+    process: Process,
+    starts: usize,
+}
+
+/// What a worker is doing as far as its faults go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Up,
+    Asleep,
+    Draining,
+    Down,
+}
+
+/// A Redis with a clock of its own, a network before it, an API and some workers.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) roles: Roles,
+    pub(crate) clock: Clock,
+    pub(crate) workers: Vec<Crew>,
+    pub(crate) redis_is_up: bool,
+    pub(crate) api_is_up: bool,
+    api: Process,
+    python: PathBuf,
+    listen: String,
+}
+
+impl Site {
+    /// Starts everything. The data stays when it is dropped, unless [`Site::remove`] is called.
+    ///
+    /// # Panics
+    /// If something does not come up.
+    pub(crate) async fn start(workers: usize) -> Self {
+        let clock = Clock::new();
+        let mut roles = Roles::on(RedisServer::start_with(Persistence::Always, clock.environment()).await);
+        roles.data.disable_cleanup(true);
+        roles.network = Some(Proxy::before(&roles.redis.socket()));
+        std::fs::create_dir(said(roles.data.path())).expect("the data directory is writable");
+        let migrate = ["migrate", "--json", "--lease", LEASE, "--retry-backoff", "200ms,500ms"];
+        let migrated = roles.command(&migrate).output().expect("the binary runs");
+        assert!(migrated.status.success(), "{migrated:?}");
+        let python = programs::interpreter(roles.data.path());
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+        let listen = free.to_string();
+        let api = Process::spawn(api(&roles, &listen));
+        let starts = (0..workers).map(|number| Process::spawn(worker(&roles, &python, number, 0)));
+        let workers = starts.map(|process| Crew { state: State::Up, process, starts: 1 }).collect();
+        let site = Self { roles, clock, workers, redis_is_up: true, api_is_up: true, api, python, listen };
+        let client = site.client();
+        until("the API serves", Duration::from_secs(30), async || {
+            client.request(reqwest::Method::GET, "/jobs").send().await.ok().filter(|answer| answer.status() == 200)
+        })
+        .await;
+        site
+    }
+
+    /// A client of its API.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(&format!("http://{}", self.listen), ALICE)
+    }
+
+    /// A connection to its Redis past the network, if it answers.
+    pub(crate) async fn redis(&self) -> Option<MultiplexedConnection> {
+        let client = redis::Client::open(self.roles.redis.url()).ok()?;
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
+        timeout(PATIENCE, client.get_multiplexed_async_connection_with_config(&config)).await.ok()?.ok()
+    }
+
+    /// The files that processes said something in.
+    pub(crate) fn said(&self) -> PathBuf {
+        said(self.roles.data.path())
+    }
+
+    /// Sends a worker a signal.
+    pub(crate) fn signal(&mut self, worker: usize, signal: Signal, state: State) {
+        self.workers[worker].process.signal(signal);
+        self.workers[worker].state = state;
+    }
+
+    /// Starts a worker again, under the same work root.
+    pub(crate) fn start_worker(&mut self, number: usize) {
+        let next = worker(&self.roles, &self.python, number, self.workers[number].starts);
+        let crew = &mut self.workers[number];
+        crew.process = Process::spawn(next);
+        crew.starts += 1;
+        crew.state = State::Up;
+    }
+
+    /// Kills the API.
+    pub(crate) fn kill_api(&mut self) {
+        self.api.signal(Signal::SIGKILL);
+        self.api_is_up = false;
+    }
+
+    /// Starts the API again, on the same address.
+    pub(crate) fn start_api(&mut self) {
+        self.api.signal(Signal::SIGKILL);
+        self.api.wait();
+        self.api = Process::spawn(api(&self.roles, &self.listen));
+        self.api_is_up = true;
+    }
+
+    /// Kills Redis.
+    pub(crate) fn kill_redis(&mut self) {
+        let _ = kill(self.roles.redis.pid(), Signal::SIGKILL);
+        self.redis_is_up = false;
+    }
+
+    /// Starts Redis again, on the same data.
+    pub(crate) async fn start_redis(&mut self) {
+        self.roles.redis.restart().await;
+        self.redis_is_up = true;
+    }
+
+    /// Starts again whatever ended without being asked to, as an init system would: a role that starts while Redis is
+    /// away gives up. How many these were.
+    pub(crate) fn tend(&mut self) -> usize {
+        if !self.redis_is_up {
+            return 0;
+        }
+        let ended = |crew: &mut Crew| matches!(crew.state, State::Up | State::Draining) && crew.process.has_ended();
+        let numbers = 0..self.workers.len();
+        let ended: Vec<usize> = numbers.filter(|number| ended(&mut self.workers[*number])).collect();
+        let asked = ended.iter().filter(|number| self.workers[**number].state == State::Draining).count();
+        for number in &ended {
+            self.start_worker(*number);
+        }
+        let api_ended = self.api_is_up && self.api.has_ended();
+        if api_ended {
+            self.start_api();
+        }
+        ended.len() - asked + usize::from(api_ended)
+    }
+
+    /// Removes its data.
+    pub(crate) fn remove(mut self) {
+        self.roles.data.disable_cleanup(false);
+    }
+}
+
+fn said(data: &Path) -> PathBuf {
+    data.join("said")
+}
+
+fn api(roles: &Roles, listen: &str) -> Command {
+    let mut command = roles.command(&["api", "--json", "--listen", listen]);
+    command.env("LOG_FORMAT", "json").stdout(Stdio::null()).stderr(into_file(roles, "api"));
+    command
+}
+
+fn worker(roles: &Roles, python: &Path, number: usize, start: usize) -> Command {
+    let name = format!("w{number}");
+    let mut command = roles.command(&["worker", "--reconcile-interval", "500ms", "--drain-timeout", "1s"]);
+    command.arg("--worker-name").arg(&name).arg("--work-root").arg(roles.data.path().join(&name));
+    command.env("WORKER_SLOTS", SLOTS).env("JOB_PYTHON", python).env("LOG_FORMAT", "json");
+    command.env("INTERRUPT_GRACE", "500ms").env("TERMINATE_GRACE", "500ms");
+    command.stdout(Stdio::null()).stderr(into_file(roles, &format!("{name}.{start}")));
+    command
+}
+
+fn into_file(roles: &Roles, name: &str) -> Stdio {
+    let file = File::options().create(true).append(true).open(said(roles.data.path()).join(name));
+    file.expect("the data directory is writable").into()
+}
