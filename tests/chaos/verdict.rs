@@ -17,6 +17,8 @@ pub(crate) struct Verdict {
     pub(crate) ends: HashMap<End, usize>,
     /// Accepted, and the log neither ended them nor knows them.
     pub(crate) lost: Vec<String>,
+    /// How many of these have left no event at all.
+    pub(crate) cut_away: usize,
     /// More than one end, and no replay in between.
     pub(crate) finished_twice: Vec<String>,
     /// An end that their program can't have come to.
@@ -38,6 +40,7 @@ pub(crate) fn judge(answers: &Answers, stories: &Stories, watched: &Stories, mad
     let mut verdict = Verdict::default();
     for accepted in &answers.accepted {
         let story = stories.get(&accepted.job).map_or(&[][..], Vec::as_slice);
+        verdict.cut_away += usize::from(story.is_empty());
         let Some(end) = end_of(story) else {
             verdict.lost.push(accepted.job.clone());
             continue;
