@@ -24,6 +24,8 @@ pub struct Roles {
     pub data: TempDir,
     /// How long their workers may be silent.
     pub lease: &'static str,
+    /// How long the reconciler rests between its rounds.
+    pub reconcile_interval: &'static str,
 }
 
 impl Roles {
@@ -42,7 +44,8 @@ impl Roles {
     #[must_use]
     pub fn on(redis: RedisServer) -> Self {
         let data = tempfile::Builder::new().prefix("lb-roles-").tempdir().expect("a temporary directory");
-        Self { redis, network: None, words: LastWords(data.path().join("words")), data, lease: "1s" }
+        let words = LastWords(data.path().join("words"));
+        Self { redis, network: None, words, data, lease: "1s", reconcile_interval: "200ms" }
     }
 
     /// A Redis without a schema behind a network, and an empty directory.
@@ -116,7 +119,7 @@ impl Roles {
     #[must_use]
     pub fn worker_command(&self, name: &str, lease: &str) -> Command {
         let mut worker = self.command(&["worker", "--worker-name", name, "--lease", lease]);
-        worker.args(["--reconcile-interval", "200ms"]);
+        worker.args(["--reconcile-interval", self.reconcile_interval]);
         worker.arg("--work-root").arg(self.data.path().join(name)).stdout(Stdio::null()).stderr(self.words.of(name));
         worker
     }

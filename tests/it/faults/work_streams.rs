@@ -12,7 +12,7 @@ use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamInfoConsumer, StreamInfoConsumersReply};
 use serde_json::json;
 
-use super::{INSTANT, RECOVERY, all_ended, assert_undisturbed, begun, crew, load};
+use super::{INSTANT, RECOVERY, all_ended, assert_undisturbed, begun, count, crew, load};
 
 fn small_queue() -> String {
     Keyspace::default().queue(&"small".parse().expect("a class"))
@@ -56,6 +56,31 @@ async fn a_group_destroyed_under_blocked_readers_costs_no_running_job_and_no_lat
     until("its ticket is held again", RECOVERY, taken_back).await;
     std::fs::write(&gate, "").expect("the gate");
     alice.wait_for(&running, "completed").await;
+    let jobs = [running, later].map(|job| job.parse().expect("an id"));
+    assert_undisturbed(&roles, &all_ended(&roles).await, &jobs);
+}
+
+#[tokio::test]
+async fn a_worker_that_is_handed_the_ticket_of_a_running_job_leaves_it_in_its_stream() {
+    let mut roles = Roles::new().await;
+    // Neither the holder's beat nor the reconciler may mend what is looked at here.
+    (roles.lease, roles.reconcile_interval) = ("10min", "10min");
+    let (_api, alice) = roles.api();
+    let _holder = roles.worker("holder", roles.lease);
+    let gate = roles.data.path().join("gate");
+    let running = alice.run(&gated(&gate)).await;
+    alice.wait_for(&running, "running").await;
+    let mut redis = roles.redis.connection().await;
+    group(&mut redis, &["DESTROY", &small_queue(), WORKERS_GROUP]).await;
+
+    // Its one slot makes it deal with the running job's ticket before it comes to the later one.
+    let _other = roles.worker("other", roles.lease);
+    let later = alice.run(INSTANT).await;
+    alice.wait_for(&later, "completed").await;
+    assert_eq!(count(&mut redis, "XLEN", &small_queue()).await, 1, "the running job's ticket");
+    let handed_out = consumers(&mut redis).await.pop().expect("a consumer");
+    assert!(handed_out.name.starts_with("other-") && handed_out.pending == 1, "{handed_out:?}");
+    std::fs::write(&gate, "").expect("the gate");
     let jobs = [running, later].map(|job| job.parse().expect("an id"));
     assert_undisturbed(&roles, &all_ended(&roles).await, &jobs);
 }
