@@ -1,6 +1,6 @@
 //! Wall clocks that are wrong: Redis's, by which times are told, and a worker's, which nothing goes by.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use adapters::redis::Redis;
 use chrono::DateTime;
@@ -12,14 +12,18 @@ use leadersboard_tests::programs::gated;
 use leadersboard_tests::redis_server::{Persistence, RedisServer};
 use leadersboard_tests::roles::Roles;
 use leadersboard_tests::wait::until;
+use nix::sys::signal::Signal;
 use projections::{Keyspace, Projector};
 use redis::aio::MultiplexedConnection;
 use redis::streams::StreamRangeReply;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{INSTANT, RECOVERY, UNDISTURBED, all_ended, crew};
 
 const HOUR: Duration = Duration::from_hours(1);
+/// How often a worker falls silent, and for how long: under a lease of 2 s, with a beat and a sweep every half second.
+const SILENCES: usize = 8;
+const SILENCE: Duration = Duration::from_millis(900);
 /// The longest wait before the second retry, and some seconds for the run itself.
 const SECOND_RETRY: Duration = Duration::from_secs(6 + 8);
 
@@ -33,13 +37,15 @@ async fn a_redis_clock_that_jumps_back_ends_no_lease_and_delays_no_retry() {
     nothing_minds_steps_of_the_clock(|clock, hours| clock.set_behind(HOUR * hours)).await;
 }
 
-/// Steps the clock while one job runs and one waits for its second retry; then again and again under the one that runs.
+/// Steps the clock while one job runs and one waits for its second retry; then again and again while the worker of the
+/// one that runs is silent.
 async fn nothing_minds_steps_of_the_clock(step: impl Fn(&Clock, u32)) {
     let clock = Clock::new();
-    let roles = Roles::on(RedisServer::start_with(Persistence::Always, clock.environment()).await);
+    let mut roles = Roles::on(RedisServer::start_with(Persistence::Always, clock.environment()).await);
+    roles.lease = "2s";
     let (_api, alice) = roles.api();
     // Each worker watches the leases of the other.
-    let _crew = crew(&roles);
+    let crew = crew(&roles);
     let gate = roles.data.path().join("gate");
     let running = alice.run(&gated(&gate)).await;
     alice.wait_for(&running, "running").await;
@@ -57,15 +63,22 @@ async fn nothing_minds_steps_of_the_clock(step: impl Fn(&Clock, u32)) {
 
     step(&clock, 1);
     timeout(SECOND_RETRY, alice.wait_for(&delayed, "completed")).await.expect("it is not delayed any longer");
-    // Long enough for a lease to end that went by the clock, or whose beats were not seen.
-    let before = beats(&mut redis, &running).await;
+    // Its worker falls silent for less than its lease, which the other sees in several sweeps with steps between them.
+    let holder = alice.get(&format!("/jobs/{running}")).await.body["worker"].as_str().expect("a worker").to_owned();
+    let holder = &crew[usize::from(holder.starts_with("two"))];
     let mut hours = 1;
-    until("twelve more beats", RECOVERY, async || {
-        hours += 1;
-        step(&clock, hours);
-        (beats(&mut redis, &running).await >= before + 12).then_some(())
-    })
-    .await;
+    for _ in 0..SILENCES {
+        let before = beats(&mut redis, &running).await;
+        holder.signal(Signal::SIGSTOP);
+        let silent_since = Instant::now();
+        while silent_since.elapsed() < SILENCE {
+            hours += 1;
+            step(&clock, hours);
+            sleep(Duration::from_millis(50)).await;
+        }
+        holder.signal(Signal::SIGCONT);
+        until("a beat", RECOVERY, async || (beats(&mut redis, &running).await > before).then_some(())).await;
+    }
     std::fs::write(&gate, "").expect("the gate");
     alice.wait_for(&running, "completed").await;
     let folded = all_ended(&roles).await;
