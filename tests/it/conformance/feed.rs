@@ -6,6 +6,7 @@ use adapters::redis::{Redis, RedisFeed};
 use events::ports::{EventFeed, EventFeedPort, Heard};
 use events::{JobCommand, JobId};
 use leadersboard_tests::invariants::Expect;
+use leadersboard_tests::redis_server::{come_back_as_at, cut_all_others, dump};
 use leadersboard_tests::wait::{until, until_equal};
 use projections::Projector;
 use redis::aio::MultiplexedConnection;
@@ -58,11 +59,6 @@ async fn append(raw: &mut MultiplexedConnection, bench: &Bench, job: JobId, seqs
 async fn connections(raw: &mut MultiplexedConnection) -> (usize, usize) {
     let list: String = redis::cmd("CLIENT").arg("LIST").query_async(raw).await.expect("the clients");
     (list.lines().count(), list.lines().filter(|line| line.contains(" cmd=xread ")).count())
-}
-
-async fn cut_all_but(raw: &mut MultiplexedConnection) {
-    let mut cut = redis::cmd("CLIENT");
-    let _: u64 = cut.arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"]).query_async(raw).await.expect("cut");
 }
 
 #[tokio::test]
@@ -120,7 +116,7 @@ async fn what_is_appended_while_the_connection_is_gone_is_heard_afterwards() {
     assert_eq!(next(&mut listener).await.1, 2);
     for round in 1..=5_u64 {
         let first = 3 * round;
-        cut_all_but(&mut raw).await;
+        cut_all_others(&mut raw).await;
         append(&mut raw, &bench, job, first..first + 3).await;
         let mut heard_of = Vec::new();
         let mut missed = false;
@@ -142,16 +138,14 @@ async fn a_log_that_lost_what_the_reader_has_seen_is_followed_from_its_end() {
     let mut raw = bench.raw().await;
     let job = bench.enqueue("small").await;
     let mut listener = feed.subscribe(job).await.expect("subscribed");
-    let before: Vec<u8> = redis::cmd("DUMP").arg(bench.keys.events()).query_async(&mut raw).await.expect("a dump");
+    let before = dump(&mut raw).await;
     // An id of the far future, as a clock gives that is then set back.
     let mut far = redis::cmd("XADD");
     far.arg(bench.keys.events()).arg("99999999999999-0").arg(&["agg", &format!("job:{job}")]);
     let _: String = far.query_async(&mut raw).await.expect("appended");
     assert_eq!(heard(&mut listener).await, Heard::Missed, "it can't be read");
-    let mut lose = redis::pipe();
-    lose.atomic().cmd("RESTORE").arg(bench.keys.events()).arg(0).arg(before).arg("REPLACE");
-    lose.cmd("CLIENT").arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"]);
-    let _: redis::Value = lose.query_async(&mut raw).await.expect("restored");
+    come_back_as_at(&mut raw, &before).await;
+    cut_all_others(&mut raw).await;
     assert_eq!(heard(&mut listener).await, Heard::Missed, "what it knows may be gone");
     append(&mut raw, &bench, job, 2..3).await;
     assert_eq!(next(&mut listener).await.1, 2);
