@@ -23,7 +23,7 @@ use super::{Redis, away, parse_stream_id};
 const BLOCK: Duration = Duration::from_secs(2);
 
 /// How many entries one read takes.
-const BATCH: usize = 200;
+const BATCH: usize = 100;
 
 /// How many events of a job wait for each who listens to it.
 const QUEUE: usize = 16;

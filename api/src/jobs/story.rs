@@ -7,7 +7,6 @@ use events::time::to_rfc3339;
 use serde::Serialize;
 
 use super::view::SummaryView;
-use crate::error::Error;
 
 /// A job as a client knows it.
 pub(super) enum Story {
@@ -22,8 +21,8 @@ pub(super) enum Turn {
     /// Nothing new.
     Known,
     /// The next one: the job as it is after it.
-    Next(StatusEvent),
-    /// Not the next one: others come before it.
+    Next(Box<StatusEvent>),
+    /// Not the next one, or not to be understood: the job has to be looked at.
     Gap,
     /// The last one of all: the job's records are gone.
     Gone,
@@ -69,39 +68,34 @@ impl Story {
         }
     }
 
-    /// Takes in an event that was appended to the job's history.
-    ///
-    /// # Errors
-    /// If it can't be read.
-    pub(super) fn hear(&mut self, event: StoredEvent) -> Result<Turn, Error> {
+    /// Takes in an event that was appended to the job's history. One that can't be read, as when a newer program wrote
+    /// it, leaves a gap.
+    pub(super) fn hear(&mut self, event: StoredEvent) -> Turn {
         let seq = self.seq();
         if event.seq <= seq {
-            return Ok(Turn::Known);
+            return Turn::Known;
         }
         if event.seq > seq + 1 {
-            return Ok(Turn::Gap);
+            return Turn::Gap;
         }
-        let unreadable = |why: String| {
-            let (aggregate, seq) = (&event.aggregate, event.seq);
-            Error::Internal(format!("event {seq} of {aggregate} can't be read: {why}"))
-        };
         let (id, envelope) = match event.read() {
             Ok(Recorded::Job(id, envelope)) => (id, envelope),
-            Ok(Recorded::Submission(..) | Recorded::Policy(_) | Recorded::Log(_)) => {
-                return Err(unreadable("it is none of a job".to_owned()));
+            Ok(Recorded::Submission(..) | Recorded::Policy(_) | Recorded::Log(_)) => return Turn::Gap,
+            Err(error) => {
+                tracing::warn!(%error, aggregate = event.aggregate, seq = event.seq, "an event can't be read");
+                return Turn::Gap;
             }
-            Err(error) => return Err(unreadable(error.to_string())),
         };
         let before = match std::mem::replace(self, Self::Untold) {
             Self::Untold => None,
             Self::Told(job) => Some(*job),
         };
         let Some(job) = evolve(id, before, &envelope) else {
-            return Ok(Turn::Gone);
+            return Turn::Gone;
         };
         let turn = StatusEvent { kind: Some(event.kind), ..StatusEvent::as_found(&job) };
         *self = Self::Told(Box::new(job));
-        Ok(Turn::Next(turn))
+        Turn::Next(Box::new(turn))
     }
 }
 
@@ -150,8 +144,8 @@ mod tests {
         ]
     }
 
-    fn told(turn: Result<Turn, Error>) -> serde_json::Value {
-        match turn.unwrap() {
+    fn told(turn: Turn) -> serde_json::Value {
+        match turn {
             Turn::Next(event) => serde_json::to_value(event).unwrap(),
             Turn::Known => "known".into(),
             Turn::Gap => "gap".into(),
@@ -190,6 +184,15 @@ mod tests {
             told(story.hear(event));
         }
         assert!(!story.ends_with(&StoredEvent { at: "1970-01-01T00:00:09.000000Z".to_owned(), ..started }));
+    }
+
+    #[test]
+    fn what_a_newer_program_wrote_leaves_a_gap() {
+        let [enqueued, started, _] = history();
+        let mut story = Story::Untold;
+        told(story.hear(enqueued));
+        assert_eq!(told(story.hear(StoredEvent { version: 99, ..started })), "gap");
+        assert_eq!(story.seq(), 1);
     }
 
     #[test]

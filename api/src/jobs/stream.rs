@@ -105,12 +105,12 @@ impl Follower {
             let heard = self.feed.next().await;
             self.phase = Phase::Behind;
             let turn = match heard {
-                Heard::Event(entry) => self.story.hear(entry.event.clone())?,
+                Heard::Event(entry) => self.story.hear(entry.event.clone()),
                 Heard::Missed => Turn::Gap,
             };
             match turn {
                 Turn::Known => {}
-                Turn::Next(status) => self.unsent.push_back(status),
+                Turn::Next(status) => self.unsent.push_back(*status),
                 Turn::Gap | Turn::Gone => self.catch_up().await?,
             }
         } else {
@@ -129,9 +129,9 @@ impl Follower {
             return self.show_as_found().await;
         }
         for entry in entries {
-            match self.story.hear(entry.event)? {
+            match self.story.hear(entry.event) {
                 Turn::Known => {}
-                Turn::Next(status) => self.unsent.push_back(status),
+                Turn::Next(status) => self.unsent.push_back(*status),
                 Turn::Gap | Turn::Gone => return self.show_as_found().await,
             }
         }
@@ -142,10 +142,10 @@ impl Follower {
     /// from, so that client is told how things stand.
     async fn go_on_after(&mut self, last_seen: u64) -> Result<(), Error> {
         for entry in self.api.log.history(self.job, 0).await? {
-            match self.story.hear(entry.event)? {
+            match self.story.hear(entry.event) {
                 Turn::Known => {}
                 Turn::Next(status) if status.seq <= last_seen => {}
-                Turn::Next(status) => self.unsent.push_back(status),
+                Turn::Next(status) => self.unsent.push_back(*status),
                 Turn::Gap | Turn::Gone => return self.show_as_found().await,
             }
         }

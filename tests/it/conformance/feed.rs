@@ -35,7 +35,7 @@ async fn heard(feed: &mut Box<dyn EventFeed>) -> Heard {
     timeout(SOON, feed.next()).await.expect("something is heard")
 }
 
-/// The number of the next event; a job's first events are heard again by some who come late.
+/// The next event: whose it is, and its number.
 async fn next(feed: &mut Box<dyn EventFeed>) -> (String, u64) {
     match heard(feed).await {
         Heard::Event(entry) => (entry.event.aggregate.clone(), entry.event.seq),
@@ -75,7 +75,7 @@ async fn whoever_listens_hears_all_of_the_job_and_nothing_of_others() {
     bench.cancel(watched).await;
     let name = format!("job:{watched}");
     for feed in &mut feeds {
-        // A reader may begin a moment before its first listener comes.
+        // What was appended before may be heard of too.
         let mut event = next(feed).await;
         if event.1 == 1 {
             event = next(feed).await;

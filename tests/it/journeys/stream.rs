@@ -6,8 +6,9 @@ use adapters::ids::SystemIds;
 use adapters::redis::Redis;
 use events::execute::{self, Origin};
 use events::job::Start;
-use events::ports::{Ids, JobQueuePort};
-use events::{Actor, Consumer, JobCommand, Policy};
+use events::ports::{Claim, Ids, JobQueuePort, TicketReader};
+use events::{Actor, Consumer, Fence, JobCommand, JobId, Policy};
+use futures::StreamExt;
 use leadersboard_tests::board::{ALICE, BOB, Board};
 use leadersboard_tests::client::Client;
 use leadersboard_tests::invariants::{Expect, check};
@@ -176,7 +177,9 @@ async fn whoever_was_told_what_redis_then_lost_is_told_how_things_stand() {
     let before = dump(&mut raw).await;
     let mut stream = alice.stream(&format!("/jobs/{job}/stream"), None).await;
     let pending = next(&mut stream).await;
-    start_elsewhere(&roles, &job).await;
+    let hands = Hands::of(&roles).await;
+    let claim = hands.reader().await.claim(1, SOON).await.expect("a ticket").pop().expect("a ticket");
+    hands.start(&claim).await;
     assert_eq!(short(&next(&mut stream).await), STARTED);
 
     come_back_as_at(&mut raw, &before).await;
@@ -189,19 +192,72 @@ async fn whoever_was_told_what_redis_then_lost_is_told_how_things_stand() {
     check(&roles.redis.url(), &Keyspace::default(), Expect::AllEnded).await;
 }
 
-/// Starts a job as a worker would that is gone before it does anything.
-async fn start_elsewhere(roles: &Roles, job: &str) {
-    let policy = Policy::default();
-    let projector = Projector { keys: Keyspace::default(), retention: policy.retention };
-    let redis = Redis::connect(&roles.redis.url(), projector).await.expect("Redis");
-    let worker: Consumer = "gone-1".parse().expect("a name");
-    let mut reader = redis.reader(&worker, &[policy.default_class.clone()]).await.expect("a reader");
-    let claim = reader.claim(1, SOON).await.expect("a ticket").pop().expect("a ticket");
-    assert_eq!(claim.job.to_string(), job);
-    let (fence, ticket) = (SystemIds.fence(), claim.ticket);
-    let start = JobCommand::Start(Start { fence, ticket, worker, gpus: vec![], sandbox: "off".to_owned() });
-    let origin = Origin { actor: Actor::System("test".to_owned()), trace: None };
-    execute::job(&redis, &policy, &origin, claim.job, &start, 1.0).await.expect("started");
+#[tokio::test]
+async fn whenever_a_client_comes_it_sees_all_that_follows() {
+    let roles = Roles::new().await;
+    let (_api, alice) = roles.api();
+    let submission = alice.submit(INSTANT).await;
+    let hands = Hands::of(&roles).await;
+    let work = async {
+        let mut reader = hands.reader().await;
+        let mut done = 0;
+        while done < 300 {
+            for claim in reader.claim(16, SOON).await.expect("tickets") {
+                hands.complete(&hands.start(&claim).await, claim.job).await;
+                done += 1;
+            }
+        }
+    };
+    let look = async |n: usize| {
+        let job = alice.enqueue(&submission, json!({})).await;
+        let told = alice.stream(&format!("/jobs/{job}/stream"), (n % 2 == 0).then_some("0")).await.rest().await;
+        let (end, told) = told.split_last().expect("an end");
+        assert_eq!(short(end), END);
+        let seqs: Vec<u64> = told.iter().filter_map(|message| short(message).1).collect();
+        let first = if n % 2 == 0 { 1 } else { seqs[0] };
+        assert_eq!(seqs, (first..=3).collect::<Vec<_>>(), "job {job}");
+    };
+    let clients = futures::stream::iter(0..300).map(look).buffer_unordered(20).collect::<Vec<_>>();
+    tokio::join!(work, clients);
+    check(&roles.redis.url(), &Keyspace::default(), Expect::AllEnded).await;
+}
+
+/// What a worker does to jobs, without the worker.
+struct Hands {
+    redis: Redis,
+    policy: Policy,
+    worker: Consumer,
+}
+
+impl Hands {
+    async fn of(roles: &Roles) -> Self {
+        let policy = Policy::default();
+        let projector = Projector { keys: Keyspace::default(), retention: policy.retention };
+        let redis = Redis::connect(&roles.redis.url(), projector).await.expect("Redis");
+        Self { redis, policy, worker: "hands-1".parse().expect("a name") }
+    }
+
+    async fn reader(&self) -> Box<dyn TicketReader> {
+        let classes = std::slice::from_ref(&self.policy.default_class);
+        self.redis.reader(&self.worker, classes).await.expect("a reader")
+    }
+
+    async fn start(&self, claim: &Claim) -> Fence {
+        let (fence, ticket, worker) = (SystemIds.fence(), claim.ticket.clone(), self.worker.clone());
+        let start = Start { fence: fence.clone(), ticket, worker, gpus: vec![], sandbox: "off".to_owned() };
+        self.command(claim.job, JobCommand::Start(start)).await;
+        fence
+    }
+
+    async fn complete(&self, fence: &Fence, job: JobId) {
+        let (results, artifacts) = Default::default();
+        self.command(job, JobCommand::Complete { fence: fence.clone(), results, artifacts, tracked: None }).await;
+    }
+
+    async fn command(&self, job: JobId, command: JobCommand) {
+        let origin = Origin { actor: Actor::System("test".to_owned()), trace: None };
+        execute::job(&self.redis, &self.policy, &origin, job, &command, 1.0).await.expect("accepted");
+    }
 }
 
 /// How many connections Redis has, and how many of them wait for entries of the log.
