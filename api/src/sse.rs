@@ -58,8 +58,20 @@ impl Drop for Open {
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
+    use http_body_util::BodyExt;
+    use tokio::time::Instant;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_without_news_says_that_it_is_there() {
+        let began = Instant::now();
+        let mut body = answer(futures::stream::pending()).into_body();
+        for beats in 1..=3 {
+            let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
+            assert_eq!((&frame[..], began.elapsed()), (&b":\n\n"[..], HEARTBEAT * beats));
+        }
+    }
 
     #[test]
     fn a_client_goes_on_after_a_number_and_after_nothing_else() {

@@ -57,6 +57,11 @@ impl Stream {
     /// # Panics
     /// If neither comes within a minute.
     pub async fn next(&mut self) -> Option<Message> {
+        // Heartbeats are no messages, so the whole wait is bounded, not each read.
+        timeout(PATIENCE, self.read_on()).await.expect("a message or the end")
+    }
+
+    async fn read_on(&mut self) -> Option<Message> {
         loop {
             while let Some(end) = self.unread.windows(2).position(|bytes| bytes == b"\n\n") {
                 let block: Vec<u8> = self.unread.drain(..end + 2).collect();
@@ -64,8 +69,8 @@ impl Stream {
                     return Some(message);
                 }
             }
-            let chunk = timeout(PATIENCE, self.response.chunk()).await.expect("a message or the end");
-            self.unread.extend_from_slice(&chunk.ok().flatten()?);
+            let chunk = self.response.chunk().await.ok().flatten()?;
+            self.unread.extend_from_slice(&chunk);
         }
     }
 
