@@ -15,8 +15,10 @@ mod logs;
 mod path;
 mod results;
 mod serve;
+mod sse;
 mod submissions;
 mod trace;
+mod unread;
 
 use std::sync::Arc;
 
@@ -25,7 +27,10 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post};
 use events::policy::LivePolicy;
-use events::ports::{ArchiveLimits, EventLogPort, Ids, JobStatusPort, LogPort, NudgePort, StoragePort, UploadLimits};
+use events::ports::{
+    ArchiveLimits, EventFeedPort, EventLogPort, Ids, JobStatusPort, LogPort, NudgePort, StoragePort, UploadLimits,
+};
+use tokio_util::sync::CancellationToken;
 
 pub use auth::{Role, TokenError, Tokens};
 pub use results::MlflowLinks;
@@ -38,6 +43,8 @@ pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 pub struct Api {
     /// Where commands are committed and histories are read.
     pub log: Arc<dyn EventLogPort>,
+    /// Where the events of jobs are heard of as they come.
+    pub feed: Arc<dyn EventFeedPort>,
     /// How whoever runs a job is told to look at it at once.
     pub nudges: Arc<dyn NudgePort>,
     /// Where jobs and submissions are read.
@@ -60,6 +67,8 @@ pub struct Api {
     pub mlflow: Option<MlflowLinks>,
     /// What `GET /metrics` answers; none where metrics have a port of their own.
     pub metrics_text: Option<RenderMetrics>,
+    /// Ends what would go on for as long as its client likes; the same that [`serve`] is given.
+    pub stop: CancellationToken,
 }
 
 /// Every route of the interface.
@@ -82,6 +91,7 @@ pub fn router(api: Api) -> Router {
         .route("/jobs/{id}/cancel", post(jobs::cancel))
         .route("/jobs/{id}/events", get(history::history))
         .route("/jobs/{id}/logs", get(logs::logs))
+        .route("/jobs/{id}/stream", get(jobs::stream))
         .route("/jobs/{id}/results", get(results::results))
         .with_state(Arc::clone(&api));
     let routes = match metrics_text {

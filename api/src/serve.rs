@@ -1,4 +1,5 @@
-//! The listener: one task a connection, each bounded in the time it may take to send a request's head.
+//! The listener: one task a connection, each bounded in the time it may take to send a request's
+//! head and in the time it may leave an answer unread.
 
 use std::io;
 use std::pin::pin;
@@ -11,6 +12,8 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use crate::unread::Bounded;
 
 /// How long a client may take for the head of a request; an idle connection counts as one that has begun.
 const HEAD: Duration = Duration::from_secs(30);
@@ -57,7 +60,7 @@ async fn connection(stream: TcpStream, router: Router, shutdown: CancellationTok
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+            .serve_connection(TokioIo::new(Bounded::new(stream)), TowerToHyperService::new(router))
     );
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -87,6 +87,7 @@ fn describe() {
 
     describe_counter!("leadersboard_http_requests_total", "Requests by route template and status");
     describe_histogram!("leadersboard_http_request_seconds", Unit::Seconds, "Time to answer a request");
+    describe_gauge!("leadersboard_streams_open", "Streams that clients follow");
     describe_counter!("leadersboard_commits_total", "Commits by lane and result");
     describe_histogram!("leadersboard_commit_seconds", Unit::Seconds, "Time from asking for a commit to its answer");
     describe_histogram!("leadersboard_commit_batch_size", "Commits that went to Redis in one call");

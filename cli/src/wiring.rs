@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use adapters::ids::SystemIds;
 use adapters::log_files::LogFiles;
-use adapters::redis::Redis;
 use adapters::redis::check::Verdict;
+use adapters::redis::{Redis, RedisFeed};
 use adapters::storage::DirectoryStorage;
 use anyhow::{Context, Result, bail};
 use events::Policy;
 use events::ports::{
-    EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, NudgePort, StoragePort, WorkStatePort, WorkersPort,
+    EventFeedPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, NudgePort, StoragePort, WorkStatePort,
+    WorkersPort,
 };
 use projections::{Keyspace, Projector};
 use tokio::net::TcpListener;
@@ -23,6 +24,7 @@ use crate::options::{RedisOptions, StorageOptions, StrictOption};
 pub(crate) struct Ports {
     redis: Redis,
     pub(crate) log: Arc<dyn EventLogPort>,
+    pub(crate) feed: Arc<dyn EventFeedPort>,
     pub(crate) queue: Arc<dyn JobQueuePort>,
     pub(crate) workers: Arc<dyn WorkersPort>,
     pub(crate) nudges: Arc<dyn NudgePort>,
@@ -54,6 +56,7 @@ impl Ports {
             .with_context(|| format!("the log directory {} can't be used", logs.display()))?;
         Ok(Self {
             log: Arc::new(redis.clone()),
+            feed: Arc::new(RedisFeed::new(redis.clone())),
             queue: Arc::new(redis.clone()),
             workers: Arc::new(redis.clone()),
             nudges: Arc::new(redis.clone()),

@@ -32,7 +32,7 @@ pub(crate) async fn print() {
     println!("resident memory                                {own:.1} MiB, its Redis {redis:.1} MiB");
 }
 
-fn rss_mib(pid: i32) -> f64 {
+pub(crate) fn rss_mib(pid: i32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
     line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).map_or(f64::NAN, |kib| kib / 1024.0)

@@ -1,6 +1,6 @@
 //! `make bench`: figures, printed and left to the reader. Nothing is asserted.
 //!
-//! `cargo bench -p leadersboard-tests --bench figures -- [footprint|status_reads|start_latency|life_cycles|recovery|dead_letters …]`
+//! `cargo bench -p leadersboard-tests --bench figures -- [footprint|status_reads|start_latency|life_cycles|recovery|dead_letters|stream_clients …]`
 
 mod dead_letters;
 mod footprint;
@@ -8,6 +8,7 @@ mod life_cycles;
 mod recovery;
 mod start_latency;
 mod status_reads;
+mod stream_clients;
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
@@ -31,6 +32,9 @@ fn main() {
         }
         if asked("dead_letters") {
             dead_letters::print().await;
+        }
+        if asked("stream_clients") {
+            stream_clients::print().await;
         }
     });
 }

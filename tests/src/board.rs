@@ -152,7 +152,7 @@ impl Drop for Board {
 }
 
 /// How a command ended.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Finished {
     /// Its exit code; none if a signal ended it.
     pub code: Option<i32>,

@@ -9,4 +9,5 @@ pub mod programs;
 pub mod proxy;
 pub mod redis_server;
 pub mod roles;
+pub mod sse;
 pub mod wait;

@@ -166,6 +166,45 @@ pub async fn connect(url: &str) -> MultiplexedConnection {
     client.get_multiplexed_async_connection_with_config(&config).await.expect("Redis answers")
 }
 
+/// All that a Redis holds, by key.
+pub type Dump = Vec<(String, Vec<u8>)>;
+
+/// All that a Redis holds now.
+///
+/// # Panics
+/// If it does not answer.
+pub async fn dump(redis: &mut MultiplexedConnection) -> Dump {
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(redis).await.expect("the keys");
+    let mut dump = Vec::new();
+    for key in keys {
+        let value = redis::cmd("DUMP").arg(&key).query_async(redis).await.expect("a dump");
+        dump.push((key, value));
+    }
+    dump
+}
+
+/// Takes every key back to what it was at `dump`, as a Redis does whose newest writes are lost.
+///
+/// # Panics
+/// If it does not answer.
+pub async fn come_back_as_at(redis: &mut MultiplexedConnection, dump: &[(String, Vec<u8>)]) {
+    let mut restore = redis::pipe();
+    restore.atomic().cmd("FLUSHALL");
+    for (key, value) in dump {
+        restore.cmd("RESTORE").arg(key).arg(0).arg(value);
+    }
+    let _: redis::Value = restore.query_async(redis).await.expect("restored");
+}
+
+/// Cuts every connection but this one.
+///
+/// # Panics
+/// If it does not answer.
+pub async fn cut_all_others(redis: &mut MultiplexedConnection) {
+    let mut cut = redis::cmd("CLIENT");
+    let _: u64 = cut.arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"]).query_async(redis).await.expect("cut");
+}
+
 impl Drop for RedisServer {
     fn drop(&mut self) {
         // It is this test's own, and nothing of it is kept.

@@ -5,6 +5,7 @@ pub mod check;
 mod commit;
 mod dead_letters;
 mod event_log;
+mod feed;
 mod job_queue;
 mod job_status;
 mod nudge;
@@ -25,6 +26,8 @@ use events::{StreamId, Timestamp};
 use projections::{Keyspace, Projector};
 use redis::aio::{ConnectionManager, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Client, RedisError};
+
+pub use feed::RedisFeed;
 
 use commit::Committer;
 use position::Position;

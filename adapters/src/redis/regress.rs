@@ -70,7 +70,8 @@ impl Redis {
         read_answer(&encoded.guards, answers.first().map_or(&[], Vec::as_slice))
     }
 
-    async fn newest_entry(&self) -> Result<Option<StreamId>, PortError> {
+    /// The end of the event log as it is now; none while it is empty.
+    pub(super) async fn newest_entry(&self) -> Result<Option<StreamId>, PortError> {
         let newest: redis::streams::StreamRangeReply = redis::cmd("XREVRANGE")
             .arg(&[&self.keys().events(), "+", "-", "COUNT", "1"])
             .query_async(&mut self.connection())

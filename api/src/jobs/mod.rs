@@ -2,6 +2,8 @@
 
 mod cancel;
 mod list;
+mod story;
+mod stream;
 mod view;
 
 use std::sync::Arc;
@@ -24,6 +26,7 @@ use crate::trace::current_traceparent;
 
 pub(crate) use cancel::cancel;
 pub(crate) use list::list;
+pub(crate) use stream::stream;
 use view::{JobView, QueueView, StatusView};
 
 /// The most bytes a job's config may have as JSON text.

@@ -46,7 +46,7 @@ pub(crate) enum Output {
 pub(crate) enum ClientCommand {
     /// Send a folder and run it as a job
     Submit(Box<submit::SubmitCommand>),
-    /// Look at jobs and their logs, or cancel one
+    /// Look at jobs, follow them, read their logs, or cancel one
     Jobs(jobs::JobsCommand),
 }
 

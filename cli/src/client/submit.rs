@@ -10,12 +10,10 @@ use serde_json::{Map, Value, json};
 use super::connect::ConnectOptions;
 use super::error::ClientError;
 use super::http::Client;
-use super::jobs::report;
-use super::log_cursor::LogCursor;
-use super::model::{Status, parse_id};
+use super::model::parse_id;
 use super::pack::{BUNDLE_NAME, Limits, Package, Plan};
-use super::screen::{self, Screen};
-use super::watch::{Watch, parse_job};
+use super::screen;
+use super::watch::follow;
 use super::{Outcome, Output, human, print_json, print_text, until_interrupted, upload};
 use crate::table;
 
@@ -98,14 +96,13 @@ impl SubmitCommand {
         let job_id = accepted.get("job_id").and_then(Value::as_str).unwrap_or_default().to_owned();
         if self.watch {
             screen::note(&format!("job {job_id}"));
-            let watched = watch(&client, &job_id, output);
-            return until_interrupted(Some(&job_id), watched).await;
+            return until_interrupted(Some(&job_id), follow(&client, &job_id, output)).await;
         }
         match output {
             Output::Json => print_json(&accepted)?,
             Output::Human => {
                 print_text(&job_id)?;
-                screen::note(&format!("accepted; follow it with: leadersboard jobs logs --follow {job_id}"));
+                screen::note(&format!("accepted; follow it with: leadersboard jobs watch {job_id}"));
             }
         }
         Ok(Outcome::Done)
@@ -162,20 +159,6 @@ impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
-}
-
-async fn watch(client: &Client, job_id: &str, output: Output) -> Result<Outcome, ClientError> {
-    let mut screen = Screen::new(output);
-    let document = Watch::new(client, job_id, &mut screen, LogCursor::start()).until_end().await?;
-    let job = parse_job(&document)?;
-    match output {
-        Output::Json => print_json(&document)?,
-        Output::Human => screen.result(&report::ending(&job, screen.has_shown_log()))?,
-    }
-    Ok(match job.status {
-        Status::Completed => Outcome::Done,
-        Status::Pending | Status::Running | Status::Failed | Status::Cancelled | Status::Unknown => Outcome::JobFailed,
-    })
 }
 
 fn list(package: &Package, output: Output) -> Result<Outcome, ClientError> {

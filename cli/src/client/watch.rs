@@ -9,14 +9,30 @@ use tokio::time::{Instant, sleep};
 
 use super::error::ClientError;
 use super::http::Client;
-use super::human;
+use super::jobs::report;
 use super::log_cursor::{LogCursor, Need};
-use super::model::{Job, LogChunk};
+use super::model::{Job, LogChunk, Status};
 use super::pace::{Pace, retry_delay};
 use super::screen::Screen;
+use super::{Outcome, Output, human, print_json};
 
 /// How long a server may be away before watching is given up; a restart or a short network cut fits in.
 const LONGEST_ABSENCE: Duration = Duration::from_mins(5);
+
+/// Shows a job's status and its log from the beginning to its end, then what became of it.
+pub(crate) async fn follow(client: &Client, job_id: &str, output: Output) -> Result<Outcome, ClientError> {
+    let mut screen = Screen::new(output);
+    let document = Watch::new(client, job_id, &mut screen, LogCursor::start()).until_end().await?;
+    let job = parse_job(&document)?;
+    match output {
+        Output::Json => print_json(&document)?,
+        Output::Human => screen.result(&report::ending(&job, screen.has_shown_log()))?,
+    }
+    Ok(match job.status {
+        Status::Completed => Outcome::Done,
+        Status::Pending | Status::Running | Status::Failed | Status::Cancelled | Status::Unknown => Outcome::JobFailed,
+    })
+}
 
 /// A job being watched.
 pub(crate) struct Watch<'a> {

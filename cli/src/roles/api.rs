@@ -80,6 +80,7 @@ pub(super) async fn serve(
     let metrics_text = access.metrics_addr.is_none().then(|| Arc::clone(&render));
     let router = api::router(Api {
         log: Arc::clone(&ports.log),
+        feed: Arc::clone(&ports.feed),
         nudges: Arc::clone(&ports.nudges),
         status: Arc::clone(&ports.status),
         storage: Arc::clone(&ports.storage),
@@ -91,6 +92,7 @@ pub(super) async fn serve(
         archive_limits: archive_limits(),
         mlflow: access.mlflow(),
         metrics_text,
+        stop: stop.clone(),
     });
     let metrics = serve_metrics(access.metrics_addr, render, stop.clone());
     tokio::try_join!(

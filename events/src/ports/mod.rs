@@ -1,6 +1,7 @@
 //! What the domain asks of the outside world. Adapters implement these; `cli` wires them once.
 
 mod dead_letters;
+mod event_feed;
 mod event_log;
 mod ids;
 mod job_queue;
@@ -14,6 +15,7 @@ mod workers;
 use crate::commit::CommitError;
 
 pub use dead_letters::{DeadLetterPort, DeadLetterQuery, Quarantined};
+pub use event_feed::{EventFeed, EventFeedPort, Heard};
 pub use event_log::{EventLogPort, HistoryEntry, Loaded};
 pub use ids::Ids;
 pub use job_queue::{Claim, Heartbeat, JobQueuePort, Lease, QueueDepth, TicketReader, Unstarted};

@@ -3,6 +3,7 @@
 
 mod audit;
 mod event_log;
+mod feed;
 mod ids;
 mod job_queue;
 mod job_status;

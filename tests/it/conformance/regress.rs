@@ -3,6 +3,7 @@
 use adapters::redis::Redis;
 use events::ports::EventLogPort;
 use leadersboard_tests::invariants::Expect;
+use leadersboard_tests::redis_server::{come_back_as_at, dump};
 use projections::Projector;
 use redis::aio::MultiplexedConnection;
 
@@ -15,26 +16,6 @@ async fn newest(raw: &mut MultiplexedConnection, bench: &Bench) -> String {
         .await
         .expect("it");
     reply.ids[0].id.clone()
-}
-
-/// Takes every key back to what it was at `dump`, as a Redis does whose newest writes are lost.
-async fn come_back_as_at(raw: &mut MultiplexedConnection, dump: &[(String, Vec<u8>)]) {
-    let mut restore = redis::pipe();
-    restore.atomic().cmd("FLUSHALL");
-    for (key, value) in dump {
-        restore.cmd("RESTORE").arg(key).arg(0).arg(value);
-    }
-    let _: redis::Value = restore.query_async(raw).await.expect("restored");
-}
-
-async fn dump(raw: &mut MultiplexedConnection) -> Vec<(String, Vec<u8>)> {
-    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(raw).await.expect("the keys");
-    let mut dump = Vec::new();
-    for key in keys {
-        let value = redis::cmd("DUMP").arg(&key).query_async(raw).await.expect("a dump");
-        dump.push((key, value));
-    }
-    dump
 }
 
 async fn regresses(bench: &Bench) -> Vec<String> {

@@ -28,10 +28,18 @@ async fn submit_and_look_as_the_readme_shows() {
     let job = listed["jobs"][0]["job_id"].as_str().expect("an id");
     assert!(run(&["jobs", "show", job]).stdout.contains("completed"));
     assert!(run(&["jobs", "logs", job, "--tail", "1"]).stdout.starts_with("epoch 20/20"));
-    assert!(run(&["jobs", "events", job]).stdout.contains("job.completed"));
+    assert!(run(&["jobs", "history", job]).stdout.contains("job.completed"));
+    assert_eq!(run(&["jobs", "events", job]), run(&["jobs", "history", job]), "its older name");
+    assert_eq!(run(&["jobs", "history", job, "--json"]).json()["events"][0]["type"], "job.enqueued");
+
+    let watched = run(&["jobs", "watch", job]);
+    assert_eq!(watched.code, Some(0), "{watched:?}");
+    assert!(watched.stdout.contains("epoch 20/20") && watched.stdout.contains("image_auc"), "{}", watched.stdout);
+    assert_eq!(run(&["jobs", "watch", job, "--json"]).json()["status"], "completed");
 
     let unknown = run(&["jobs", "show", "0192f1c3a4b57c6d8e9fa0b1c2d3e4f5"]);
     assert_eq!(unknown.code, Some(2), "{unknown:?}");
+    assert_eq!(run(&["jobs", "watch", "0192f1c3a4b57c6d8e9fa0b1c2d3e4f5"]).code, Some(2));
     let wrong_class = run(&["submit", &quickstart, "--class", "huge"]);
     assert_eq!(wrong_class.code, Some(2));
     assert!(wrong_class.stderr.contains("huge") && wrong_class.stderr.contains("small"), "{}", wrong_class.stderr);
@@ -59,8 +67,19 @@ async fn leaving_a_watch_leaves_the_job_alone() {
     let listed = alice.get("/jobs").await.body;
     let job = listed["jobs"][0]["job_id"].as_str().expect("an id");
     assert_eq!(listed["jobs"][0]["status"], "running");
+
+    let mut watch = command(board.data());
+    watch.args(["jobs", "watch", job]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut watch = Process::spawn(watch);
+    assert_eq!(watch.line(), "begun\n");
+    watch.signal(Signal::SIGINT);
+    assert_eq!(watch.wait(), Some(130));
+    let said = watch.stderr();
+    assert!(said.contains("the job goes on"), "{said}");
+
     assert_eq!(board.run(["jobs", "cancel", job]).code, Some(0));
     alice.wait_for(job, "cancelled").await;
+    assert_eq!(board.run(["jobs", "watch", job]).code, Some(1), "it did not complete");
     all_is_well(&board).await;
 }
 

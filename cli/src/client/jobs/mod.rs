@@ -1,6 +1,6 @@
-//! `leadersboard jobs`: look at jobs, read their logs, cancel them.
+//! `leadersboard jobs`: look at jobs, follow them, read their logs, cancel them.
 
-mod events;
+mod history;
 mod list;
 mod logs;
 pub(super) mod report;
@@ -12,17 +12,26 @@ use super::connect::ConnectOptions;
 use super::error::ClientError;
 use super::http::Client;
 use super::model::parse_id;
-use super::watch::parse_job;
-use super::{Outcome, Output, print_json, print_text, screen};
+use super::watch::{follow, parse_job};
+use super::{Outcome, Output, print_json, print_text, screen, until_interrupted};
 
 const EXAMPLES: &str = "\
 Examples:
   leadersboard jobs list --status running
   leadersboard jobs show ID
   leadersboard jobs logs ID --tail 20 --follow
-  leadersboard jobs events ID
+  leadersboard jobs watch ID
+  leadersboard jobs history ID
   leadersboard jobs cancel ID
   leadersboard jobs show ID --json | jq .metrics";
+
+const WATCH_EXIT_CODES: &str = "\
+Exit codes:
+  0    the job completed
+  1    the job failed or was cancelled
+  2    bad input, or refused by the server
+  3    the server could not be reached
+  130  Ctrl-C; the job goes on";
 
 /// Look at jobs and their logs, or cancel one
 #[derive(Debug, Args)]
@@ -47,8 +56,16 @@ enum Action {
     },
     /// Print a job's log
     Logs(logs::LogsCommand),
+    /// Follow a job's status and log to its end; the exit code tells how it ended
+    #[command(after_help = WATCH_EXIT_CODES)]
+    Watch {
+        /// The job's id
+        #[arg(value_name = "ID", value_parser = parse_id)]
+        job_id: String,
+    },
     /// Show a job's history, event by event
-    Events {
+    #[command(visible_alias = "events")]
+    History {
         /// The job's id
         #[arg(value_name = "ID", value_parser = parse_id)]
         job_id: String,
@@ -71,7 +88,10 @@ impl JobsCommand {
             Action::List(command) => command.run(&client, output).await?,
             Action::Show { job_id } => show(&client, &job_id, output).await?,
             Action::Logs(command) => command.run(&client, output).await?,
-            Action::Events { job_id } => events::run(&client, &job_id, output).await?,
+            Action::Watch { job_id } => {
+                return until_interrupted(Some(&job_id), follow(&client, &job_id, output)).await;
+            }
+            Action::History { job_id } => history::run(&client, &job_id, output).await?,
             Action::Cancel { job_id, force } => {
                 // The body is left empty where nothing is asked for, as the server's own default.
                 let body = if force { json!({"force": true}) } else { json!({}) };

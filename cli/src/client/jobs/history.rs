@@ -1,4 +1,4 @@
-//! `leadersboard jobs events`.
+//! `leadersboard jobs history`.
 
 use serde::Deserialize;
 use serde_json::Value;

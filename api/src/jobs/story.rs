@@ -1,0 +1,206 @@
+//! What a client has been told of a job, event by event: each once, in order, with no gap.
+
+use events::Job;
+use events::job::evolve;
+use events::stored::{Recorded, StoredEvent};
+use events::time::to_rfc3339;
+use serde::Serialize;
+
+use super::view::SummaryView;
+
+/// A job as a client knows it.
+pub(super) enum Story {
+    /// It has been told nothing.
+    Untold,
+    /// It knows the job up to this.
+    Told(Box<Job>),
+}
+
+/// What an event is to one who knows the story so far.
+pub(super) enum Turn {
+    /// Nothing new.
+    Known,
+    /// The next one: the job as it is after it.
+    Next(Box<StatusEvent>),
+    /// Not the next one, or not to be understood: the job has to be looked at.
+    Gap,
+    /// The last one of all: the job's records are gone.
+    Gone,
+}
+
+/// The status of a job, after an event or as it was found.
+#[derive(Serialize)]
+pub(super) struct StatusEvent {
+    /// How many events the job has had.
+    pub(super) seq: u64,
+    /// What happened; none for a status as it was found.
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// When.
+    at: String,
+    #[serde(flatten)]
+    job: SummaryView,
+}
+
+impl Story {
+    /// How many events the client knows of.
+    pub(super) fn seq(&self) -> u64 {
+        match self {
+            Self::Untold => 0,
+            Self::Told(job) => job.version,
+        }
+    }
+
+    /// How the job ended, if it has as far as the client knows.
+    pub(super) fn end(&self) -> Option<StatusEvent> {
+        match self {
+            Self::Untold => None,
+            Self::Told(job) => job.is_terminal().then(|| StatusEvent::as_found(job)),
+        }
+    }
+
+    /// Whether `event` is the last that the client knows. A log that lost its newest part has another in its place, or
+    /// none.
+    pub(super) fn ends_with(&self, event: &StoredEvent) -> bool {
+        match self {
+            Self::Untold => false,
+            Self::Told(job) => event.seq == job.version && event.at == to_rfc3339(job.updated_at),
+        }
+    }
+
+    /// Takes in an event that was appended to the job's history. One that can't be read, as when a newer program wrote
+    /// it, leaves a gap.
+    pub(super) fn hear(&mut self, event: StoredEvent) -> Turn {
+        let seq = self.seq();
+        if event.seq <= seq {
+            return Turn::Known;
+        }
+        if event.seq > seq + 1 {
+            return Turn::Gap;
+        }
+        let (id, envelope) = match event.read() {
+            Ok(Recorded::Job(id, envelope)) => (id, envelope),
+            Ok(Recorded::Submission(..) | Recorded::Policy(_) | Recorded::Log(_)) => return Turn::Gap,
+            Err(error) => {
+                tracing::warn!(%error, aggregate = event.aggregate, seq = event.seq, "an event can't be read");
+                return Turn::Gap;
+            }
+        };
+        let before = match std::mem::replace(self, Self::Untold) {
+            Self::Untold => None,
+            Self::Told(job) => Some(*job),
+        };
+        let Some(job) = evolve(id, before, &envelope) else {
+            return Turn::Gone;
+        };
+        let turn = StatusEvent { kind: Some(event.kind), ..StatusEvent::as_found(&job) };
+        *self = Self::Told(Box::new(job));
+        Turn::Next(Box::new(turn))
+    }
+}
+
+impl StatusEvent {
+    /// The status of a job as it was found.
+    pub(super) fn as_found(job: &Job) -> Self {
+        Self { seq: job.version, kind: None, at: to_rfc3339(job.updated_at), job: SummaryView::of(job) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use events::job::JobEvent;
+    use events::{Actor, Envelope, JobId, JobSpec, Timestamp};
+
+    use super::*;
+
+    fn id() -> JobId {
+        "0192f1c3a4b57c6d8e9fa0b1c2d3e4f6".parse().unwrap()
+    }
+
+    fn stored(seq: u64, event: JobEvent) -> StoredEvent {
+        let at = Timestamp::default() + Duration::from_secs(seq);
+        StoredEvent::of_job(id(), &Envelope { seq, at, actor: Actor::System("test".to_owned()), trace: None, event })
+    }
+
+    fn history() -> [StoredEvent; 3] {
+        let spec = JobSpec {
+            submission: "0192f1c3a4b57c6d8e9fa0b1c2d3e4f5".parse().unwrap(),
+            user: "alice".parse().unwrap(),
+            class: "small".parse().unwrap(),
+            config: "{}".to_owned(),
+        };
+        let started = JobEvent::Started {
+            fence: "00112233445566778899aabb".parse().unwrap(),
+            worker: "gpu1-1".parse().unwrap(),
+            gpus: vec![],
+            sandbox: "off".to_owned(),
+        };
+        [
+            stored(1, JobEvent::Enqueued { spec, dispatched: true }),
+            stored(2, started),
+            stored(3, JobEvent::Cancelled {}),
+        ]
+    }
+
+    fn told(turn: Turn) -> serde_json::Value {
+        match turn {
+            Turn::Next(event) => serde_json::to_value(event).unwrap(),
+            Turn::Known => "known".into(),
+            Turn::Gap => "gap".into(),
+            Turn::Gone => "gone".into(),
+        }
+    }
+
+    #[test]
+    fn each_event_is_told_once_and_in_order() {
+        let [enqueued, started, cancelled] = history();
+        let mut story = Story::Untold;
+        assert_eq!(told(story.hear(started.clone())), "gap");
+        let first = told(story.hear(enqueued.clone()));
+        assert_eq!(
+            (&first["seq"], &first["type"], &first["status"]),
+            (&1.into(), &"job.enqueued".into(), &"pending".into())
+        );
+        assert_eq!(told(story.hear(enqueued.clone())), "known");
+        assert_eq!(told(story.hear(cancelled.clone())), "gap");
+        let second = told(story.hear(started.clone()));
+        assert_eq!(
+            (&second["status"], &second["attempt"], &second["at"]),
+            (&"running".into(), &1.into(), &second["updated_at"])
+        );
+        assert!(story.ends_with(&started) && !story.ends_with(&enqueued) && story.end().is_none());
+        assert_eq!(told(story.hear(cancelled))["status"], "cancelled");
+        assert_eq!(serde_json::to_value(story.end()).unwrap()["status"], "cancelled");
+        assert!(!second.to_string().contains("00112233445566778899aabb"), "a fence is not shown");
+    }
+
+    #[test]
+    fn another_event_in_the_place_of_the_last_is_noticed() {
+        let [enqueued, started, _] = history();
+        let mut story = Story::Untold;
+        for event in [enqueued, started.clone()] {
+            told(story.hear(event));
+        }
+        assert!(!story.ends_with(&StoredEvent { at: "1970-01-01T00:00:09.000000Z".to_owned(), ..started }));
+    }
+
+    #[test]
+    fn what_a_newer_program_wrote_leaves_a_gap() {
+        let [enqueued, started, _] = history();
+        let mut story = Story::Untold;
+        told(story.hear(enqueued));
+        assert_eq!(told(story.hear(StoredEvent { version: 99, ..started })), "gap");
+        assert_eq!(story.seq(), 1);
+    }
+
+    #[test]
+    fn after_the_records_are_gone_there_is_nothing() {
+        let mut story = Story::Untold;
+        for event in history() {
+            told(story.hear(event));
+        }
+        assert_eq!(told(story.hear(stored(4, JobEvent::Expired {}))), "gone");
+    }
+}

@@ -1,0 +1,171 @@
+//! A job's status as it changes, as server-sent events.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use axum::response::sse::Event;
+use events::JobId;
+use events::ports::{EventFeed, Heard};
+use tokio::time::sleep;
+
+use super::story::{StatusEvent, Story, Turn};
+use crate::Api;
+use crate::error::Error;
+use crate::extract::VisibleJob;
+use crate::sse;
+
+/// How long to wait for Redis before it is asked again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// `GET /jobs/{id}/stream`: the status as it is, or what the client has missed; then each change; then how it ended.
+///
+/// An answer that stops without `end` was cut off, and the client comes back with the last id it has.
+pub(crate) async fn stream(
+    State(api): State<Arc<Api>>,
+    VisibleJob(job): VisibleJob,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    let last_seen = sse::last_event_id(&headers)?;
+    // Before anything is read: what is appended between the two is heard of.
+    let feed = api.feed.subscribe(job.id).await?;
+    let mut follower =
+        Follower { api, feed, job: job.id, story: Story::Untold, unsent: VecDeque::new(), phase: Phase::Abreast };
+    match last_seen {
+        None => follower.show_as_found().await?,
+        Some(seq) => follower.go_on_after(seq).await?,
+    }
+    let events = futures::stream::unfold(follower, async |mut follower| Some((follower.next().await?, follower)));
+    Ok(sse::answer(Box::pin(events)))
+}
+
+/// One client's way through a job's events.
+struct Follower {
+    api: Arc<Api>,
+    feed: Box<dyn EventFeed>,
+    job: JobId,
+    /// What the client has been told, with what waits in `unsent`.
+    story: Story,
+    /// No longer than the job's history.
+    unsent: VecDeque<StatusEvent>,
+    phase: Phase,
+}
+
+enum Phase {
+    /// The feed tells what comes next.
+    Abreast,
+    /// Something was missed: the history has to be read first.
+    Behind,
+    /// The end was sent.
+    Over,
+}
+
+impl Follower {
+    /// The next event to send; none when the stream is over, whether or not the job is.
+    async fn next(&mut self) -> Option<Event> {
+        let stop = self.api.stop.clone();
+        loop {
+            if let Some(status) = self.unsent.pop_front() {
+                return Some(event("status", &status).id(status.seq.to_string()));
+            }
+            if let Phase::Over = self.phase {
+                return None;
+            }
+            if let Some(end) = self.story.end() {
+                self.phase = Phase::Over;
+                return Some(event("end", &end));
+            }
+            let heard = tokio::select! {
+                () = stop.cancelled() => return None,
+                heard = self.hear() => heard,
+            };
+            match heard {
+                Ok(()) => {}
+                Err(Error::Unavailable(error)) => {
+                    tracing::debug!(job_id = %self.job, error, "a stream waits for Redis");
+                    tokio::select! { () = stop.cancelled() => return None, () = sleep(PAUSE) => {} }
+                }
+                // Its records are gone. Whoever asks again is told so.
+                Err(Error::Unknown(_)) => return None,
+                Err(error) => {
+                    tracing::error!(job_id = %self.job, ?error, "a stream can't go on");
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Waits for news, or catches up with what was missed.
+    async fn hear(&mut self) -> Result<(), Error> {
+        if let Phase::Abreast = self.phase {
+            // Until what is heard is dealt with: whatever goes wrong on the way, the history has it.
+            let heard = self.feed.next().await;
+            self.phase = Phase::Behind;
+            let turn = match heard {
+                Heard::Event(entry) => self.story.hear(entry.event.clone()),
+                Heard::Missed => Turn::Gap,
+            };
+            match turn {
+                Turn::Known => {}
+                Turn::Next(status) => self.unsent.push_back(*status),
+                Turn::Gap | Turn::Gone => self.catch_up().await?,
+            }
+        } else {
+            self.catch_up().await?;
+        }
+        self.phase = Phase::Abreast;
+        Ok(())
+    }
+
+    /// Reads what came after the last event that the client has. If that event is no longer the log's, neither is what
+    /// the client believes: it is told how things stand.
+    async fn catch_up(&mut self) -> Result<(), Error> {
+        let seq = self.story.seq();
+        let mut entries = self.api.log.history(self.job, seq.saturating_sub(1)).await?.into_iter();
+        if !entries.next().is_some_and(|last| self.story.ends_with(&last.event)) {
+            return self.show_as_found().await;
+        }
+        for entry in entries {
+            match self.story.hear(entry.event) {
+                Turn::Known => {}
+                Turn::Next(status) => self.unsent.push_back(*status),
+                Turn::Gap | Turn::Gone => return self.show_as_found().await,
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins after the event `last_seen` of the job's history. One that the history does not have can't be gone on
+    /// from, so that client is told how things stand.
+    async fn go_on_after(&mut self, last_seen: u64) -> Result<(), Error> {
+        for entry in self.api.log.history(self.job, 0).await? {
+            match self.story.hear(entry.event) {
+                Turn::Known => {}
+                Turn::Next(status) if status.seq <= last_seen => {}
+                Turn::Next(status) => self.unsent.push_back(*status),
+                Turn::Gap | Turn::Gone => return self.show_as_found().await,
+            }
+        }
+        if self.story.seq() < last_seen.max(1) {
+            return self.show_as_found().await;
+        }
+        Ok(())
+    }
+
+    /// Has the job's present status sent, and goes on from that.
+    async fn show_as_found(&mut self) -> Result<(), Error> {
+        let found = self.api.status.job(self.job).await?;
+        let job = found.ok_or_else(|| Error::Unknown("there is no such job".to_owned()))?;
+        self.unsent.push_back(StatusEvent::as_found(&job));
+        self.story = Story::Told(Box::new(job));
+        Ok(())
+    }
+}
+
+fn event(name: &str, status: &StatusEvent) -> Event {
+    let data = serde_json::to_string(status).expect("a status holds only texts and numbers, so it always serialises");
+    Event::default().event(name).data(data)
+}
