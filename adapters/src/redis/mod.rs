@@ -5,6 +5,7 @@ pub mod check;
 mod commit;
 mod dead_letters;
 mod event_log;
+mod index;
 mod job_queue;
 mod job_status;
 mod nudge;

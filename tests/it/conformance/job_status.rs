@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use adapters::ids::SystemIds;
 use events::job::ArtifactTotals;
-use events::ports::{EventLogPort, Ids, JobQuery, JobQueuePort, JobStatusPort};
-use events::{Change, Commit, Envelope, JobCommand, JobEvent, JobId, JobStatus, Lane, Results, UserId, execute};
+use events::ports::{EventLogPort, Ids, JobQuery, JobQueuePort, JobStatusPort, SubmissionQuery};
+use events::{
+    Change, Commit, Envelope, JobCommand, JobEvent, JobId, JobStatus, Lane, Results, SubmissionCommand, SubmissionId,
+    UserId, execute,
+};
 use leadersboard_tests::invariants::Expect;
 use tokio::task::JoinSet;
 
-use super::Bench;
+use super::{Bench, upload};
 
 async fn listed(status: &dyn JobStatusPort, query: JobQuery) -> Vec<JobId> {
     let mut query = query;
@@ -24,6 +27,42 @@ async fn listed(status: &dyn JobStatusPort, query: JobQuery) -> Vec<JobId> {
             return found;
         }
     }
+}
+
+async fn uploaded(status: &dyn JobStatusPort, user: Option<&str>, limit: usize) -> Vec<SubmissionId> {
+    let user = user.map(|name| name.parse().expect("a name"));
+    let mut query = SubmissionQuery { user, cursor: None, limit };
+    let mut found = Vec::new();
+    loop {
+        let page = status.submissions(&query).await.expect("a page");
+        assert!(page.submissions.len() <= query.limit);
+        found.extend(page.submissions.into_iter().map(|submission| submission.id));
+        query.cursor = page.next;
+        if query.cursor.is_none() {
+            return found;
+        }
+    }
+}
+
+#[tokio::test]
+async fn submissions_come_newest_first_in_pages_without_gap_or_repeat() {
+    let bench = Bench::new().await;
+    let status: &dyn JobStatusPort = &bench.redis;
+    let mut made = vec![bench.submission];
+    for number in 1..40 {
+        made.push(upload(&bench.redis, if number % 4 == 3 { "bob" } else { "alice" }).await);
+    }
+    made.reverse();
+    for limit in [1, 7, 40, 200] {
+        assert_eq!(uploaded(status, None, limit).await, made, "limit {limit}");
+    }
+    assert_eq!(uploaded(status, Some("bob"), 3).await.len(), 10);
+    assert_eq!(uploaded(status, Some("carol"), 3).await, []);
+
+    let expired = made.remove(5);
+    execute::submission(&bench.redis, &super::origin(), expired, &SubmissionCommand::Expire).await.expect("expired");
+    assert_eq!(uploaded(status, None, 7).await, made);
+    bench.check(Expect::AllEnded).await;
 }
 
 #[tokio::test]
