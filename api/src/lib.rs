@@ -12,6 +12,7 @@ mod history;
 mod home;
 mod jobs;
 mod logs;
+mod page;
 mod path;
 mod results;
 mod serve;
@@ -74,8 +75,9 @@ pub fn router(api: Api) -> Router {
         .route(
             "/submissions",
             // The form counts its own bytes and names the file that is too large.
-            post(submissions::create).layer(DefaultBodyLimit::disable()),
+            post(submissions::create).layer(DefaultBodyLimit::disable()).get(submissions::list),
         )
+        .route("/submissions/{id}", get(submissions::show))
         .route("/jobs", post(jobs::create).get(jobs::list))
         .route("/jobs/{id}", get(jobs::show))
         .route("/jobs/{id}/status", get(jobs::status))

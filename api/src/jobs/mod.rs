@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use events::execute::{self, Origin};
 use events::job::Waiting;
-use events::{ClassName, JobCommand, JobSpec, JobState, JobStatus, Policy, SubmissionId};
+use events::{ClassName, JobCommand, JobSpec, JobState, JobStatus, Policy};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 use crate::Api;
 use crate::auth::Caller;
 use crate::error::Error;
-use crate::extract::{JsonBody, VisibleJob};
+use crate::extract::{JsonBody, VisibleJob, visible_submission};
 use crate::trace::current_traceparent;
 
 pub(crate) use cancel::cancel;
@@ -52,7 +52,7 @@ pub(crate) async fn create(
 ) -> Result<(StatusCode, Json<Accepted>), Error> {
     let policy = api.policy.get();
     let (class, config) = read_config(new.config.as_deref(), &policy)?;
-    let submission = own_submission(&api, &caller, &new.submission_id).await?;
+    let submission = visible_submission(&api, &caller, &new.submission_id).await?.id;
     let id = api.ids.job();
     tracing::Span::current().record("job_id", tracing::field::display(id));
     let origin = Origin { actor: caller.actor(), trace: current_traceparent() };
@@ -62,16 +62,6 @@ pub(crate) async fn create(
     let accepted =
         Accepted { job_id: id.to_string(), submission_id: submission.to_string(), status: JobStatus::Pending };
     Ok((StatusCode::ACCEPTED, Json(accepted)))
-}
-
-async fn own_submission(api: &Api, caller: &Caller, id: &str) -> Result<SubmissionId, Error> {
-    let unknown = || Error::Unknown("there is no such submission".to_owned());
-    let id: SubmissionId = id.parse().map_err(|_| unknown())?;
-    tracing::Span::current().record("submission_id", tracing::field::display(id));
-    match api.status.submission(id).await? {
-        Some(submission) if caller.may_see(&submission.manifest.user) => Ok(id),
-        _ => Err(unknown()),
-    }
 }
 
 /// The resource class that a config asks for, and the config as the text that is stored.

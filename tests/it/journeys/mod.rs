@@ -11,6 +11,7 @@ mod policy;
 mod readme;
 mod reconciler;
 mod redis_away;
+mod submissions;
 mod teardown;
 mod workers;
 

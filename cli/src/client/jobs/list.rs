@@ -1,18 +1,16 @@
 //! `leadersboard jobs list`.
 
 use clap::{Args, ValueEnum};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::client::error::ClientError;
 use crate::client::http::Client;
 use crate::client::model::Job;
+use crate::client::pages::{Listed, PageOptions};
 use crate::client::watch::parse_job;
 use crate::client::{Output, human, print_json, print_text, screen};
 use crate::table::{Align, render};
 
-/// As many as one request asks for.
-const PAGE: usize = 100;
 /// Room for an error beside the other columns.
 const MAX_ERROR_CHARS: usize = 60;
 
@@ -23,24 +21,8 @@ pub(super) struct ListCommand {
     #[arg(long, value_name = "STATUS")]
     status: Option<StatusArg>,
 
-    /// Only this user's jobs (for administrators; others see their own)
-    #[arg(long, value_name = "NAME")]
-    user: Option<String>,
-
-    /// As many as this
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 20, value_parser = parse_limit)]
-    limit: usize,
-
-    /// All of them, page by page
-    #[arg(long, conflicts_with = "limit")]
-    all: bool,
-}
-
-fn parse_limit(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err("a number from 1 up".to_owned()),
-        Ok(limit) => Ok(limit),
-    }
+    #[command(flatten)]
+    pages: PageOptions,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -64,16 +46,10 @@ impl StatusArg {
     }
 }
 
-#[derive(Deserialize)]
-struct Page {
-    jobs: Vec<Value>,
-    next_cursor: Option<String>,
-}
-
 impl ListCommand {
     pub(super) async fn run(&self, client: &Client, output: Output) -> Result<(), ClientError> {
-        let limit = if self.all { usize::MAX } else { self.limit };
-        let Page { jobs, next_cursor } = self.collect(client, limit).await?;
+        let status = self.status.map(|status| ("status", status.name().to_owned()));
+        let Listed { entries: jobs, next_cursor } = self.pages.collect(client, "/jobs", status).await?;
         match output {
             Output::Json => print_json(&json!({"jobs": jobs, "next_cursor": next_cursor})),
             Output::Human => {
@@ -88,25 +64,6 @@ impl ListCommand {
                 }
                 Ok(())
             }
-        }
-    }
-
-    /// Follows the cursor: a page may be short, or even empty, and still not be the last.
-    async fn collect(&self, client: &Client, limit: usize) -> Result<Page, ClientError> {
-        let mut jobs = Vec::new();
-        let mut cursor: Option<String> = None;
-        loop {
-            let mut query = vec![("limit", PAGE.min(limit - jobs.len()).to_string())];
-            query.extend(self.status.map(|status| ("status", status.name().to_owned())));
-            query.extend(self.user.clone().map(|user| ("user", user)));
-            query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
-            let page: Page = client.get("/jobs", &query).await?;
-            jobs.extend(page.jobs);
-            jobs.truncate(limit);
-            if page.next_cursor.is_none() || jobs.len() >= limit {
-                return Ok(Page { jobs, next_cursor: page.next_cursor });
-            }
-            cursor = page.next_cursor;
         }
     }
 }

@@ -39,6 +39,7 @@ async fn run(server: &TestServer, args: &[&str]) -> Result<Outcome, ClientError>
     match Cli::try_parse_from(args).unwrap().command {
         Top::Client(ClientCommand::Submit(submit)) => submit.run(Output::Json).await,
         Top::Client(ClientCommand::Jobs(jobs)) => jobs.run(Output::Human).await,
+        Top::Client(ClientCommand::Submissions(submissions)) => submissions.run(Output::Human).await,
     }
 }
 
