@@ -5,6 +5,7 @@
 
 mod auth;
 mod body;
+mod crew;
 mod error;
 mod extract;
 mod health;
@@ -29,6 +30,7 @@ use events::policy::LivePolicy;
 use events::ports::{ArchiveLimits, EventLogPort, Ids, JobStatusPort, LogPort, NudgePort, StoragePort, UploadLimits};
 
 pub use auth::{Role, TokenError, Tokens};
+pub use crew::Crews;
 pub use results::MlflowLinks;
 pub use serve::serve;
 
@@ -43,6 +45,8 @@ pub struct Api {
     pub nudges: Arc<dyn NudgePort>,
     /// Where jobs and submissions are read.
     pub status: Arc<dyn JobStatusPort>,
+    /// Who would run what waits.
+    pub crews: Crews,
     /// Where uploads go.
     pub storage: Arc<dyn StoragePort>,
     /// Where the logs of runs are read.

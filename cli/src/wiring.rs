@@ -12,7 +12,8 @@ use adapters::storage::DirectoryStorage;
 use anyhow::{Context, Result, bail};
 use events::Policy;
 use events::ports::{
-    EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, NudgePort, StoragePort, WorkStatePort, WorkersPort,
+    DurationsPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, NudgePort, StoragePort, WorkStatePort,
+    WorkersPort,
 };
 use projections::{Keyspace, Projector};
 use tokio::net::TcpListener;
@@ -25,6 +26,7 @@ pub(crate) struct Ports {
     pub(crate) log: Arc<dyn EventLogPort>,
     pub(crate) queue: Arc<dyn JobQueuePort>,
     pub(crate) workers: Arc<dyn WorkersPort>,
+    pub(crate) durations: Arc<dyn DurationsPort>,
     pub(crate) nudges: Arc<dyn NudgePort>,
     pub(crate) work_state: Arc<dyn WorkStatePort>,
     pub(crate) status: Arc<dyn JobStatusPort>,
@@ -56,6 +58,7 @@ impl Ports {
             log: Arc::new(redis.clone()),
             queue: Arc::new(redis.clone()),
             workers: Arc::new(redis.clone()),
+            durations: Arc::new(redis.clone()),
             nudges: Arc::new(redis.clone()),
             work_state: Arc::new(redis.clone()),
             status: Arc::new(redis.clone()),

@@ -205,6 +205,12 @@ impl Keyspace {
         self.key(format_args!("worker:{worker}"))
     }
 
+    /// Live state: how long the newest runs of a class took.
+    #[must_use]
+    pub fn durations(&self, class: &ClassName) -> String {
+        self.key(format_args!("durations:{class}"))
+    }
+
     /// The channel on which workers are told to look at a job at once.
     #[must_use]
     pub fn nudges(&self) -> String {

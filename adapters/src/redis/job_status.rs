@@ -98,17 +98,24 @@ impl JobStatusPort for Redis {
         })
     }
 
-    async fn position(&self, job: &Job) -> Result<Option<QueuePosition>, PortError> {
-        if !matches!(job.state, JobState::Pending(Waiting::Dispatched(_))) {
-            return Ok(None);
+    async fn positions(&self, jobs: &[Job]) -> Result<Vec<Option<QueuePosition>>, PortError> {
+        let mut read = redis::pipe();
+        let mut ranked = Vec::new();
+        for (number, job) in jobs.iter().enumerate() {
+            if let JobState::Pending(Waiting::Dispatched(_)) = job.state {
+                read.cmd("ZRANK").arg(self.keys().pending(&job.spec.class)).arg(job.id.to_string());
+                ranked.push(number);
+            }
         }
-        let rank: Option<u64> = redis::cmd("ZRANK")
-            .arg(self.keys().pending(&job.spec.class))
-            .arg(job.id.to_string())
-            .query_async(&mut self.connection())
-            .await
-            .map_err(|error| away(&error))?;
-        Ok(rank.map(|ahead| QueuePosition { ahead }))
+        let mut positions = vec![None; jobs.len()];
+        if ranked.is_empty() {
+            return Ok(positions);
+        }
+        let ranks: Vec<Option<u64>> = read.query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        for (number, rank) in ranked.into_iter().zip(ranks) {
+            positions[number] = rank.map(|ahead| QueuePosition { ahead });
+        }
+        Ok(positions)
     }
 
     async fn ping(&self) -> Result<(), PortError> {

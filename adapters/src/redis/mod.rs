@@ -4,6 +4,7 @@ pub mod audit;
 pub mod check;
 mod commit;
 mod dead_letters;
+mod durations;
 mod event_log;
 mod index;
 mod job_queue;

@@ -12,6 +12,7 @@ use crate::Api;
 use crate::auth::Caller;
 use crate::error::Error;
 use crate::extract::Params;
+use crate::jobs::queue::queues;
 use crate::jobs::view::SummaryView;
 use crate::page;
 
@@ -43,8 +44,9 @@ pub(crate) async fn list(
         cursor: page::cursor(query.cursor.as_deref())?,
     };
     let page = api.status.jobs(&query).await?;
+    let queues = queues(&api, &page.jobs).await?;
     Ok(Json(ListView {
-        jobs: page.jobs.iter().map(SummaryView::of).collect(),
+        jobs: page.jobs.iter().zip(queues).map(|(job, queue)| SummaryView::of(job, queue)).collect(),
         next_cursor: page.next.map(page::show_cursor),
     }))
 }

@@ -1,7 +1,9 @@
 //! Jobs: taking them in, listing them, showing one.
 
 mod cancel;
+mod estimate;
 mod list;
+mod queue;
 mod view;
 
 use std::sync::Arc;
@@ -10,7 +12,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use events::execute::{self, Origin};
-use events::job::Waiting;
 use events::{ClassName, JobCommand, JobSpec, JobState, JobStatus, Policy};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -24,7 +25,8 @@ use crate::trace::current_traceparent;
 
 pub(crate) use cancel::cancel;
 pub(crate) use list::list;
-use view::{JobView, QueueView, StatusView};
+use queue::queues;
+use view::{JobView, StatusView};
 
 /// The most bytes a job's config may have as JSON text.
 const MAX_CONFIG_BYTES: usize = 16 * 1024;
@@ -105,22 +107,7 @@ pub(crate) async fn show(State(api): State<Arc<Api>>, VisibleJob(job): VisibleJo
         | JobState::Cancelled(_)
         | JobState::DeadLettered(_) => None,
     };
-    let queue = match job.state {
-        JobState::Pending(Waiting::Held) => Some(QueueView::held()),
-        JobState::Pending(Waiting::Dispatched(_)) => {
-            let position = api.status.position(&job).await?;
-            Some(QueueView::dispatched(&job.spec.class, position))
-        }
-        JobState::Pending(Waiting::Delayed(due)) => {
-            let now = api.log.load_job(job.id).await?.now;
-            Some(QueueView::delayed(due, now, job.losses))
-        }
-        JobState::Running
-        | JobState::Completed(_)
-        | JobState::Failed(_)
-        | JobState::Cancelled(_)
-        | JobState::DeadLettered(_) => None,
-    };
+    let queue = queues(&api, std::slice::from_ref(&job)).await?.pop().flatten();
     Ok(Json(JobView::of(&job, results, queue)?))
 }
 

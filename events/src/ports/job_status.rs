@@ -26,8 +26,8 @@ pub trait JobStatusPort: Send + Sync {
     /// Submissions, newest first. One that is removed meanwhile is left out, so a page may be short and still have a cursor.
     async fn submissions(&self, query: &SubmissionQuery) -> Result<SubmissionPage, PortError>;
 
-    /// How many jobs of its class were dispatched before it; none unless it waits for a worker.
-    async fn position(&self, job: &Job) -> Result<Option<QueuePosition>, PortError>;
+    /// How many jobs of its class were dispatched before each of these; none for one that does not wait for a worker.
+    async fn positions(&self, jobs: &[Job]) -> Result<Vec<Option<QueuePosition>>, PortError>;
 
     /// Whether Redis answers.
     async fn ping(&self) -> Result<(), PortError>;

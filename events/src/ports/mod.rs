@@ -1,6 +1,7 @@
 //! What the domain asks of the outside world. Adapters implement these; `cli` wires them once.
 
 mod dead_letters;
+mod durations;
 mod event_log;
 mod ids;
 mod job_queue;
@@ -15,6 +16,7 @@ mod workers;
 use crate::commit::CommitError;
 
 pub use dead_letters::{DeadLetterPort, DeadLetterQuery, Quarantined};
+pub use durations::DurationsPort;
 pub use event_log::{EventLogPort, HistoryEntry, Loaded};
 pub use ids::Ids;
 pub use job_queue::{Claim, Heartbeat, JobQueuePort, Lease, QueueDepth, TicketReader, Unstarted};

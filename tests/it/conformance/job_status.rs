@@ -114,15 +114,21 @@ async fn a_position_counts_those_dispatched_before() {
     let status: &dyn JobStatusPort = &bench.redis;
     let (first, other) = (bench.enqueue("small").await, bench.enqueue("medium").await);
     let second = bench.enqueue("small").await;
-    let ahead = async |id: JobId| {
-        let job = status.job(id).await.expect("Redis").expect("a job");
-        status.position(&job).await.expect("Redis").map(|position| position.ahead)
+    let ahead = async |ids: &[JobId]| {
+        let mut jobs = Vec::new();
+        for id in ids {
+            jobs.push(status.job(*id).await.expect("Redis").expect("a job"));
+        }
+        let positions = status.positions(&jobs).await.expect("Redis");
+        positions.into_iter().map(|position| position.map(|position| position.ahead)).collect::<Vec<_>>()
     };
-    assert_eq!((ahead(first).await, ahead(second).await, ahead(other).await), (Some(0), Some(1), Some(0)));
+    assert_eq!(ahead(&[second, first, other]).await, [Some(1), Some(0), Some(0)]);
+    assert_eq!(ahead(&[]).await, []);
     let cancel =
         JobCommand::RequestCancel { by: "bob".parse().expect("a name"), force: events::job::CancelMode::Graceful };
     bench.command(first, &cancel).await.expect("cancelled");
-    assert_eq!((ahead(first).await, ahead(second).await), (None, Some(0)));
+    assert_eq!(ahead(&[first, second]).await, [None, Some(0)]);
+    assert_eq!(ahead(&[first]).await, [None]);
     bench.check(Expect::SomeOpen).await;
 }
 
@@ -191,7 +197,7 @@ async fn results_are_there_with_the_end_and_not_before() {
     assert_eq!(status.results(job).await, Ok(None));
     let running = status.job(job).await.expect("Redis").expect("a job");
     assert_eq!(running.status(), JobStatus::Running);
-    assert_eq!(status.position(&running).await, Ok(None));
+    assert_eq!(status.positions(&[running]).await, Ok(vec![None]));
 
     let metrics = br#"{"params": {"seed": 7, "name": "zo\u00eb"}, "metrics": {"auc": 0.1, "big": 1e300}}"#;
     let results = Results::from_metrics_json(metrics).expect("metrics");
