@@ -8,6 +8,7 @@ mod crash;
 mod dlq;
 mod end_to_end;
 mod policy;
+mod queue;
 mod readme;
 mod reconciler;
 mod redis_away;

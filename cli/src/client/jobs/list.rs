@@ -11,8 +11,8 @@ use crate::client::watch::parse_job;
 use crate::client::{Output, human, print_json, print_text, screen};
 use crate::table::{Align, render};
 
-/// Room for an error beside the other columns.
-const MAX_ERROR_CHARS: usize = 60;
+/// Room for an error, or what a job waits for, beside the other columns.
+const MAX_DETAIL_CHARS: usize = 100;
 
 /// List jobs, newest first
 #[derive(Debug, Args)]
@@ -69,28 +69,31 @@ impl ListCommand {
 }
 
 /// The table; whose a job is stands there only where there is more than one user.
-fn rows(jobs: &[Job]) -> String {
+pub(super) fn rows(jobs: &[Job]) -> String {
     let class = |job: &Job| human::plain(job.resource_class.as_deref().unwrap_or_default());
-    let error = |job: &Job| human::line(job.why().unwrap_or_default(), MAX_ERROR_CHARS);
+    let details = |job: &Job| {
+        let text = job.why().map_or_else(|| screen::waiting_for(job).join(", "), str::to_owned);
+        human::line(&text, MAX_DETAIL_CHARS)
+    };
     let attempt = |job: &Job| match job.attempt() {
         0 => String::new(),
         attempt => attempt.to_string(),
     };
     let (id, status, created) = (("JOB", Align::Left), ("STATUS", Align::Left), ("CREATED", Align::Left));
     let (class_column, attempt_column) = (("CLASS", Align::Left), ("ATTEMPT", Align::Right));
-    let error_column = ("ERROR", Align::Left);
+    let detail_column = ("DETAILS", Align::Left);
     if jobs.iter().any(|job| job.user_id != jobs[0].user_id) {
         let row = |job: &Job| {
             let user = human::plain(&job.user_id);
             let when = human::ago(&job.created_at);
-            [human::plain(&job.job_id), user, job.status.name().into(), class(job), attempt(job), when, error(job)]
+            [human::plain(&job.job_id), user, job.status.name().into(), class(job), attempt(job), when, details(job)]
         };
-        let columns = [id, ("USER", Align::Left), status, class_column, attempt_column, created, error_column];
+        let columns = [id, ("USER", Align::Left), status, class_column, attempt_column, created, detail_column];
         return render(columns, jobs.iter().map(row));
     }
     let row = |job: &Job| {
         let when = human::ago(&job.created_at);
-        [human::plain(&job.job_id), job.status.name().into(), class(job), attempt(job), when, error(job)]
+        [human::plain(&job.job_id), job.status.name().into(), class(job), attempt(job), when, details(job)]
     };
-    render([id, status, class_column, attempt_column, created, error_column], jobs.iter().map(row))
+    render([id, status, class_column, attempt_column, created, detail_column], jobs.iter().map(row))
 }
