@@ -12,6 +12,7 @@ mod queue;
 mod readme;
 mod reconciler;
 mod redis_away;
+mod scale;
 mod submissions;
 mod teardown;
 mod workers;
