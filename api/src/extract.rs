@@ -1,4 +1,4 @@
-//! What handlers take in: query strings, JSON bodies, and the job that a path names.
+//! What handlers take in: query strings, JSON bodies, and the job or the submission that is named.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use bytes::Bytes;
-use events::{Job, JobId};
+use events::{Job, JobId, Submission, SubmissionId};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
@@ -86,5 +86,30 @@ impl FromRequestParts<Arc<Api>> for VisibleJob {
             Some(job) if caller.may_see(&job.spec.user) => Ok(Self(job)),
             _ => Err(unknown()),
         }
+    }
+}
+
+/// The submission that the path names, if the caller may see it.
+pub(crate) struct VisibleSubmission(pub(crate) Submission);
+
+impl FromRequestParts<Arc<Api>> for VisibleSubmission {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Error> {
+        let caller = Caller::from_request_parts(parts, api).await?;
+        let path = Path::<String>::from_request_parts(parts, api).await;
+        // A path that can't be decoded names nothing either.
+        visible_submission(api, &caller, path.as_deref().map_or("", String::as_str)).await.map(Self)
+    }
+}
+
+/// The submission of that id, if the caller may see it.
+pub(crate) async fn visible_submission(api: &Api, caller: &Caller, id: &str) -> Result<Submission, Error> {
+    let unknown = || Error::Unknown("there is no such submission".to_owned());
+    let id: SubmissionId = id.parse().map_err(|_| unknown())?;
+    tracing::Span::current().record("submission_id", tracing::field::display(id));
+    match api.status.submission(id).await? {
+        Some(submission) if caller.may_see(&submission.manifest.user) => Ok(submission),
+        _ => Err(unknown()),
     }
 }

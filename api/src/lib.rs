@@ -5,6 +5,7 @@
 
 mod auth;
 mod body;
+mod crew;
 mod error;
 mod extract;
 mod health;
@@ -12,6 +13,7 @@ mod history;
 mod home;
 mod jobs;
 mod logs;
+mod page;
 mod path;
 mod results;
 mod serve;
@@ -33,6 +35,7 @@ use events::ports::{
 use tokio_util::sync::CancellationToken;
 
 pub use auth::{Role, TokenError, Tokens};
+pub use crew::Crews;
 pub use results::MlflowLinks;
 pub use serve::serve;
 
@@ -49,6 +52,8 @@ pub struct Api {
     pub nudges: Arc<dyn NudgePort>,
     /// Where jobs and submissions are read.
     pub status: Arc<dyn JobStatusPort>,
+    /// Who would run what waits.
+    pub crews: Crews,
     /// Where uploads go.
     pub storage: Arc<dyn StoragePort>,
     /// Where the logs of runs are read.
@@ -83,8 +88,9 @@ pub fn router(api: Api) -> Router {
         .route(
             "/submissions",
             // The form counts its own bytes and names the file that is too large.
-            post(submissions::create).layer(DefaultBodyLimit::disable()),
+            post(submissions::create).layer(DefaultBodyLimit::disable()).get(submissions::list),
         )
+        .route("/submissions/{id}", get(submissions::show))
         .route("/jobs", post(jobs::create).get(jobs::list))
         .route("/jobs/{id}", get(jobs::show))
         .route("/jobs/{id}/status", get(jobs::status))

@@ -12,8 +12,8 @@ use adapters::storage::DirectoryStorage;
 use anyhow::{Context, Result, bail};
 use events::Policy;
 use events::ports::{
-    EventFeedPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, NudgePort, StoragePort, WorkStatePort,
-    WorkersPort,
+    DurationsPort, EventFeedPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, NudgePort, StoragePort,
+    WorkStatePort, WorkersPort,
 };
 use projections::{Keyspace, Projector};
 use tokio::net::TcpListener;
@@ -27,6 +27,7 @@ pub(crate) struct Ports {
     pub(crate) feed: Arc<dyn EventFeedPort>,
     pub(crate) queue: Arc<dyn JobQueuePort>,
     pub(crate) workers: Arc<dyn WorkersPort>,
+    pub(crate) durations: Arc<dyn DurationsPort>,
     pub(crate) nudges: Arc<dyn NudgePort>,
     pub(crate) work_state: Arc<dyn WorkStatePort>,
     pub(crate) status: Arc<dyn JobStatusPort>,
@@ -59,6 +60,7 @@ impl Ports {
             feed: Arc::new(RedisFeed::new(redis.clone())),
             queue: Arc::new(redis.clone()),
             workers: Arc::new(redis.clone()),
+            durations: Arc::new(redis.clone()),
             nudges: Arc::new(redis.clone()),
             work_state: Arc::new(redis.clone()),
             status: Arc::new(redis.clone()),

@@ -27,6 +27,8 @@ pub enum ReadModel {
     Results(JobId),
     /// Ids of jobs.
     Index(SetKind),
+    /// Ids of submissions by time of upload.
+    SubmissionIndex,
 }
 
 /// The keys of one namespace.
@@ -125,6 +127,18 @@ impl Keyspace {
         self.user(user, "jobs")
     }
 
+    /// Read model: all submissions by time of upload.
+    #[must_use]
+    pub fn submissions(&self) -> String {
+        self.key("submissions")
+    }
+
+    /// Read model: a user's submissions by time of upload.
+    #[must_use]
+    pub fn user_submissions(&self, user: &UserId) -> String {
+        self.user(user, "submissions")
+    }
+
     /// Read model: a user's jobs that have a slot.
     #[must_use]
     pub fn user_active(&self, user: &UserId) -> String {
@@ -191,6 +205,12 @@ impl Keyspace {
         self.key(format_args!("worker:{worker}"))
     }
 
+    /// Live state: how long the newest runs of a class took.
+    #[must_use]
+    pub fn durations(&self, class: &ClassName) -> String {
+        self.key(format_args!("durations:{class}"))
+    }
+
     /// The channel on which workers are told to look at a job at once.
     #[must_use]
     pub fn nudges(&self) -> String {
@@ -233,6 +253,8 @@ impl Keyspace {
             ("open", "") => Some(ReadModel::Index(SetKind::Plain)),
             ("jobs" | "delayed" | "dlq", "") | ("pending", _) => Some(ReadModel::Index(SetKind::Sorted)),
             ("user", rest) if rest.ends_with(":jobs") => Some(ReadModel::Index(SetKind::Sorted)),
+            ("submissions", "") => Some(ReadModel::SubmissionIndex),
+            ("user", rest) if rest.ends_with(":submissions") => Some(ReadModel::SubmissionIndex),
             _ => None,
         }
     }
@@ -243,11 +265,13 @@ impl Keyspace {
         let Some(name) = key.strip_prefix(&self.tag).and_then(|rest| rest.strip_prefix(':')) else {
             return false;
         };
-        let exact = ["events", "schema", "policy", "regress", "open", "jobs", "delayed", "dlq", "leases"];
+        let exact =
+            ["events", "schema", "policy", "regress", "open", "jobs", "submissions", "delayed", "dlq", "leases"];
         let under = ["submission:", "pending:", "queue:"];
         exact.contains(&name)
             || under.iter().any(|prefix| name.starts_with(prefix))
-            || (name.starts_with("user:") && (name.ends_with(":jobs") || name.ends_with(":active")))
+            || (name.starts_with("user:")
+                && [":jobs", ":submissions", ":active"].iter().any(|what| name.ends_with(what)))
     }
 }
 

@@ -9,10 +9,11 @@ use crate::fields::{Fields, Unreadable, VERSION, store_time};
 use crate::patch::{Patch, View, diff};
 use crate::{Keyspace, Projector};
 
-/// A submission as Redis keys.
+/// A submission as Redis keys: its hash, and its place in the newest-first indexes.
 #[must_use]
 pub fn view(keys: &Keyspace, submission: &Submission) -> View {
     let Manifest { user, entrypoint, config_file, files, bytes, digest } = &submission.manifest;
+    let created = Some(submission.created_at.timestamp_millis());
     View {
         key: keys.submission(submission.id),
         fields: BTreeMap::from([
@@ -25,6 +26,7 @@ pub fn view(keys: &Keyspace, submission: &Submission) -> View {
             ("bytes", bytes.to_string()),
             ("digest", digest.clone()),
         ]),
+        memberships: BTreeMap::from([(keys.submissions(), created), (keys.user_submissions(user), created)]),
         member: submission.id.to_string(),
         ..View::default()
     }

@@ -117,7 +117,10 @@ async fn check_read_models(redis: &mut MultiplexedConnection, keys: &Keyspace, f
     }
     let indexes = |key: &str| {
         let name = key.rsplit_once("}:").map_or("", |(_, name)| name);
-        ["open", "jobs", "delayed", "dlq"].contains(&name) || name.starts_with("pending:") || name.ends_with(":jobs")
+        ["open", "jobs", "submissions", "delayed", "dlq"].contains(&name)
+            || name.starts_with("pending:")
+            || name.ends_with(":jobs")
+            || name.ends_with(":submissions")
     };
     for key in all_keys(redis).await.into_iter().filter(|key| indexes(key)) {
         let wanted = sets.remove(&key).unwrap_or_default();

@@ -1,5 +1,7 @@
 //! Recording the outcome of a run. It is given up for nothing but a lost fence or a worker that must end at once.
 
+use std::time::Duration;
+
 use events::execute::ExecuteError;
 use events::failure::{Failure, FailureKind};
 use events::job::ArtifactTotals;
@@ -16,6 +18,7 @@ use crate::start::Run;
 pub(crate) async fn record(session: &Session, run: &Run, report: Report) -> Settled {
     let Report { outcome, run_time } = report;
     let (name, kind) = label(&outcome);
+    let whole_run = run_time.filter(|_| ran_to_its_end(&outcome));
     let Some(mut command) = command(&run.fence, outcome) else {
         tracing::warn!("another run is the job's by now; this one is not recorded");
         observe::ended(&run.job.spec.class, name, kind, run_time);
@@ -27,6 +30,7 @@ pub(crate) async fn record(session: &Session, run: &Run, report: Report) -> Sett
             Ok(_) => {
                 tracing::info!(outcome = name, kind, "the job has ended");
                 observe::ended(&run.job.spec.class, name, kind, run_time);
+                note_duration(session, run, whole_run).await;
                 return Settled::Yes;
             }
             Err(ExecuteError::Rejected(refusal)) => {
@@ -45,6 +49,26 @@ pub(crate) async fn record(session: &Session, run: &Run, report: Report) -> Sett
             () = outage.pause(&error, session.ports.ids.jitter()) => {}
             () = session.stop.waiting.cancelled() => return Settled::No,
         }
+    }
+}
+
+/// Whether an outcome is the end of its program, and not of its worker.
+const fn ran_to_its_end(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Completed(_) | Outcome::Failed(_) | Outcome::Cancelled => true,
+        Outcome::GivenBack(..) | Outcome::Lost => false,
+    }
+}
+
+/// Notes how long a run took, for those who wait. It only serves estimates: where it fails, nothing is lost.
+async fn note_duration(session: &Session, run: &Run, whole_run: Option<Duration>) {
+    let Some(took) = whole_run else { return };
+    let noted = tokio::select! {
+        noted = session.ports.durations.note(&run.job.spec.class, took) => noted,
+        () = session.stop.waiting.cancelled() => return,
+    };
+    if let Err(error) = noted {
+        tracing::debug!(%error, "how long the run took could not be noted");
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use events::policy::LivePolicy;
 use events::ports::{
-    EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, NudgePort, StoragePort, WorkStatePort, WorkersPort,
+    DurationsPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, NudgePort, StoragePort, WorkStatePort,
+    WorkersPort,
 };
 use events::{ClassName, Consumer};
 use tokio::sync::broadcast;
@@ -59,6 +60,8 @@ pub struct Ports {
     pub queue: Arc<dyn JobQueuePort>,
     /// Who else is there.
     pub workers: Arc<dyn WorkersPort>,
+    /// How long runs take, for estimates.
+    pub durations: Arc<dyn DurationsPort>,
     /// Hints that a run should look at its job at once.
     pub nudges: Arc<dyn NudgePort>,
     /// Jobs beside the tickets and leases they should have.

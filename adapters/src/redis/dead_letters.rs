@@ -5,7 +5,7 @@ use events::ports::{DeadLetterPort, DeadLetterQuery, JobPage, PortError, Quarant
 use events::{JobId, JobState, Ticket};
 use redis::streams::{StreamId as Entry, StreamRangeReply};
 
-use super::job_status::MAX_ENTRIES_A_PAGE;
+use super::index::{MAX_ENTRIES_A_PAGE, MAX_PAGE};
 use super::{Redis, away, corrupt, parse_stream_id};
 
 #[async_trait]
@@ -15,13 +15,13 @@ impl DeadLetterPort for Redis {
         let mut page = JobPage { jobs: vec![], next: query.cursor };
         let mut left = MAX_ENTRIES_A_PAGE;
         while left > 0 {
-            let places = self.index(&key, page.next, query.limit.clamp(1, 200).min(left)).await?;
+            let places = self.index(&key, page.next, query.limit.clamp(1, MAX_PAGE).min(left)).await?;
             if places.is_empty() {
                 page.next = None;
                 return Ok(page);
             }
             left -= places.len();
-            let ids: Vec<JobId> = places.iter().map(|place| place.job).collect();
+            let ids: Vec<JobId> = places.iter().map(|place| place.id).collect();
             for (place, job) in places.iter().zip(self.read_jobs(&ids).await?) {
                 // Newest first: what follows is older still.
                 if query.since.is_some_and(|since| place.created_ms < since.timestamp_millis()) {

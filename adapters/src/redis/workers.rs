@@ -8,7 +8,7 @@ use events::ports::{JobQueuePort, PortError, Presence, SeenWorker, WorkersPort};
 use events::{ClassName, Consumer};
 use projections::keys::WORKERS_GROUP;
 use redis::streams::StreamInfoConsumersReply;
-use redis::{RedisResult, Script};
+use redis::{RedisResult, Script, Value};
 use serde::{Deserialize, Serialize};
 
 use super::{Redis, away, corrupt, is_no_group};
@@ -43,20 +43,25 @@ impl WorkersPort for Redis {
 
     async fn workers(&self, classes: &[ClassName]) -> Result<Vec<SeenWorker>, PortError> {
         let consumers = self.consumers(classes).await?;
-        let mut seen = Vec::with_capacity(consumers.len());
-        for (worker, tickets) in consumers {
-            let key = self.keys().worker(&worker);
-            let mut read = redis::pipe();
+        if consumers.is_empty() {
+            return Ok(vec![]);
+        }
+        let mut read = redis::pipe();
+        for worker in consumers.keys() {
+            let key = self.keys().worker(worker);
             read.cmd("GET").arg(&key).cmd("PTTL").arg(&key);
-            let (stored, left_ms): (Option<String>, i64) =
-                read.query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        }
+        let replies: Vec<Value> = read.query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        let seen = |((worker, tickets), told): ((Consumer, u64), &[Value])| {
+            let stored: Option<String> = redis::from_redis_value_ref(&told[0]).map_err(corrupt)?;
+            let left_ms: i64 = redis::from_redis_value_ref(&told[1]).map_err(corrupt)?;
             let stored: Option<Stored> = stored.map(|text| serde_json::from_str(&text)).transpose().map_err(corrupt)?;
             let silent = stored.as_ref().and_then(|stored| {
                 stored.lasting_ms.checked_sub(u64::try_from(left_ms).ok()?).map(Duration::from_millis)
             });
-            seen.push(SeenWorker { worker, presence: stored.map(|stored| stored.presence), silent, tickets });
-        }
-        Ok(seen)
+            Ok(SeenWorker { worker, presence: stored.map(|stored| stored.presence), silent, tickets })
+        };
+        consumers.into_iter().zip(replies.chunks_exact(2)).map(seen).collect()
     }
 
     async fn forget_dead(&self, classes: &[ClassName]) -> Result<u64, PortError> {

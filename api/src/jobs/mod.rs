@@ -1,7 +1,9 @@
 //! Jobs: taking them in, listing them, showing one.
 
 mod cancel;
+mod estimate;
 mod list;
+mod queue;
 mod story;
 mod stream;
 mod view;
@@ -12,8 +14,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use events::execute::{self, Origin};
-use events::job::Waiting;
-use events::{ClassName, JobCommand, JobSpec, JobState, JobStatus, Policy, SubmissionId};
+use events::{ClassName, JobCommand, JobSpec, JobState, JobStatus, Policy};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -21,13 +22,14 @@ use serde_json::{Map, Value};
 use crate::Api;
 use crate::auth::Caller;
 use crate::error::Error;
-use crate::extract::{JsonBody, VisibleJob};
+use crate::extract::{JsonBody, VisibleJob, visible_submission};
 use crate::trace::current_traceparent;
 
 pub(crate) use cancel::cancel;
 pub(crate) use list::list;
+use queue::queues;
 pub(crate) use stream::stream;
-use view::{JobView, QueueView, StatusView};
+use view::{JobView, StatusView};
 
 /// The most bytes a job's config may have as JSON text.
 const MAX_CONFIG_BYTES: usize = 16 * 1024;
@@ -55,7 +57,7 @@ pub(crate) async fn create(
 ) -> Result<(StatusCode, Json<Accepted>), Error> {
     let policy = api.policy.get();
     let (class, config) = read_config(new.config.as_deref(), &policy)?;
-    let submission = own_submission(&api, &caller, &new.submission_id).await?;
+    let submission = visible_submission(&api, &caller, &new.submission_id).await?.id;
     let id = api.ids.job();
     tracing::Span::current().record("job_id", tracing::field::display(id));
     let origin = Origin { actor: caller.actor(), trace: current_traceparent() };
@@ -65,16 +67,6 @@ pub(crate) async fn create(
     let accepted =
         Accepted { job_id: id.to_string(), submission_id: submission.to_string(), status: JobStatus::Pending };
     Ok((StatusCode::ACCEPTED, Json(accepted)))
-}
-
-async fn own_submission(api: &Api, caller: &Caller, id: &str) -> Result<SubmissionId, Error> {
-    let unknown = || Error::Unknown("there is no such submission".to_owned());
-    let id: SubmissionId = id.parse().map_err(|_| unknown())?;
-    tracing::Span::current().record("submission_id", tracing::field::display(id));
-    match api.status.submission(id).await? {
-        Some(submission) if caller.may_see(&submission.manifest.user) => Ok(id),
-        _ => Err(unknown()),
-    }
 }
 
 /// The resource class that a config asks for, and the config as the text that is stored.
@@ -118,22 +110,7 @@ pub(crate) async fn show(State(api): State<Arc<Api>>, VisibleJob(job): VisibleJo
         | JobState::Cancelled(_)
         | JobState::DeadLettered(_) => None,
     };
-    let queue = match job.state {
-        JobState::Pending(Waiting::Held) => Some(QueueView::held()),
-        JobState::Pending(Waiting::Dispatched(_)) => {
-            let position = api.status.position(&job).await?;
-            Some(QueueView::dispatched(&job.spec.class, position))
-        }
-        JobState::Pending(Waiting::Delayed(due)) => {
-            let now = api.log.load_job(job.id).await?.now;
-            Some(QueueView::delayed(due, now, job.losses))
-        }
-        JobState::Running
-        | JobState::Completed(_)
-        | JobState::Failed(_)
-        | JobState::Cancelled(_)
-        | JobState::DeadLettered(_) => None,
-    };
+    let queue = queues(&api, std::slice::from_ref(&job)).await?.pop().flatten();
     Ok(Json(JobView::of(&job, results, queue)?))
 }
 

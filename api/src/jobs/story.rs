@@ -102,7 +102,7 @@ impl Story {
 impl StatusEvent {
     /// The status of a job as it was found.
     pub(super) fn as_found(job: &Job) -> Self {
-        Self { seq: job.version, kind: None, at: to_rfc3339(job.updated_at), job: SummaryView::of(job) }
+        Self { seq: job.version, kind: None, at: to_rfc3339(job.updated_at), job: SummaryView::of(job, None) }
     }
 }
 

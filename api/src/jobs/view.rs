@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use events::job::Losses;
-use events::ports::QueuePosition;
 use events::time::to_rfc3339;
-use events::{ClassName, Job, JobState, JobStatus, Results, Timestamp};
+use events::{Job, JobState, JobStatus, Results};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::queue::QueueView;
 use crate::error::Error;
 
 /// The answer to `GET /jobs/{id}/status`.
@@ -47,11 +46,13 @@ pub(crate) struct SummaryView {
     status: StatusView,
     resource_class: String,
     attempt: u32,
+    queue: Option<QueueView>,
 }
 
 impl SummaryView {
-    pub(super) fn of(job: &Job) -> Self {
-        Self { status: StatusView::of(job), resource_class: job.spec.class.to_string(), attempt: job.attempt() }
+    pub(super) fn of(job: &Job, queue: Option<QueueView>) -> Self {
+        let (resource_class, attempt) = (job.spec.class.to_string(), job.attempt());
+        Self { status: StatusView::of(job), resource_class, attempt, queue }
     }
 }
 
@@ -71,7 +72,6 @@ pub(crate) struct JobView {
     params: Option<Map<String, Value>>,
     metrics: Option<BTreeMap<String, f64>>,
     performance: Option<Map<String, Value>>,
-    queue: Option<QueueView>,
 }
 
 impl JobView {
@@ -85,7 +85,7 @@ impl JobView {
             None => (None, None, None),
         };
         Ok(Self {
-            summary: SummaryView::of(job),
+            summary: SummaryView::of(job, queue),
             config,
             worker: run.map(|run| run.worker.to_string()),
             gpus: run.map(|run| run.gpus.clone()).unwrap_or_default(),
@@ -97,7 +97,6 @@ impl JobView {
             params,
             metrics,
             performance,
-            queue,
         })
     }
 }
@@ -128,70 +127,5 @@ impl FailureView {
             }),
             JobState::Pending(_) | JobState::Running | JobState::Completed(_) | JobState::Cancelled(_) => None,
         }
-    }
-}
-
-/// What a pending job waits for.
-#[derive(Serialize)]
-pub(crate) struct QueueView {
-    position: Option<u64>,
-    ahead: Option<u64>,
-    workers_alive: Option<u64>,
-    eta_seconds: Option<u64>,
-    reason: String,
-}
-
-impl QueueView {
-    fn waiting(ahead: Option<u64>, reason: String) -> Self {
-        Self { position: ahead.map(|ahead| ahead + 1), ahead, workers_alive: None, eta_seconds: None, reason }
-    }
-
-    /// For a slot of its user's.
-    pub(super) fn held() -> Self {
-        Self::waiting(None, "held until a slot is free".to_owned())
-    }
-
-    /// For a worker.
-    pub(super) fn dispatched(class: &ClassName, position: Option<QueuePosition>) -> Self {
-        let ahead = position.map(|position| position.ahead);
-        let reason = match ahead {
-            None => "a worker has just taken it".to_owned(),
-            Some(0) => format!("next in line: waiting for a free worker of class {class}"),
-            Some(1) => format!("1 job of class {class} is ahead of it"),
-            Some(many) => format!("{many} jobs of class {class} are ahead of it"),
-        };
-        Self::waiting(ahead, reason)
-    }
-
-    /// For its time.
-    pub(super) fn delayed(due: Timestamp, now: Timestamp, losses: Losses) -> Self {
-        let seconds = (due - now).as_seconds_f64().max(0.0).ceil();
-        let cause = match (losses.worker_lost, losses.infrastructure) {
-            (0, 0) => "after its worker was stopped",
-            (_, 0) => "after a lost worker",
-            (_, _) => "after a failure of the platform",
-        };
-        Self::waiting(None, format!("retry in {seconds} s {cause}"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn a_wait_is_told_in_one_sentence() {
-        let small: ClassName = "small".parse().unwrap();
-        let reason = |ahead| QueueView::dispatched(&small, Some(QueuePosition { ahead })).reason;
-        assert_eq!(reason(0), "next in line: waiting for a free worker of class small");
-        assert_eq!(reason(1), "1 job of class small is ahead of it");
-        assert_eq!(reason(2), "2 jobs of class small are ahead of it");
-        let now = Timestamp::default();
-        let losses = Losses { worker_lost: 1, infrastructure: 0 };
-        let delayed = |due| QueueView::delayed(due, now, losses).reason;
-        assert_eq!(delayed(now + Duration::from_millis(3_200)), "retry in 4 s after a lost worker");
-        assert_eq!(delayed(now - Duration::from_secs(5)), "retry in 0 s after a lost worker");
     }
 }

@@ -1,6 +1,8 @@
 //! Taking submissions in: receive, check, publish, commit. Whatever goes wrong on the way leaves nothing behind.
+//! Listing them, and showing one.
 
 mod form;
+mod look;
 mod tree;
 
 use std::sync::Arc;
@@ -25,6 +27,7 @@ use crate::error::{Error, chain};
 use crate::extract::media_type;
 use crate::trace::current_traceparent;
 use form::Form;
+pub(crate) use look::{list, show};
 use tree::Tree;
 
 /// What a form may take beside its files' content: names, headers, texts.

@@ -10,7 +10,9 @@ mod log_cursor;
 mod model;
 mod pace;
 mod pack;
+mod pages;
 mod screen;
+mod submissions;
 mod submit;
 #[cfg(test)]
 mod test_server;
@@ -48,6 +50,8 @@ pub(crate) enum ClientCommand {
     Submit(Box<submit::SubmitCommand>),
     /// Look at jobs, follow them, read their logs, or cancel one
     Jobs(jobs::JobsCommand),
+    /// Look at what was uploaded
+    Submissions(submissions::SubmissionsCommand),
 }
 
 /// How a command that was carried out ended.
@@ -65,6 +69,7 @@ pub(crate) async fn run(command: ClientCommand, output: Output) -> ExitCode {
         match command {
             ClientCommand::Submit(submit) => submit.run(output).await,
             ClientCommand::Jobs(jobs) => jobs.run(output).await,
+            ClientCommand::Submissions(submissions) => submissions.run(output).await,
         }
     };
     match until_interrupted(None, work).await {

@@ -88,6 +88,7 @@ pub(crate) struct Failure {
 /// What a pending job waits for.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Queue {
+    pub(crate) position: Option<u64>,
     pub(crate) ahead: Option<u64>,
     pub(crate) workers_alive: Option<u64>,
     pub(crate) eta_seconds: Option<f64>,

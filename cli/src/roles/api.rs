@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use api::{Api, RenderMetrics, Tokens};
+use api::{Api, Crews, RenderMetrics, Tokens};
 use clap::Args;
 use events::policy::LivePolicy;
 use serde_json::json;
@@ -83,6 +83,7 @@ pub(super) async fn serve(
         feed: Arc::clone(&ports.feed),
         nudges: Arc::clone(&ports.nudges),
         status: Arc::clone(&ports.status),
+        crews: Crews::new(Arc::clone(&ports.workers), Arc::clone(&ports.durations)),
         storage: Arc::clone(&ports.storage),
         logs: Arc::clone(&ports.logs),
         ids: Arc::clone(&ports.ids),

@@ -144,6 +144,7 @@ impl JobOptions {
             log: Arc::clone(&ports.log),
             queue: Arc::clone(&ports.queue),
             workers: Arc::clone(&ports.workers),
+            durations: Arc::clone(&ports.durations),
             nudges: Arc::clone(&ports.nudges),
             work_state: Arc::clone(&ports.work_state),
             status: Arc::clone(&ports.status),

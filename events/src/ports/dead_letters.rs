@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::commit::Ticket;
 use crate::failure::DeadLetterKind;
-use crate::id::UserId;
+use crate::id::{JobId, UserId};
 use crate::ports::{JobPage, PageCursor, PortError};
 use crate::time::Timestamp;
 
@@ -31,7 +31,7 @@ pub struct DeadLetterQuery {
     /// Only those given up at this time or later.
     pub since: Option<Timestamp>,
     /// Where to go on; the time in it is that of the end.
-    pub cursor: Option<PageCursor>,
+    pub cursor: Option<PageCursor<JobId>>,
     /// At most this many.
     pub limit: usize,
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::id::{JobId, SubmissionId, UserId};
 use crate::job::{Job, JobStatus};
-use crate::ports::PortError;
+use crate::ports::{PageCursor, PortError};
 use crate::results::Results;
 use crate::submission::Submission;
 
@@ -23,8 +23,11 @@ pub trait JobStatusPort: Send + Sync {
     /// Jobs, newest first. Reads at most 1,000 index entries, so a page may be short and still have a cursor.
     async fn jobs(&self, query: &JobQuery) -> Result<JobPage, PortError>;
 
-    /// How many jobs of its class were dispatched before it; none unless it waits for a worker.
-    async fn position(&self, job: &Job) -> Result<Option<QueuePosition>, PortError>;
+    /// Submissions, newest first. One that is removed meanwhile is left out, so a page may be short and still have a cursor.
+    async fn submissions(&self, query: &SubmissionQuery) -> Result<SubmissionPage, PortError>;
+
+    /// How many jobs of its class were dispatched before each of these; none for one that does not wait for a worker.
+    async fn positions(&self, jobs: &[Job]) -> Result<Vec<Option<QueuePosition>>, PortError>;
 
     /// Whether Redis answers.
     async fn ping(&self) -> Result<(), PortError>;
@@ -38,18 +41,9 @@ pub struct JobQuery {
     /// Only those of this status.
     pub status: Option<JobStatus>,
     /// Where to go on.
-    pub cursor: Option<PageCursor>,
+    pub cursor: Option<PageCursor<JobId>>,
     /// At most this many.
     pub limit: usize,
-}
-
-/// The place after a job in the newest-first order: its time of creation, then its id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PageCursor {
-    /// When the last job of the page before was accepted, in milliseconds since the Unix epoch.
-    pub created_ms: i64,
-    /// Its id.
-    pub job: JobId,
 }
 
 /// A page of jobs.
@@ -58,7 +52,27 @@ pub struct JobPage {
     /// The jobs, newest first.
     pub jobs: Vec<Job>,
     /// Where to go on; none at the end.
-    pub next: Option<PageCursor>,
+    pub next: Option<PageCursor<JobId>>,
+}
+
+/// Which submissions to list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubmissionQuery {
+    /// Only this user's; everybody's for none.
+    pub user: Option<UserId>,
+    /// Where to go on.
+    pub cursor: Option<PageCursor<SubmissionId>>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// A page of submissions.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SubmissionPage {
+    /// The submissions, newest first.
+    pub submissions: Vec<Submission>,
+    /// Where to go on; none at the end.
+    pub next: Option<PageCursor<SubmissionId>>,
 }
 
 /// Where a job stands in its class.

@@ -1,6 +1,7 @@
 //! What the domain asks of the outside world. Adapters implement these; `cli` wires them once.
 
 mod dead_letters;
+mod durations;
 mod event_feed;
 mod event_log;
 mod ids;
@@ -8,6 +9,7 @@ mod job_queue;
 mod job_status;
 mod log;
 mod nudge;
+mod page;
 mod storage;
 mod work_state;
 mod workers;
@@ -15,13 +17,15 @@ mod workers;
 use crate::commit::CommitError;
 
 pub use dead_letters::{DeadLetterPort, DeadLetterQuery, Quarantined};
+pub use durations::DurationsPort;
 pub use event_feed::{EventFeed, EventFeedPort, Heard};
 pub use event_log::{EventLogPort, HistoryEntry, Loaded};
 pub use ids::Ids;
 pub use job_queue::{Claim, Heartbeat, JobQueuePort, Lease, QueueDepth, TicketReader, Unstarted};
-pub use job_status::{JobPage, JobQuery, JobStatusPort, PageCursor, QueuePosition};
+pub use job_status::{JobPage, JobQuery, JobStatusPort, QueuePosition, SubmissionPage, SubmissionQuery};
 pub use log::{LogPort, LogWriter};
 pub use nudge::{NudgePort, Nudges};
+pub use page::PageCursor;
 pub use storage::{ArchiveLimits, FileName, StagedFile, StagedUpload, StorageError, StoragePort, UploadLimits};
 pub use work_state::{OpenJobs, Tickets, WorkStatePort};
 pub use workers::{Presence, SeenWorker, WorkersPort};

@@ -60,7 +60,7 @@ async fn every_kind_of_damage_is_told_and_restored() {
     let stranger = SystemIds.job();
     let user = "alice".parse().expect("a name");
     let (first, stray) = (jobs[0].to_string(), stranger.to_string());
-    let damages: [(&str, Vec<String>); 14] = [
+    let damages: [(&str, Vec<String>); 18] = [
         ("a field is wrong", vec!["HSET".into(), keys.job(jobs[2]), "state".into(), "held".into()]),
         ("a field is missing", vec!["HDEL".into(), keys.job(jobs[2]), "fence".into()]),
         ("a field is too much", vec!["HSET".into(), keys.job(jobs[3]), "extra".into(), "1".into()]),
@@ -74,7 +74,11 @@ async fn every_kind_of_damage_is_told_and_restored() {
         ("an index is gone", vec!["DEL".into(), keys.user_jobs(&user)]),
         ("an index is no index", vec!["SET".into(), keys.open(), "x".into()]),
         ("nobody's job", vec!["HSET".into(), keys.job(stranger), "v".into(), "1".into()]),
-        ("nobody's member", vec!["ZADD".into(), keys.jobs(), "1".into(), stray]),
+        ("nobody's member", vec!["ZADD".into(), keys.jobs(), "1".into(), stray.clone()]),
+        ("a submission is not listed", vec!["ZREM".into(), keys.submissions(), bench.submission.to_string()]),
+        ("a user's submissions are not listed", vec!["DEL".into(), keys.user_submissions(&user)]),
+        ("nobody's submission", vec!["ZADD".into(), keys.submissions(), "1".into(), stray.clone()]),
+        ("nobody's submission of a user's", vec!["ZADD".into(), keys.user_submissions(&user), "1".into(), stray]),
     ];
     for (what, damage) in damages {
         if damage[0] == "SET" {

@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use adapters::ids::SystemIds;
 use events::job::ArtifactTotals;
-use events::ports::{EventLogPort, Ids, JobQuery, JobQueuePort, JobStatusPort};
-use events::{Change, Commit, Envelope, JobCommand, JobEvent, JobId, JobStatus, Lane, Results, UserId, execute};
+use events::ports::{EventLogPort, Ids, JobQuery, JobQueuePort, JobStatusPort, SubmissionQuery};
+use events::{
+    Change, Commit, Envelope, JobCommand, JobEvent, JobId, JobStatus, Lane, Results, SubmissionCommand, SubmissionId,
+    UserId, execute,
+};
 use leadersboard_tests::invariants::Expect;
 use tokio::task::JoinSet;
 
-use super::Bench;
+use super::{Bench, upload};
 
 async fn listed(status: &dyn JobStatusPort, query: JobQuery) -> Vec<JobId> {
     let mut query = query;
@@ -24,6 +27,42 @@ async fn listed(status: &dyn JobStatusPort, query: JobQuery) -> Vec<JobId> {
             return found;
         }
     }
+}
+
+async fn uploaded(status: &dyn JobStatusPort, user: Option<&str>, limit: usize) -> Vec<SubmissionId> {
+    let user = user.map(|name| name.parse().expect("a name"));
+    let mut query = SubmissionQuery { user, cursor: None, limit };
+    let mut found = Vec::new();
+    loop {
+        let page = status.submissions(&query).await.expect("a page");
+        assert!(page.submissions.len() <= query.limit);
+        found.extend(page.submissions.into_iter().map(|submission| submission.id));
+        query.cursor = page.next;
+        if query.cursor.is_none() {
+            return found;
+        }
+    }
+}
+
+#[tokio::test]
+async fn submissions_come_newest_first_in_pages_without_gap_or_repeat() {
+    let bench = Bench::new().await;
+    let status: &dyn JobStatusPort = &bench.redis;
+    let mut made = vec![bench.submission];
+    for number in 1..40 {
+        made.push(upload(&bench.redis, if number % 4 == 3 { "bob" } else { "alice" }).await);
+    }
+    made.reverse();
+    for limit in [1, 7, 40, 200] {
+        assert_eq!(uploaded(status, None, limit).await, made, "limit {limit}");
+    }
+    assert_eq!(uploaded(status, Some("bob"), 3).await.len(), 10);
+    assert_eq!(uploaded(status, Some("carol"), 3).await, []);
+
+    let expired = made.remove(5);
+    execute::submission(&bench.redis, &super::origin(), expired, &SubmissionCommand::Expire).await.expect("expired");
+    assert_eq!(uploaded(status, None, 7).await, made);
+    bench.check(Expect::AllEnded).await;
 }
 
 #[tokio::test]
@@ -75,15 +114,21 @@ async fn a_position_counts_those_dispatched_before() {
     let status: &dyn JobStatusPort = &bench.redis;
     let (first, other) = (bench.enqueue("small").await, bench.enqueue("medium").await);
     let second = bench.enqueue("small").await;
-    let ahead = async |id: JobId| {
-        let job = status.job(id).await.expect("Redis").expect("a job");
-        status.position(&job).await.expect("Redis").map(|position| position.ahead)
+    let ahead = async |ids: &[JobId]| {
+        let mut jobs = Vec::new();
+        for id in ids {
+            jobs.push(status.job(*id).await.expect("Redis").expect("a job"));
+        }
+        let positions = status.positions(&jobs).await.expect("Redis");
+        positions.into_iter().map(|position| position.map(|position| position.ahead)).collect::<Vec<_>>()
     };
-    assert_eq!((ahead(first).await, ahead(second).await, ahead(other).await), (Some(0), Some(1), Some(0)));
+    assert_eq!(ahead(&[second, first, other]).await, [Some(1), Some(0), Some(0)]);
+    assert_eq!(ahead(&[]).await, []);
     let cancel =
         JobCommand::RequestCancel { by: "bob".parse().expect("a name"), force: events::job::CancelMode::Graceful };
     bench.command(first, &cancel).await.expect("cancelled");
-    assert_eq!((ahead(first).await, ahead(second).await), (None, Some(0)));
+    assert_eq!(ahead(&[first, second]).await, [None, Some(0)]);
+    assert_eq!(ahead(&[first]).await, [None]);
     bench.check(Expect::SomeOpen).await;
 }
 
@@ -152,7 +197,7 @@ async fn results_are_there_with_the_end_and_not_before() {
     assert_eq!(status.results(job).await, Ok(None));
     let running = status.job(job).await.expect("Redis").expect("a job");
     assert_eq!(running.status(), JobStatus::Running);
-    assert_eq!(status.position(&running).await, Ok(None));
+    assert_eq!(status.positions(&[running]).await, Ok(vec![None]));
 
     let metrics = br#"{"params": {"seed": 7, "name": "zo\u00eb"}, "metrics": {"auc": 0.1, "big": 1e300}}"#;
     let results = Results::from_metrics_json(metrics).expect("metrics");

@@ -44,16 +44,7 @@ impl Bench {
         let policy = Arc::new(Policy::default());
         let projector = Projector { keys: keys.clone(), retention: policy.retention };
         let redis = Redis::connect(&server.url(), projector).await.expect("Redis");
-        let submission = SystemIds.submission();
-        let create = SubmissionCommand::Create(Manifest {
-            user: "alice".parse().expect("a name"),
-            entrypoint: "main.py".to_owned(),
-            config_file: "config.yaml".to_owned(),
-            files: 2,
-            bytes: 10,
-            digest: String::new(),
-        });
-        execute::submission(&redis, &origin(), submission, &create).await.expect("a submission");
+        let submission = upload(&redis, "alice").await;
         Self { server, redis, keys, policy, submission }
     }
 
@@ -112,6 +103,21 @@ enum MemoryLimit {
     Exceeded,
     /// As much as it wants.
     None,
+}
+
+/// Takes in a submission of a user's.
+async fn upload(redis: &Redis, user: &str) -> SubmissionId {
+    let id = SystemIds.submission();
+    let create = SubmissionCommand::Create(Manifest {
+        user: user.parse().expect("a name"),
+        entrypoint: "main.py".to_owned(),
+        config_file: "config.yaml".to_owned(),
+        files: 2,
+        bytes: 10,
+        digest: String::new(),
+    });
+    execute::submission(redis, &origin(), id, &create).await.expect("a submission");
+    id
 }
 
 fn origin() -> Origin {

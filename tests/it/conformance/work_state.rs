@@ -1,9 +1,9 @@
-//! Turns, nudges and presences: what processes tell each other beside the log.
+//! Turns, nudges, presences and durations: what processes tell each other beside the log.
 
 use std::time::Duration;
 
 use adapters::ids::SystemIds;
-use events::ports::{Ids, JobQueuePort, NudgePort, Presence, WorkStatePort, WorkersPort};
+use events::ports::{DurationsPort, Ids, JobQueuePort, NudgePort, Presence, WorkStatePort, WorkersPort};
 use leadersboard_tests::wait::until;
 
 use super::{Bench, consumer};
@@ -67,4 +67,24 @@ async fn a_worker_is_known_by_what_it_tells_and_by_what_it_holds() {
     assert_eq!(port.forget_dead(&classes).await, Ok(1));
     let left: Vec<_> = port.workers(&classes).await.expect("workers").into_iter().map(|seen| seen.worker).collect();
     assert_eq!(left, [holds]);
+}
+
+#[tokio::test]
+async fn the_newest_hundred_durations_of_a_class_are_kept_for_a_while() {
+    let bench = Bench::new().await;
+    let port: &dyn DurationsPort = &bench.redis;
+    let [small, medium] = ["small", "medium"].map(|name| name.parse().expect("a class"));
+    assert_eq!(port.recent(&small).await, Ok(vec![]));
+    let took: Vec<Duration> = (0..120_u64).map(|number| Duration::from_millis(number * 1_001)).collect();
+    for duration in &took {
+        port.note(&small, *duration).await.expect("noted");
+    }
+    let newest: Vec<Duration> = took.into_iter().rev().take(100).collect();
+    assert_eq!(port.recent(&small).await, Ok(newest));
+    assert_eq!(port.recent(&medium).await, Ok(vec![]), "each class has its own");
+    let mut raw = bench.raw().await;
+    let left_s: i64 =
+        redis::cmd("TTL").arg(bench.keys.durations(&small)).query_async(&mut raw).await.expect("a time to live");
+    assert!((6 * 24 * 3_600..=7 * 24 * 3_600).contains(&left_s), "{left_s}");
+    bench.check(leadersboard_tests::invariants::Expect::AllEnded).await;
 }

@@ -8,10 +8,13 @@ mod crash;
 mod dlq;
 mod end_to_end;
 mod policy;
+mod queue;
 mod readme;
 mod reconciler;
 mod redis_away;
+mod scale;
 mod stream;
+mod submissions;
 mod teardown;
 mod workers;
 

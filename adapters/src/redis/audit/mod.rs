@@ -11,7 +11,7 @@ mod wanted;
 use std::collections::HashSet;
 
 use events::ports::{EventLogPort, HistoryEntry, PortError};
-use events::{AggregateId, JobId, StreamId};
+use events::{AggregateId, StreamId};
 use projections::fold::{Fold, Part};
 use projections::keys::ReadModel;
 use projections::patch::SetKind;
@@ -205,7 +205,10 @@ impl Audit<'_> {
             let mut suspects = Vec::new();
             for key in keys {
                 match self.redis.keys().read_model(&key) {
-                    Some(ReadModel::Index(kind)) => self.look_through_index(&key, kind).await?,
+                    Some(ReadModel::Index(kind)) => self.look_through_index(&key, kind, job).await?,
+                    Some(ReadModel::SubmissionIndex) => {
+                        self.look_through_index(&key, SetKind::Sorted, submission).await?;
+                    }
                     Some(ReadModel::Hash(id)) => suspects.push(Suspect::key(id, &key)),
                     Some(ReadModel::Results(id)) => suspects.push(Suspect::key(AggregateId::Job(id), &key)),
                     None => {}
@@ -219,7 +222,7 @@ impl Audit<'_> {
         }
     }
 
-    async fn look_through_index(&mut self, key: &str, kind: SetKind) -> Result<(), PortError> {
+    async fn look_through_index(&mut self, key: &str, kind: SetKind, whose: Whose) -> Result<(), PortError> {
         let mut connection = self.redis.connection();
         let mut cursor = 0_u64;
         loop {
@@ -236,7 +239,8 @@ impl Audit<'_> {
             };
             // A sorted set answers with each member's score behind it.
             let step = if kind == SetKind::Sorted { 2 } else { 1 };
-            let suspects = entries.into_iter().step_by(step).filter_map(|member| Suspect::member(key, kind, &member));
+            let members = entries.into_iter().step_by(step);
+            let suspects = members.filter_map(|member| Some(Suspect::member(whose(&member)?, key, kind, &member)));
             let suspects = suspects.collect();
             self.judge(suspects).await?;
             cursor = next;
@@ -251,7 +255,9 @@ impl Audit<'_> {
         let keys = self.redis.keys();
         self.fold.get(suspect.id).is_some_and(|folded| match keys.read_model(&suspect.key) {
             Some(ReadModel::Results(_)) => folded.results.is_some(),
-            Some(ReadModel::Index(_)) => folded.view(&self.redis.projector).memberships.contains_key(&suspect.key),
+            Some(ReadModel::Index(_) | ReadModel::SubmissionIndex) => {
+                folded.view(&self.redis.projector).memberships.contains_key(&suspect.key)
+            }
             _ => true,
         })
     }
@@ -302,13 +308,23 @@ impl Suspect {
         Self { id, key: key.to_owned(), read: words(["EXISTS", key]), remove: words(["DEL", key]) }
     }
 
-    /// A member of an index; none for one that is no job's id, which no projection ever writes.
-    fn member(key: &str, kind: SetKind, member: &str) -> Option<Self> {
-        let id = AggregateId::Job(member.parse::<JobId>().ok()?);
+    /// A member of an index.
+    fn member(id: AggregateId, key: &str, kind: SetKind, member: &str) -> Self {
         let [read, remove] = match kind {
             SetKind::Plain => ["SISMEMBER", "SREM"],
             SetKind::Sorted => ["ZSCORE", "ZREM"],
         };
-        Some(Self { id, key: key.to_owned(), read: words([read, key, member]), remove: words([remove, key, member]) })
+        Self { id, key: key.to_owned(), read: words([read, key, member]), remove: words([remove, key, member]) }
     }
+}
+
+/// Whose id a member of an index is; none for one that is no id, which no projection ever writes.
+type Whose = fn(&str) -> Option<AggregateId>;
+
+fn job(member: &str) -> Option<AggregateId> {
+    member.parse().ok().map(AggregateId::Job)
+}
+
+fn submission(member: &str) -> Option<AggregateId> {
+    member.parse().ok().map(AggregateId::Submission)
 }

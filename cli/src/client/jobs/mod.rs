@@ -46,9 +46,9 @@ pub(crate) struct JobsCommand {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List jobs, newest first
+    /// List jobs, newest first, with why they failed or what they wait for
     List(list::ListCommand),
-    /// Show all of one job: state, queue, failure, metrics
+    /// Show all of one job: state, place in the queue and why it waits, failure, metrics
     Show {
         /// The job's id
         #[arg(value_name = "ID", value_parser = parse_id)]

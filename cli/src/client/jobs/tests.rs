@@ -39,6 +39,7 @@ async fn run(server: &TestServer, args: &[&str]) -> Result<Outcome, ClientError>
     match Cli::try_parse_from(args).unwrap().command {
         Top::Client(ClientCommand::Submit(submit)) => submit.run(Output::Json).await,
         Top::Client(ClientCommand::Jobs(jobs)) => jobs.run(Output::Human).await,
+        Top::Client(ClientCommand::Submissions(submissions)) => submissions.run(Output::Human).await,
     }
 }
 
@@ -166,4 +167,17 @@ fn a_whole_job_leaves_out_what_is_not_known() {
     assert!(text.contains("status:") && text.contains("ran for:     1 min 5 s"), "{text}");
     assert!(!text.contains("worker") && !text.contains("gpus"), "{text}");
     assert!(text.contains("METRIC  VALUE\nacc     0.25"), "{text}");
+}
+
+#[test]
+fn a_waiting_job_tells_what_it_waits_for_where_it_stands_and_how_long() {
+    let queue = json!({
+        "position": 3, "ahead": 2, "workers_alive": 1, "eta_seconds": 300,
+        "reason": "2 jobs of class small are ahead of you",
+    });
+    let waiting = job(&json!({"status": "pending", "attempt": 0, "queue": queue}));
+    let told = "2 jobs of class small are ahead of you, position 3, starts in about 5 min";
+    assert!(report::whole(&waiting).contains(&format!("waits:       {told}")), "{}", report::whole(&waiting));
+    let listed = list::rows(&[waiting, job(&json!({"error": "exit code 1"}))]);
+    assert!(listed.contains("DETAILS") && listed.contains(told) && listed.contains("exit code 1"), "{listed}");
 }

@@ -1,0 +1,36 @@
+#!lua flags=no-writes
+-- Reads what a user has in use, at one moment.
+--
+-- KEYS[1]  the user's accepted jobs of the hour      KEYS[2]  those that were given back
+-- KEYS[3]  their uploads of the hour                 KEYS[4]  their jobs that have a slot
+-- KEYS[5]  their held jobs                           KEYS[6]  their delayed jobs
+-- KEYS[7]  the size of their submissions
+-- ARGV[1]  the hour, in milliseconds                 ARGV[2]  the prefix of the status of all jobs
+-- ARGV[3]  how many jobs fit into the hour           ARGV[4]  how many uploads
+-- ARGV[5]  the score of a dispatched job             ARGV[6]  that of a running one
+--
+-- Answers {jobs, fits at, refunds, uploads, fits at, active, running, pending, bytes, held job, its hash}. Where one
+-- more fits, `fits at` is empty; otherwise it is the time in milliseconds of what has to leave the hour first. The last
+-- two are empty where no job is held.
+
+local now = redis.call('TIME')
+local since = '(' .. string.format('%d', now[1] * 1000 + math.floor(now[2] / 1000) - ARGV[1])
+
+local function window(key, limit)
+  local count = redis.call('ZCOUNT', key, since, '+inf')
+  if count < tonumber(limit) then return count, '' end
+  local oldest = redis.call('ZREVRANGE', key, limit - 1, limit - 1, 'WITHSCORES')
+  return count, oldest[2] or ''
+end
+
+local jobs, job_fits = window(KEYS[1], ARGV[3])
+local uploads, upload_fits = window(KEYS[3], ARGV[4])
+local dispatched = redis.call('ZCOUNT', KEYS[4], ARGV[5], ARGV[5])
+local running = redis.call('ZCOUNT', KEYS[4], ARGV[6], ARGV[6])
+local pending = dispatched + redis.call('ZCARD', KEYS[5]) + redis.call('ZCARD', KEYS[6])
+local held = redis.call('ZRANGE', KEYS[5], 0, 0)[1] or ''
+return {
+  jobs, job_fits, redis.call('ZCOUNT', KEYS[2], since, '+inf'), uploads, upload_fits,
+  redis.call('ZCARD', KEYS[4]), running, pending, redis.call('HGET', KEYS[7], 'bytes') or '0',
+  held, held ~= '' and redis.call('HGETALL', ARGV[2] .. held) or {},
+}

@@ -1,0 +1,198 @@
+//! Who serves each resource class, and how fast: known to about a second.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use events::ClassName;
+use events::ports::{DurationsPort, PortError, SeenWorker, WorkersPort};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+/// How long what was read is good enough: every poll of a waiting job asks, and a read costs one step a worker.
+const GOOD_FOR: Duration = Duration::from_secs(1);
+
+/// The crews of all classes, read again when somebody asks after [`GOOD_FOR`].
+pub struct Crews {
+    workers: Arc<dyn WorkersPort>,
+    durations: Arc<dyn DurationsPort>,
+    known: Mutex<HashMap<ClassName, Known>>,
+}
+
+/// The workers that take a class's jobs, and how long its runs took of late.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Crew {
+    /// Workers that tell of themselves, serve the class, and still claim.
+    pub(crate) workers: u64,
+    /// How many jobs they run at once.
+    pub(crate) slots: u64,
+    /// How many of these slots are in use, by jobs of whatever class.
+    pub(crate) busy: u64,
+    /// How long a run of the class takes on average; none where no run has ended of late.
+    pub(crate) mean_run_s: Option<f64>,
+}
+
+struct Known {
+    at: Instant,
+    crew: Result<Crew, PortError>,
+}
+
+impl Crews {
+    /// The crews as these ports know them.
+    #[must_use]
+    pub fn new(workers: Arc<dyn WorkersPort>, durations: Arc<dyn DurationsPort>) -> Self {
+        Self { workers, durations, known: Mutex::default() }
+    }
+
+    /// The crew of a class.
+    pub(crate) async fn of(&self, class: &ClassName) -> Result<Crew, PortError> {
+        self.at(class, Instant::now()).await
+    }
+
+    /// The crew of a class at a time. Whoever asks meanwhile waits for the same answer, be it a failure.
+    async fn at(&self, class: &ClassName, now: Instant) -> Result<Crew, PortError> {
+        let mut known = self.known.lock().await;
+        if let Some(fresh) = known.get(class).filter(|known| now.saturating_duration_since(known.at) < GOOD_FOR) {
+            return fresh.crew.clone();
+        }
+        let crew = self.read(class).await;
+        known.insert(class.clone(), Known { at: now, crew: crew.clone() });
+        crew
+    }
+
+    async fn read(&self, class: &ClassName) -> Result<Crew, PortError> {
+        let workers = self.workers.workers(std::slice::from_ref(class)).await?;
+        let mut crew = Crew { mean_run_s: mean_s(&self.durations.recent(class).await?), ..Crew::default() };
+        for presence in workers.iter().filter_map(|SeenWorker { presence, .. }| presence.as_ref()) {
+            if !presence.draining && presence.classes.contains(class) {
+                crew.workers += 1;
+                crew.slots += presence.slots as u64;
+                crew.busy += presence.busy.min(presence.slots) as u64;
+            }
+        }
+        Ok(crew)
+    }
+}
+
+fn mean_s(durations: &[Duration]) -> Option<f64> {
+    let sum: f64 = durations.iter().map(Duration::as_secs_f64).sum();
+    (!durations.is_empty()).then(|| sum / durations.len() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use async_trait::async_trait;
+    use events::Consumer;
+    use events::ports::Presence;
+
+    use super::*;
+
+    /// What a test wants to be there, and how often it was asked for.
+    #[derive(Default)]
+    struct There {
+        workers: Vec<SeenWorker>,
+        durations: Vec<Duration>,
+        away: Option<PortError>,
+        asked: AtomicU64,
+    }
+
+    #[async_trait]
+    impl WorkersPort for There {
+        async fn announce(&self, _: &Presence, _: Duration) -> Result<(), PortError> {
+            Ok(())
+        }
+
+        async fn withdraw(&self, _: &Consumer) -> Result<(), PortError> {
+            Ok(())
+        }
+
+        async fn workers(&self, _: &[ClassName]) -> Result<Vec<SeenWorker>, PortError> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            self.away.clone().map_or_else(|| Ok(self.workers.clone()), Err)
+        }
+
+        async fn forget_dead(&self, _: &[ClassName]) -> Result<u64, PortError> {
+            Ok(0)
+        }
+    }
+
+    #[async_trait]
+    impl DurationsPort for There {
+        async fn note(&self, _: &ClassName, _: Duration) -> Result<(), PortError> {
+            Ok(())
+        }
+
+        async fn recent(&self, _: &ClassName) -> Result<Vec<Duration>, PortError> {
+            Ok(self.durations.clone())
+        }
+    }
+
+    fn crews(there: There) -> (Arc<There>, Crews) {
+        let there = Arc::new(there);
+        let crews =
+            Crews::new(Arc::clone(&there) as Arc<dyn WorkersPort>, Arc::clone(&there) as Arc<dyn DurationsPort>);
+        (there, crews)
+    }
+
+    fn class(name: &str) -> ClassName {
+        name.parse().unwrap()
+    }
+
+    fn worker(classes: &[&str], busy: usize, draining: bool) -> SeenWorker {
+        let worker: Consumer = "w-1".parse().unwrap();
+        let presence = Presence {
+            worker: worker.clone(),
+            host: String::new(),
+            pid: 1,
+            version: String::new(),
+            classes: classes.iter().map(|name| class(name)).collect(),
+            slots: 2,
+            busy,
+            draining,
+        };
+        SeenWorker { worker, presence: Some(presence), silent: Some(Duration::ZERO), tickets: 0 }
+    }
+
+    #[tokio::test]
+    async fn a_crew_is_who_tells_of_itself_serves_the_class_and_still_claims() {
+        let silent = SeenWorker { presence: None, silent: None, ..worker(&["small"], 1, false) };
+        let workers = vec![
+            worker(&["small", "medium"], 1, false),
+            worker(&["small"], 3, false),
+            worker(&["medium"], 1, false),
+            worker(&["small"], 1, true),
+            silent,
+        ];
+        let durations = vec![Duration::from_secs(10), Duration::from_secs(40)];
+        let (_, crews) = crews(There { workers, durations, ..There::default() });
+        let small = Crew { workers: 2, slots: 4, busy: 3, mean_run_s: Some(25.0) };
+        assert_eq!(crews.of(&class("small")).await, Ok(small));
+        assert_eq!(crews.of(&class("large")).await.map(|crew| crew.workers), Ok(0));
+    }
+
+    #[tokio::test]
+    async fn many_who_ask_within_a_second_cost_one_read_of_each_class() {
+        let (there, crews) = crews(There::default());
+        let (small, now) = (class("small"), Instant::now());
+        let asked = || there.asked.load(Ordering::Relaxed);
+        for ms in [0, 1, 999] {
+            assert_eq!(crews.at(&small, now + Duration::from_millis(ms)).await, Ok(Crew::default()));
+        }
+        assert_eq!(asked(), 1);
+        assert!(crews.at(&class("medium"), now).await.is_ok());
+        assert!(crews.at(&small, now + GOOD_FOR).await.is_ok());
+        assert_eq!(asked(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_everybodys_who_asks_within_a_second() {
+        let away = PortError::Unavailable("away".to_owned());
+        let (there, crews) = crews(There { away: Some(away.clone()), ..There::default() });
+        let now = Instant::now();
+        assert_eq!(crews.at(&class("small"), now).await, Err(away.clone()));
+        assert_eq!(crews.at(&class("small"), now).await, Err(away));
+        assert_eq!(there.asked.load(Ordering::Relaxed), 1);
+    }
+}

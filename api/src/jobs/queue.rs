@@ -1,0 +1,188 @@
+//! What pending jobs wait for.
+
+use events::job::{Losses, Waiting};
+use events::ports::QueuePosition;
+use events::{ClassName, Job, JobId, JobState, Timestamp};
+use serde::Serialize;
+
+use super::estimate::{seconds_to_start, whole_seconds};
+use crate::Api;
+use crate::crew::Crew;
+use crate::error::Error;
+
+/// What a pending job waits for. The reason names the most important cause alone.
+#[derive(Serialize)]
+pub(crate) struct QueueView {
+    position: Option<u64>,
+    ahead: Option<u64>,
+    workers_alive: u64,
+    eta_seconds: Option<u64>,
+    reason: String,
+}
+
+/// What each of these jobs waits for, in their order; none for one that does not wait.
+pub(super) async fn queues(api: &Api, jobs: &[Job]) -> Result<Vec<Option<QueueView>>, Error> {
+    let waiting = |job: &Job| match job.state {
+        JobState::Pending(waiting) => Some(waiting),
+        JobState::Running
+        | JobState::Completed(_)
+        | JobState::Failed(_)
+        | JobState::Cancelled(_)
+        | JobState::DeadLettered(_) => None,
+    };
+    let positions = api.status.positions(jobs).await?;
+    let delayed = jobs.iter().find(|job| matches!(waiting(job), Some(Waiting::Delayed(_))));
+    let now = match delayed {
+        Some(job) => api.log.load_job(job.id).await?.now,
+        None => Timestamp::default(),
+    };
+    let mut queues = Vec::with_capacity(jobs.len());
+    for (job, position) in jobs.iter().zip(positions) {
+        let Some(waiting) = waiting(job) else {
+            queues.push(None);
+            continue;
+        };
+        let class = &job.spec.class;
+        let crew = api.crews.of(class).await?;
+        queues.push(Some(match waiting {
+            Waiting::Held => QueueView::held(class, &crew, None),
+            Waiting::Dispatched(_) => QueueView::dispatched(class, &crew, position),
+            Waiting::Delayed(due) => QueueView::delayed(class, &crew, due, now, job.losses),
+        }));
+    }
+    Ok(queues)
+}
+
+impl QueueView {
+    /// For a slot of its user's, which `blocking` has.
+    fn held(class: &ClassName, crew: &Crew, blocking: Option<JobId>) -> Self {
+        let reason = match blocking {
+            Some(job) => format!("waiting for your own running job {job}"),
+            None => "waiting for one of your own jobs to end".to_owned(),
+        };
+        Self {
+            position: None,
+            ahead: None,
+            workers_alive: crew.workers,
+            eta_seconds: None,
+            reason: without_workers(class, crew).unwrap_or(reason),
+        }
+    }
+
+    /// For a worker.
+    fn dispatched(class: &ClassName, crew: &Crew, position: Option<QueuePosition>) -> Self {
+        let ahead = position.map(|position| position.ahead);
+        let reason = match ahead {
+            Some(0) => format!("next in line: waiting for a free worker of class {class}"),
+            Some(1) => format!("1 job of class {class} is ahead of you"),
+            Some(many) => format!("{many} jobs of class {class} are ahead of you"),
+            None => "a worker has just taken it".to_owned(),
+        };
+        // One that is in no line any more was started since it was read, whoever is known of.
+        let without_workers = ahead.and_then(|_| without_workers(class, crew));
+        Self {
+            position: ahead.map(|ahead| ahead + 1),
+            ahead,
+            workers_alive: crew.workers,
+            eta_seconds: ahead.map_or(Some(0), |ahead| seconds_to_start(ahead, crew)),
+            reason: without_workers.unwrap_or(reason),
+        }
+    }
+
+    /// For its time.
+    fn delayed(class: &ClassName, crew: &Crew, due: Timestamp, now: Timestamp, losses: Losses) -> Self {
+        let seconds = whole_seconds((due - now).to_std().unwrap_or_default());
+        let cause = match (losses.worker_lost, losses.infrastructure) {
+            (0, 0) => "after its worker was stopped",
+            (_, 0) => "after a lost worker",
+            (_, _) => "after a failure of the platform",
+        };
+        Self {
+            position: None,
+            ahead: None,
+            workers_alive: crew.workers,
+            eta_seconds: (crew.workers > 0).then_some(seconds),
+            reason: without_workers(class, crew).unwrap_or_else(|| format!("retry in {seconds} s {cause}")),
+        }
+    }
+}
+
+/// The reason before all others: where nobody would run it, nothing else helps.
+fn without_workers(class: &ClassName, crew: &Crew) -> Option<String> {
+    (crew.workers == 0).then(|| format!("no worker for class {class} is alive"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const CREW: Crew = Crew { workers: 1, slots: 2, busy: 2, mean_run_s: Some(30.0) };
+    const NOBODY: Crew = Crew { workers: 0, slots: 0, busy: 0, mean_run_s: Some(30.0) };
+
+    fn small() -> ClassName {
+        "small".parse().unwrap()
+    }
+
+    fn json(view: &QueueView) -> serde_json::Value {
+        serde_json::to_value(view).unwrap()
+    }
+
+    #[test]
+    fn a_place_in_line_is_told_in_one_sentence() {
+        let shown = |ahead| json(&QueueView::dispatched(&small(), &CREW, Some(QueuePosition { ahead })));
+        let next = serde_json::json!({
+            "position": 1, "ahead": 0, "workers_alive": 1, "eta_seconds": 15,
+            "reason": "next in line: waiting for a free worker of class small",
+        });
+        assert_eq!(shown(0), next);
+        assert_eq!(shown(1)["reason"], "1 job of class small is ahead of you");
+        assert_eq!(shown(2)["reason"], "2 jobs of class small are ahead of you");
+        assert_eq!((&shown(2)["position"], &shown(2)["eta_seconds"]), (&3.into(), &45.into()));
+    }
+
+    #[test]
+    fn one_that_a_worker_has_taken_meanwhile_is_in_no_line() {
+        for crew in [CREW, NOBODY] {
+            let taken = QueueView::dispatched(&small(), &crew, None);
+            assert_eq!((taken.reason.as_str(), taken.eta_seconds), ("a worker has just taken it", Some(0)));
+            assert_eq!((taken.position, taken.ahead), (None, None));
+        }
+    }
+
+    #[test]
+    fn that_nobody_serves_the_class_comes_before_all_else() {
+        let now = Timestamp::default();
+        for view in [
+            QueueView::dispatched(&small(), &NOBODY, Some(QueuePosition { ahead: 3 })),
+            QueueView::held(&small(), &NOBODY, None),
+            QueueView::delayed(&small(), &NOBODY, now, now, Losses::default()),
+        ] {
+            assert_eq!(view.reason, "no worker for class small is alive");
+            assert_eq!((view.workers_alive, view.eta_seconds), (0, None));
+        }
+    }
+
+    #[test]
+    fn a_held_job_names_the_one_that_it_waits_for() {
+        let reason = |blocking| QueueView::held(&small(), &CREW, blocking).reason;
+        assert_eq!(reason(None), "waiting for one of your own jobs to end");
+        let id = "0192f1c3a4b57c6d8e9fa0b1c2d3e4f6";
+        assert_eq!(reason(Some(id.parse().unwrap())), format!("waiting for your own running job {id}"));
+        assert_eq!(QueueView::held(&small(), &CREW, None).eta_seconds, None);
+    }
+
+    #[test]
+    fn a_retry_tells_when_and_after_what() {
+        let now = Timestamp::default();
+        let delayed = |due, losses| QueueView::delayed(&small(), &CREW, due, now, losses);
+        let [lost, broken] =
+            [(1, 0), (0, 1)].map(|(worker_lost, infrastructure)| Losses { worker_lost, infrastructure });
+        let soon = delayed(now + Duration::from_millis(3_200), lost);
+        assert_eq!((soon.reason.as_str(), soon.eta_seconds), ("retry in 4 s after a lost worker", Some(4)));
+        assert_eq!(delayed(now - Duration::from_secs(5), lost).reason, "retry in 0 s after a lost worker");
+        assert_eq!(delayed(now, broken).reason, "retry in 0 s after a failure of the platform");
+        assert_eq!(delayed(now, Losses::default()).reason, "retry in 0 s after its worker was stopped");
+    }
+}

@@ -1,0 +1,69 @@
+//! Lists that the server gives page by page.
+
+use clap::Args;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::error::ClientError;
+use super::http::Client;
+
+/// As many as one request asks for.
+const PAGE: usize = 100;
+
+/// Whose and how many to list.
+#[derive(Debug, Args)]
+pub(super) struct PageOptions {
+    /// Only this user's (for administrators; others see their own)
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+
+    /// As many as this
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20, value_parser = parse_limit)]
+    limit: usize,
+
+    /// All of them, page by page
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
+}
+
+/// What was listed, and where the server would go on.
+#[derive(Debug, Deserialize)]
+pub(super) struct Listed {
+    #[serde(rename = "jobs", alias = "submissions")]
+    pub(super) entries: Vec<Value>,
+    pub(super) next_cursor: Option<String>,
+}
+
+impl PageOptions {
+    /// Follows the cursor: a page may be short, or even empty, and still not be the last.
+    pub(super) async fn collect(
+        &self,
+        client: &Client,
+        path: &str,
+        filter: Option<(&'static str, String)>,
+    ) -> Result<Listed, ClientError> {
+        let limit = if self.all { usize::MAX } else { self.limit };
+        let mut entries = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let mut query = vec![("limit", PAGE.min(limit - entries.len()).to_string())];
+            query.extend(filter.clone());
+            query.extend(self.user.clone().map(|user| ("user", user)));
+            query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
+            let page: Listed = client.get(path, &query).await?;
+            entries.extend(page.entries);
+            entries.truncate(limit);
+            if page.next_cursor.is_none() || entries.len() >= limit {
+                return Ok(Listed { entries, next_cursor: page.next_cursor });
+            }
+            cursor = page.next_cursor;
+        }
+    }
+}
+
+fn parse_limit(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("a number from 1 up".to_owned()),
+        Ok(limit) => Ok(limit),
+    }
+}

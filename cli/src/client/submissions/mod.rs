@@ -1,0 +1,79 @@
+//! `leadersboard submissions`: what was uploaded.
+
+mod list;
+mod show;
+
+use clap::{Args, Subcommand};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::connect::ConnectOptions;
+use super::error::ClientError;
+use super::model::parse_id;
+use super::{Outcome, Output};
+
+const EXAMPLES: &str = "\
+Examples:
+  leadersboard submissions list
+  leadersboard submissions show ID
+  leadersboard submit --submission ID        run it once more
+  leadersboard submissions show ID --json | jq .metadata";
+
+/// Look at what was uploaded
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct SubmissionsCommand {
+    #[command(subcommand)]
+    action: Action,
+
+    #[command(flatten)]
+    connect: ConnectOptions,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List submissions, newest first
+    List(list::ListCommand),
+    /// Show one submission: its files and its metadata
+    Show {
+        /// The submission's id
+        #[arg(value_name = "ID", value_parser = parse_id)]
+        submission_id: String,
+    },
+}
+
+impl SubmissionsCommand {
+    pub(super) async fn run(self, output: Output) -> Result<Outcome, ClientError> {
+        let client = self.connect.client()?;
+        match self.action {
+            Action::List(command) => command.run(&client, output).await?,
+            Action::Show { submission_id } => show::run(&client, &submission_id, output).await?,
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+/// One entry of `GET /submissions`, and the head of `GET /submissions/{id}`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "named as in the server's answer")]
+struct Submission {
+    submission_id: String,
+    user_id: String,
+    entrypoint: String,
+    config_file: String,
+    file_count: u64,
+    bytes: u64,
+    digest: String,
+    created_at: String,
+}
+
+/// A part of an answer that is itself kept for programs.
+fn parse<T: DeserializeOwned>(document: &Value) -> Result<T, ClientError> {
+    T::deserialize(document).map_err(|error| ClientError::Refused {
+        sentence: format!("the server described the submission in a way this version does not know ({error})."),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! What a user has in use of what the policy allows, and what may still come in. Pure.
+
+use std::time::Duration;
+
+use crate::commit::Guard;
+use crate::id::UserId;
+use crate::job::{Job, Rejection};
+use crate::policy::{ConcurrencyPolicy, Limits};
+use crate::submission;
+use crate::time::Timestamp;
+
+/// The length of the sliding window in which jobs and uploads are counted.
+pub const WINDOW: Duration = Duration::from_hours(1);
+
+/// What a user has in use, as it was read for a decision. What is decided on it is guarded in the commit.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Usage {
+    /// Their jobs and uploads of the last hour.
+    pub hour: HourUsage,
+    /// Their jobs that have a slot: dispatched or running.
+    pub active: u64,
+    /// Those of them that run.
+    pub running: u64,
+    /// Their jobs in status pending: dispatched, held or delayed.
+    pub pending: u64,
+    /// The held job whose turn it is.
+    pub next_held: Option<Box<Job>>,
+    /// The size of their submissions, in bytes.
+    pub stored_bytes: u64,
+}
+
+/// What a user did in the last hour.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HourUsage {
+    /// Jobs accepted and not given back.
+    pub jobs: u64,
+    /// When the oldest of them leave the hour, so that one more fits; none while one does.
+    pub job_fits_at: Option<Timestamp>,
+    /// Jobs whose place in the hour was given back.
+    pub refunds: u64,
+    /// Submissions uploaded.
+    pub uploads: u64,
+    /// When the oldest of them leave the hour, so that one more fits; none while one does.
+    pub upload_fits_at: Option<Timestamp>,
+}
+
+/// A limit that was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LimitReached {
+    /// So many jobs were accepted in the last hour.
+    #[error("at most {limit} jobs an hour are accepted (MAX_SUBMISSIONS_PER_HOUR)")]
+    JobsPerHour {
+        /// The limit.
+        limit: u64,
+        /// When one more is accepted.
+        resets_at: Timestamp,
+    },
+    /// So many of the user's jobs run.
+    #[error(
+        "{limit} of your jobs may run at once, and as many do: one more is accepted when one has ended \
+         (MAX_CONCURRENT_RUNNING, CONCURRENCY_POLICY=reject)"
+    )]
+    Running {
+        /// The limit.
+        limit: u64,
+    },
+    /// So many of the user's jobs are pending.
+    #[error("at most {limit} of your jobs may be pending: one more is accepted when one of them has begun or ended (MAX_QUEUED_PER_USER)")]
+    Queued {
+        /// The limit.
+        limit: u64,
+    },
+    /// So many submissions were uploaded in the last hour.
+    #[error("at most {limit} uploads an hour are accepted (MAX_UPLOADS_PER_HOUR)")]
+    UploadsPerHour {
+        /// The limit.
+        limit: u64,
+        /// When one more is accepted.
+        resets_at: Timestamp,
+    },
+    /// The user's submissions are as large as they may be.
+    #[error(
+        "your submissions have {stored} bytes, and {limit} are allowed (MAX_STORED_BYTES_PER_USER): those that no job \
+         needs any more are removed in time"
+    )]
+    StoredBytes {
+        /// The limit.
+        limit: u64,
+        /// What is stored.
+        stored: u64,
+    },
+}
+
+/// From when on things count in the window that ends now.
+#[must_use]
+pub fn window_start(now: Timestamp) -> Timestamp {
+    now - WINDOW
+}
+
+/// The guards of accepting one more job of a user's, in the order in which they are named to a client.
+///
+/// # Errors
+/// Which limit was reached already.
+pub(crate) fn admit_job(
+    user: &UserId,
+    usage: &Usage,
+    limits: &Limits,
+    now: Timestamp,
+) -> Result<Vec<Guard>, LimitReached> {
+    let mut guards = Vec::with_capacity(3);
+    let limit = limits.jobs_per_hour;
+    if usage.hour.jobs >= limit {
+        let resets_at = usage.hour.job_fits_at.unwrap_or(now + WINDOW);
+        return Err(LimitReached::JobsPerHour { limit, resets_at });
+    }
+    guards.push(Guard::AcceptedBelow { user: user.clone(), since: window_start(now), limit });
+    if limits.concurrency == ConcurrencyPolicy::Reject {
+        let limit = limits.running;
+        if usage.running >= limit {
+            return Err(LimitReached::Running { limit });
+        }
+        guards.push(Guard::RunningBelow { user: user.clone(), limit });
+    }
+    let limit = limits.queued;
+    if usage.pending >= limit {
+        return Err(LimitReached::Queued { limit });
+    }
+    guards.push(Guard::PendingBelow { user: user.clone(), limit });
+    Ok(guards)
+}
+
+/// The guards of taking in one more upload of so many bytes.
+///
+/// # Errors
+/// Which limit was reached already.
+pub fn admit_upload(
+    user: &UserId,
+    usage: &Usage,
+    limits: &Limits,
+    bytes: u64,
+    now: Timestamp,
+) -> Result<Vec<Guard>, LimitReached> {
+    let limit = limits.uploads_per_hour;
+    if usage.hour.uploads >= limit {
+        let resets_at = usage.hour.upload_fits_at.unwrap_or(now + WINDOW);
+        return Err(LimitReached::UploadsPerHour { limit, resets_at });
+    }
+    let per_hour = Guard::UploadsBelow { user: user.clone(), since: window_start(now), limit };
+    let limit = limits.stored_bytes;
+    let Some(room) = limit.checked_sub(bytes).filter(|room| usage.stored_bytes <= *room) else {
+        return Err(LimitReached::StoredBytes { limit, stored: usage.stored_bytes });
+    };
+    Ok(vec![per_hour, Guard::StoredAtMost { user: user.clone(), bytes: room }])
+}
+
+/// Whether a job may have a slot now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Slot {
+    /// One is free.
+    Free,
+    /// All are in use.
+    Taken,
+}
+
+impl Slot {
+    /// Whether a slot of a user's is free, and the guard that it still is so.
+    pub(crate) fn of(user: &UserId, usage: &Usage, limits: &Limits) -> (Self, Guard) {
+        let (user, limit) = (user.clone(), limits.running);
+        if usage.active < limit {
+            (Self::Free, Guard::SlotsBelow { user, limit })
+        } else {
+            (Self::Taken, Guard::SlotsFull { user, limit })
+        }
+    }
+}
+
+impl From<LimitReached> for Rejection {
+    fn from(reached: LimitReached) -> Self {
+        Self::Limit(reached)
+    }
+}
+
+impl From<LimitReached> for submission::Rejection {
+    fn from(reached: LimitReached) -> Self {
+        Self::Limit(reached)
+    }
+}
