@@ -9,8 +9,10 @@ use axum::response::{IntoResponse, Response};
 use events::execute::ExecuteError;
 use events::id::InvalidId;
 use events::ports::{PortError, StorageError};
-use events::{job, submission};
+use events::{LimitReached, job, submission};
 use serde::Serialize;
+
+use crate::limited;
 
 /// When to ask again after a refusal that passes by itself, in seconds.
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("2");
@@ -32,6 +34,8 @@ pub(crate) enum Error {
     Stalled,
     /// Things are not in a state in which this can be done.
     Conflict(String),
+    /// A limit of the user's was reached.
+    Limited(LimitReached),
     /// It is larger than a limit.
     TooLarge(String),
     /// Its body is of a type that is not taken here.
@@ -56,6 +60,8 @@ impl Error {
     /// The status, the word for programs, and the sentence for people.
     fn answer(&self) -> (StatusCode, &'static str, &str) {
         match self {
+            // It has an answer of its own.
+            Self::Limited(reached) => (StatusCode::TOO_MANY_REQUESTS, reached.code(), "a limit was reached"),
             Self::Invalid(why) => (StatusCode::BAD_REQUEST, "invalid", why),
             Self::Unauthenticated(why) => (StatusCode::UNAUTHORIZED, "unauthenticated", why),
             Self::Forbidden(why) => (StatusCode::FORBIDDEN, "forbidden", why),
@@ -102,6 +108,7 @@ impl Error {
             | Self::Method(_)
             | Self::Stalled
             | Self::Conflict(_)
+            | Self::Limited(_)
             | Self::TooLarge(_)
             | Self::MediaType(_) => {}
         }
@@ -111,6 +118,9 @@ impl Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         self.log();
+        if let Self::Limited(reached) = &self {
+            return limited::answer(reached);
+        }
         let (status, code, detail) = self.answer();
         let mut response = (status, Json(Body { detail, code })).into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {
@@ -153,8 +163,8 @@ impl<R: Into<Error>> From<ExecuteError<R>> for Error {
     fn from(error: ExecuteError<R>) -> Self {
         match error {
             ExecuteError::Rejected(rejection) => rejection.into(),
-            // No request commits under a guard of its own yet.
-            ExecuteError::GuardFailed(guard) => Self::Conflict(format!("it has changed meanwhile: {guard:?}")),
+            // Of an idempotency key that was used meanwhile: its answer is looked up where this is caught.
+            ExecuteError::GuardFailed(_) => Self::Conflict("another request was faster; ask again".to_owned()),
             ExecuteError::Full => Self::Full,
             ExecuteError::Unavailable(why) => Self::Unavailable(why),
             ExecuteError::Defect(what) => Self::Internal(what),
@@ -169,9 +179,14 @@ impl From<job::Rejection> for Error {
         match rejection {
             R::Unknown | R::SubmissionGone(_) => Self::Unknown(sentence),
             R::UnknownClass(_) => Self::Invalid(sentence),
-            R::IdTaken | R::Ended(_) | R::NotStartable | R::FenceLost | R::NotEnded | R::NotReplayable(_) => {
-                Self::Conflict(sentence)
-            }
+            R::Limit(reached) => Self::Limited(reached),
+            R::IdTaken
+            | R::Ended(_)
+            | R::NotStartable
+            | R::FenceLost
+            | R::NotEnded
+            | R::NotReplayable(_)
+            | R::NoSlot => Self::Conflict(sentence),
         }
     }
 }
@@ -181,7 +196,8 @@ impl From<submission::Rejection> for Error {
         let sentence = rejection.to_string();
         match rejection {
             submission::Rejection::Unknown => Self::Unknown(sentence),
-            submission::Rejection::IdTaken => Self::Conflict(sentence),
+            submission::Rejection::IdTaken | submission::Rejection::InUse => Self::Conflict(sentence),
+            submission::Rejection::Limit(reached) => Self::Limited(reached),
         }
     }
 }

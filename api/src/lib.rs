@@ -11,8 +11,11 @@ mod extract;
 mod health;
 mod history;
 mod home;
+mod idempotency;
 mod jobs;
+mod limited;
 mod logs;
+mod me;
 mod page;
 mod path;
 mod results;
@@ -36,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use auth::{Role, TokenError, Tokens};
 pub use crew::Crews;
+pub use idempotency::UnderWay;
 pub use results::MlflowLinks;
 pub use serve::serve;
 
@@ -64,6 +68,8 @@ pub struct Api {
     pub policy: Arc<LivePolicy>,
     /// Who may ask.
     pub tokens: Tokens,
+    /// The idempotency keys whose requests are under way.
+    pub under_way: UnderWay,
     /// What an upload may hold.
     pub upload_limits: UploadLimits,
     /// What an archive in an upload may hold.
@@ -92,6 +98,7 @@ pub fn router(api: Api) -> Router {
         )
         .route("/submissions/{id}", get(submissions::show))
         .route("/jobs", post(jobs::create).get(jobs::list))
+        .route("/me", get(me::me))
         .route("/jobs/{id}", get(jobs::show))
         .route("/jobs/{id}/status", get(jobs::status))
         .route("/jobs/{id}/cancel", post(jobs::cancel))

@@ -4,6 +4,7 @@
 mod client;
 mod data_dir;
 mod embedded;
+mod limits;
 mod options;
 mod policy;
 mod roles;

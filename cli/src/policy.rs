@@ -11,6 +11,8 @@ use events::policy::{ClassSettings, LivePolicy, PolicySettings};
 use events::ports::EventLogPort;
 use events::{Actor, ClassName};
 
+use crate::limits::LimitOptions;
+
 /// How often a process looks whether the policy has changed.
 const REFRESH: Duration = Duration::from_secs(10);
 
@@ -31,6 +33,14 @@ pub(crate) struct PolicyOptions {
     #[arg(long, env = "RETRY_BACKOFF", value_delimiter = ',', value_name = "TIME,…",
           value_parser = humantime::parse_duration)]
     retry_backoff: Option<Vec<Duration>>,
+    #[command(flatten)]
+    limits: LimitOptions,
+    /// How long a job's records and files are kept after its end [default: 90d]
+    #[arg(long, env = "RETENTION", value_parser = humantime::parse_duration)]
+    retention: Option<Duration>,
+    /// How long a submission is kept that no job ever was of [default: 30d]
+    #[arg(long, env = "SUBMISSION_TTL", value_parser = humantime::parse_duration)]
+    submission_ttl: Option<Duration>,
 }
 
 #[derive(Debug, Clone)]
@@ -48,6 +58,9 @@ impl PolicyOptions {
             max_retries: self.max_retries,
             retry_backoff_ms: self.retry_backoff.as_ref().map(|waits| waits.iter().map(millis).collect()),
             classes: self.resource_classes.as_ref().map(|classes| classes.0.clone()),
+            limits: self.limits.given(),
+            retention_ms: self.retention.as_ref().map(millis),
+            submission_ttl_ms: self.submission_ttl.as_ref().map(millis),
         };
         given.check()?;
         Ok(given)

@@ -10,12 +10,11 @@ use adapters::redis::check::Verdict;
 use adapters::redis::{Redis, RedisFeed};
 use adapters::storage::DirectoryStorage;
 use anyhow::{Context, Result, bail};
-use events::Policy;
 use events::ports::{
     DurationsPort, EventFeedPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, NudgePort, StoragePort,
     WorkStatePort, WorkersPort,
 };
-use projections::{Keyspace, Projector};
+use projections::Keyspace;
 use tokio::net::TcpListener;
 
 use crate::options::{RedisOptions, StorageOptions, StrictOption};
@@ -49,8 +48,7 @@ impl Ports {
         logs: PathBuf,
     ) -> Result<Self> {
         check_schema(url, keys).await?;
-        let projector = Projector { keys: keys.clone(), retention: Policy::default().retention };
-        let redis = Redis::connect_keeping(url, projector, position).await?;
+        let redis = Redis::connect_keeping(url, keys.clone(), position).await?;
         let storage = DirectoryStorage::open(uploads.clone())
             .with_context(|| format!("the upload directory {} can't be used", uploads.display()))?;
         let logs = LogFiles::open(logs.clone())
@@ -116,7 +114,7 @@ pub(crate) fn position_file(data: &Path, keys: &Keyspace, role: &str) -> PathBuf
 pub(crate) async fn connect(options: &RedisOptions) -> Result<Redis> {
     let (url, keys) = (options.url()?, &options.namespace.namespace);
     check_schema(&url, keys).await?;
-    Ok(Redis::connect(&url, Projector { keys: keys.clone(), retention: Policy::default().retention }).await?)
+    Ok(Redis::connect(&url, keys.clone()).await?)
 }
 
 async fn check_schema(url: &str, keys: &Keyspace) -> Result<()> {

@@ -13,6 +13,9 @@ use crate::time::Timestamp;
 pub struct Commit {
     /// The aggregate before, and its new events. Its version guard is implied.
     pub change: Change,
+    /// What follows for another aggregate: the held job that gets the slot which this one gives back. Its version is
+    /// guarded by [`Guard::JobAt`].
+    pub next: Option<Change>,
     /// What else must hold.
     pub guards: Vec<Guard>,
     /// What happens to the work streams.
@@ -77,6 +80,13 @@ impl Change {
 pub enum Guard {
     /// The submission is there to be run.
     SubmissionReady(SubmissionId),
+    /// The job has had so many events.
+    JobAt {
+        /// Which job.
+        job: JobId,
+        /// How many.
+        version: u64,
+    },
     /// The user has fewer than this many slots in use.
     SlotsBelow {
         /// Whose slots.
@@ -84,6 +94,29 @@ pub enum Guard {
         /// How many are too many.
         limit: u64,
     },
+    /// The user has no fewer than this many slots in use.
+    SlotsFull {
+        /// Whose slots.
+        user: UserId,
+        /// How many there are.
+        limit: u64,
+    },
+    /// Fewer than this many of the user's jobs run.
+    RunningBelow {
+        /// Whose jobs.
+        user: UserId,
+        /// How many are too many.
+        limit: u64,
+    },
+    /// Fewer than this many of the user's jobs are pending.
+    PendingBelow {
+        /// Whose jobs.
+        user: UserId,
+        /// How many are too many.
+        limit: u64,
+    },
+    /// None of the user's jobs is held.
+    NoneHeld(UserId),
     /// The user had fewer than this many jobs accepted since a time.
     AcceptedBelow {
         /// Whose jobs.
@@ -93,6 +126,33 @@ pub enum Guard {
         /// How many are too many.
         limit: u64,
     },
+    /// The user was given back the place in the hour of fewer than this many jobs since a time.
+    RefundedBelow {
+        /// Whose jobs.
+        user: UserId,
+        /// From when on they count.
+        since: Timestamp,
+        /// How many are too many.
+        limit: u64,
+    },
+    /// The user uploaded fewer than this many submissions since a time.
+    UploadsBelow {
+        /// Whose submissions.
+        user: UserId,
+        /// From when on they count.
+        since: Timestamp,
+        /// How many are too many.
+        limit: u64,
+    },
+    /// The user's submissions have at most so many bytes.
+    StoredAtMost {
+        /// Whose submissions.
+        user: UserId,
+        /// How many.
+        bytes: u64,
+    },
+    /// No job is of this submission.
+    WithoutJobs(SubmissionId),
     /// Nothing was committed under this idempotency key.
     IdempotencyKeyUnused {
         /// Whose key.

@@ -2,12 +2,15 @@
 
 use crate::commit::{Change, Commit, CommitError, Guard, Lane};
 use crate::envelope::{Actor, Envelope};
-use crate::id::{JobId, SubmissionId};
-use crate::job::{self, Context, Decision, Job, JobCommand, evolve};
+use crate::id::{JobId, SubmissionId, UserId};
+use crate::job::handover::{frees_slot, hand_over};
+use crate::job::{self, Context, Decision, Job, JobCommand, JobEvent, evolve};
 use crate::policy::{self, InvalidPolicy, Policy, PolicySettings};
-use crate::ports::{EventLogPort, PortError};
+use crate::ports::{EventLogPort, Loaded, PortError};
+use crate::quota::Usage;
 use crate::seeded_bug;
 use crate::submission::{self, SubmissionCommand};
+use crate::time::Timestamp;
 use crate::trace::TraceParent;
 
 /// How often a command is decided anew after a conflict or a cut connection before its caller hears of it.
@@ -75,44 +78,131 @@ pub async fn job_if(
 ) -> Result<Option<Job>, ExecuteError<job::Rejection>> {
     let mut last = String::new();
     let mut command = std::borrow::Cow::Borrowed(command);
+    let mut ending = Ending::HandsOver;
     for tries in 0..MAX_TRIES {
         if tries > 0 && seeded_bug!("retry_with_fresh_fence") {
             command = std::borrow::Cow::Owned(with_another_fence(&command));
         }
-        let loaded = log.load_job(id).await.map_err(unreachable_port)?;
-        let context = Context { now: loaded.now, policy, jitter };
+        let (loaded, usage) = load_with_usage(log, policy, id, &command).await.map_err(unreachable_port)?;
+        let context = Context { now: loaded.now, policy, usage: &usage, jitter };
         let decided = job::decide(id, loaded.state.as_ref(), &command, &context).map_err(ExecuteError::Rejected)?;
-        let Decision::Happens { events, mut guards, work, lane } = decided else {
+        let Decision::Happens { events, mut guards, mut work, lane } = decided else {
             return Ok(loaded.state);
         };
         guards.extend(seen.cloned());
-        let version = loaded.state.as_ref().map_or(0, |job| job.version);
+        let (before, now) = (loaded.state, loaded.now);
         // What nobody's request caused belongs to the trace that the job began with.
-        let trace = origin.trace.clone().or_else(|| loaded.state.as_ref()?.trace.clone());
-        let events: Vec<_> = (version + 1..)
-            .zip(events)
-            .map(|(seq, event)| Envelope {
-                seq,
-                at: loaded.now,
-                actor: origin.actor.clone(),
-                trace: trace.clone(),
-                event,
-            })
-            .collect();
-        let after = events.iter().fold(loaded.state.clone(), |state, event| evolve(id, state, event));
-        let change = Change::Job { id, before: loaded.state, events };
-        match log.commit(Commit { change, guards, work, lane }).await {
-            Ok(_) => return Ok(after),
+        let trace = origin.trace.clone().or_else(|| before.as_ref()?.trace.clone());
+        let events = envelopes(before.as_ref(), events, now, &origin.actor, trace.as_ref());
+        let after = events.iter().fold(before.clone(), |state, event| evolve(id, state, event));
+        let freed = before.as_ref().filter(|_| frees_slot(before.as_ref(), after.as_ref()));
+        let user = freed.map(|job| job.spec.user.clone());
+        let handover = freed.filter(|_| ending == Ending::HandsOver);
+        let handover = handover.map(|job| hand_over(job, &usage, &policy.limits));
+        let (next, relied_on) = match handover {
+            None => (None, vec![]),
+            Some(handover) => {
+                guards.extend(handover.guards.iter().cloned());
+                work.extend(handover.work);
+                let next = handover.next.map(|(held, event)| {
+                    let (actor, trace) = (Actor::System("slots".to_owned()), held.trace.clone());
+                    let events = envelopes(Some(&held), vec![event], now, &actor, trace.as_ref());
+                    Change::Job { id: held.id, before: Some(*held), events }
+                });
+                (next, handover.guards)
+            }
+        };
+        let change = Change::Job { id, before, events };
+        match log.commit(Commit { change, next, guards, work, lane }).await {
+            Ok(_) => {
+                if let (Some(user), Ending::Alone) = (user, ending) {
+                    dispatch_held(log, policy, &user, jitter).await;
+                }
+                return Ok(after);
+            }
             Err(CommitError::GuardFailed(Guard::SubmissionReady(submission))) => {
                 return Err(ExecuteError::Rejected(job::Rejection::SubmissionGone(submission)));
+            }
+            Err(CommitError::GuardFailed(guard @ Guard::IdempotencyKeyUnused { .. })) => {
+                return Err(ExecuteError::GuardFailed(guard));
             }
             Err(CommitError::GuardFailed(guard)) if seen == Some(&guard) => {
                 return Err(ExecuteError::GuardFailed(guard));
             }
+            Err(CommitError::GuardFailed(guard)) if relied_on.contains(&guard) => ending = Ending::Alone,
             Err(error) => last = retryable(error)?,
         }
     }
     Err(ExecuteError::Unavailable(last))
+}
+
+/// How a job gives its slot back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// The next held job gets it in the same commit.
+    HandsOver,
+    /// By itself, because others were at the held jobs too. The next one is dispatched afterwards.
+    Alone,
+}
+
+/// A job and, where the decision depends on it, what its user has in use.
+async fn load_with_usage(
+    log: &dyn EventLogPort,
+    policy: &Policy,
+    id: JobId,
+    command: &JobCommand,
+) -> Result<(Loaded<Job>, Usage), PortError> {
+    match command {
+        JobCommand::Enqueue(spec) => {
+            let (job, usage) = futures::join!(log.load_job(id), log.load_usage(&spec.user, &policy.limits));
+            Ok((job?, usage?))
+        }
+        JobCommand::Start(_) | JobCommand::Track(_) | JobCommand::Expire => {
+            Ok((log.load_job(id).await?, Usage::default()))
+        }
+        JobCommand::Dispatch
+        | JobCommand::Complete { .. }
+        | JobCommand::Fail { .. }
+        | JobCommand::LoseLease { .. }
+        | JobCommand::RequestCancel { .. }
+        | JobCommand::AcknowledgeCancel { .. }
+        | JobCommand::Replay { .. } => {
+            let loaded = log.load_job(id).await?;
+            let usage = match &loaded.state {
+                Some(job) => log.load_usage(&job.spec.user, &policy.limits).await?,
+                None => Usage::default(),
+            };
+            Ok((loaded, usage))
+        }
+    }
+}
+
+fn envelopes(
+    before: Option<&Job>,
+    events: Vec<JobEvent>,
+    at: Timestamp,
+    actor: &Actor,
+    trace: Option<&TraceParent>,
+) -> Vec<Envelope<JobEvent>> {
+    let version = before.map_or(0, |job| job.version);
+    (version + 1..)
+        .zip(events)
+        .map(|(seq, event)| Envelope { seq, at, actor: actor.clone(), trace: trace.cloned(), event })
+        .collect()
+}
+
+/// Dispatches held jobs of a user's while they have a free slot. Where it can't, the reconciler will.
+pub async fn dispatch_held(log: &dyn EventLogPort, policy: &Policy, user: &UserId, jitter: f64) {
+    let origin = Origin { actor: Actor::System("slots".to_owned()), trace: None };
+    for _ in 0..policy.limits.running {
+        let Ok(usage) = log.load_usage(user, &policy.limits).await else { return };
+        let Some(held) = usage.next_held.filter(|_| usage.active < policy.limits.running) else { return };
+        // Boxed, for a command on a job may end here.
+        let dispatched = Box::pin(job(log, policy, &origin, held.id, &JobCommand::Dispatch, jitter)).await;
+        if dispatched.is_err() {
+            return;
+        }
+    }
 }
 
 /// The command of a caller who draws a new fence for every try: a known mistake.
@@ -131,31 +221,39 @@ fn with_another_fence(command: &JobCommand) -> JobCommand {
 /// A refusal of the domain, or why Redis did not take the commit.
 pub async fn submission(
     log: &dyn EventLogPort,
+    policy: &Policy,
     origin: &Origin,
     id: SubmissionId,
     command: &SubmissionCommand,
 ) -> Result<(), ExecuteError<submission::Rejection>> {
+    let limits = &policy.limits;
     let mut last = String::new();
     for _ in 0..MAX_TRIES {
-        let loaded = log.load_submission(id).await.map_err(unreachable_port)?;
-        let decided = submission::decide(loaded.state.as_ref(), command).map_err(ExecuteError::Rejected)?;
-        let Some((events, lane)) = decided else {
+        let (loaded, usage) = match command {
+            SubmissionCommand::Create(manifest) => {
+                futures::join!(log.load_submission(id), log.load_usage(&manifest.user, limits))
+            }
+            SubmissionCommand::Expire => (log.load_submission(id).await, Ok(Usage::default())),
+        };
+        let (loaded, usage) = (loaded.map_err(unreachable_port)?, usage.map_err(unreachable_port)?);
+        let context = submission::Context { now: loaded.now, limits, usage: &usage };
+        let decided =
+            submission::decide(id, loaded.state.as_ref(), command, &context).map_err(ExecuteError::Rejected)?;
+        let submission::Decision::Happens { event, guards, lane } = decided else {
             return Ok(());
         };
-        let version = loaded.state.as_ref().map_or(0, |submission| submission.version);
-        let events = (version + 1..)
-            .zip(events)
-            .map(|(seq, event)| Envelope {
-                seq,
-                at: loaded.now,
-                actor: origin.actor.clone(),
-                trace: origin.trace.clone(),
-                event,
-            })
-            .collect();
+        let seq = loaded.state.as_ref().map_or(0, |submission| submission.version) + 1;
+        let (actor, trace) = (origin.actor.clone(), origin.trace.clone());
+        let events = vec![Envelope { seq, at: loaded.now, actor, trace, event }];
         let change = Change::Submission { id, before: loaded.state, events };
-        match log.commit(Commit { change, guards: vec![], work: vec![], lane }).await {
+        match log.commit(Commit { change, next: None, guards, work: vec![], lane }).await {
             Ok(_) => return Ok(()),
+            Err(CommitError::GuardFailed(Guard::WithoutJobs(_))) => {
+                return Err(ExecuteError::Rejected(submission::Rejection::InUse));
+            }
+            Err(CommitError::GuardFailed(guard @ Guard::IdempotencyKeyUnused { .. })) => {
+                return Err(ExecuteError::GuardFailed(guard));
+            }
             Err(error) => last = retryable(error)?,
         }
     }
@@ -184,7 +282,7 @@ pub async fn policy(
         let event = Envelope { seq, at: loaded.now, actor, trace, event };
         let after = policy::evolve(&event).settings;
         let change = Change::Policy { before: loaded.state, event };
-        match log.commit(Commit { change, guards: vec![], work: vec![], lane: Lane::Progress }).await {
+        match log.commit(Commit { change, next: None, guards: vec![], work: vec![], lane: Lane::Progress }).await {
             Ok(_) => return Ok(after),
             Err(error) => last = retryable(error)?,
         }

@@ -15,6 +15,8 @@ pub const WINDOW: Duration = Duration::from_hours(1);
 /// What a user has in use, as it was read for a decision. What is decided on it is guarded in the commit.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Usage {
+    /// Redis's time when it was read.
+    pub at: Timestamp,
     /// Their jobs and uploads of the last hour.
     pub hour: HourUsage,
     /// Their jobs that have a slot: dispatched or running.
@@ -54,6 +56,8 @@ pub enum LimitReached {
         limit: u64,
         /// When one more is accepted.
         resets_at: Timestamp,
+        /// When it was asked for.
+        asked_at: Timestamp,
     },
     /// So many of the user's jobs run.
     #[error(
@@ -65,7 +69,9 @@ pub enum LimitReached {
         limit: u64,
     },
     /// So many of the user's jobs are pending.
-    #[error("at most {limit} of your jobs may be pending: one more is accepted when one of them has begun or ended (MAX_QUEUED_PER_USER)")]
+    #[error(
+        "at most {limit} of your jobs may be pending: one more is accepted when one of them has begun or ended (MAX_QUEUED_PER_USER)"
+    )]
     Queued {
         /// The limit.
         limit: u64,
@@ -77,6 +83,8 @@ pub enum LimitReached {
         limit: u64,
         /// When one more is accepted.
         resets_at: Timestamp,
+        /// When it was asked for.
+        asked_at: Timestamp,
     },
     /// The user's submissions are as large as they may be.
     #[error(
@@ -89,6 +97,56 @@ pub enum LimitReached {
         /// What is stored.
         stored: u64,
     },
+}
+
+/// How long to wait before asking again where nothing tells when there will be room: jobs end when they end.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+
+impl LimitReached {
+    /// The word for programs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::JobsPerHour { .. } => "jobs_per_hour",
+            Self::Running { .. } => "running",
+            Self::Queued { .. } => "queued",
+            Self::UploadsPerHour { .. } => "uploads_per_hour",
+            Self::StoredBytes { .. } => "stored_bytes",
+        }
+    }
+
+    /// The limit.
+    #[must_use]
+    pub const fn limit(&self) -> u64 {
+        match self {
+            Self::JobsPerHour { limit, .. }
+            | Self::Running { limit }
+            | Self::Queued { limit }
+            | Self::UploadsPerHour { limit, .. }
+            | Self::StoredBytes { limit, .. } => *limit,
+        }
+    }
+
+    /// When there will be room again, where that is known.
+    #[must_use]
+    pub const fn resets_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::JobsPerHour { resets_at, .. } | Self::UploadsPerHour { resets_at, .. } => Some(*resets_at),
+            Self::Running { .. } | Self::Queued { .. } | Self::StoredBytes { .. } => None,
+        }
+    }
+
+    /// How long to wait before asking again: exactly until there is room, rounded up to the second, where that is known.
+    #[must_use]
+    pub fn retry_after(&self) -> Duration {
+        match self {
+            Self::JobsPerHour { resets_at, asked_at, .. } | Self::UploadsPerHour { resets_at, asked_at, .. } => {
+                let micros = (*resets_at - *asked_at).num_microseconds().unwrap_or(i64::MAX).max(0);
+                Duration::from_secs(micros.unsigned_abs().div_ceil(1_000_000))
+            }
+            Self::Running { .. } | Self::Queued { .. } | Self::StoredBytes { .. } => ASK_AGAIN,
+        }
+    }
 }
 
 /// From when on things count in the window that ends now.
@@ -111,7 +169,7 @@ pub(crate) fn admit_job(
     let limit = limits.jobs_per_hour;
     if usage.hour.jobs >= limit {
         let resets_at = usage.hour.job_fits_at.unwrap_or(now + WINDOW);
-        return Err(LimitReached::JobsPerHour { limit, resets_at });
+        return Err(LimitReached::JobsPerHour { limit, resets_at, asked_at: now });
     }
     guards.push(Guard::AcceptedBelow { user: user.clone(), since: window_start(now), limit });
     if limits.concurrency == ConcurrencyPolicy::Reject {
@@ -143,7 +201,7 @@ pub fn admit_upload(
     let limit = limits.uploads_per_hour;
     if usage.hour.uploads >= limit {
         let resets_at = usage.hour.upload_fits_at.unwrap_or(now + WINDOW);
-        return Err(LimitReached::UploadsPerHour { limit, resets_at });
+        return Err(LimitReached::UploadsPerHour { limit, resets_at, asked_at: now });
     }
     let per_hour = Guard::UploadsBelow { user: user.clone(), since: window_start(now), limit };
     let limit = limits.stored_bytes;

@@ -191,7 +191,7 @@ mod tests {
             assert_eq!(StoredEvent { data: String::new(), ..stored }, StoredEvent { data: String::new(), ..again });
             kinds.insert(text("type"));
         }
-        assert_eq!(kinds.len(), 17, "one fixture at least for each of the 13 job, 2 submission and 2 other events");
+        assert_eq!(kinds.len(), 18, "one fixture at least for each of the 14 job, 2 submission and 2 other events");
     }
 
     #[test]

@@ -12,6 +12,10 @@ pub const VERSION: &str = "v";
 pub const EVENT_IDS: &str = "events";
 /// The fence of the current run; there only while a job runs.
 pub const FENCE: &str = "fence";
+/// A total, in bytes.
+pub const BYTES: &str = "bytes";
+/// By what a repeated request is known.
+pub(crate) const IDEMPOTENCY: &str = "idempotency";
 /// Who asked for the job's end; there once somebody did.
 pub const CANCEL_REQUESTED_BY: &str = "cancel_by";
 
@@ -58,6 +62,11 @@ impl<'a> Fields<'a> {
     /// A field that may be absent, parsed.
     pub fn optional<T: FromStr>(&self, field: &str) -> Result<Option<T>, Unreadable> {
         if self.map.contains_key(field) { self.get(field).map(Some) } else { Ok(None) }
+    }
+
+    /// A time that may be absent.
+    pub fn optional_time(&self, field: &str) -> Result<Option<Timestamp>, Unreadable> {
+        Ok(self.optional(field)?.map(from_unix_micros))
     }
 
     /// A time that must be there.

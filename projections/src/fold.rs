@@ -8,7 +8,7 @@ use events::regress::{self, LogRecord};
 use events::stored::{Recorded, StoredEvent, Unreadable};
 use events::{AggregateId, Job, JobEvent, StreamId, Submission, job, submission};
 
-use crate::{Projector, View};
+use crate::{Keyspace, View};
 
 /// The aggregates of one part of the log, each as the fold of its events.
 ///
@@ -119,12 +119,12 @@ impl Fold {
 impl Folded {
     /// What its read models must be.
     #[must_use]
-    pub fn view(&self, projector: &Projector) -> View {
+    pub fn view(&self, keys: &Keyspace) -> View {
         match &self.state {
-            State::Job(job) => crate::job::view(projector, job),
-            State::Submission(submission) => crate::submission::view(&projector.keys, submission),
-            State::Policy(record) => crate::policy::view(&projector.keys, record),
-            State::Log(record) => crate::regress::view(&projector.keys, record),
+            State::Job(job) => crate::job::view(keys, job),
+            State::Submission(submission) => crate::submission::view(keys, submission),
+            State::Policy(record) => crate::policy::view(keys, record),
+            State::Log(record) => crate::regress::view(keys, record),
         }
     }
 

@@ -45,6 +45,7 @@ pub(crate) fn restore(fields: &Fields<'_>, field: &str) -> Result<Option<Idempot
     let Some(text) = fields.optional::<String>(field)? else {
         return Ok(None);
     };
-    let parts = text.split_once(' ').ok_or_else(|| fields.unreadable(format!("field {field:?} holds something else")))?;
+    let parts =
+        text.split_once(' ').ok_or_else(|| fields.unreadable(format!("field {field:?} holds something else")))?;
     Ok(Some(Idempotency { key_sha256: parts.0.to_owned(), body_sha256: parts.1.to_owned() }))
 }

@@ -2,44 +2,47 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use events::failure::{DeadLetterKind, Failure, FailureKind};
+use events::failure::{DeadLetterKind, Failure, FailureKind, LossCause};
 use events::job::{ArtifactTotals, Completed, DeadLetter, Ended, Losses, Run, TrackedRun, Waiting, evolve};
-use events::{Envelope, Job, JobEvent, JobId, JobSpec, JobState};
+use events::{AggregateId, Envelope, Job, JobEvent, JobId, JobSpec, JobState};
 use serde_json::Value;
 
-use crate::fields::{CANCEL_REQUESTED_BY, FENCE, Fields, Unreadable, VERSION, store_time};
+use crate::fields::{CANCEL_REQUESTED_BY, FENCE, Fields, IDEMPOTENCY, Unreadable, VERSION, store_time};
 use crate::patch::{Patch, View, diff};
-use crate::{Keyspace, Projector, results};
+use crate::{Keyspace, idempotency, results};
 
 /// A job as Redis keys.
 #[must_use]
-pub fn view(projector: &Projector, job: &Job) -> View {
+pub fn view(keys: &Keyspace, job: &Job) -> View {
+    let user = &job.spec.user;
+    let record = |key| idempotency::record(keys, user, key, AggregateId::Job(job.id), job.created_at);
     View {
-        key: projector.keys.job(job.id),
+        key: keys.job(job.id),
         fields: fields(job),
-        memberships: memberships(&projector.keys, job),
+        memberships: memberships(keys, job),
         member: job.id.to_string(),
-        expires_at: job.ended_at().map(|at| at + projector.retention),
+        windows: match job.refunded_at {
+            None => BTreeMap::from([(keys.rate(user), job.created_at.timestamp_millis())]),
+            Some(at) => BTreeMap::from([(keys.refunds(user), at.timestamp_millis())]),
+        },
+        records: job.spec.idempotency.iter().map(record).collect(),
+        totals: BTreeMap::new(),
     }
 }
 
 /// What new events of a job do to the read models.
 #[must_use]
-pub fn project(projector: &Projector, id: JobId, before: Option<&Job>, events: &[Envelope<JobEvent>]) -> Vec<Patch> {
-    let keys = &projector.keys;
+pub fn project(keys: &Keyspace, id: JobId, before: Option<&Job>, events: &[Envelope<JobEvent>]) -> Vec<Patch> {
     let after = events.iter().fold(before.cloned(), |state, event| evolve(id, state, event));
-    let view = |job: &Job| view(projector, job);
+    let view = |job: &Job| view(keys, job);
     let mut patches = diff(before.map(view).as_ref(), after.as_ref().map(view).as_ref());
     for envelope in events {
         match &envelope.event {
-            JobEvent::Completed { results, .. } => {
-                let at_ms = (envelope.at + projector.retention).timestamp_millis();
-                patches.push(results::record(keys, id, results));
-                patches.push(Patch::ExpireAt { key: keys.result(id), at_ms });
-            }
+            JobEvent::Completed { results, .. } => patches.push(results::record(keys, id, results)),
             JobEvent::Expired {} => patches.push(Patch::Delete { key: keys.result(id) }),
             JobEvent::Enqueued { .. }
             | JobEvent::Dispatched {}
+            | JobEvent::Held {}
             | JobEvent::Started { .. }
             | JobEvent::Failed { .. }
             | JobEvent::LeaseLost { .. }
@@ -47,34 +50,49 @@ pub fn project(projector: &Projector, id: JobId, before: Option<&Job>, events: &
             | JobEvent::DeadLettered { .. }
             | JobEvent::Replayed { .. }
             | JobEvent::CancelRequested { .. }
-            | JobEvent::Cancelled {}
+            | JobEvent::Cancelled { .. }
             | JobEvent::Tracked(_) => {}
         }
     }
     patches
 }
 
+/// The scores of a user's jobs that have a slot.
+pub const DISPATCHED: i64 = 0;
+/// The score of those that run.
+pub const RUNNING: i64 = 1;
+
 fn memberships(keys: &Keyspace, job: &Job) -> BTreeMap<String, Option<i64>> {
     let created = Some(job.created_at.timestamp_millis());
-    let mut sets = BTreeMap::from([(keys.jobs(), created), (keys.user_jobs(&job.spec.user), created)]);
+    let JobSpec { user, submission, class, .. } = &job.spec;
+    let mut sets = BTreeMap::from([
+        (keys.jobs(), created),
+        (keys.user_jobs(user), created),
+        (keys.submission_jobs(*submission), None),
+    ]);
     if !job.is_terminal() {
         sets.insert(keys.open(), None);
     }
     match &job.state {
         JobState::Pending(Waiting::Dispatched(since)) => {
-            sets.insert(keys.pending(&job.spec.class), Some(since.timestamp_millis()));
+            sets.insert(keys.pending(class), Some(since.timestamp_millis()));
+            sets.insert(keys.user_active(user), Some(DISPATCHED));
         }
         JobState::Pending(Waiting::Delayed(due)) => {
             sets.insert(keys.delayed(), Some(due.timestamp_millis()));
+            sets.insert(keys.user_delayed(user), Some(due.timestamp_millis()));
         }
         JobState::DeadLettered(ended) => {
             sets.insert(keys.dead_letters(), Some(ended.at.timestamp_millis()));
         }
-        JobState::Pending(Waiting::Held)
-        | JobState::Running
-        | JobState::Completed(_)
-        | JobState::Failed(_)
-        | JobState::Cancelled(_) => {}
+        // What waited longest is first, and a retry or a replay was accepted before what came later.
+        JobState::Pending(Waiting::Held) => {
+            sets.insert(keys.user_held(user), created);
+        }
+        JobState::Running => {
+            sets.insert(keys.user_active(user), Some(RUNNING));
+        }
+        JobState::Completed(_) | JobState::Failed(_) | JobState::Cancelled(_) => {}
     }
     sets
 }
@@ -98,6 +116,9 @@ fn fields(job: &Job) -> BTreeMap<&'static str, String> {
     let fences: Vec<&str> = job.fences.iter().map(events::Fence::as_str).collect();
     set("fences", (!fences.is_empty()).then(|| fences.join(" ")));
     set(FENCE, job.current_fence().map(ToString::to_string));
+    set("last_loss", job.last_loss.map(|cause| cause.as_str().to_owned()));
+    set("refunded_at", job.refunded_at.map(store_time));
+    set(IDEMPOTENCY, job.spec.idempotency.as_ref().map(idempotency::store));
     set("lost", (job.losses != Losses::default()).then(|| format_losses(job.losses)));
     set(CANCEL_REQUESTED_BY, job.cancel_requested_by.as_ref().map(ToString::to_string));
     set("replay", job.replayed_by_request.as_ref().map(ToString::to_string));
@@ -161,6 +182,7 @@ pub fn read(key: &str, id: JobId, hash: &HashMap<String, String>) -> Result<Opti
         user: fields.get("user")?,
         class: fields.get("class")?,
         config: fields.get("config")?,
+        idempotency: idempotency::restore(&fields, IDEMPOTENCY)?,
     };
     let fences = fields
         .optional::<String>("fences")?
@@ -177,6 +199,8 @@ pub fn read(key: &str, id: JobId, hash: &HashMap<String, String>) -> Result<Opti
         updated_at: fields.time("updated_at")?,
         fences,
         losses: read_losses(&fields)?,
+        last_loss: read_last_loss(&fields)?,
+        refunded_at: fields.optional_time("refunded_at")?,
         cancel_requested_by: fields.optional(CANCEL_REQUESTED_BY)?,
         replayed_by_request: fields.optional("replay")?,
         tracked: read_tracked(&fields)?,
@@ -215,7 +239,7 @@ fn read_state(fields: &Fields<'_>) -> Result<JobState, Unreadable> {
         "completed" => JobState::Completed(Completed { at: ended()?, artifacts: read_artifacts(fields)? }),
         "failed" => {
             let why = Failure {
-                kind: read_kind::<FailureKind>(fields)?,
+                kind: read_kind::<FailureKind>(fields, "kind")?,
                 error: fields.get("error")?,
                 exit_code: fields.optional("exit_code")?,
                 log_tail: fields.get("log_tail")?,
@@ -224,16 +248,21 @@ fn read_state(fields: &Fields<'_>) -> Result<JobState, Unreadable> {
         }
         "cancelled" => JobState::Cancelled(Ended { at: ended()?, why: () }),
         "dead_lettered" => {
-            let why = DeadLetter { kind: read_kind::<DeadLetterKind>(fields)?, error: fields.get("error")? };
+            let why = DeadLetter { kind: read_kind::<DeadLetterKind>(fields, "kind")?, error: fields.get("error")? };
             JobState::DeadLettered(Ended { at: ended()?, why })
         }
         other => return Err(fields.unreadable(format!("{other:?} is no state"))),
     })
 }
 
-fn read_kind<K: serde::de::DeserializeOwned>(fields: &Fields<'_>) -> Result<K, Unreadable> {
-    let kind = fields.text("kind")?;
+fn read_kind<K: serde::de::DeserializeOwned>(fields: &Fields<'_>, field: &str) -> Result<K, Unreadable> {
+    let kind = fields.text(field)?;
     serde_json::from_value(Value::String(kind.to_owned())).map_err(|error| fields.unreadable(error.to_string()))
+}
+
+fn read_last_loss(fields: &Fields<'_>) -> Result<Option<LossCause>, Unreadable> {
+    let there = fields.optional::<String>("last_loss")?.is_some();
+    there.then(|| read_kind(fields, "last_loss")).transpose()
 }
 
 fn format_losses(losses: Losses) -> String {

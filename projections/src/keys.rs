@@ -25,10 +25,12 @@ pub enum ReadModel {
     Hash(AggregateId),
     /// The results of a job.
     Results(JobId),
-    /// Ids of jobs.
+    /// Ids of jobs or submissions.
     Index(SetKind),
-    /// Ids of submissions by time of upload.
-    SubmissionIndex,
+    /// What happened within an hour: ids of jobs or submissions.
+    Window,
+    /// The size of all of a user's submissions.
+    Stored,
 }
 
 /// The keys of one namespace.
@@ -139,10 +141,71 @@ impl Keyspace {
         self.user(user, "submissions")
     }
 
-    /// Read model: a user's jobs that have a slot.
+    /// Read model: a user's jobs that have a slot, dispatched or running.
     #[must_use]
     pub fn user_active(&self, user: &UserId) -> String {
         self.user(user, "active")
+    }
+
+    /// Read model: a user's jobs that wait for a slot, by time of acceptance.
+    #[must_use]
+    pub fn user_held(&self, user: &UserId) -> String {
+        self.user(user, "held")
+    }
+
+    /// Read model: a user's jobs that wait for their next try, by due time.
+    #[must_use]
+    pub fn user_delayed(&self, user: &UserId) -> String {
+        self.user(user, "delayed")
+    }
+
+    /// Read model: the size of all of a user's submissions.
+    #[must_use]
+    pub fn user_stored(&self, user: &UserId) -> String {
+        self.user(user, "stored")
+    }
+
+    /// Read model: the jobs of a submission.
+    #[must_use]
+    pub fn submission_jobs(&self, id: SubmissionId) -> String {
+        self.key(format_args!("submission:{id}:jobs"))
+    }
+
+    /// Read model: a user's jobs whose place in the sliding hour was given back within it.
+    #[must_use]
+    pub fn refunds(&self, user: &UserId) -> String {
+        self.key(format_args!("refunds:{}", encode(user)))
+    }
+
+    /// Read model: a user's uploads of the sliding hour.
+    #[must_use]
+    pub fn uploads(&self, user: &UserId) -> String {
+        self.key(format_args!("uploads:{}", encode(user)))
+    }
+
+    /// The prefix of the status of all jobs, for scripts that learn the job from an index.
+    #[must_use]
+    pub fn job_prefix(&self) -> String {
+        self.key("job:")
+    }
+
+    /// The prefix of all submissions, for scripts that learn the submission from an index.
+    #[must_use]
+    pub fn submission_prefix(&self) -> String {
+        self.key("submission:")
+    }
+
+    /// A pattern that every key of a user's matches, for `SCAN`.
+    #[must_use]
+    pub fn users_pattern(&self) -> String {
+        self.key("user:*")
+    }
+
+    /// The total of a user's submissions and the index it is the sum over, if this key is one of the two.
+    #[must_use]
+    pub fn stored_of(&self, key: &str) -> Option<(String, String)> {
+        let user = key.strip_suffix(":stored").or_else(|| key.strip_suffix(":submissions"))?;
+        user.starts_with(&self.key("user:")).then(|| (format!("{user}:stored"), format!("{user}:submissions")))
     }
 
     /// Read model: a user's accepted jobs of the sliding hour.
@@ -246,20 +309,37 @@ impl Keyspace {
         let (kind, rest) = name.split_once(':').unwrap_or((name, ""));
         match (kind, rest) {
             ("job", id) => Some(ReadModel::Hash(AggregateId::Job(id.parse().ok()?))),
+            ("submission", rest) if rest.ends_with(":jobs") => Some(ReadModel::Index(SetKind::Plain)),
             ("submission", id) => Some(ReadModel::Hash(AggregateId::Submission(id.parse().ok()?))),
             ("policy", "") => Some(ReadModel::Hash(AggregateId::Policy)),
             ("regress", "") => Some(ReadModel::Hash(AggregateId::Log)),
             ("result", id) => Some(ReadModel::Results(id.parse().ok()?)),
             ("open", "") => Some(ReadModel::Index(SetKind::Plain)),
-            ("jobs" | "delayed" | "dlq", "") | ("pending", _) => Some(ReadModel::Index(SetKind::Sorted)),
-            ("user", rest) if rest.ends_with(":jobs") => Some(ReadModel::Index(SetKind::Sorted)),
-            ("submissions", "") => Some(ReadModel::SubmissionIndex),
-            ("user", rest) if rest.ends_with(":submissions") => Some(ReadModel::SubmissionIndex),
+            ("jobs" | "submissions" | "delayed" | "dlq", "") | ("pending", _) => {
+                Some(ReadModel::Index(SetKind::Sorted))
+            }
+            ("rate" | "refunds" | "uploads", _) => Some(ReadModel::Window),
+            ("user", rest) => match rest.rsplit_once(':')?.1 {
+                "jobs" | "submissions" | "active" | "held" | "delayed" => Some(ReadModel::Index(SetKind::Sorted)),
+                "stored" => Some(ReadModel::Stored),
+                _ => None,
+            },
             _ => None,
         }
     }
 
-    /// Whether a key may live without an expiry: the permanent keys of this namespace.
+    /// Whose id a member of an index or of a window is; none for what no projection ever writes.
+    #[must_use]
+    pub fn member(&self, key: &str, member: &str) -> Option<AggregateId> {
+        let name = key.strip_prefix(&self.tag)?.strip_prefix(':')?;
+        if name == "submissions" || name.ends_with(":submissions") || name.starts_with("uploads:") {
+            Some(AggregateId::Submission(member.parse().ok()?))
+        } else {
+            Some(AggregateId::Job(member.parse().ok()?))
+        }
+    }
+
+    /// Whether a key may live without an expiry: the permanent keys of this namespace, and what goes by event.
     #[must_use]
     pub fn is_permanent(&self, key: &str) -> bool {
         let Some(name) = key.strip_prefix(&self.tag).and_then(|rest| rest.strip_prefix(':')) else {
@@ -267,11 +347,8 @@ impl Keyspace {
         };
         let exact =
             ["events", "schema", "policy", "regress", "open", "jobs", "submissions", "delayed", "dlq", "leases"];
-        let under = ["submission:", "pending:", "queue:"];
-        exact.contains(&name)
-            || under.iter().any(|prefix| name.starts_with(prefix))
-            || (name.starts_with("user:")
-                && [":jobs", ":submissions", ":active"].iter().any(|what| name.ends_with(what)))
+        let under = ["job:", "result:", "submission:", "pending:", "queue:", "user:"];
+        exact.contains(&name) || under.iter().any(|prefix| name.starts_with(prefix))
     }
 }
 

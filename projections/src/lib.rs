@@ -6,6 +6,7 @@
 
 pub mod fields;
 pub mod fold;
+pub mod idempotency;
 pub mod job;
 pub mod keys;
 pub mod patch;
@@ -17,28 +18,15 @@ pub mod submission;
 pub use keys::Keyspace;
 pub use patch::{Patch, View};
 
-use std::time::Duration;
-
 use events::Change;
 
-/// Turns events into patches of the keys of one namespace.
-#[derive(Debug, Clone)]
-pub struct Projector {
-    /// Where the keys are.
-    pub keys: Keyspace,
-    /// How long the records of a job are kept after its end.
-    pub retention: Duration,
-}
-
-impl Projector {
-    /// What the new events of an aggregate do to the read models.
-    #[must_use]
-    pub fn project(&self, change: &Change) -> Vec<Patch> {
-        match change {
-            Change::Job { id, before, events } => job::project(self, *id, before.as_ref(), events),
-            Change::Submission { id, before, events } => submission::project(self, *id, before.as_ref(), events),
-            Change::Policy { before, event } => policy::project(&self.keys, before.as_ref(), event),
-            Change::Log { before, event } => regress::project(&self.keys, before.as_ref(), event),
-        }
+/// What the new events of an aggregate do to the read models.
+#[must_use]
+pub fn project(keys: &Keyspace, change: &Change) -> Vec<Patch> {
+    match change {
+        Change::Job { id, before, events } => job::project(keys, *id, before.as_ref(), events),
+        Change::Submission { id, before, events } => submission::project(keys, *id, before.as_ref(), events),
+        Change::Policy { before, event } => policy::project(keys, before.as_ref(), event),
+        Change::Log { before, event } => regress::project(keys, before.as_ref(), event),
     }
 }

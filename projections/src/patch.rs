@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use events::Timestamp;
-
 /// One change of one read-model key.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Patch {
@@ -51,10 +49,22 @@ pub enum Patch {
         /// When, in milliseconds since the Unix epoch.
         at_ms: i64,
     },
-    /// Makes a key stay.
-    Persist {
-        /// The key.
+    /// Adds a member to a window: a sorted set of what happened within an hour. What had left the hour by then is
+    /// dropped, and the window vanishes an hour after its newest member.
+    NoteInWindow {
+        /// The window.
         key: String,
+        /// The member.
+        member: String,
+        /// When it happened, in milliseconds since the Unix epoch.
+        at_ms: i64,
+    },
+    /// Adds to the total [`crate::fields::BYTES`] of a hash.
+    AddBytes {
+        /// The hash.
+        key: String,
+        /// How many, below zero to take away.
+        bytes: i64,
     },
     /// Removes a key.
     Delete {
@@ -83,8 +93,22 @@ pub struct View {
     pub memberships: BTreeMap<String, Option<i64>>,
     /// Its member in those sets: its id.
     pub member: String,
-    /// When its hash vanishes.
-    pub expires_at: Option<Timestamp>,
+    /// The windows that hold `member`, and when it happened, in milliseconds since the Unix epoch. What left the hour
+    /// may be there or not.
+    pub windows: BTreeMap<String, i64>,
+    /// What is kept about it beside its hash for a while, by key.
+    pub records: BTreeMap<String, Record>,
+    /// The totals it counts in, and with how many bytes.
+    pub totals: BTreeMap<String, u64>,
+}
+
+/// A hash that is written once and vanishes by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its fields.
+    pub fields: Vec<(&'static str, String)>,
+    /// When it vanishes, in milliseconds since the Unix epoch.
+    pub expires_at_ms: i64,
 }
 
 /// The patches that lead from `before` to `after`. `None` is an aggregate that does not exist.
@@ -110,13 +134,6 @@ pub fn diff(before: Option<&View>, after: Option<&View>) -> Vec<Patch> {
             patches.push(Patch::RemoveFields { key: key(), fields: gone });
         }
         patches.push(Patch::NoteEventIds { key: key() });
-        match (old.expires_at, new.expires_at) {
-            (was, Some(at)) if was != Some(at) => {
-                patches.push(Patch::ExpireAt { key: key(), at_ms: at.timestamp_millis() });
-            }
-            (Some(_), None) => patches.push(Patch::Persist { key: key() }),
-            _ => {}
-        }
     } else if before.is_some() {
         patches.push(Patch::Delete { key: old.key.clone() });
     }
@@ -131,5 +148,30 @@ pub fn diff(before: Option<&View>, after: Option<&View>) -> Vec<Patch> {
             patches.push(Patch::AddMember { key: key.clone(), member: new.member.clone(), score: *score });
         }
     }
+    for key in old.windows.keys().filter(|key| !new.windows.contains_key(*key)) {
+        patches.push(Patch::RemoveMember { key: key.clone(), member: old.member.clone(), kind: SetKind::Sorted });
+    }
+    for (key, at_ms) in new.windows.iter().filter(|(key, at_ms)| old.windows.get(*key) != Some(at_ms)) {
+        patches.push(Patch::NoteInWindow { key: key.clone(), member: new.member.clone(), at_ms: *at_ms });
+    }
+    // A record is never removed: it vanishes by itself, and its key may be somebody else's by then.
+    for (key, record) in new.records.iter().filter(|(key, _)| !old.records.contains_key(*key)) {
+        patches.push(Patch::SetFields { key: key.clone(), fields: record.fields.clone() });
+        patches.push(Patch::ExpireAt { key: key.clone(), at_ms: record.expires_at_ms });
+    }
+    for (key, bytes) in total_changes(old, new) {
+        patches.push(Patch::AddBytes { key, bytes });
+    }
     patches
+}
+
+fn total_changes(old: &View, new: &View) -> BTreeMap<String, i64> {
+    let mut changes = BTreeMap::new();
+    for (totals, sign) in [(&old.totals, -1), (&new.totals, 1)] {
+        for (key, bytes) in totals {
+            *changes.entry(key.clone()).or_default() += sign * i64::try_from(*bytes).unwrap_or(i64::MAX);
+        }
+    }
+    changes.retain(|_, bytes| *bytes != 0);
+    changes
 }

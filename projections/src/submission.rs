@@ -3,31 +3,38 @@
 use std::collections::{BTreeMap, HashMap};
 
 use events::submission::{Manifest, evolve};
-use events::{Envelope, Submission, SubmissionEvent, SubmissionId};
+use events::{AggregateId, Envelope, Submission, SubmissionEvent, SubmissionId};
 
-use crate::fields::{Fields, Unreadable, VERSION, store_time};
+use crate::fields::{BYTES, Fields, IDEMPOTENCY, Unreadable, VERSION, store_time};
 use crate::patch::{Patch, View, diff};
-use crate::{Keyspace, Projector};
+use crate::{Keyspace, idempotency};
 
 /// A submission as Redis keys: its hash, and its place in the newest-first indexes.
 #[must_use]
 pub fn view(keys: &Keyspace, submission: &Submission) -> View {
-    let Manifest { user, entrypoint, config_file, files, bytes, digest } = &submission.manifest;
-    let created = Some(submission.created_at.timestamp_millis());
+    let Manifest { user, entrypoint, config_file, files, bytes, digest, idempotency } = &submission.manifest;
+    let created_at = submission.created_at;
+    let created = Some(created_at.timestamp_millis());
+    let made = AggregateId::Submission(submission.id);
+    let record = |key| idempotency::record(keys, user, key, made, created_at);
+    let key = idempotency.iter().map(|key| (IDEMPOTENCY, idempotency::store(key)));
     View {
         key: keys.submission(submission.id),
-        fields: BTreeMap::from([
+        fields: BTreeMap::from_iter(key.chain([
             (VERSION, submission.version.to_string()),
-            ("created_at", store_time(submission.created_at)),
+            ("created_at", store_time(created_at)),
             ("user", user.to_string()),
             ("entrypoint", entrypoint.clone()),
             ("config_file", config_file.clone()),
             ("files", files.to_string()),
-            ("bytes", bytes.to_string()),
+            (BYTES, bytes.to_string()),
             ("digest", digest.clone()),
-        ]),
+        ])),
         memberships: BTreeMap::from([(keys.submissions(), created), (keys.user_submissions(user), created)]),
         member: submission.id.to_string(),
+        windows: BTreeMap::from([(keys.uploads(user), created_at.timestamp_millis())]),
+        records: idempotency.iter().map(record).collect(),
+        totals: BTreeMap::from([(keys.user_stored(user), *bytes)]),
         ..View::default()
     }
 }
@@ -46,8 +53,9 @@ pub fn read(key: &str, id: SubmissionId, hash: &HashMap<String, String>) -> Resu
         entrypoint: fields.get("entrypoint")?,
         config_file: fields.get("config_file")?,
         files: fields.get("files")?,
-        bytes: fields.get("bytes")?,
+        bytes: fields.get(BYTES)?,
         digest: fields.get("digest")?,
+        idempotency: idempotency::restore(&fields, IDEMPOTENCY)?,
     };
     Ok(Some(Submission { id, version: fields.get(VERSION)?, created_at: fields.time("created_at")?, manifest }))
 }
@@ -55,12 +63,12 @@ pub fn read(key: &str, id: SubmissionId, hash: &HashMap<String, String>) -> Resu
 /// What new events of a submission do to the read models.
 #[must_use]
 pub fn project(
-    projector: &Projector,
+    keys: &Keyspace,
     id: SubmissionId,
     before: Option<&Submission>,
     events: &[Envelope<SubmissionEvent>],
 ) -> Vec<Patch> {
     let after = events.iter().fold(before.cloned(), |state, event| evolve(id, state, event));
-    let view = |submission: &Submission| view(&projector.keys, submission);
+    let view = |submission: &Submission| view(keys, submission);
     diff(before.map(view).as_ref(), after.as_ref().map(view).as_ref())
 }

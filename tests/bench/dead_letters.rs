@@ -13,7 +13,8 @@ use events::{Actor, Consumer, JobCommand, JobSpec, LossCause, Policy};
 use leadersboard_tests::board::Process;
 use leadersboard_tests::programs::INSTANT;
 use leadersboard_tests::roles::Roles;
-use projections::{Keyspace, Projector};
+use leadersboard_tests::roomy::roomy;
+use projections::Keyspace;
 use tokio::task::JoinSet;
 
 const FEW: usize = 100;
@@ -35,9 +36,8 @@ pub(crate) async fn print() {
 
 /// Makes so many jobs that the platform gave up.
 async fn make(roles: &Roles, submission: &str, letters: usize) {
-    let projector = Projector { keys: Keyspace::default(), retention: Policy::default().retention };
-    let redis = Redis::connect(&roles.redis.url(), projector).await.expect("Redis");
-    let policy = Arc::new(Policy { max_retries: 0, ..Policy::default() });
+    let redis = Redis::connect(&roles.redis.url(), Keyspace::default()).await.expect("Redis");
+    let policy = Arc::new(Policy { max_retries: 0, ..roomy() });
     let origin = || Origin { actor: Actor::System("bench".to_owned()), trace: None };
     let submission = submission.parse().expect("an id");
     let worker: Consumer = "w-bench".parse().expect("a name");
@@ -45,7 +45,8 @@ async fn make(roles: &Roles, submission: &str, letters: usize) {
     for _ in 0..letters {
         let (redis, policy) = (redis.clone(), Arc::clone(&policy));
         let (user, class) = ("alice".parse().expect("a name"), "small".parse().expect("a class"));
-        let enqueue = JobCommand::Enqueue(JobSpec { submission, user, class, config: "{}".to_owned() });
+        let enqueue =
+            JobCommand::Enqueue(JobSpec { submission, user, class, config: "{}".to_owned(), idempotency: None });
         accepted.spawn(async move {
             execute::job(&redis, &policy, &origin(), SystemIds.job(), &enqueue, 1.0).await.expect("accepted");
         });

@@ -12,7 +12,8 @@ use events::ports::{Claim, EventLogPort, Ids, JobQueuePort};
 use events::submission::Manifest;
 use events::{Actor, Consumer, JobCommand, JobSpec, Policy, Results, SubmissionCommand, SubmissionId};
 use leadersboard_tests::redis_server::{Persistence, RedisServer};
-use projections::{Keyspace, Projector};
+use leadersboard_tests::roomy::roomy;
+use projections::Keyspace;
 use redis::aio::MultiplexedConnection;
 use tokio::task::JoinSet;
 
@@ -59,8 +60,8 @@ pub(crate) async fn print() {
 async fn through_ports(server: &RedisServer, in_flight: usize) -> f64 {
     let keys = Keyspace::default();
     migrations::migrate(&server.url(), &keys).await.expect("a migration");
-    let policy = Arc::new(Policy::default());
-    let redis = Redis::connect(&server.url(), Projector { keys, retention: policy.retention }).await.expect("Redis");
+    let policy = Arc::new(roomy());
+    let redis = Redis::connect(&server.url(), keys).await.expect("Redis");
     let submission = submission(&redis).await;
     let count = if in_flight == 1 { 1_000 } else { 8_000 };
     let began = Instant::now();
@@ -109,8 +110,11 @@ async fn submission(redis: &Redis) -> SubmissionId {
         files: 2,
         bytes: 100,
         digest: String::new(),
+        idempotency: None,
     };
-    execute::submission(redis, &origin(), id, &SubmissionCommand::Create(manifest)).await.expect("a submission");
+    execute::submission(redis, &roomy(), &origin(), id, &SubmissionCommand::Create(manifest))
+        .await
+        .expect("a submission");
     id
 }
 
@@ -124,6 +128,7 @@ async fn enqueue(redis: &Redis, policy: &Policy, submission: SubmissionId) {
         user: "bench".parse().expect("a name"),
         class: policy.default_class.clone(),
         config: "{}".to_owned(),
+        idempotency: None,
     };
     let command = JobCommand::Enqueue(spec);
     execute::job(redis, policy, &origin(), SystemIds.job(), &command, 1.0).await.expect("accepted");

@@ -11,11 +11,12 @@ use events::execute::{self, Origin};
 use events::failure::{Failure, FailureKind};
 use events::job::Start;
 use events::ports::{Ids, JobQueuePort};
-use events::{Actor, Consumer, JobCommand, Policy};
+use events::{Actor, Consumer, JobCommand};
 use leadersboard_tests::board::{ALICE, Process, command};
 use leadersboard_tests::client::Client;
 use leadersboard_tests::redis_server::{Persistence, RedisServer};
-use projections::{Keyspace, Projector};
+use leadersboard_tests::roomy::{ROOMY, roomy};
+use projections::Keyspace;
 use serde_json::json;
 
 use crate::percentile;
@@ -36,7 +37,9 @@ async fn measure(persistence: Persistence) -> Vec<Duration> {
     let server = RedisServer::start(persistence).await;
     let data = tempfile::tempdir().expect("a directory");
     let keys = Keyspace::default();
-    migrations::migrate(&server.url(), &keys).await.expect("a migration");
+    let mut migrate = command(data.path());
+    migrate.args(["migrate", "--json"]).env("REDIS_URL", server.url()).envs(ROOMY).stdout(Stdio::null());
+    assert!(migrate.status().expect("the binary runs").success());
     let mut api = command(data.path());
     api.args(["api", "--json", "--listen", "127.0.0.1:0"]).env("REDIS_URL", server.url());
     api.env("API_TOKENS", format!("alice:{ALICE}")).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -46,7 +49,7 @@ async fn measure(persistence: Persistence) -> Vec<Duration> {
     let submission = client.submit("print(1)\n").await;
 
     let started: Arc<Mutex<HashMap<String, Instant>>> = Arc::default();
-    let redis = Redis::connect(&server.url(), Projector { keys, retention: Policy::default().retention }).await;
+    let redis = Redis::connect(&server.url(), keys).await;
     let worker = tokio::spawn(work(redis.expect("Redis"), Arc::clone(&started)));
     let mut ticks = tokio::time::interval(EVERY);
     let mut posts = Vec::new();
@@ -75,7 +78,7 @@ async fn measure(persistence: Persistence) -> Vec<Duration> {
 
 /// Claims, starts, notes when the start was committed, and ends the job at once.
 async fn work(redis: Redis, started: Arc<Mutex<HashMap<String, Instant>>>) {
-    let policy = Policy::default();
+    let policy = roomy();
     let worker: Consumer = "bench-1".parse().expect("a name");
     let classes: Vec<_> = policy.classes.keys().cloned().collect();
     let mut reader = redis.reader(&worker, &classes).await.expect("a reader");

@@ -12,8 +12,9 @@ use events::ports::{Claim, Ids, JobQueuePort};
 use events::{Actor, Consumer, JobCommand, JobId, Policy};
 use leadersboard_tests::client::Client;
 use leadersboard_tests::roles::Roles;
+use leadersboard_tests::roomy::roomy;
 use leadersboard_tests::sse::Stream;
-use projections::{Keyspace, Projector};
+use projections::Keyspace;
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -67,8 +68,8 @@ struct Committed {
 async fn measure(jobs: usize) -> Figures {
     let roles = Roles::new().await;
     let (api, alice) = roles.api();
-    let policy = Arc::new(Policy::default());
-    let projector = Projector { keys: Keyspace::default(), retention: policy.retention };
+    let policy = Arc::new(roomy());
+    let projector = Keyspace::default();
     let redis = Redis::connect(&roles.redis.url(), projector).await.expect("Redis");
     let submission = alice.submit("print(1)\n").await;
     let mut ids = Vec::new();

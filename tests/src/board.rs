@@ -15,6 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::redis_server::connect;
+use crate::roomy::ROOMY;
 use crate::wait::until;
 
 /// The path of the built `leadersboard`: the one that `LEADERSBOARD_BINARY` names, else the one beside the test's own
@@ -59,7 +60,7 @@ pub const BOB: &str = "bob-token-0123456789";
 pub const ROOT: &str = "root-token-0123456789";
 
 impl Board {
-    /// Starts one with the users of this module and these environment variables beside.
+    /// Starts one with the users of this module, roomy limits, and these environment variables beside or instead.
     ///
     /// # Panics
     /// If it does not come up.
@@ -69,6 +70,7 @@ impl Board {
             ("API_TOKENS".to_owned(), format!("alice:{ALICE},bob:{BOB}")),
             ("ADMIN_TOKENS".to_owned(), format!("root:{ROOT}")),
         ];
+        all.extend(ROOMY.map(|(name, value)| (name.to_owned(), value.to_owned())));
         all.extend(options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let (process, server) = up(data.path(), &all).await;
         Self { data, options: all, process, server }

@@ -9,5 +9,6 @@ pub mod programs;
 pub mod proxy;
 pub mod redis_server;
 pub mod roles;
+pub mod roomy;
 pub mod sse;
 pub mod wait;

@@ -167,7 +167,7 @@ pub async fn connect(url: &str) -> MultiplexedConnection {
 }
 
 /// All that a Redis holds, by key.
-pub type Dump = Vec<(String, Vec<u8>)>;
+pub type Dump = Vec<(String, Vec<u8>, i64)>;
 
 /// All that a Redis holds now.
 ///
@@ -177,8 +177,10 @@ pub async fn dump(redis: &mut MultiplexedConnection) -> Dump {
     let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(redis).await.expect("the keys");
     let mut dump = Vec::new();
     for key in keys {
-        let value = redis::cmd("DUMP").arg(&key).query_async(redis).await.expect("a dump");
-        dump.push((key, value));
+        let mut read = redis::pipe();
+        read.cmd("DUMP").arg(&key).cmd("PEXPIRETIME").arg(&key);
+        let (value, expires_at): (_, i64) = read.query_async(redis).await.expect("a dump");
+        dump.push((key, value, expires_at.max(0)));
     }
     dump
 }
@@ -187,11 +189,12 @@ pub async fn dump(redis: &mut MultiplexedConnection) -> Dump {
 ///
 /// # Panics
 /// If it does not answer.
-pub async fn come_back_as_at(redis: &mut MultiplexedConnection, dump: &[(String, Vec<u8>)]) {
+pub async fn come_back_as_at(redis: &mut MultiplexedConnection, dump: &Dump) {
     let mut restore = redis::pipe();
     restore.atomic().cmd("FLUSHALL");
-    for (key, value) in dump {
-        restore.cmd("RESTORE").arg(key).arg(0).arg(value);
+    for (key, value, expires_at) in dump {
+        // An expiry of 0 is none.
+        restore.cmd("RESTORE").arg(key).arg(expires_at).arg(value).arg("ABSTTL");
     }
     let _: redis::Value = restore.query_async(redis).await.expect("restored");
 }

@@ -11,6 +11,7 @@ use crate::board::{ALICE, Process, mortal_command};
 use crate::client::Client;
 use crate::proxy::Proxy;
 use crate::redis_server::{Persistence, RedisServer};
+use crate::roomy::ROOMY;
 
 /// What the roles of one deployment share.
 #[derive(Debug)]
@@ -73,8 +74,7 @@ impl Roles {
         let url = self.network.as_ref().map_or_else(|| self.redis.url(), Proxy::url);
         let mut role = mortal_command(self.data.path());
         role.args(arguments).env("REDIS_URL", url).env("API_TOKENS", format!("alice:{ALICE}"));
-        // A test's load is not what the limits are for.
-        role.env("MAX_SUBMISSIONS_PER_HOUR", "1000").env("MAX_CONCURRENT_RUNNING", "1000");
+        role.envs(ROOMY);
         role
     }
 

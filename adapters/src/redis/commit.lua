@@ -25,8 +25,18 @@ local holds = {
   -- The key is there, or is not.
   present = function(key) return redis.call('EXISTS', key) == 1 end,
   absent = function(key) return redis.call('EXISTS', key) == 0 end,
-  -- The set has fewer members than this.
-  fewer = function(key, limit) return redis.call('SCARD', key) < tonumber(limit) end,
+  -- The sorted set has fewer members than this, or no fewer.
+  fewer = function(key, limit) return redis.call('ZCARD', key) < tonumber(limit) end,
+  no_fewer = function(key, limit) return redis.call('ZCARD', key) >= tonumber(limit) end,
+  -- Fewer members have this score.
+  fewer_of_score = function(key, score, limit) return redis.call('ZCOUNT', key, score, score) < tonumber(limit) end,
+  -- A user has fewer pending jobs: those that have a slot and do not run, the held and the delayed.
+  fewer_pending = function(active, running, held, delayed, limit)
+    local dispatched = redis.call('ZCARD', active) - redis.call('ZCOUNT', active, running, running)
+    return dispatched + redis.call('ZCARD', held) + redis.call('ZCARD', delayed) < tonumber(limit)
+  end,
+  -- The hash's field is a number of at most this.
+  at_most = function(key, field, limit) return tonumber(redis.call('HGET', key, field) or '0') <= tonumber(limit) end,
   -- The sorted set has fewer members above this score than this.
   fewer_since = function(key, since, limit)
     return redis.call('ZCOUNT', key, '(' .. since, '+inf') < tonumber(limit)
@@ -39,10 +49,10 @@ local holds = {
 }
 
 local special = {
-  -- Notes the ids of this commit's events in a hash.
-  note_ids = function(ids, key)
+  -- Notes the ids of some of this commit's events in a hash.
+  note_ids = function(ids, key, first, last)
     local known = redis.call('HGET', key, 'events')
-    local added = table.concat(ids, ' ')
+    local added = table.concat(ids, ' ', tonumber(first), tonumber(last))
     redis.call('HSET', key, 'events', known and (known .. ' ' .. added) or added)
   end,
   -- Drops a job's lease, and acknowledges and deletes its ticket.

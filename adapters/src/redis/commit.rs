@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use events::{Commit, CommitError, Guard, Lane, StreamId, seeded_bug};
-use projections::{Keyspace, Projector};
+use projections::Keyspace;
 use redis::{RedisError, Script, Value};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -51,14 +51,14 @@ impl Committer {
         Self { lane, waiting }
     }
 
-    pub(super) async fn commit(&self, projector: &Projector, commit: &Commit) -> Result<Vec<StreamId>, CommitError> {
+    pub(super) async fn commit(&self, keys: &Keyspace, commit: &Commit) -> Result<Vec<StreamId>, CommitError> {
         let began = Instant::now();
-        let encoded = encode(projector, commit);
+        let encoded = encode(keys, commit);
         if encoded.bytes.len() > MAX_COMMIT_BYTES {
             return Err(CommitError::TooLarge(encoded.bytes.len()));
         }
         let result = if seeded_bug!("commit_in_two_steps") {
-            let [events, rest] = wire::halves(projector, commit);
+            let [events, rest] = wire::halves(keys, commit);
             let made = self.send(events).await?;
             self.send(rest).await.map(|_| made)
         } else {

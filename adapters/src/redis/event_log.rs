@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use events::policy::PolicyRecord;
 use events::ports::{EventLogPort, HistoryEntry, Loaded, PortError};
 use events::stored::StoredEvent;
-use events::{Commit, CommitError, Job, JobId, Lane, StreamId, Submission, SubmissionId};
+use events::{Commit, CommitError, Job, JobId, Lane, Limits, StreamId, Submission, SubmissionId, Usage, UserId};
 use projections::fields::EVENT_IDS;
 use redis::streams::{StreamId as Entry, StreamRangeReply};
 
@@ -47,6 +47,10 @@ impl EventLogPort for Redis {
         Ok(Loaded { state, now: redis_time(time) })
     }
 
+    async fn load_usage(&self, user: &UserId, limits: &Limits) -> Result<Usage, PortError> {
+        self.usage(user, limits).await
+    }
+
     async fn commit(&self, commit: Commit) -> Result<Vec<StreamId>, CommitError> {
         let committer = match commit.lane {
             Lane::Admission => &self.admission,
@@ -54,7 +58,7 @@ impl EventLogPort for Redis {
         };
         failpoint!("commit.{}.before", commit.change.kind());
         let seen = self.position.get();
-        let made = committer.commit(&self.projector, &commit).await;
+        let made = committer.commit(&self.keys, &commit).await;
         if let (Err(CommitError::Regressed), Some(lost)) = (&made, seen.max(self.position.get())) {
             self.record_regress(lost).await?;
         }

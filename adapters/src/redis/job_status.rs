@@ -4,8 +4,13 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use events::job::Waiting;
-use events::ports::{JobPage, JobQuery, JobStatusPort, PortError, QueuePosition, SubmissionPage, SubmissionQuery};
-use events::{Job, JobId, JobState, Results, Submission, SubmissionId};
+use events::ports::{
+    JobPage, JobQuery, JobStatusPort, PortError, QueuePosition, SlotHolder, SubmissionPage, SubmissionQuery,
+};
+use events::{Answered, Job, JobId, JobState, Results, Submission, SubmissionId, UserId};
+
+use projections::job::RUNNING;
+use redis::Value;
 
 use super::index::{MAX_ENTRIES_A_PAGE, MAX_PAGE};
 use super::{Redis, away, corrupt};
@@ -61,6 +66,11 @@ impl JobStatusPort for Redis {
         projections::submission::read(&key, id, &self.hash(&key).await?).map_err(corrupt)
     }
 
+    async fn answered(&self, user: &UserId, key_sha256: &str) -> Result<Option<Answered>, PortError> {
+        let key = self.keys().idempotency(user, key_sha256);
+        projections::idempotency::read(&key, &self.hash(&key).await?).map_err(corrupt)
+    }
+
     async fn jobs(&self, query: &JobQuery) -> Result<JobPage, PortError> {
         let index = query.user.as_ref().map_or_else(|| self.keys().jobs(), |user| self.keys().user_jobs(user));
         let mut page = JobPage { jobs: vec![], next: query.cursor };
@@ -102,18 +112,40 @@ impl JobStatusPort for Redis {
         let mut read = redis::pipe();
         let mut ranked = Vec::new();
         for (number, job) in jobs.iter().enumerate() {
-            if let JobState::Pending(Waiting::Dispatched(_)) = job.state {
-                read.cmd("ZRANK").arg(self.keys().pending(&job.spec.class)).arg(job.id.to_string());
-                ranked.push(number);
+            let (line, id, holders) = match job.state {
+                JobState::Pending(Waiting::Dispatched(_)) => (self.keys().pending(&job.spec.class), job.id, None),
+                JobState::Pending(Waiting::Held) => {
+                    (self.keys().user_held(&job.spec.user), job.id, Some(self.keys().user_active(&job.spec.user)))
+                }
+                JobState::Pending(Waiting::Delayed(_))
+                | JobState::Running
+                | JobState::Completed(_)
+                | JobState::Failed(_)
+                | JobState::Cancelled(_)
+                | JobState::DeadLettered(_) => continue,
+            };
+            read.cmd("ZRANK").arg(line).arg(id.to_string());
+            ranked.push((number, holders.is_some()));
+            if let Some(holders) = holders {
+                // Those that run have the highest score.
+                read.cmd("ZRANGE").arg(holders).arg(&["0", "0", "REV", "WITHSCORES"]);
             }
         }
         let mut positions = vec![None; jobs.len()];
         if ranked.is_empty() {
             return Ok(positions);
         }
-        let ranks: Vec<Option<u64>> = read.query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
-        for (number, rank) in ranked.into_iter().zip(ranks) {
-            positions[number] = rank.map(|ahead| QueuePosition { ahead });
+        let replies: Vec<Value> = read.query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        let mut replies = replies.iter();
+        let mut next = || replies.next().ok_or_else(|| corrupt("a reply is missing"));
+        for (number, is_held) in ranked {
+            let rank: Option<u64> = redis::from_redis_value_ref(next()?).map_err(corrupt)?;
+            positions[number] = if is_held {
+                let holder = read_holder(next()?)?;
+                rank.map(|ahead| QueuePosition::Held { ahead, holder })
+            } else {
+                rank.map(|ahead| QueuePosition::Dispatched { ahead })
+            };
         }
         Ok(positions)
     }
@@ -121,4 +153,12 @@ impl JobStatusPort for Redis {
     async fn ping(&self) -> Result<(), PortError> {
         redis::cmd("PING").query_async(&mut self.connection()).await.map_err(|error| away(&error))
     }
+}
+
+/// The first of a user's jobs that have a slot.
+fn read_holder(reply: &Value) -> Result<Option<SlotHolder>, PortError> {
+    let holders: Vec<(String, i64)> = redis::from_redis_value_ref(reply).map_err(corrupt)?;
+    let Some((job, score)) = holders.first() else { return Ok(None) };
+    let job: JobId = job.parse().map_err(corrupt)?;
+    Ok(Some(if *score == RUNNING { SlotHolder::Running(job) } else { SlotHolder::Dispatched(job) }))
 }

@@ -15,6 +15,7 @@ mod position;
 mod reader;
 mod regress;
 mod shared;
+mod usage;
 mod wire;
 mod work_state;
 mod workers;
@@ -25,7 +26,7 @@ use std::time::Duration;
 use events::ports::PortError;
 use events::time::from_unix_micros;
 use events::{StreamId, Timestamp};
-use projections::{Keyspace, Projector};
+use projections::Keyspace;
 use redis::aio::{ConnectionManager, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Client, RedisError};
 
@@ -45,19 +46,19 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Redis {
     client: Client,
     shared: Shared,
-    projector: Projector,
+    keys: Keyspace,
     position: Position,
     admission: Committer,
     progress: Committer,
 }
 
 impl Redis {
-    /// Connects to `url` (`redis://…`, `redis+unix:///path?pass=…`) and takes up the namespace of `projector`.
+    /// Connects to `url` (`redis://…`, `redis+unix:///path?pass=…`) and takes up a namespace.
     ///
     /// # Errors
     /// If the address can't be parsed or nothing answers there.
-    pub async fn connect(url: &str, projector: Projector) -> Result<Self, PortError> {
-        Self::connect_from(url, projector, Position::default()).await
+    pub async fn connect(url: &str, keys: Keyspace) -> Result<Self, PortError> {
+        Self::connect_from(url, keys, Position::default()).await
     }
 
     /// As [`Self::connect`], for a process that keeps in a file how far it has seen the event log, so that its next
@@ -65,22 +66,22 @@ impl Redis {
     ///
     /// # Errors
     /// As of [`Self::connect`].
-    pub async fn connect_keeping(url: &str, projector: Projector, position: PathBuf) -> Result<Self, PortError> {
-        Self::connect_from(url, projector, Position::kept_in(position)).await
+    pub async fn connect_keeping(url: &str, keys: Keyspace, position: PathBuf) -> Result<Self, PortError> {
+        Self::connect_from(url, keys, Position::kept_in(position)).await
     }
 
-    async fn connect_from(url: &str, projector: Projector, position: Position) -> Result<Self, PortError> {
+    async fn connect_from(url: &str, keys: Keyspace, position: Position) -> Result<Self, PortError> {
         let client = Client::open(url).map_err(|error| away(&error))?;
         let shared = Shared::open(client.clone()).await.map_err(|error| away(&error))?;
         let [admission, progress] = [events::Lane::Admission, events::Lane::Progress]
-            .map(|lane| Committer::spawn(lane, shared.clone(), projector.keys.clone(), position.clone()));
-        Ok(Self { client, shared, projector, position, admission, progress })
+            .map(|lane| Committer::spawn(lane, shared.clone(), keys.clone(), position.clone()));
+        Ok(Self { client, shared, keys, position, admission, progress })
     }
 
     /// The keys of the namespace.
     #[must_use]
-    pub fn keys(&self) -> &Keyspace {
-        &self.projector.keys
+    pub const fn keys(&self) -> &Keyspace {
+        &self.keys
     }
 
     /// Redis's time.

@@ -41,7 +41,7 @@ impl Redis {
                 event: LogEvent::Regressed { lost_from: lost.to_string(), run_id },
             };
             let change = Change::Log { before, event };
-            let commit = Commit { change, guards: vec![], work: vec![], lane: Lane::Progress };
+            let commit = Commit { change, next: None, guards: vec![], work: vec![], lane: Lane::Progress };
             match self.commit_unseen(&commit).await {
                 Ok(made) => {
                     metrics::counter!("leadersboard_log_regressed_total").increment(1);
@@ -57,7 +57,7 @@ impl Redis {
 
     /// Makes one commit whatever this process has seen of the log.
     async fn commit_unseen(&self, commit: &Commit) -> Result<Vec<StreamId>, CommitError> {
-        let encoded = encode(&self.projector, commit);
+        let encoded = encode(&self.keys, commit);
         let answers: Vec<Vec<redis::Value>> = script(commit.lane)
             .key(self.keys().events())
             .key(self.keys().leases())

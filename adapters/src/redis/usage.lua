@@ -9,7 +9,7 @@
 -- ARGV[3]  how many jobs fit into the hour           ARGV[4]  how many uploads
 -- ARGV[5]  the score of a dispatched job             ARGV[6]  that of a running one
 --
--- Answers {jobs, fits at, refunds, uploads, fits at, active, running, pending, bytes, held job, its hash}. Where one
+-- Answers {microseconds since the epoch, jobs, fits at, refunds, uploads, fits at, active, running, pending, bytes, held job, its hash}. Where one
 -- more fits, `fits at` is empty; otherwise it is the time in milliseconds of what has to leave the hour first. The last
 -- two are empty where no job is held.
 
@@ -30,7 +30,7 @@ local running = redis.call('ZCOUNT', KEYS[4], ARGV[6], ARGV[6])
 local pending = dispatched + redis.call('ZCARD', KEYS[5]) + redis.call('ZCARD', KEYS[6])
 local held = redis.call('ZRANGE', KEYS[5], 0, 0)[1] or ''
 return {
-  jobs, job_fits, redis.call('ZCOUNT', KEYS[2], since, '+inf'), uploads, upload_fits,
+  string.format('%d', now[1] * 1000000 + now[2]), jobs, job_fits, redis.call('ZCOUNT', KEYS[2], since, '+inf'), uploads, upload_fits,
   redis.call('ZCARD', KEYS[4]), running, pending, redis.call('HGET', KEYS[7], 'bytes') or '0',
   held, held ~= '' and redis.call('HGETALL', ARGV[2] .. held) or {},
 }

@@ -13,7 +13,7 @@ use redis::Script;
 use super::{Redis, away, corrupt};
 
 /// The answer of `usage.lua`, in its order.
-type Answer = (u64, String, u64, u64, String, u64, u64, u64, u64, String, HashMap<String, String>);
+type Answer = (i64, u64, String, u64, u64, String, u64, u64, u64, u64, String, HashMap<String, String>);
 
 impl Redis {
     pub(super) async fn usage(&self, user: &UserId, limits: &Limits) -> Result<Usage, PortError> {
@@ -34,9 +34,11 @@ impl Redis {
         call.arg(WINDOW.as_millis().to_string()).arg(keys.job_prefix());
         call.arg(limits.jobs_per_hour).arg(limits.uploads_per_hour).arg(DISPATCHED).arg(RUNNING);
         let answer: Answer = call.invoke_async(&mut self.connection()).await.map_err(|error| away(&error))?;
-        let (jobs, job_fits, refunds, uploads, upload_fits, active, running, pending, stored_bytes, held, hash) = answer;
+        let (micros, jobs, job_fits, refunds, uploads, upload_fits, active, running, pending, stored_bytes, held, hash) =
+            answer;
         let (job_fits_at, upload_fits_at) = (leaves_hour(&job_fits)?, leaves_hour(&upload_fits)?);
         Ok(Usage {
+            at: from_unix_micros(micros),
             hour: HourUsage { jobs, job_fits_at, refunds, uploads, upload_fits_at },
             active,
             running,

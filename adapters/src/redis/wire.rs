@@ -1,10 +1,13 @@
 //! Commits as the script reads them: `MessagePack` of lists of strings.
 
 use events::ports::Lease;
+use events::quota::WINDOW;
 use events::stored::StoredEvent;
-use events::{Change, Commit, Guard, Ticket, WorkChange};
+use events::{Change, Commit, Guard, Ticket, Timestamp, WorkChange};
+use projections::fields::BYTES;
+use projections::job::RUNNING;
 use projections::patch::SetKind;
-use projections::{Keyspace, Patch, Projector};
+use projections::{Keyspace, Patch};
 
 /// A command, a guard or an event: a list of strings.
 pub(super) type Words = Vec<String>;
@@ -23,13 +26,22 @@ pub(super) struct Encoded {
 }
 
 /// Encodes a commit: its own version guard first, then the others.
-pub(super) fn encode(projector: &Projector, commit: &Commit) -> Encoded {
-    let keys = &projector.keys;
+pub(super) fn encode(keys: &Keyspace, commit: &Commit) -> Encoded {
     let mut guards = vec![version_guard(keys, &commit.change)];
     guards.extend(commit.guards.iter().map(|guard| encode_guard(keys, guard)));
-    let mut changes: Vec<Words> = projector.project(&commit.change).into_iter().map(encode_patch).collect();
+    let (mut events, mut changes) = (Vec::new(), Vec::new());
+    for change in std::iter::once(&commit.change).chain(&commit.next) {
+        let first = events.len() + 1;
+        events.extend(stored(change).into_iter().map(encode_event));
+        for patch in projections::project(keys, change) {
+            if let Patch::NoteEventIds { key } = &patch {
+                changes.push(words(["note_ids", key, &first.to_string(), &events.len().to_string()]));
+            } else {
+                changes.extend(encode_patch(patch));
+            }
+        }
+    }
     changes.extend(commit.work.iter().map(|work| encode_work(keys, work)));
-    let events: Vec<Words> = stored(&commit.change).into_iter().map(encode_event).collect();
     Encoded {
         bytes: rmp_serde::to_vec(&(guards, events, changes)).expect("lists of strings always serialise"),
         guards: std::iter::once(None).chain(commit.guards.iter().cloned().map(Some)).collect(),
@@ -37,8 +49,8 @@ pub(super) fn encode(projector: &Projector, commit: &Commit) -> Encoded {
 }
 
 /// A commit as two that follow each other, the events first: a known mistake.
-pub(super) fn halves(projector: &Projector, commit: &Commit) -> [Encoded; 2] {
-    let whole = encode(projector, commit);
+pub(super) fn halves(keys: &Keyspace, commit: &Commit) -> [Encoded; 2] {
+    let whole = encode(keys, commit);
     let (guards, events, changes): (Vec<Words>, Vec<Words>, Vec<Words>) =
         rmp_serde::from_slice(&whole.bytes).expect("it was just encoded");
     let (noted, rest): (Vec<Words>, Vec<Words>) = changes.into_iter().partition(|change| change[0] == "note_ids");
@@ -62,14 +74,29 @@ fn version_guard(keys: &Keyspace, change: &Change) -> Words {
 fn encode_guard(keys: &Keyspace, guard: &Guard) -> Words {
     match guard {
         Guard::SubmissionReady(id) => words(["present", &keys.submission(*id)]),
+        Guard::JobAt { job, version } => words(["version", &keys.job(*job), &version.to_string()]),
         Guard::SlotsBelow { user, limit } => words(["fewer", &keys.user_active(user), &limit.to_string()]),
-        Guard::AcceptedBelow { user, since, limit } => {
-            let since_ms = since.timestamp_millis().to_string();
-            words(["fewer_since", &keys.rate(user), &since_ms, &limit.to_string()])
+        Guard::SlotsFull { user, limit } => words(["no_fewer", &keys.user_active(user), &limit.to_string()]),
+        Guard::RunningBelow { user, limit } => {
+            words(["fewer_of_score", &keys.user_active(user), &RUNNING.to_string(), &limit.to_string()])
         }
+        Guard::PendingBelow { user, limit } => {
+            let [active, held, delayed] = [keys.user_active(user), keys.user_held(user), keys.user_delayed(user)];
+            words(["fewer_pending", &active, &RUNNING.to_string(), &held, &delayed, &limit.to_string()])
+        }
+        Guard::NoneHeld(user) => words(["absent", &keys.user_held(user)]),
+        Guard::AcceptedBelow { user, since, limit } => fewer_since(&keys.rate(user), *since, *limit),
+        Guard::RefundedBelow { user, since, limit } => fewer_since(&keys.refunds(user), *since, *limit),
+        Guard::UploadsBelow { user, since, limit } => fewer_since(&keys.uploads(user), *since, *limit),
+        Guard::StoredAtMost { user, bytes } => words(["at_most", &keys.user_stored(user), BYTES, &bytes.to_string()]),
+        Guard::WithoutJobs(id) => words(["absent", &keys.submission_jobs(*id)]),
         Guard::IdempotencyKeyUnused { user, key_sha256 } => words(["absent", &keys.idempotency(user, key_sha256)]),
         Guard::LeaseBeat { job, beat } => words(["beat", &job.to_string(), &beat.to_string()]),
     }
+}
+
+fn fewer_since(key: &str, since: Timestamp, limit: u64) -> Words {
+    words(["fewer_since", key, &since.timestamp_millis().to_string(), &limit.to_string()])
 }
 
 fn stored(change: &Change) -> Vec<StoredEvent> {
@@ -101,8 +128,9 @@ fn encode_event(event: StoredEvent) -> Words {
 /// The field of a log entry that holds the version of its payload's shape.
 pub(super) const STORED_VERSION: &str = "v";
 
-pub(super) fn encode_patch(patch: Patch) -> Words {
-    match patch {
+/// The commands that make a patch.
+pub(super) fn encode_patch(patch: Patch) -> Vec<Words> {
+    let command = match patch {
         Patch::SetFields { key, fields } => {
             let mut command = words(["HSET", &key]);
             command.extend(fields.into_iter().flat_map(|(field, value)| [field.to_owned(), value]));
@@ -113,15 +141,31 @@ pub(super) fn encode_patch(patch: Patch) -> Words {
             command.extend(fields.into_iter().map(str::to_owned));
             command
         }
-        Patch::NoteEventIds { key } => words(["note_ids", &key]),
+        // Which ids these are, only the commit knows.
+        Patch::NoteEventIds { .. } => return vec![],
+        Patch::NoteInWindow { key, member, at_ms } => return note_in_window(&key, &member, at_ms),
+        Patch::AddBytes { key, bytes } => words(["HINCRBY", &key, BYTES, &bytes.to_string()]),
         Patch::AddMember { key, member, score: Some(score) } => words(["ZADD", &key, &score.to_string(), &member]),
         Patch::AddMember { key, member, score: None } => words(["SADD", &key, &member]),
         Patch::RemoveMember { key, member, kind: SetKind::Sorted } => words(["ZREM", &key, &member]),
         Patch::RemoveMember { key, member, kind: SetKind::Plain } => words(["SREM", &key, &member]),
         Patch::ExpireAt { key, at_ms } => words(["PEXPIREAT", &key, &at_ms.to_string()]),
-        Patch::Persist { key } => words(["PERSIST", &key]),
         Patch::Delete { key } => words(["DEL", &key]),
-    }
+    };
+    vec![command]
+}
+
+/// Adds a member to a window, drops what had left the hour by then, and has the window vanish an hour after its newest
+/// member: `NX` sets an expiry where there is none, `GT` puts one off and never brings it forward.
+fn note_in_window(key: &str, member: &str, at_ms: i64) -> Vec<Words> {
+    let hour_ms = i64::try_from(WINDOW.as_millis()).unwrap_or(i64::MAX);
+    let expires_at = (at_ms + hour_ms).to_string();
+    vec![
+        words(["ZADD", key, &at_ms.to_string(), member]),
+        words(["ZREMRANGEBYSCORE", key, "-inf", &(at_ms - hour_ms).to_string()]),
+        words(["PEXPIREAT", key, &expires_at, "NX"]),
+        words(["PEXPIREAT", key, &expires_at, "GT"]),
+    ]
 }
 
 fn encode_work(keys: &Keyspace, work: &WorkChange) -> Words {

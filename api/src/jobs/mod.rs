@@ -14,15 +14,16 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use events::execute::{self, Origin};
-use events::{ClassName, JobCommand, JobSpec, JobState, JobStatus, Policy};
+use events::{AggregateId, ClassName, JobCommand, JobSpec, JobState, JobStatus, Policy};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::Api;
 use crate::auth::Caller;
 use crate::error::Error;
 use crate::extract::{JsonBody, VisibleJob, visible_submission};
+use crate::idempotency::{Key, made_before};
 use crate::trace::current_traceparent;
 
 pub(crate) use cancel::cancel;
@@ -53,20 +54,40 @@ pub(crate) struct Accepted {
 pub(crate) async fn create(
     State(api): State<Arc<Api>>,
     caller: Caller,
+    key: Key,
     JsonBody(new): JsonBody<NewJob>,
 ) -> Result<(StatusCode, Json<Accepted>), Error> {
     let policy = api.policy.get();
     let (class, config) = read_config(new.config.as_deref(), &policy)?;
     let submission = visible_submission(&api, &caller, &new.submission_id).await?.id;
+    let accepted = |id: String| {
+        let accepted = Accepted { job_id: id, submission_id: submission.to_string(), status: JobStatus::Pending };
+        Ok((StatusCode::ACCEPTED, Json(accepted)))
+    };
+    let _turn = api.under_way.turn(&caller, &key).await;
+    let idempotency = key.of(&wish(&new, &config)?);
+    if let Some(AggregateId::Job(earlier)) = made_before(&api, &caller, idempotency.as_ref()).await? {
+        return accepted(earlier.to_string());
+    }
     let id = api.ids.job();
     tracing::Span::current().record("job_id", tracing::field::display(id));
     let origin = Origin { actor: caller.actor(), trace: current_traceparent() };
-    let enqueue = JobCommand::Enqueue(JobSpec { submission, user: caller.user, class, config });
+    let spec = JobSpec { submission, user: caller.user.clone(), class, config, idempotency: idempotency.clone() };
     let jitter = api.ids.jitter();
-    execute::job(&*api.log, &policy, &origin, id, &enqueue, jitter).await?;
-    let accepted =
-        Accepted { job_id: id.to_string(), submission_id: submission.to_string(), status: JobStatus::Pending };
-    Ok((StatusCode::ACCEPTED, Json(accepted)))
+    match execute::job(&*api.log, &policy, &origin, id, &JobCommand::Enqueue(spec), jitter).await {
+        Ok(_) => accepted(id.to_string()),
+        // Another process may have been faster with the same key: then a limit that was reached is that one's doing.
+        Err(refusal) => match made_before(&api, &caller, idempotency.as_ref()).await? {
+            Some(AggregateId::Job(earlier)) => accepted(earlier.to_string()),
+            _ => Err(refusal.into()),
+        },
+    }
+}
+
+/// What is asked for, however it is written.
+fn wish(new: &NewJob, config: &str) -> Result<Value, Error> {
+    let config: Value = serde_json::from_str(config).map_err(|error| Error::Internal(error.to_string()))?;
+    Ok(json!({ "call": "POST /jobs", "submission_id": new.submission_id, "config": config }))
 }
 
 /// The resource class that a config asks for, and the config as the text that is stored.

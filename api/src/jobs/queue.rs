@@ -1,8 +1,8 @@
 //! What pending jobs wait for.
 
-use events::job::{Losses, Waiting};
-use events::ports::QueuePosition;
-use events::{ClassName, Job, JobId, JobState, Timestamp};
+use events::job::Waiting;
+use events::ports::{QueuePosition, SlotHolder};
+use events::{ClassName, Job, JobState, LossCause, Timestamp};
 use serde::Serialize;
 
 use super::estimate::{seconds_to_start, whole_seconds};
@@ -45,21 +45,29 @@ pub(super) async fn queues(api: &Api, jobs: &[Job]) -> Result<Vec<Option<QueueVi
         let class = &job.spec.class;
         let crew = api.crews.of(class).await?;
         queues.push(Some(match waiting {
-            Waiting::Held => QueueView::held(class, &crew, None),
+            Waiting::Held => QueueView::held(class, &crew, position),
             Waiting::Dispatched(_) => QueueView::dispatched(class, &crew, position),
-            Waiting::Delayed(due) => QueueView::delayed(class, &crew, due, now, job.losses),
+            Waiting::Delayed(due) => QueueView::delayed(class, &crew, due, now, job.last_loss),
         }));
     }
     Ok(queues)
 }
 
 impl QueueView {
-    /// For a slot of its user's, which `blocking` has.
-    fn held(class: &ClassName, crew: &Crew, blocking: Option<JobId>) -> Self {
-        let reason = match blocking {
-            Some(job) => format!("waiting for your own running job {job}"),
-            None => "waiting for one of your own jobs to end".to_owned(),
+    /// For a slot of its user's.
+    fn held(class: &ClassName, crew: &Crew, position: Option<QueuePosition>) -> Self {
+        let (ahead, holder) = match position {
+            Some(QueuePosition::Held { ahead, holder }) => (ahead, holder),
+            Some(QueuePosition::Dispatched { .. }) | None => (0, None),
         };
+        let mut reason = match holder {
+            Some(SlotHolder::Running(job)) => format!("waiting for your own running job {job}"),
+            Some(SlotHolder::Dispatched(job)) => format!("waiting for your own job {job}, which waits for a worker"),
+            None => "it gets a slot at any moment".to_owned(),
+        };
+        if ahead > 0 {
+            reason = format!("{reason}; {ahead} more of your own come first");
+        }
         Self {
             position: None,
             ahead: None,
@@ -71,7 +79,10 @@ impl QueueView {
 
     /// For a worker.
     fn dispatched(class: &ClassName, crew: &Crew, position: Option<QueuePosition>) -> Self {
-        let ahead = position.map(|position| position.ahead);
+        let ahead = match position {
+            Some(QueuePosition::Dispatched { ahead }) => Some(ahead),
+            Some(QueuePosition::Held { .. }) | None => None,
+        };
         let reason = match ahead {
             Some(0) => format!("next in line: waiting for a free worker of class {class}"),
             Some(1) => format!("1 job of class {class} is ahead of you"),
@@ -90,12 +101,12 @@ impl QueueView {
     }
 
     /// For its time.
-    fn delayed(class: &ClassName, crew: &Crew, due: Timestamp, now: Timestamp, losses: Losses) -> Self {
+    fn delayed(class: &ClassName, crew: &Crew, due: Timestamp, now: Timestamp, last_loss: Option<LossCause>) -> Self {
         let seconds = whole_seconds((due - now).to_std().unwrap_or_default());
-        let cause = match (losses.worker_lost, losses.infrastructure) {
-            (0, 0) => "after its worker was stopped",
-            (_, 0) => "after a lost worker",
-            (_, _) => "after a failure of the platform",
+        let cause = match last_loss {
+            Some(LossCause::WorkerLost) | None => "after a lost worker",
+            Some(LossCause::Infrastructure) => "after a failure of the platform",
+            Some(LossCause::Drain) => "after its worker was stopped",
         };
         Self {
             position: None,
@@ -131,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_place_in_line_is_told_in_one_sentence() {
-        let shown = |ahead| json(&QueueView::dispatched(&small(), &CREW, Some(QueuePosition { ahead })));
+        let shown = |ahead| json(&QueueView::dispatched(&small(), &CREW, Some(QueuePosition::Dispatched { ahead })));
         let next = serde_json::json!({
             "position": 1, "ahead": 0, "workers_alive": 1, "eta_seconds": 15,
             "reason": "next in line: waiting for a free worker of class small",
@@ -155,9 +166,9 @@ mod tests {
     fn that_nobody_serves_the_class_comes_before_all_else() {
         let now = Timestamp::default();
         for view in [
-            QueueView::dispatched(&small(), &NOBODY, Some(QueuePosition { ahead: 3 })),
+            QueueView::dispatched(&small(), &NOBODY, Some(QueuePosition::Dispatched { ahead: 3 })),
             QueueView::held(&small(), &NOBODY, None),
-            QueueView::delayed(&small(), &NOBODY, now, now, Losses::default()),
+            QueueView::delayed(&small(), &NOBODY, now, now, None),
         ] {
             assert_eq!(view.reason, "no worker for class small is alive");
             assert_eq!((view.workers_alive, view.eta_seconds), (0, None));
@@ -166,23 +177,28 @@ mod tests {
 
     #[test]
     fn a_held_job_names_the_one_that_it_waits_for() {
-        let reason = |blocking| QueueView::held(&small(), &CREW, blocking).reason;
-        assert_eq!(reason(None), "waiting for one of your own jobs to end");
+        let reason =
+            |ahead, holder| QueueView::held(&small(), &CREW, Some(QueuePosition::Held { ahead, holder })).reason;
         let id = "0192f1c3a4b57c6d8e9fa0b1c2d3e4f6";
-        assert_eq!(reason(Some(id.parse().unwrap())), format!("waiting for your own running job {id}"));
+        let (running, dispatched) =
+            (SlotHolder::Running(id.parse().unwrap()), SlotHolder::Dispatched(id.parse().unwrap()));
+        assert_eq!(reason(0, Some(running)), format!("waiting for your own running job {id}"));
+        assert_eq!(reason(0, Some(dispatched)), format!("waiting for your own job {id}, which waits for a worker"));
+        let behind = format!("waiting for your own running job {id}; 2 more of your own come first");
+        assert_eq!(reason(2, Some(running)), behind);
+        assert_eq!(reason(0, None), "it gets a slot at any moment");
         assert_eq!(QueueView::held(&small(), &CREW, None).eta_seconds, None);
     }
 
     #[test]
     fn a_retry_tells_when_and_after_what() {
         let now = Timestamp::default();
-        let delayed = |due, losses| QueueView::delayed(&small(), &CREW, due, now, losses);
-        let [lost, broken] =
-            [(1, 0), (0, 1)].map(|(worker_lost, infrastructure)| Losses { worker_lost, infrastructure });
+        let delayed = |due, cause| QueueView::delayed(&small(), &CREW, due, now, Some(cause));
+        let (lost, broken) = (LossCause::WorkerLost, LossCause::Infrastructure);
         let soon = delayed(now + Duration::from_millis(3_200), lost);
         assert_eq!((soon.reason.as_str(), soon.eta_seconds), ("retry in 4 s after a lost worker", Some(4)));
         assert_eq!(delayed(now - Duration::from_secs(5), lost).reason, "retry in 0 s after a lost worker");
         assert_eq!(delayed(now, broken).reason, "retry in 0 s after a failure of the platform");
-        assert_eq!(delayed(now, Losses::default()).reason, "retry in 0 s after its worker was stopped");
+        assert_eq!(delayed(now, LossCause::Drain).reason, "retry in 0 s after its worker was stopped");
     }
 }

@@ -130,6 +130,7 @@ mod tests {
             user: "alice".parse().unwrap(),
             class: "small".parse().unwrap(),
             config: "{}".to_owned(),
+            idempotency: None,
         };
         let started = JobEvent::Started {
             fence: "00112233445566778899aabb".parse().unwrap(),
@@ -140,7 +141,7 @@ mod tests {
         [
             stored(1, JobEvent::Enqueued { spec, dispatched: true }),
             stored(2, started),
-            stored(3, JobEvent::Cancelled {}),
+            stored(3, JobEvent::Cancelled { refunded: false }),
         ]
     }
 

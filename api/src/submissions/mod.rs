@@ -13,9 +13,10 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_LENGTH;
 use bytes::Bytes;
 use events::execute::{self, Origin};
-use events::ports::{Loaded, StagedUpload, UploadLimits};
+use events::ports::{Loaded, StagedFile, StagedUpload, UploadLimits};
+use events::quota::admit_upload;
 use events::submission::Manifest;
-use events::{SubmissionCommand, SubmissionId, UserId};
+use events::{AggregateId, Idempotency, SubmissionCommand, SubmissionId, UserId};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -25,6 +26,7 @@ use crate::Api;
 use crate::auth::Caller;
 use crate::error::{Error, chain};
 use crate::extract::media_type;
+use crate::idempotency::{Key, made_before};
 use crate::trace::current_traceparent;
 use form::Form;
 pub(crate) use look::{list, show};
@@ -43,11 +45,13 @@ pub(crate) struct Created {
 pub(crate) async fn create(
     State(api): State<Arc<Api>>,
     caller: Caller,
+    key: Key,
     request: Request,
 ) -> Result<(StatusCode, Json<Created>), Error> {
     check_head(&request, &api.upload_limits)?;
+    let _turn = api.under_way.turn(&caller, &key).await;
     // Better to hear of it before the upload than after it.
-    api.status.ping().await?;
+    check_room(&api, &caller, &key).await?;
     let id = api.ids.submission();
     tracing::Span::current().record("submission_id", tracing::field::display(id));
     let mut upload = api.storage.stage(id).await?;
@@ -56,13 +60,54 @@ pub(crate) async fn create(
     tree.must_hold("entrypoint", &form.entrypoint, ".py")?;
     tree.must_hold("config_file", &form.config_file, ".yaml")?;
 
-    let (metadata, manifest) = describe(form, &caller.user)?;
+    let idempotency = key.of(&wish(&form));
+    let created = |id: SubmissionId| {
+        let created = Created { submission_id: id.to_string(), user_id: caller.user.to_string() };
+        Ok((StatusCode::CREATED, Json(created)))
+    };
+    if let Some(AggregateId::Submission(earlier)) = made_before(&api, &caller, idempotency.as_ref()).await? {
+        return created(earlier);
+    }
+    let (metadata, manifest) = describe(form, &caller.user, idempotency.clone())?;
     let origin = Origin { actor: caller.actor(), trace: current_traceparent() };
     // A task of its own: a client that hangs up between the two steps does not leave the first without the second.
-    let settled = async move { settle(&api, &origin, id, upload, metadata, manifest).await };
-    tokio::spawn(settled.in_current_span()).await.map_err(|error| Error::Internal(chain(&error)))??;
-    let created = Created { submission_id: id.to_string(), user_id: caller.user.to_string() };
-    Ok((StatusCode::CREATED, Json(created)))
+    let settling = Arc::clone(&api);
+    let settled = async move { settle(&settling, &origin, id, upload, metadata, manifest).await };
+    match tokio::spawn(settled.in_current_span()).await.map_err(|error| Error::Internal(chain(&error)))? {
+        Ok(()) => created(id),
+        // Another process may have been faster with the same key: then a limit that was reached is that one's doing.
+        Err(refusal) => match made_before(&api, &caller, idempotency.as_ref()).await? {
+            Some(AggregateId::Submission(earlier)) => created(earlier),
+            _ => Err(refusal),
+        },
+    }
+}
+
+/// Refuses an upload that could not be taken in, unless it may be the repetition of one that was.
+async fn check_room(api: &Api, caller: &Caller, key: &Key) -> Result<(), Error> {
+    let limits = api.policy.get().limits;
+    let usage = api.log.load_usage(&caller.user, &limits).await?;
+    match admit_upload(&caller.user, &usage, &limits, 0, usage.at) {
+        Err(_) if key.was_used_by(api, caller).await? => Ok(()),
+        admitted => admitted.map(drop).map_err(Error::Limited),
+    }
+}
+
+/// What is asked for, however the form is ordered.
+fn wish(form: &Form) -> Value {
+    let mut files: Vec<_> = form.files.iter().collect();
+    files.sort_by_key(|file| &file.name);
+    json!({
+        "call": "POST /submissions",
+        "entrypoint": form.entrypoint.as_str(),
+        "config_file": form.config_file.as_str(),
+        "metadata": form.metadata,
+        "files": files.into_iter().map(describe_file).collect::<Vec<_>>(),
+    })
+}
+
+fn describe_file(file: &StagedFile) -> Value {
+    json!({ "name": file.name.as_str(), "size": file.size, "sha256": file.sha256 })
 }
 
 /// Refuses by its head what need not be read.
@@ -83,14 +128,13 @@ fn check_head(request: &Request, limits: &UploadLimits) -> Result<(), Error> {
 }
 
 /// The content of `metadata.json`, and what the event keeps of it. The client's keys come first, so ours win.
-fn describe(form: Form, user: &UserId) -> Result<(Bytes, Manifest), Error> {
-    let file = |file: &events::ports::StagedFile| json!({ "name": file.name.as_str(), "size": file.size, "sha256": file.sha256 });
+fn describe(form: Form, user: &UserId, idempotency: Option<Idempotency>) -> Result<(Bytes, Manifest), Error> {
     let mut metadata = form.metadata;
     for (key, value) in [
         ("user_id", json!(user)),
         ("entrypoint", json!(form.entrypoint.as_str())),
         ("config_file", json!(form.config_file.as_str())),
-        ("files", Value::Array(form.files.iter().map(file).collect())),
+        ("files", Value::Array(form.files.iter().map(describe_file).collect())),
     ] {
         metadata.insert(key.to_owned(), value);
     }
@@ -102,6 +146,7 @@ fn describe(form: Form, user: &UserId) -> Result<(Bytes, Manifest), Error> {
         files: form.files.len() as u64,
         bytes: form.files.iter().map(|file| file.size).sum(),
         digest: hex::encode(Sha256::digest(&bytes)),
+        idempotency,
     };
     Ok((bytes.into(), manifest))
 }
@@ -117,7 +162,7 @@ async fn settle(
 ) -> Result<(), Error> {
     upload.publish(metadata).await?;
     let create = SubmissionCommand::Create(manifest);
-    let Err(refusal) = execute::submission(&*api.log, origin, id, &create).await else {
+    let Err(refusal) = execute::submission(&*api.log, &api.policy.get(), origin, id, &create).await else {
         return Ok(());
     };
     // The answer may have been lost after the commit was made. Where even that can't be asked, the files go: nobody

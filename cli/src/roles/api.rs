@@ -89,6 +89,7 @@ pub(super) async fn serve(
         ids: Arc::clone(&ports.ids),
         policy,
         tokens,
+        under_way: api::UnderWay::default(),
         upload_limits: access.upload_limits(),
         archive_limits: archive_limits(),
         mlflow: access.mlflow(),

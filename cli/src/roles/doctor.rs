@@ -12,10 +12,8 @@ use adapters::redis::check::Verdict;
 use adapters::storage::DirectoryStorage;
 use anyhow::Result;
 use clap::Args;
-use events::Policy;
 use events::policy::LivePolicy;
 use events::ports::StoragePort;
-use projections::Projector;
 use serde::Serialize;
 use worker::{Reconciler, ReconcilerPorts};
 
@@ -103,8 +101,7 @@ impl DoctorCommand {
             }
         };
         let keys = self.redis.namespace.namespace.clone();
-        let projector = Projector { keys: keys.clone(), retention: Policy::default().retention };
-        let findings = match Redis::connect(&url, projector).await {
+        let findings = match Redis::connect(&url, keys.clone()).await {
             Ok(redis) => redis.check().await,
             Err(error) => Err(error),
         };

@@ -49,7 +49,7 @@ impl PolicyCommand {
             What::Set { policy: options, by } => {
                 let given = options.given()?;
                 if given == PolicySettings::default() {
-                    bail!("nothing to set: give --lease, --max-retries, --retry-backoff or --resource-classes");
+                    bail!("nothing to set: `leadersboard policy set --help` lists what can be");
                 }
                 policy::set(&redis, Actor::User(by), &given).await?
             }
@@ -61,6 +61,7 @@ impl PolicyCommand {
 
 fn document(settings: &PolicySettings) -> Value {
     let policy = settings.policy();
+    let limits = policy.limits;
     let classes: Vec<Value> = policy
         .classes
         .iter()
@@ -74,13 +75,20 @@ fn document(settings: &PolicySettings) -> Value {
         "max_retries": policy.max_retries,
         "retry_backoff_ms": policy.retry_backoff.iter().map(Duration::as_millis).collect::<Vec<_>>(),
         "classes": classes,
+        "max_submissions_per_hour": limits.jobs_per_hour,
+        "max_concurrent_running": limits.running,
+        "concurrency_policy": limits.concurrency,
+        "max_queued_per_user": limits.queued,
+        "max_uploads_per_hour": limits.uploads_per_hour,
+        "max_stored_bytes_per_user": limits.stored_bytes,
+        "retention_ms": policy.retention.as_millis(),
+        "submission_ttl_ms": policy.submission_ttl.as_millis(),
         "set": settings,
     })
 }
 
 fn table(settings: &PolicySettings) -> String {
     let policy = settings.policy();
-    let time = |time: Duration| humantime::format_duration(time).to_string();
     let origin = |is_set: bool| if is_set { "set".to_owned() } else { "default".to_owned() };
     let waits: Vec<String> = policy.retry_backoff.iter().map(|wait| time(*wait)).collect();
     let class =
@@ -93,5 +101,31 @@ fn table(settings: &PolicySettings) -> String {
         ["retry backoff".to_owned(), waits.join(","), origin(settings.retry_backoff_ms.is_some())],
         ["resource classes".to_owned(), classes.join(","), origin(settings.classes.is_some())],
     ];
+    let rows = rows.into_iter().chain(limits(settings, origin)).chain([
+        ["retention".to_owned(), time(policy.retention), origin(settings.retention_ms.is_some())],
+        ["submission ttl".to_owned(), time(policy.submission_ttl), origin(settings.submission_ttl_ms.is_some())],
+    ]);
     render([("POLICY", Align::Left), ("VALUE", Align::Left), ("", Align::Left)], rows)
+}
+
+/// A time as it can be set. Days stay days.
+fn time(time: Duration) -> String {
+    const DAY_S: u64 = 24 * 60 * 60;
+    match (time.as_secs() / DAY_S, time.as_millis() % u128::from(DAY_S * 1_000)) {
+        (days @ 1.., 0) => format!("{days}d"),
+        _ => humantime::format_duration(time).to_string(),
+    }
+}
+
+fn limits(settings: &PolicySettings, origin: impl Fn(bool) -> String) -> [[String; 3]; 6] {
+    let (set, limits) = (&settings.limits, settings.policy().limits);
+    let row = |name: &str, value: String, is_set: bool| [name.to_owned(), value, origin(is_set)];
+    [
+        row("max submissions per hour", limits.jobs_per_hour.to_string(), set.max_submissions_per_hour.is_some()),
+        row("max concurrent running", limits.running.to_string(), set.max_concurrent_running.is_some()),
+        row("concurrency policy", limits.concurrency.to_string(), set.concurrency_policy.is_some()),
+        row("max queued per user", limits.queued.to_string(), set.max_queued_per_user.is_some()),
+        row("max uploads per hour", limits.uploads_per_hour.to_string(), set.max_uploads_per_hour.is_some()),
+        row("max stored bytes per user", limits.stored_bytes.to_string(), set.max_stored_bytes_per_user.is_some()),
+    ]
 }

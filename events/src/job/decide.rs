@@ -4,10 +4,11 @@ use chrono::SubsecRound;
 
 use crate::commit::{Guard, Lane, WorkChange};
 use crate::failure::LossCause;
-use crate::id::{Fence, JobId, SubmissionId};
+use crate::id::{Fence, JobId, RequestId, SubmissionId, UserId};
 use crate::job::command::CancelMode;
 use crate::job::{Job, JobCommand, JobEvent, JobSpec, JobState, JobStatus, Start, TrackedRun, Waiting};
 use crate::policy::{AfterLoss, Policy};
+use crate::quota::{LimitReached, Slot, Usage, admit_job, window_start};
 use crate::seeded_bug;
 use crate::time::Timestamp;
 
@@ -18,6 +19,8 @@ pub struct Context<'a> {
     pub now: Timestamp,
     /// The rules that all roles share.
     pub policy: &'a Policy,
+    /// What the job's user has in use.
+    pub usage: &'a Usage,
     /// A number from 0.8 to 1.2, drawn for this decision.
     pub jitter: f64,
 }
@@ -70,6 +73,12 @@ pub enum Rejection {
     /// The resource class does not exist.
     #[error("there is no resource class {0:?}")]
     UnknownClass(String),
+    /// A limit of its user's was reached.
+    #[error(transparent)]
+    Limit(LimitReached),
+    /// It is held, and its user has no free slot.
+    #[error("the job's user has no free slot")]
+    NoSlot,
 }
 
 /// Decides a command on a job.
@@ -100,7 +109,7 @@ pub fn decide(
     match command {
         JobCommand::Enqueue(spec) if *spec == job.spec => Ok(Decision::AlreadyApplied),
         JobCommand::Enqueue(_) => Err(Rejection::IdTaken),
-        JobCommand::Dispatch => dispatch(job),
+        JobCommand::Dispatch => dispatch(job, context),
         JobCommand::Start(start) => start_job(job, start, context),
         JobCommand::Complete { fence, results, artifacts, tracked } => {
             let already = matches!(job.state, JobState::Completed(_)) && job.fences.last() == Some(fence);
@@ -129,32 +138,21 @@ pub fn decide(
                 Ok(happens(vec![JobEvent::CancelRequested { by: by.clone() }], vec![]))
             }
             JobState::Running => {
-                let events = vec![JobEvent::CancelRequested { by: by.clone() }, JobEvent::Cancelled {}];
+                let events =
+                    vec![JobEvent::CancelRequested { by: by.clone() }, JobEvent::Cancelled { refunded: false }];
                 Ok(happens(events, vec![WorkChange::ReleaseLease { job: job.id }]))
             }
-            JobState::Pending(_) => {
-                Ok(happens(vec![JobEvent::CancelRequested { by: by.clone() }, JobEvent::Cancelled {}], vec![]))
-            }
+            JobState::Pending(_) => Ok(cancel_pending(job, by, context)),
         },
         JobCommand::AcknowledgeCancel { fence } => {
             let already = matches!(job.state, JobState::Cancelled(_)) && job.fences.last() == Some(fence);
-            finish(job, fence, already, vec![JobEvent::Cancelled {}])
+            finish(job, fence, already, vec![JobEvent::Cancelled { refunded: false }])
         }
         JobCommand::Replay { request, .. } if job.replayed_by_request == Some(*request) => Ok(Decision::AlreadyApplied),
         JobCommand::Replay { by, why, request } => match &job.state {
             JobState::Pending(_) | JobState::Running => Err(Rejection::NotEnded),
             JobState::Completed(_) | JobState::Cancelled(_) => Err(Rejection::NotReplayable(job.status())),
-            JobState::Failed(_) | JobState::DeadLettered(_) => Ok(Decision::Happens {
-                events: vec![JobEvent::Replayed {
-                    by: by.clone(),
-                    why: why.clone(),
-                    request: *request,
-                    dispatched: true,
-                }],
-                guards: vec![Guard::SubmissionReady(job.spec.submission)],
-                work: vec![add_ticket(job)],
-                lane: Lane::Progress,
-            }),
+            JobState::Failed(_) | JobState::DeadLettered(_) => Ok(replay(job, by, why, *request, context)),
         },
         JobCommand::Track(run) => track(job, run),
         JobCommand::Expire if job.is_terminal() => Ok(happens(vec![JobEvent::Expired {}], vec![])),
@@ -166,6 +164,10 @@ fn happens(events: Vec<JobEvent>, work: Vec<WorkChange>) -> Decision {
     Decision::Happens { events, guards: vec![], work, lane: Lane::Progress }
 }
 
+fn guarded(events: Vec<JobEvent>, guard: Option<Guard>, work: Vec<WorkChange>) -> Decision {
+    Decision::Happens { events, guards: guard.into_iter().collect(), work, lane: Lane::Progress }
+}
+
 fn add_ticket(job: &Job) -> WorkChange {
     WorkChange::AddTicket { class: job.spec.class.clone(), job: job.id }
 }
@@ -174,19 +176,79 @@ fn enqueue(id: JobId, spec: &JobSpec, context: &Context<'_>) -> Result<Decision,
     if context.policy.class(&spec.class).is_none() {
         return Err(Rejection::UnknownClass(spec.class.to_string()));
     }
+    let (usage, limits) = (context.usage, &context.policy.limits);
+    let mut guards: Vec<Guard> = spec.idempotency.iter().map(|key| key.unused_by(&spec.user)).collect();
+    guards.push(Guard::SubmissionReady(spec.submission));
+    guards.extend(admit_job(&spec.user, usage, limits, context.now)?);
+    let (slot, guard) = Slot::of(&spec.user, usage, limits);
+    guards.push(guard);
+    let ticket = || WorkChange::AddTicket { class: spec.class.clone(), job: id };
     Ok(Decision::Happens {
-        events: vec![JobEvent::Enqueued { spec: spec.clone(), dispatched: true }],
-        guards: vec![Guard::SubmissionReady(spec.submission)],
-        work: vec![WorkChange::AddTicket { class: spec.class.clone(), job: id }],
+        events: vec![JobEvent::Enqueued { spec: spec.clone(), dispatched: slot == Slot::Free }],
+        guards,
+        work: (slot == Slot::Free).then(ticket).into_iter().collect(),
         lane: Lane::Admission,
     })
 }
 
-fn dispatch(job: &Job) -> Result<Decision, Rejection> {
+fn replay(job: &Job, by: &UserId, why: &str, request: RequestId, context: &Context<'_>) -> Decision {
+    let (slot, guard) = Slot::of(&job.spec.user, context.usage, &context.policy.limits);
+    let dispatched = slot == Slot::Free;
+    Decision::Happens {
+        events: vec![JobEvent::Replayed { by: by.clone(), why: why.to_owned(), request, dispatched }],
+        guards: vec![Guard::SubmissionReady(job.spec.submission), guard],
+        work: dispatched.then(|| add_ticket(job)).into_iter().collect(),
+        lane: Lane::Progress,
+    }
+}
+
+/// Ends a job that no worker runs. Its place in the hour is given back if no run of it began, or if the platform gave
+/// the last one back.
+fn cancel_pending(job: &Job, by: &UserId, context: &Context<'_>) -> Decision {
+    let without_fault = job.fences.is_empty() || job.last_loss.is_some_and(platform_gave_back);
+    let refund = if without_fault { refund(job, context) } else { None };
+    let cancelled = JobEvent::Cancelled { refunded: refund.is_some() };
+    Decision::Happens {
+        events: vec![JobEvent::CancelRequested { by: by.clone() }, cancelled],
+        guards: refund.into_iter().collect(),
+        work: vec![],
+        lane: Lane::Progress,
+    }
+}
+
+/// Whether a run that was lost like this is no use of its user's hour.
+const fn platform_gave_back(cause: LossCause) -> bool {
+    match cause {
+        LossCause::Infrastructure | LossCause::Drain => true,
+        LossCause::WorkerLost => false,
+    }
+}
+
+/// The guard of giving a job's place in its user's hour back; none where that is not to be done: it was already, it has
+/// left the hour by itself, or as many were given back within the hour as may be accepted in it.
+fn refund(job: &Job, context: &Context<'_>) -> Option<Guard> {
+    let (since, limit) = (window_start(context.now), context.policy.limits.jobs_per_hour);
+    let due = job.refunded_at.is_none() && job.created_at > since && context.usage.hour.refunds < limit;
+    due.then(|| Guard::RefundedBelow { user: job.spec.user.clone(), since, limit })
+}
+
+/// Gives a job its ticket if its user has a slot free. A delayed one is held otherwise.
+fn dispatch(job: &Job, context: &Context<'_>) -> Result<Decision, Rejection> {
+    let (slot, guard) = Slot::of(&job.spec.user, context.usage, &context.policy.limits);
     match &job.state {
-        JobState::Pending(Waiting::Held | Waiting::Delayed(_)) => {
-            Ok(happens(vec![JobEvent::Dispatched {}], vec![add_ticket(job)]))
-        }
+        JobState::Pending(Waiting::Held | Waiting::Delayed(_)) if slot == Slot::Free => Ok(Decision::Happens {
+            events: vec![JobEvent::Dispatched {}],
+            guards: vec![guard],
+            work: vec![add_ticket(job)],
+            lane: Lane::Progress,
+        }),
+        JobState::Pending(Waiting::Held) => Err(Rejection::NoSlot),
+        JobState::Pending(Waiting::Delayed(_)) => Ok(Decision::Happens {
+            events: vec![JobEvent::Held {}],
+            guards: vec![guard],
+            work: vec![],
+            lane: Lane::Progress,
+        }),
         JobState::Pending(Waiting::Dispatched(_)) | JobState::Running => Ok(Decision::AlreadyApplied),
         JobState::Completed(_) | JobState::Failed(_) | JobState::Cancelled(_) | JobState::DeadLettered(_) => {
             Err(Rejection::Ended(job.status()))
@@ -247,8 +309,10 @@ fn lose_lease(
     }
     let lost = JobEvent::LeaseLost { fence: fence.clone(), cause, error: error.to_owned() };
     let mut work = vec![WorkChange::ReleaseLease { job: job.id }];
+    let refund = if platform_gave_back(cause) { refund(job, context) } else { None };
     if job.cancel_requested_by.is_some() {
-        return Ok(happens(vec![lost, JobEvent::Cancelled {}], work));
+        let cancelled = JobEvent::Cancelled { refunded: refund.is_some() };
+        return Ok(guarded(vec![lost, cancelled], refund, work));
     }
     let losses = 1 + match cause {
         LossCause::WorkerLost => job.losses.worker_lost,
@@ -256,7 +320,10 @@ fn lose_lease(
         LossCause::Drain => 0,
     };
     let events = match context.policy.after_loss(cause, losses, context.jitter) {
-        AfterLoss::DeadLetter(kind) => vec![lost, JobEvent::DeadLettered { kind, error: error.to_owned() }],
+        AfterLoss::DeadLetter(kind) => {
+            let dead = JobEvent::DeadLettered { kind, error: error.to_owned(), refunded: refund.is_some() };
+            return Ok(guarded(vec![lost, dead], refund, work));
+        }
         AfterLoss::Retry(wait) => {
             // Read models keep whole microseconds, and must give back the very time that the event holds.
             let retry =

@@ -24,6 +24,9 @@ pub enum JobEvent {
     /// A held or delayed job got its slot and its ticket.
     #[serde(rename = "job.dispatched")]
     Dispatched {},
+    /// Its time has come, and its user has no free slot.
+    #[serde(rename = "job.held")]
+    Held {},
     /// A worker began to run it.
     #[serde(rename = "job.started")]
     Started {
@@ -84,6 +87,9 @@ pub enum JobEvent {
         kind: DeadLetterKind,
         /// The last time it went wrong, in a sentence.
         error: String,
+        /// Whether its place in its user's hour was given back.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        refunded: bool,
     },
     /// An admin had it run again after its end.
     #[serde(rename = "job.replayed")]
@@ -105,7 +111,11 @@ pub enum JobEvent {
     },
     /// It ended because somebody asked for it.
     #[serde(rename = "job.cancelled")]
-    Cancelled {},
+    Cancelled {
+        /// Whether its place in its user's hour was given back.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        refunded: bool,
+    },
     /// The tracker has its run.
     #[serde(rename = "job.tracked")]
     Tracked(TrackedRun),
@@ -133,6 +143,7 @@ impl JobEvent {
         match self {
             Self::Enqueued { .. } => "job.enqueued",
             Self::Dispatched {} => "job.dispatched",
+            Self::Held {} => "job.held",
             Self::Started { .. } => "job.started",
             Self::Completed { .. } => "job.completed",
             Self::Failed { .. } => "job.failed",
@@ -141,7 +152,7 @@ impl JobEvent {
             Self::DeadLettered { .. } => "job.dead_lettered",
             Self::Replayed { .. } => "job.replayed",
             Self::CancelRequested { .. } => "job.cancel_requested",
-            Self::Cancelled {} => "job.cancelled",
+            Self::Cancelled { .. } => "job.cancelled",
             Self::Tracked(_) => "job.tracked",
             Self::Expired {} => "job.expired",
         }

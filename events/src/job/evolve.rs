@@ -4,6 +4,7 @@ use crate::envelope::Envelope;
 use crate::failure::LossCause;
 use crate::id::JobId;
 use crate::job::{Completed, DeadLetter, Ended, Job, JobEvent, JobState, Losses, Run, Waiting};
+use crate::time::Timestamp;
 
 /// Folds one event into the state of job `id`. Nothing is there before `job.enqueued` and after `job.expired`.
 #[must_use]
@@ -19,6 +20,8 @@ pub fn evolve(id: JobId, job: Option<Job>, envelope: &Envelope<JobEvent>) -> Opt
             updated_at: at,
             fences: vec![],
             losses: Losses::default(),
+            last_loss: None,
+            refunded_at: None,
             cancel_requested_by: None,
             replayed_by_request: None,
             tracked: None,
@@ -33,6 +36,7 @@ pub fn evolve(id: JobId, job: Option<Job>, envelope: &Envelope<JobEvent>) -> Opt
         JobEvent::Enqueued { .. } => {}
         JobEvent::Expired {} => return None,
         JobEvent::Dispatched {} => job.state = JobState::Pending(Waiting::Dispatched(at)),
+        JobEvent::Held {} => job.state = JobState::Pending(Waiting::Held),
         JobEvent::Started { fence, worker, gpus, sandbox } => {
             job.fences.push(fence.clone());
             job.run =
@@ -45,6 +49,7 @@ pub fn evolve(id: JobId, job: Option<Job>, envelope: &Envelope<JobEvent>) -> Opt
         }
         JobEvent::Failed { failure, .. } => job.state = JobState::Failed(Ended { at, why: failure.clone() }),
         JobEvent::LeaseLost { cause, .. } => {
+            job.last_loss = Some(*cause);
             match cause {
                 LossCause::WorkerLost => job.losses.worker_lost += 1,
                 LossCause::Infrastructure => job.losses.infrastructure += 1,
@@ -54,20 +59,33 @@ pub fn evolve(id: JobId, job: Option<Job>, envelope: &Envelope<JobEvent>) -> Opt
             job.state = JobState::Pending(Waiting::Held);
         }
         JobEvent::RetryScheduled { at: due, .. } => job.state = JobState::Pending(Waiting::Delayed(*due)),
-        JobEvent::DeadLettered { kind, error } => {
+        JobEvent::DeadLettered { kind, error, refunded } => {
+            job.note_refund(*refunded, at);
             let why = DeadLetter { kind: *kind, error: error.clone() };
             job.state = JobState::DeadLettered(Ended { at, why });
         }
         JobEvent::Replayed { request, dispatched, .. } => {
             job.losses = Losses::default();
+            job.last_loss = None;
             job.cancel_requested_by = None;
             job.tracked = None;
             job.replayed_by_request = Some(*request);
             job.state = JobState::Pending(if *dispatched { Waiting::Dispatched(at) } else { Waiting::Held });
         }
         JobEvent::CancelRequested { by } => job.cancel_requested_by = Some(by.clone()),
-        JobEvent::Cancelled {} => job.state = JobState::Cancelled(Ended { at, why: () }),
+        JobEvent::Cancelled { refunded } => {
+            job.note_refund(*refunded, at);
+            job.state = JobState::Cancelled(Ended { at, why: () });
+        }
         JobEvent::Tracked(run) => job.tracked = Some(run.clone()),
     }
     Some(job)
+}
+
+impl Job {
+    fn note_refund(&mut self, refunded: bool, at: Timestamp) {
+        if refunded {
+            self.refunded_at = Some(at);
+        }
+    }
 }

@@ -4,6 +4,7 @@ mod command;
 mod decide;
 mod event;
 mod evolve;
+pub(crate) mod handover;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
@@ -18,8 +19,9 @@ pub use evolve::evolve;
 
 use serde::{Deserialize, Serialize};
 
-use crate::failure::{DeadLetterKind, Failure};
+use crate::failure::{DeadLetterKind, Failure, LossCause};
 use crate::id::{ClassName, Consumer, Fence, JobId, RequestId, SubmissionId, UserId};
+use crate::idempotency::Idempotency;
 use crate::time::Timestamp;
 use crate::trace::TraceParent;
 
@@ -42,6 +44,10 @@ pub struct Job {
     pub fences: Vec<Fence>,
     /// What the platform has cost it since it was accepted or replayed.
     pub losses: Losses,
+    /// Why its last run was lost, since it was accepted or replayed, if one was.
+    pub last_loss: Option<LossCause>,
+    /// When its place in its user's hour was given back, if it was.
+    pub refunded_at: Option<Timestamp>,
     /// Who asked for its end, if anybody did.
     pub cancel_requested_by: Option<UserId>,
     /// The last replay of it, so that a repeated request is known.
@@ -65,6 +71,9 @@ pub struct JobSpec {
     pub class: ClassName,
     /// The client's `config` object as JSON text, stored and given back as it came.
     pub config: String,
+    /// By what a repeated request is known, where its client gave a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency: Option<Idempotency>,
 }
 
 /// Where a job stands.
@@ -221,6 +230,12 @@ impl Job {
             | JobState::Cancelled(Ended { at, .. })
             | JobState::DeadLettered(Ended { at, .. }) => Some(*at),
         }
+    }
+
+    /// Whether it has one of its user's slots: it has a ticket, or a worker runs it.
+    #[must_use]
+    pub const fn holds_slot(&self) -> bool {
+        matches!(self.state, JobState::Pending(Waiting::Dispatched(_)) | JobState::Running)
     }
 
     /// The fence that the running job's worker holds; none unless it runs.

@@ -16,6 +16,7 @@ use crate::commit::{Guard, Lane, Ticket, WorkChange};
 use crate::envelope::{Actor, Envelope, StreamId};
 use crate::failure::{FailureKind, LossCause};
 use crate::policy::{MAX_WORKERS_LOST, Policy};
+use crate::quota::Usage;
 use crate::results::Results;
 use crate::stored::{Recorded, StoredEvent};
 use crate::time::from_unix_micros;
@@ -56,6 +57,7 @@ proptest! {
 /// One thing that befalls the job. Small numbers stand for fences, tickets and requests, so that a failure reads well.
 #[derive(Debug, Clone)]
 enum Step {
+    Others(Others),
     Dispatch,
     Start {
         fence: By,
@@ -137,6 +139,7 @@ fn step() -> impl Strategy<Value = Step> {
     // Most ends are for good, so they weigh little: a walk is to come as far as a replay of a dead letter.
     prop_oneof![
         25 => Just(Step::Dispatch),
+        6 => prop_oneof![2 => Just(Others::Idle), 1 => Just(Others::Busy)].prop_map(Step::Others),
         30 => (start_by(), ticket()).prop_map(|(fence, back)| Step::Start { fence, back }),
         1 => (by(), inline()).prop_map(|(by, inline)| Step::Complete(by, inline)),
         3 => by().prop_map(Step::Fail),
@@ -192,6 +195,15 @@ struct World {
     /// The lease, as the fence and ticket it was taken with.
     lease: Option<(Fence, u64)>,
     fresh_fences: u64,
+    /// Whether other jobs of its user's have all the slots, so that it is held.
+    others: Others,
+}
+
+/// What other jobs of the same user's do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Others {
+    Idle,
+    Busy,
 }
 
 impl World {
@@ -206,6 +218,7 @@ impl World {
             tickets: 0,
             lease: None,
             fresh_fences: 0,
+            others: Others::Idle,
         };
         match beginning {
             Beginning::Absent => {}
@@ -230,7 +243,8 @@ impl World {
 
     /// Decides a command, lets it happen, and checks every rule; nothing is then left for it to do.
     fn send(&mut self, command: &JobCommand, jitter: f64) -> TestCaseResult {
-        let context = Context { now: self.now, policy: &self.policy, jitter };
+        let usage = self.usage();
+        let context = Context { now: self.now, policy: &self.policy, usage: &usage, jitter };
         match decide(job_id(), self.job.as_ref(), command, &context) {
             Ok(Decision::Happens { events, guards, work, lane }) => {
                 check_surroundings(&events, &guards, lane)?;
@@ -239,15 +253,25 @@ impl World {
                 self.record(events)?;
                 self.apply(work)?;
                 self.check(before)?;
-                let context = Context { now: self.now, policy: &self.policy, jitter };
+                let context = Context { now: self.now, policy: &self.policy, usage: &usage, jitter };
                 let again = decide(job_id(), self.job.as_ref(), command, &context);
-                let expected = if expiring { Err(Rejection::Unknown) } else { Ok(Decision::AlreadyApplied) };
+                let expected = match self.history.last() {
+                    _ if expiring => Err(Rejection::Unknown),
+                    Some(JobEvent::Held {}) => Err(Rejection::NoSlot),
+                    _ => Ok(Decision::AlreadyApplied),
+                };
                 prop_assert_eq!(again, expected, "{:?} happens once", command);
             }
             Ok(Decision::AlreadyApplied) => self.check_was_applied(command)?,
             Err(refusal) => self.refused(command, &refusal)?,
         }
         Ok(())
+    }
+
+    fn usage(&self) -> Usage {
+        let own = u64::from(self.job.as_ref().is_some_and(Job::holds_slot));
+        let others = u64::from(self.others == Others::Busy);
+        Usage { active: own + others, ..Usage::default() }
     }
 
     fn command(&mut self, step: &Step) -> Option<JobCommand> {
@@ -261,6 +285,10 @@ impl World {
             }
         };
         Some(match step {
+            Step::Others(others) => {
+                self.others = *others;
+                return None;
+            }
             Step::Dispatch => JobCommand::Dispatch,
             Step::Start { fence: by, back } => {
                 // A worker has only a ticket that was in the stream once.
@@ -451,7 +479,7 @@ impl World {
                 rest,
                 [JobEvent::RetryScheduled { at, .. }, JobEvent::Dispatched {}] if *at == self.now
             );
-            prop_assert!(at_once || rest == [JobEvent::Cancelled {}], "{:?}", rest);
+            prop_assert!(at_once || matches!(rest, [JobEvent::Cancelled { .. }]), "{:?}", rest);
         }
         Ok(())
     }
@@ -476,7 +504,7 @@ impl World {
                     && (*force == CancelMode::Graceful || job.is_terminal())
             }
             JobCommand::AcknowledgeCancel { fence } => {
-                seen(&|event| matches!(event, JobEvent::Cancelled {})) && job.fences.last() == Some(fence)
+                seen(&|event| matches!(event, JobEvent::Cancelled { .. })) && job.fences.last() == Some(fence)
             }
             JobCommand::Replay { request, .. } => {
                 seen(&|event| matches!(event, JobEvent::Replayed { request: its, .. } if its == request))
@@ -527,8 +555,14 @@ fn check_surroundings(events: &[JobEvent], guards: &[Guard], lane: Lane) -> Test
     let admits = matches!(events, [JobEvent::Enqueued { .. }]);
     prop_assert_eq!(lane == Lane::Admission, admits);
     let begins = matches!(events, [JobEvent::Enqueued { .. } | JobEvent::Replayed { .. }]);
-    let expected = if begins { vec![Guard::SubmissionReady(submission())] } else { vec![] };
-    prop_assert_eq!(guards, expected);
+    let ready = guards.contains(&Guard::SubmissionReady(submission()));
+    prop_assert_eq!(ready, begins, "{:?}", guards);
+    let takes_slot = matches!(
+        events,
+        [JobEvent::Enqueued { .. } | JobEvent::Replayed { .. } | JobEvent::Dispatched {} | JobEvent::Held {}]
+    );
+    let about_slot = guards.iter().any(|guard| matches!(guard, Guard::SlotsBelow { .. } | Guard::SlotsFull { .. }));
+    prop_assert_eq!(about_slot, takes_slot, "{:?}", guards);
     Ok(())
 }
 
@@ -561,12 +595,13 @@ fn check_history(history: &[JobEvent]) -> TestCaseResult {
                 prop_assert_eq!(current, Some(fence), "a run ends under a fence not its own");
                 current = None;
             }
-            JobEvent::Cancelled {} => current = None,
+            JobEvent::Cancelled { .. } => current = None,
             JobEvent::RetryScheduled { attempt, .. } => {
                 prop_assert_eq!(*attempt as usize, started.len() + 1, "the next start has another number");
             }
             JobEvent::Enqueued { .. }
             | JobEvent::Dispatched {}
+            | JobEvent::Held {}
             | JobEvent::DeadLettered { .. }
             | JobEvent::Replayed { .. }
             | JobEvent::CancelRequested { .. }
@@ -583,7 +618,10 @@ fn check_history(history: &[JobEvent]) -> TestCaseResult {
 fn is_end(event: &JobEvent) -> bool {
     matches!(
         event,
-        JobEvent::Completed { .. } | JobEvent::Failed { .. } | JobEvent::Cancelled {} | JobEvent::DeadLettered { .. }
+        JobEvent::Completed { .. }
+            | JobEvent::Failed { .. }
+            | JobEvent::Cancelled { .. }
+            | JobEvent::DeadLettered { .. }
     )
 }
 
@@ -597,7 +635,7 @@ fn check_step_of_status(before: Option<&Job>, event: &JobEvent, after: Option<&J
         (Some(Running), Some(Pending)) => matches!(event, JobEvent::LeaseLost { .. }),
         (Some(Running), Some(Completed)) => matches!(event, JobEvent::Completed { .. }),
         (Some(Running), Some(Failed)) => matches!(event, JobEvent::Failed { .. }),
-        (Some(Pending | Running), Some(Cancelled)) => matches!(event, JobEvent::Cancelled {}),
+        (Some(Pending | Running), Some(Cancelled)) => matches!(event, JobEvent::Cancelled { .. }),
         (Some(Pending), Some(Failed)) => matches!(event, JobEvent::DeadLettered { .. }),
         (Some(Failed), Some(Pending)) => matches!(event, JobEvent::Replayed { .. }),
         (Some(Completed | Failed | Cancelled), None) => matches!(event, JobEvent::Expired {}),
@@ -615,6 +653,7 @@ fn any_event() -> impl Strategy<Value = JobEvent> {
     prop_oneof![
         any::<bool>().prop_map(|dispatched| JobEvent::Enqueued { spec: spec(0), dispatched }),
         Just(JobEvent::Dispatched {}),
+        Just(JobEvent::Held {}),
         fence().prop_map(|fence| JobEvent::Started {
             fence,
             worker: worker(),
@@ -630,7 +669,11 @@ fn any_event() -> impl Strategy<Value = JobEvent> {
         fence().prop_map(|fence| JobEvent::Failed { fence, failure: failure() }),
         (fence(), cause()).prop_map(|(fence, cause)| JobEvent::LeaseLost { fence, cause, error: String::new() }),
         (at(), any::<u32>()).prop_map(|(at, attempt)| JobEvent::RetryScheduled { at, attempt }),
-        Just(JobEvent::DeadLettered { kind: DeadLetterKind::Infrastructure, error: String::new() }),
+        any::<bool>().prop_map(|refunded| JobEvent::DeadLettered {
+            kind: DeadLetterKind::Infrastructure,
+            error: String::new(),
+            refunded,
+        }),
         ((0..4_u8), any::<bool>()).prop_map(|(request, dispatched)| JobEvent::Replayed {
             by: user(),
             why: String::new(),
@@ -638,7 +681,7 @@ fn any_event() -> impl Strategy<Value = JobEvent> {
             dispatched,
         }),
         Just(JobEvent::CancelRequested { by: user() }),
-        Just(JobEvent::Cancelled {}),
+        any::<bool>().prop_map(|refunded| JobEvent::Cancelled { refunded }),
         (0..3_u8).prop_map(|run| JobEvent::Tracked(run_record(run))),
         Just(JobEvent::Expired {}),
     ]
@@ -700,5 +743,11 @@ fn failure() -> Failure {
 }
 
 fn spec(config: u8) -> JobSpec {
-    JobSpec { submission: submission(), user: user(), class: "small".parse().unwrap(), config: config.to_string() }
+    JobSpec {
+        submission: submission(),
+        user: user(),
+        class: "small".parse().unwrap(),
+        config: config.to_string(),
+        idempotency: None,
+    }
 }

@@ -9,7 +9,8 @@ use super::*;
 use crate::commit::{Guard, Lane, Ticket, WorkChange};
 use crate::envelope::{Actor, Envelope, StreamId};
 use crate::failure::{FailureKind, LossCause};
-use crate::policy::Policy;
+use crate::policy::{ConcurrencyPolicy, Limits, Policy};
+use crate::quota::{LimitReached, Usage};
 use crate::results::Results;
 use crate::time::from_unix_micros;
 
@@ -133,7 +134,7 @@ fn row(command: &JobCommand) -> &'static str {
 }
 
 fn answer(job: Option<&Job>, command: &JobCommand) -> &'static str {
-    match decide(job_id(), job, command, &context(&Policy::default())) {
+    match decide(job_id(), job, command, &context(&Policy::default(), &Usage::default())) {
         Ok(Decision::Happens { .. }) => "happens",
         Ok(Decision::AlreadyApplied) => "already",
         Err(Rejection::Unknown) => "unknown",
@@ -145,6 +146,8 @@ fn answer(job: Option<&Job>, command: &JobCommand) -> &'static str {
         Err(Rejection::NotReplayable(_)) => "unreplayable",
         Err(Rejection::SubmissionGone(_)) => "submission-gone",
         Err(Rejection::UnknownClass(_)) => "unknown-class",
+        Err(Rejection::Limit(_)) => "limited",
+        Err(Rejection::NoSlot) => "no-slot",
     }
 }
 
@@ -156,7 +159,7 @@ mod accepting {
         given([])
             .when(enqueue())
             .then([enqueued()])
-            .with_guards([Guard::SubmissionReady(submission())])
+            .with_guards(admission_guards(Guard::SlotsBelow { user: user("alice"), limit: 1 }))
             .with_work([add_ticket()])
             .with_lane(Lane::Admission);
     }
@@ -208,7 +211,7 @@ mod accepting {
     fn only_new_work_may_be_refused_by_a_full_redis() {
         for job in every_state() {
             for command in every_command() {
-                let decided = decide(job_id(), job.as_ref(), &command, &context(&Policy::default()));
+                let decided = decide(job_id(), job.as_ref(), &command, &context(&Policy::default(), &Usage::default()));
                 if let Ok(Decision::Happens { lane, .. }) = decided {
                     let admits = matches!(command, JobCommand::Enqueue(_));
                     assert_eq!(lane == Lane::Admission, admits, "{command:?}");
@@ -218,17 +221,204 @@ mod accepting {
     }
 }
 
+mod limits {
+    use super::handover::{frees_slot, hand_over};
+    use super::*;
+
+    fn taken() -> Usage {
+        Usage { active: 1, ..Usage::default() }
+    }
+
+    #[test]
+    fn a_job_without_a_free_slot_is_held_if_there_still_is_none() {
+        given([])
+            .using(taken())
+            .when(enqueue())
+            .then([held()])
+            .with_guards(admission_guards(slots_taken()))
+            .with_lane(Lane::Admission);
+    }
+
+    #[test]
+    fn the_hour_comes_first_then_what_runs_then_what_waits() {
+        let mut usage = Usage { active: 1, running: 1, pending: 20, ..Usage::default() };
+        usage.hour.jobs = 10;
+        usage.hour.job_fits_at = Some(moment(8000));
+        let refused =
+            |usage: &Usage, limit| given([]).using(usage.clone()).when(enqueue()).then_refused(Rejection::Limit(limit));
+        refused(&usage, LimitReached::JobsPerHour { limit: 10, resets_at: moment(8000), asked_at: now() });
+        usage.hour.jobs = 9;
+        refused(&usage, LimitReached::Running { limit: 1 });
+        usage.running = 0;
+        refused(&usage, LimitReached::Queued { limit: 20 });
+    }
+
+    #[test]
+    fn under_queue_a_running_job_does_not_keep_another_from_being_accepted() {
+        let limits = Limits { concurrency: ConcurrencyPolicy::Queue, ..Limits::default() };
+        let [ready, accepted, _, pending, slot] = admission_guards(slots_taken());
+        given([])
+            .under(Policy { limits, ..Policy::default() })
+            .using(Usage { active: 1, running: 1, ..Usage::default() })
+            .when(enqueue())
+            .then([held()])
+            .with_guards([ready, accepted, pending, slot])
+            .with_lane(Lane::Admission);
+    }
+
+    #[test]
+    fn a_retry_without_a_free_slot_is_held_when_it_is_due_and_a_held_job_stays_so() {
+        given(delayed())
+            .using(taken())
+            .when(JobCommand::Dispatch)
+            .then([JobEvent::Held {}])
+            .with_guards([slots_taken()]);
+        given([held()]).using(taken()).when(JobCommand::Dispatch).then_refused(Rejection::NoSlot);
+        assert_eq!(there([delayed(), vec![JobEvent::Held {}]].concat()).state, JobState::Pending(Waiting::Held));
+    }
+
+    #[test]
+    fn a_replay_needs_a_slot_and_nothing_of_the_hour_or_the_queue() {
+        let mut usage = Usage { active: 1, running: 1, pending: 20, ..Usage::default() };
+        usage.hour.jobs = 10;
+        let replayed = JobEvent::Replayed {
+            by: user("root"),
+            why: "the disk was full".to_owned(),
+            request: request(1),
+            dispatched: false,
+        };
+        given([enqueued(), started("a"), failed("a")])
+            .using(usage)
+            .when(replay(request(1)))
+            .then([replayed])
+            .with_guards([Guard::SubmissionReady(submission()), slots_taken()]);
+    }
+
+    /// Decided within the hour of its acceptance.
+    fn soon(history: impl IntoIterator<Item = JobEvent>) -> Given {
+        given(history).at(moment(60))
+    }
+
+    fn refund_guard() -> Guard {
+        Guard::RefundedBelow { user: user("alice"), since: moment(60) - Duration::from_hours(1), limit: 10 }
+    }
+
+    #[test]
+    fn what_never_ran_or_what_the_platform_gave_back_costs_nothing_of_the_hour() {
+        let refunded = JobEvent::Cancelled { refunded: true };
+        for cause in [LossCause::Infrastructure, LossCause::Drain] {
+            let lost = vec![enqueued(), started("a"), lease_lost("a", cause), retry(1, 2)];
+            for waiting in [vec![enqueued()], vec![held()], lost] {
+                soon(waiting).when(cancel()).then([cancel_requested(), refunded.clone()]).with_guards([refund_guard()]);
+            }
+        }
+        soon(delayed()).when(cancel()).then([cancel_requested(), cancelled()]);
+    }
+
+    #[test]
+    fn a_dead_letter_of_the_platform_is_given_back_and_poison_is_not() {
+        let infrastructure = [LossCause::Infrastructure; 3];
+        soon(lost(infrastructure))
+            .when(lose("d", LossCause::Infrastructure))
+            .then([
+                lease_lost("d", LossCause::Infrastructure),
+                JobEvent::DeadLettered {
+                    kind: DeadLetterKind::Infrastructure,
+                    error: "it was not heard of".to_owned(),
+                    refunded: true,
+                },
+            ])
+            .with_guards([refund_guard()])
+            .with_work([release_lease()]);
+        soon(lost([LossCause::WorkerLost; 2]))
+            .when(lose("c", LossCause::WorkerLost))
+            .then([lease_lost("c", LossCause::WorkerLost), poisonous()])
+            .with_work([release_lease()]);
+    }
+
+    #[test]
+    fn places_are_not_to_be_farmed() {
+        // As many were given back as fit into the hour; it has left the hour by itself; it was given back before.
+        let mut usage = Usage::default();
+        usage.hour.refunds = 10;
+        soon([enqueued()]).using(usage).when(cancel()).then([cancel_requested(), cancelled()]);
+        given([enqueued()]).at(moment(3700)).when(cancel()).then([cancel_requested(), cancelled()]);
+        let dead =
+            JobEvent::DeadLettered { kind: DeadLetterKind::Infrastructure, error: String::new(), refunded: true };
+        let again =
+            vec![enqueued(), started("a"), lease_lost("a", LossCause::Infrastructure), dead, replayed(request(1))];
+        soon(again).when(cancel()).then([cancel_requested(), cancelled()]);
+    }
+
+    #[test]
+    fn a_slot_is_given_back_by_an_end_and_by_a_wait_and_not_by_a_drain() {
+        let job = |history: &[JobEvent]| after(history.to_vec());
+        let running = job(&[enqueued(), started("a")]);
+        for last in [completed("a"), failed("a"), cancelled()] {
+            assert!(frees_slot(running.as_ref(), job(&[enqueued(), started("a"), last]).as_ref()));
+        }
+        assert!(frees_slot(running.as_ref(), after(delayed()).as_ref()));
+        assert!(frees_slot(job(&[enqueued()]).as_ref(), job(&[enqueued(), cancelled()]).as_ref()));
+        assert!(!frees_slot(job(&[held()]).as_ref(), job(&[held(), cancelled()]).as_ref()));
+        assert!(!frees_slot(running.as_ref(), job(&[enqueued()]).as_ref()));
+    }
+
+    #[test]
+    fn the_next_held_job_gets_the_slot_if_it_is_still_held() {
+        let limits = Limits::default();
+        let ending = there([enqueued(), started("a")]);
+        let next = Box::new(there([held()]));
+        let usage = Usage { active: 1, next_held: Some(next.clone()), ..Usage::default() };
+        let handover = hand_over(&ending, &usage, &limits);
+        let at = Guard::JobAt { job: next.id, version: 1 };
+        assert_eq!(handover.guards, [at, Guard::SlotsBelow { user: user("alice"), limit: 2 }]);
+        assert_eq!(handover.next, Some((next, JobEvent::Dispatched {})));
+        assert_eq!(handover.work, [add_ticket()]);
+    }
+
+    #[test]
+    fn nobody_gets_a_slot_where_none_is_held_or_too_many_are_in_use() {
+        let ending = there([enqueued(), started("a")]);
+        let handover = hand_over(&ending, &taken(), &Limits::default());
+        assert_eq!((handover.next, handover.guards), (None, vec![Guard::NoneHeld(user("alice"))]));
+        let lowered = Usage { active: 3, next_held: Some(Box::new(there([held()]))), ..Usage::default() };
+        let handover = hand_over(&ending, &lowered, &Limits::default());
+        assert_eq!((handover.next, handover.guards), (None, vec![]));
+    }
+
+    #[test]
+    fn a_key_that_was_used_makes_no_second_job() {
+        let key = Idempotency { key_sha256: "k".to_owned(), body_sha256: "b".to_owned() };
+        let unused = Guard::IdempotencyKeyUnused { user: user("alice"), key_sha256: "k".to_owned() };
+        let spec = JobSpec { idempotency: Some(key), ..spec() };
+        given([])
+            .when(JobCommand::Enqueue(spec.clone()))
+            .then([JobEvent::Enqueued { spec, dispatched: true }])
+            .with_guards([vec![unused], admission_guards(slot_free()).to_vec()].concat())
+            .with_work([add_ticket()])
+            .with_lane(Lane::Admission);
+    }
+}
+
 mod dispatching {
     use super::*;
 
     #[test]
     fn a_held_job_gets_its_ticket_when_its_user_has_a_slot() {
-        given([held()]).when(JobCommand::Dispatch).then([JobEvent::Dispatched {}]).with_work([add_ticket()]);
+        given([held()])
+            .when(JobCommand::Dispatch)
+            .then([JobEvent::Dispatched {}])
+            .with_guards([slot_free()])
+            .with_work([add_ticket()]);
     }
 
     #[test]
     fn a_delayed_job_gets_a_new_ticket() {
-        given(delayed()).when(JobCommand::Dispatch).then([JobEvent::Dispatched {}]).with_work([add_ticket()]);
+        given(delayed())
+            .when(JobCommand::Dispatch)
+            .then([JobEvent::Dispatched {}])
+            .with_guards([slot_free()])
+            .with_work([add_ticket()]);
     }
 
     #[test]
@@ -433,8 +623,11 @@ mod losing_a_lease {
             .when(lose("a", LossCause::Infrastructure))
             .then([lease_lost("a", LossCause::Infrastructure), retry(1, 2)])
             .with_work([release_lease()]);
-        let given_up =
-            JobEvent::DeadLettered { kind: DeadLetterKind::Infrastructure, error: "it was not heard of".to_owned() };
+        let given_up = JobEvent::DeadLettered {
+            kind: DeadLetterKind::Infrastructure,
+            error: "it was not heard of".to_owned(),
+            refunded: false,
+        };
         given(lost([LossCause::Infrastructure]))
             .under(policy)
             .when(lose("b", LossCause::Infrastructure))
@@ -489,7 +682,8 @@ mod losing_a_lease {
     #[test]
     fn a_due_time_is_a_whole_microsecond_as_it_is_stored() {
         let policy = Policy::default();
-        let uneven = Context { jitter: 0.912_345_678_9, ..context(&policy) };
+        let usage = Usage::default();
+        let uneven = Context { jitter: 0.912_345_678_9, ..context(&policy, &usage) };
         let job = there([enqueued(), started("a")]);
         let lose = lose("a", LossCause::WorkerLost);
         let decided = decide(job_id(), Some(&job), &lose, &uneven);
@@ -506,6 +700,7 @@ mod cancelling {
     fn a_job_that_no_worker_holds_ends_at_once() {
         for command in [cancel(), force_cancel()] {
             for waiting in [vec![held()], vec![enqueued()], delayed()] {
+                // Its place in the hour has gone by itself: see `limits`.
                 given(waiting).when(command.clone()).then([cancel_requested(), cancelled()]);
             }
         }
@@ -605,7 +800,7 @@ mod replaying {
             given([enqueued(), started("a"), end])
                 .when(replay(request(1)))
                 .then([replayed(request(1))])
-                .with_guards([Guard::SubmissionReady(submission())])
+                .with_guards([Guard::SubmissionReady(submission()), slot_free()])
                 .with_work([add_ticket()]);
         }
     }
@@ -625,7 +820,7 @@ mod replaying {
         given([replayed_once.to_vec(), vec![started("b"), failed("b")]].concat())
             .when(replay(request(2)))
             .then([replayed(request(2))])
-            .with_guards([Guard::SubmissionReady(submission())])
+            .with_guards([Guard::SubmissionReady(submission()), slot_free()])
             .with_work([add_ticket()]);
     }
 
@@ -729,12 +924,14 @@ mod folding {
 
 /// What a test says first: the job as these events left it.
 fn given(events: impl IntoIterator<Item = JobEvent>) -> Given {
-    Given { job: after(events), policy: Policy::default() }
+    Given { job: after(events), policy: Policy::default(), usage: Usage::default(), now: now() }
 }
 
 struct Given {
     job: Option<Job>,
     policy: Policy,
+    usage: Usage,
+    now: Timestamp,
 }
 
 impl Given {
@@ -742,8 +939,17 @@ impl Given {
         Self { policy, ..self }
     }
 
+    fn using(self, usage: Usage) -> Self {
+        Self { usage, ..self }
+    }
+
+    fn at(self, now: Timestamp) -> Self {
+        Self { now, ..self }
+    }
+
     fn when(self, command: JobCommand) -> When {
-        let answer = decide(job_id(), self.job.as_ref(), &command, &context(&self.policy));
+        let context = Context { now: self.now, policy: &self.policy, usage: &self.usage, jitter: 1.0 };
+        let answer = decide(job_id(), self.job.as_ref(), &command, &context);
         When { command, answer }
     }
 }
@@ -831,13 +1037,33 @@ fn moment(seconds: u64) -> Timestamp {
     from_unix_micros(1_700_000_000_000_000) + Duration::from_secs(seconds)
 }
 
-/// When every command is decided: an hour after the beginning.
+/// When every command is decided: two hours after the beginning, so that nothing is left of the hour.
 fn now() -> Timestamp {
-    moment(3600)
+    moment(7200)
 }
 
-fn context(policy: &Policy) -> Context<'_> {
-    Context { now: now(), policy, jitter: 1.0 }
+fn context<'a>(policy: &'a Policy, usage: &'a Usage) -> Context<'a> {
+    Context { now: now(), policy, usage, jitter: 1.0 }
+}
+
+fn slot_free() -> Guard {
+    Guard::SlotsBelow { user: user("alice"), limit: 1 }
+}
+
+fn slots_taken() -> Guard {
+    Guard::SlotsFull { user: user("alice"), limit: 1 }
+}
+
+/// The guards of accepting a job under the default policy, the last of which is about its slot.
+fn admission_guards(slot: Guard) -> [Guard; 5] {
+    let (user, since) = (user("alice"), now() - Duration::from_hours(1));
+    [
+        Guard::SubmissionReady(submission()),
+        Guard::AcceptedBelow { user: user.clone(), since, limit: 10 },
+        Guard::RunningBelow { user: user.clone(), limit: 1 },
+        Guard::PendingBelow { user, limit: 20 },
+        slot,
+    ]
 }
 
 // Things.
@@ -860,6 +1086,7 @@ fn spec() -> JobSpec {
         user: user("alice"),
         class: "small".parse().unwrap(),
         config: r#"{"seed": 1}"#.to_owned(),
+        idempotency: None,
     }
 }
 
@@ -951,7 +1178,11 @@ fn retry(after_seconds: u64, attempt: u32) -> JobEvent {
 }
 
 fn poisonous() -> JobEvent {
-    JobEvent::DeadLettered { kind: DeadLetterKind::WorkerLost, error: "it was not heard of".to_owned() }
+    JobEvent::DeadLettered {
+        kind: DeadLetterKind::WorkerLost,
+        error: "it was not heard of".to_owned(),
+        refunded: false,
+    }
 }
 
 fn replayed(request: RequestId) -> JobEvent {
@@ -963,7 +1194,7 @@ fn cancel_requested() -> JobEvent {
 }
 
 fn cancelled() -> JobEvent {
-    JobEvent::Cancelled {}
+    JobEvent::Cancelled { refunded: false }
 }
 
 fn tracked(run_id: &str) -> JobEvent {

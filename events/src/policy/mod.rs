@@ -1,5 +1,6 @@
-//! What every role must agree on: leases, retries, resource classes, retention.
+//! What every role must agree on: leases, retries, resource classes, limits, retention.
 
+mod limits;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use limits::{ConcurrencyPolicy, LimitSettings, Limits};
 pub use settings::{ClassSettings, InvalidPolicy, PolicyEvent, PolicyRecord, PolicySettings, decide, evolve};
 
 use crate::failure::{DeadLetterKind, LossCause};
@@ -22,8 +24,12 @@ pub struct Policy {
     pub max_retries: u32,
     /// The waits before the first, the second and every later retry, each times jitter.
     pub retry_backoff: Vec<Duration>,
-    /// How long a job's records are kept after its end.
+    /// What a user may have in use.
+    pub limits: Limits,
+    /// How long a job's records and files are kept after its end.
     pub retention: Duration,
+    /// How long a submission is kept that no job ever was of.
+    pub submission_ttl: Duration,
     /// The resource classes on offer.
     pub classes: BTreeMap<ClassName, ResourceClass>,
     /// The class of a job that names none.
@@ -120,7 +126,9 @@ impl Default for Policy {
             lease: Duration::from_secs(30),
             max_retries: 3,
             retry_backoff: [1, 5, 25].map(Duration::from_secs).to_vec(),
-            retention: Duration::from_hours(2160),
+            limits: Limits::default(),
+            retention: Duration::from_hours(90 * 24),
+            submission_ttl: Duration::from_hours(30 * 24),
             classes: BTreeMap::from([(name("small"), class(30)), (name("medium"), class(60))]),
             default_class: name("small"),
         }

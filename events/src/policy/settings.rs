@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Policy, ResourceClass};
+use super::{LimitSettings, Policy, ResourceClass};
 use crate::envelope::Envelope;
 use crate::id::ClassName;
 
@@ -23,6 +23,15 @@ pub struct PolicySettings {
     /// The resource classes, the first of which is the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<ClassSettings>>,
+    /// What was set of the limits.
+    #[serde(flatten)]
+    pub limits: LimitSettings,
+    /// How long a job's records and files are kept after its end, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_ms: Option<u64>,
+    /// How long a submission is kept that no job ever was of, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub submission_ttl_ms: Option<u64>,
 }
 
 /// What was set of a resource class.
@@ -65,7 +74,7 @@ impl PolicyEvent {
 /// A policy that would not work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct InvalidPolicy(&'static str);
+pub struct InvalidPolicy(pub(super) &'static str);
 
 impl PolicySettings {
     /// These settings, and for what they leave open those of `older`.
@@ -76,6 +85,9 @@ impl PolicySettings {
             max_retries: self.max_retries.or(older.max_retries),
             retry_backoff_ms: self.retry_backoff_ms.or_else(|| older.retry_backoff_ms.clone()),
             classes: self.classes.or_else(|| older.classes.clone()),
+            limits: self.limits.over(&older.limits),
+            retention_ms: self.retention_ms.or(older.retention_ms),
+            submission_ttl_ms: self.submission_ttl_ms.or(older.submission_ttl_ms),
         }
     }
 
@@ -100,13 +112,19 @@ impl PolicySettings {
         if classes.unwrap_or_default().iter().any(|class| class.time_limit_s == 0) {
             return Err(InvalidPolicy("the time of a resource class must be at least 1s"));
         }
-        Ok(())
+        if self.retention_ms.is_some_and(|kept| kept < 1_000) {
+            return Err(InvalidPolicy("RETENTION must be at least 1s"));
+        }
+        if self.submission_ttl_ms.is_some_and(|kept| kept < 1_000) {
+            return Err(InvalidPolicy("SUBMISSION_TTL must be at least 1s"));
+        }
+        self.limits.check()
     }
 
     /// The policy they make.
     #[must_use]
     pub fn policy(&self) -> Policy {
-        let mut policy = Policy::default();
+        let mut policy = Policy { limits: self.limits.limits(), ..Policy::default() };
         if let Some(lease_ms) = self.lease_ms {
             policy.lease = Duration::from_millis(lease_ms);
         }
@@ -115,6 +133,12 @@ impl PolicySettings {
         }
         if let Some(waits) = &self.retry_backoff_ms {
             policy.retry_backoff = waits.iter().copied().map(Duration::from_millis).collect();
+        }
+        if let Some(retention_ms) = self.retention_ms {
+            policy.retention = Duration::from_millis(retention_ms);
+        }
+        if let Some(submission_ttl_ms) = self.submission_ttl_ms {
+            policy.submission_ttl = Duration::from_millis(submission_ttl_ms);
         }
         if let Some(classes) = &self.classes
             && let Some(first) = classes.first()

@@ -4,10 +4,11 @@ use async_trait::async_trait;
 
 use crate::commit::{Commit, CommitError};
 use crate::envelope::StreamId;
-use crate::id::{JobId, SubmissionId};
+use crate::id::{JobId, SubmissionId, UserId};
 use crate::job::Job;
-use crate::policy::PolicyRecord;
+use crate::policy::{Limits, PolicyRecord};
 use crate::ports::PortError;
+use crate::quota::Usage;
 use crate::stored::StoredEvent;
 use crate::submission::Submission;
 use crate::time::Timestamp;
@@ -23,6 +24,9 @@ pub trait EventLogPort: Send + Sync {
 
     /// The stored policy, and Redis's time.
     async fn load_policy(&self) -> Result<Loaded<PolicyRecord>, PortError>;
+
+    /// What a user has in use. What is decided on it is guarded in the commit, for others decide at the same time.
+    async fn load_usage(&self, user: &UserId, limits: &Limits) -> Result<Usage, PortError>;
 
     /// Writes all of a commit or nothing of it, and returns the places of its events in the log.
     async fn commit(&self, commit: Commit) -> Result<Vec<StreamId>, CommitError>;

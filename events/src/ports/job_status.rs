@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use crate::id::{JobId, SubmissionId, UserId};
+use crate::idempotency::Answered;
 use crate::job::{Job, JobStatus};
 use crate::ports::{PageCursor, PortError};
 use crate::results::Results;
@@ -20,13 +21,16 @@ pub trait JobStatusPort: Send + Sync {
     /// A submission as it stands.
     async fn submission(&self, id: SubmissionId) -> Result<Option<Submission>, PortError>;
 
+    /// What an earlier request of a user's under an idempotency key led to, within 24 hours of it.
+    async fn answered(&self, user: &UserId, key_sha256: &str) -> Result<Option<Answered>, PortError>;
+
     /// Jobs, newest first. Reads at most 1,000 index entries, so a page may be short and still have a cursor.
     async fn jobs(&self, query: &JobQuery) -> Result<JobPage, PortError>;
 
     /// Submissions, newest first. One that is removed meanwhile is left out, so a page may be short and still have a cursor.
     async fn submissions(&self, query: &SubmissionQuery) -> Result<SubmissionPage, PortError>;
 
-    /// How many jobs of its class were dispatched before each of these; none for one that does not wait for a worker.
+    /// Where each of these stands in the line of its class, or in that of its user; none for one that stands in none.
     async fn positions(&self, jobs: &[Job]) -> Result<Vec<Option<QueuePosition>>, PortError>;
 
     /// Whether Redis answers.
@@ -75,9 +79,28 @@ pub struct SubmissionPage {
     pub next: Option<PageCursor<SubmissionId>>,
 }
 
-/// Where a job stands in its class.
+/// Where a pending job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct QueuePosition {
-    /// Jobs of its class dispatched earlier and not yet started.
-    pub ahead: u64,
+pub enum QueuePosition {
+    /// It waits for a worker.
+    Dispatched {
+        /// Jobs of its class dispatched earlier and not yet started.
+        ahead: u64,
+    },
+    /// It waits for a slot of its user's.
+    Held {
+        /// Held jobs of its user's that get one earlier.
+        ahead: u64,
+        /// A job of its user's that has one: one that runs, if any does.
+        holder: Option<SlotHolder>,
+    },
+}
+
+/// A job that has a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlotHolder {
+    /// It runs.
+    Running(JobId),
+    /// It waits for a worker.
+    Dispatched(JobId),
 }

@@ -22,7 +22,7 @@ pub use event_feed::{EventFeed, EventFeedPort, Heard};
 pub use event_log::{EventLogPort, HistoryEntry, Loaded};
 pub use ids::Ids;
 pub use job_queue::{Claim, Heartbeat, JobQueuePort, Lease, QueueDepth, TicketReader, Unstarted};
-pub use job_status::{JobPage, JobQuery, JobStatusPort, QueuePosition, SubmissionPage, SubmissionQuery};
+pub use job_status::{JobPage, JobQuery, JobStatusPort, QueuePosition, SlotHolder, SubmissionPage, SubmissionQuery};
 pub use log::{LogPort, LogWriter};
 pub use nudge::{NudgePort, Nudges};
 pub use page::PageCursor;

@@ -2,9 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::commit::Lane;
+use crate::commit::{Guard, Lane};
 use crate::envelope::Envelope;
 use crate::id::{SubmissionId, UserId};
+use crate::idempotency::Idempotency;
+use crate::policy::Limits;
+use crate::quota::{LimitReached, Usage, admit_upload};
 use crate::time::Timestamp;
 
 /// A submission as the fold of its own events.
@@ -35,6 +38,9 @@ pub struct Manifest {
     pub bytes: u64,
     /// The SHA-256 of `metadata.json`, which holds that of each file.
     pub digest: String,
+    /// By what a repeated request is known, where its client gave a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency: Option<Idempotency>,
 }
 
 /// One thing that can be asked of a submission.
@@ -42,7 +48,7 @@ pub struct Manifest {
 pub enum SubmissionCommand {
     /// Take it in; its files are stored already.
     Create(Manifest),
-    /// Remove it.
+    /// Remove it, if no job is of it.
     Expire,
 }
 
@@ -78,25 +84,70 @@ pub enum Rejection {
     /// Another submission has this id.
     #[error("a submission with this id exists already")]
     IdTaken,
+    /// A job is of it.
+    #[error("a job is of this submission")]
+    InUse,
+    /// A limit of its user's was reached.
+    #[error(transparent)]
+    Limit(LimitReached),
 }
 
-/// What a command leads to: these events, or nothing because it took effect before.
-pub type Decision = Option<(Vec<SubmissionEvent>, Lane)>;
+/// What a decision may know beside the state and the command.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// Redis's time when the state was read.
+    pub now: Timestamp,
+    /// What its user may have in use.
+    pub limits: &'a Limits,
+    /// What its user has in use.
+    pub usage: &'a Usage,
+}
+
+/// What a command leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// This event, if these guards hold.
+    Happens {
+        /// What happens.
+        event: SubmissionEvent,
+        /// What it depends on.
+        guards: Vec<Guard>,
+        /// Whether a full Redis may refuse it.
+        lane: Lane,
+    },
+    /// It took effect before: a success with nothing to write.
+    AlreadyApplied,
+}
 
 /// Decides a command on a submission.
 ///
 /// # Errors
 /// A typed refusal; nothing is written then.
-pub fn decide(submission: Option<&Submission>, command: &SubmissionCommand) -> Result<Decision, Rejection> {
+pub fn decide(
+    id: SubmissionId,
+    submission: Option<&Submission>,
+    command: &SubmissionCommand,
+    context: &Context<'_>,
+) -> Result<Decision, Rejection> {
     match (submission, command) {
-        (None, SubmissionCommand::Create(manifest)) => {
-            Ok(Some((vec![SubmissionEvent::Created(manifest.clone())], Lane::Admission)))
+        (None, SubmissionCommand::Create(manifest)) => create(manifest, context),
+        (Some(there), SubmissionCommand::Create(manifest)) if there.manifest == *manifest => {
+            Ok(Decision::AlreadyApplied)
         }
-        (Some(there), SubmissionCommand::Create(manifest)) if there.manifest == *manifest => Ok(None),
         (Some(_), SubmissionCommand::Create(_)) => Err(Rejection::IdTaken),
-        (Some(_), SubmissionCommand::Expire) => Ok(Some((vec![SubmissionEvent::Expired {}], Lane::Progress))),
+        (Some(_), SubmissionCommand::Expire) => {
+            let guards = vec![Guard::WithoutJobs(id)];
+            Ok(Decision::Happens { event: SubmissionEvent::Expired {}, guards, lane: Lane::Progress })
+        }
         (None, SubmissionCommand::Expire) => Err(Rejection::Unknown),
     }
+}
+
+fn create(manifest: &Manifest, context: &Context<'_>) -> Result<Decision, Rejection> {
+    let Manifest { user, bytes, idempotency, .. } = manifest;
+    let mut guards: Vec<Guard> = idempotency.iter().map(|key| key.unused_by(user)).collect();
+    guards.extend(admit_upload(user, context.usage, context.limits, *bytes, context.now)?);
+    Ok(Decision::Happens { event: SubmissionEvent::Created(manifest.clone()), guards, lane: Lane::Admission })
 }
 
 /// Folds one event into the state of submission `id`. Nothing is there before `created` and after `expired`.
@@ -127,14 +178,23 @@ mod tests {
             files: 2,
             bytes: 100,
             digest: String::new(),
+            idempotency: None,
         }
     }
 
+    fn id() -> SubmissionId {
+        "0192f1c3a4b57c6d8e9fa0b1c2d3e4f5".parse().unwrap()
+    }
+
+    fn decided(there: Option<&Submission>, command: &SubmissionCommand, usage: &Usage) -> Result<Decision, Rejection> {
+        let context = Context { now: Timestamp::default(), limits: &Limits::default(), usage };
+        decide(id(), there, command, &context)
+    }
+
     fn after(events: &[SubmissionEvent]) -> Option<Submission> {
-        let id = "0192f1c3a4b57c6d8e9fa0b1c2d3e4f5".parse().unwrap();
         events.iter().zip(1..).fold(None, |state, (event, seq)| {
             let actor = Actor::System("test".to_owned());
-            evolve(id, state, &Envelope { seq, at: Timestamp::default(), actor, trace: None, event: event.clone() })
+            evolve(id(), state, &Envelope { seq, at: Timestamp::default(), actor, trace: None, event: event.clone() })
         })
     }
 
@@ -142,17 +202,46 @@ mod tests {
     fn it_is_created_once_and_a_repeated_upload_of_the_same_is_no_news() {
         let create = SubmissionCommand::Create(manifest("alice"));
         let created = SubmissionEvent::Created(manifest("alice"));
-        assert_eq!(decide(None, &create), Ok(Some((vec![created.clone()], Lane::Admission))));
+        let usage = Usage::default();
+        let Ok(Decision::Happens { event, lane, .. }) = decided(None, &create, &usage) else { panic!("refused") };
+        assert_eq!((&event, lane), (&created, Lane::Admission));
         let there = after(&[created]);
-        assert_eq!(decide(there.as_ref(), &create), Ok(None));
+        assert_eq!(decided(there.as_ref(), &create, &usage), Ok(Decision::AlreadyApplied));
         let other = SubmissionCommand::Create(manifest("bob"));
-        assert_eq!(decide(there.as_ref(), &other), Err(Rejection::IdTaken));
+        assert_eq!(decided(there.as_ref(), &other, &usage), Err(Rejection::IdTaken));
     }
 
     #[test]
-    fn an_expired_one_is_unknown() {
+    fn it_is_guarded_by_what_its_user_may_upload_and_store() {
+        let limits = Limits::default();
+        let user = || -> UserId { "alice".parse().unwrap() };
+        let key = Idempotency { key_sha256: "k".to_owned(), body_sha256: "b".to_owned() };
+        let create = SubmissionCommand::Create(Manifest { idempotency: Some(key), ..manifest("alice") });
+        let Ok(Decision::Happens { guards, .. }) = decided(None, &create, &Usage::default()) else { panic!("refused") };
+        let since = crate::quota::window_start(Timestamp::default());
+        let expected = [
+            Guard::IdempotencyKeyUnused { user: user(), key_sha256: "k".to_owned() },
+            Guard::UploadsBelow { user: user(), since, limit: limits.uploads_per_hour },
+            Guard::StoredAtMost { user: user(), bytes: limits.stored_bytes - 100 },
+        ];
+        assert_eq!(guards, expected);
+        let full = Usage { stored_bytes: limits.stored_bytes - 99, ..Usage::default() };
+        let limit = LimitReached::StoredBytes { limit: limits.stored_bytes, stored: full.stored_bytes };
+        assert_eq!(decided(None, &create, &full), Err(Rejection::Limit(limit)));
+        let mut busy = Usage::default();
+        busy.hour.uploads = limits.uploads_per_hour;
+        assert!(matches!(decided(None, &create, &busy), Err(Rejection::Limit(LimitReached::UploadsPerHour { .. }))));
+    }
+
+    #[test]
+    fn an_expired_one_is_unknown_and_only_one_without_jobs_expires() {
+        let there = after(&[SubmissionEvent::Created(manifest("alice"))]);
+        let expire = decided(there.as_ref(), &SubmissionCommand::Expire, &Usage::default());
+        let Ok(Decision::Happens { guards, .. }) = expire else { panic!("refused") };
+        assert_eq!(guards, [Guard::WithoutJobs(id())]);
         let gone = after(&[SubmissionEvent::Created(manifest("alice")), SubmissionEvent::Expired {}]);
         assert_eq!(gone, None);
-        assert_eq!(decide(gone.as_ref(), &SubmissionCommand::Expire), Err(Rejection::Unknown));
+        let again = decided(gone.as_ref(), &SubmissionCommand::Expire, &Usage::default());
+        assert_eq!(again, Err(Rejection::Unknown));
     }
 }

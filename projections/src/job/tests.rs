@@ -1,13 +1,12 @@
 //! A view read back is the state it was made of, and patches lead from any view to the next.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
 
 use events::commit::Ticket;
 use events::failure::{Failure, FailureKind};
 use events::job::{CancelMode, Context, Decision, JobCommand, Start, decide};
 use events::time::from_unix_micros;
-use events::{Actor, Fence, LossCause, Policy, Results, StreamId};
+use events::{Actor, Fence, Idempotency, LossCause, Policy, Results, StreamId, Usage};
 use proptest::prelude::*;
 
 use super::*;
@@ -17,8 +16,8 @@ fn id() -> JobId {
     "0192f1c3a4b57c6d8e9fa0b1c2d3e4f6".parse().unwrap()
 }
 
-fn projector() -> Projector {
-    Projector { keys: Keyspace::default(), retention: Duration::from_hours(2160) }
+fn keys() -> Keyspace {
+    Keyspace::default()
 }
 
 fn fence(number: usize) -> Fence {
@@ -30,6 +29,7 @@ fn fence(number: usize) -> Fence {
 struct Store {
     hashes: BTreeMap<String, BTreeMap<&'static str, String>>,
     sets: BTreeMap<String, BTreeMap<String, Option<i64>>>,
+    windows: BTreeMap<String, BTreeMap<String, i64>>,
     expiries: BTreeMap<String, i64>,
 }
 
@@ -46,16 +46,17 @@ impl Store {
                 self.sets.entry(key).or_default().insert(member, score);
             }
             Patch::RemoveMember { key, member, .. } => {
-                let set = self.sets.entry(key.clone()).or_default();
-                assert!(set.remove(&member).is_some(), "{member} was not in {key}");
-                if set.is_empty() {
-                    self.sets.remove(&key);
-                }
+                let in_set = self.sets.get_mut(&key).and_then(|set| set.remove(&member)).is_some();
+                let in_window = self.windows.get_mut(&key).and_then(|window| window.remove(&member)).is_some();
+                assert!(in_set || in_window, "{member} was not in {key}");
+                self.sets.retain(|_, set| !set.is_empty());
+                self.windows.retain(|_, window| !window.is_empty());
             }
+            Patch::NoteInWindow { key, member, at_ms } => {
+                self.windows.entry(key).or_default().insert(member, at_ms);
+            }
+            Patch::AddBytes { key, .. } => panic!("a job counts in no total, not in {key}"),
             Patch::ExpireAt { key, at_ms } => drop(self.expiries.insert(key, at_ms)),
-            Patch::Persist { key } => {
-                assert!(self.expiries.remove(&key).is_some(), "{key} did not expire");
-            }
             Patch::Delete { key } => {
                 self.hashes.remove(&key);
                 self.expiries.remove(&key);
@@ -103,25 +104,30 @@ fn command(number: usize, choice: u8, current: Option<&Fence>) -> JobCommand {
 
 proptest! {
     #[test]
-    fn every_state_survives_redis_and_every_patch_leads_to_the_next(choices in prop::collection::vec(0_u8..=9, 0..40)) {
-        let projector = projector();
+    fn every_state_survives_redis_and_every_patch_leads_to_the_next(
+        choices in prop::collection::vec((0_u8..=9, 0_u64..=1), 0..40),
+        keyed in any::<bool>(),
+    ) {
+        let keys = keys();
         let policy = Policy::default();
         let spec = JobSpec {
             submission: "0192f1c3a4b57c6d8e9fa0b1c2d3e4f5".parse().unwrap(),
             user: "zoë".parse().unwrap(),
             class: "small".parse().unwrap(),
             config: "{}".to_owned(),
+            idempotency: keyed.then(|| Idempotency { key_sha256: "k".to_owned(), body_sha256: "b".to_owned() }),
         };
         let commands = std::iter::once(None).chain(choices.into_iter().map(Some));
         let mut kept = Store::default();
         let mut job: Option<Job> = None;
         for (number, choice) in commands.enumerate() {
+            let usage = Usage { active: choice.map_or(0, |(_, active)| active), ..Usage::default() };
             let command = match choice {
                 None => JobCommand::Enqueue(spec.clone()),
-                Some(choice) => command(number, choice, job.as_ref().and_then(Job::current_fence)),
+                Some((choice, _)) => command(number, choice, job.as_ref().and_then(Job::current_fence)),
             };
             let now = from_unix_micros(1_700_000_000_000_000 + i64::try_from(number).unwrap() * 1_500_000);
-            let context = Context { now, policy: &policy, jitter: 1.0 };
+            let context = Context { now, policy: &policy, usage: &usage, jitter: 1.0 };
             let Ok(Decision::Happens { events, .. }) = decide(id(), job.as_ref(), &command, &context) else { continue };
             let version = job.as_ref().map_or(0, |job| job.version);
             let actor = Actor::System("test".to_owned());
@@ -129,19 +135,26 @@ proptest! {
                 .zip(events)
                 .map(|(seq, event)| Envelope { seq, at: now, actor: actor.clone(), trace: None, event })
                 .collect();
-            for patch in project(&projector, id(), job.as_ref(), &events) {
+            for patch in project(&keys, id(), job.as_ref(), &events) {
                 kept.apply(patch);
             }
             job = events.iter().fold(job, |state, event| evolve(id(), state, event));
 
             let there = job.clone().unwrap();
-            let view = view(&projector, &there);
+            let view = view(&keys, &there);
             prop_assert_eq!(kept.hashes.get(&view.key), Some(&view.fields));
             let memberships: BTreeMap<_, _> =
                 kept.sets.iter().map(|(key, members)| (key.clone(), members[&view.member])).collect();
             prop_assert_eq!(&memberships, &view.memberships);
-            let expiry = view.expires_at.map(|at| at.timestamp_millis());
-            prop_assert_eq!(kept.expiries.get(&view.key).copied(), expiry);
+            let windows: BTreeMap<_, _> =
+                kept.windows.iter().map(|(key, members)| (key.clone(), members[&view.member])).collect();
+            prop_assert_eq!(&windows, &view.windows);
+            for (key, record) in &view.records {
+                let fields: BTreeMap<_, _> = record.fields.iter().cloned().collect();
+                prop_assert_eq!(kept.hashes.get(key), Some(&fields));
+                prop_assert_eq!(kept.expiries.get(key), Some(&record.expires_at_ms));
+            }
+            prop_assert!(!kept.expiries.contains_key(&view.key), "a status goes by event");
             let hash: HashMap<String, String> =
                 view.fields.iter().map(|(field, value)| ((*field).to_owned(), value.clone())).collect();
             prop_assert_eq!(read(&view.key, id(), &hash), Ok(Some(there)));
@@ -151,7 +164,7 @@ proptest! {
 
 #[test]
 fn an_expired_job_leaves_no_key() {
-    let projector = projector();
+    let keys = keys();
     let at = from_unix_micros(1_700_000_000_000_000);
     let envelope = |seq, event| Envelope { seq, at, actor: Actor::System("test".to_owned()), trace: None, event };
     let spec = JobSpec {
@@ -159,16 +172,17 @@ fn an_expired_job_leaves_no_key() {
         user: "alice".parse().unwrap(),
         class: "small".parse().unwrap(),
         config: "{}".to_owned(),
+        idempotency: None,
     };
     let story = [
         envelope(1, JobEvent::Enqueued { spec, dispatched: true }),
-        envelope(2, JobEvent::Cancelled {}),
+        envelope(2, JobEvent::Cancelled { refunded: true }),
         envelope(3, JobEvent::Expired {}),
     ];
     let mut kept = Store::default();
     let mut job = None;
     for event in &story {
-        for patch in project(&projector, id(), job.as_ref(), std::slice::from_ref(event)) {
+        for patch in project(&keys, id(), job.as_ref(), std::slice::from_ref(event)) {
             kept.apply(patch);
         }
         job = evolve(id(), job, event);

@@ -60,19 +60,28 @@ async fn every_kind_of_damage_is_told_and_restored() {
     let stranger = SystemIds.job();
     let user = "alice".parse().expect("a name");
     let (first, stray) = (jobs[0].to_string(), stranger.to_string());
-    let damages: [(&str, Vec<String>); 18] = [
+    let now_ms = bench.redis.now().await.expect("the time").timestamp_millis().to_string();
+    let damages: Vec<(&str, Vec<String>)> = vec![
         ("a field is wrong", vec!["HSET".into(), keys.job(jobs[2]), "state".into(), "held".into()]),
         ("a field is missing", vec!["HDEL".into(), keys.job(jobs[2]), "fence".into()]),
         ("a field is too much", vec!["HSET".into(), keys.job(jobs[3]), "extra".into(), "1".into()]),
         ("a hash is gone", vec!["DEL".into(), keys.job(jobs[1])]),
         ("a hash is no hash", vec!["SET".into(), keys.job(jobs[3]), "x".into()]),
-        ("an expiry is gone", vec!["PERSIST".into(), keys.job(jobs[0])]),
+        ("an expiry is there", vec!["EXPIRE".into(), keys.job(jobs[0]), "1000".into()]),
         ("results are gone", vec!["DEL".into(), keys.result(jobs[0])]),
         ("a member is missing", vec!["SREM".into(), keys.open(), jobs[3].to_string()]),
         ("a score is wrong", vec!["ZADD".into(), keys.delayed(), "1".into(), jobs[1].to_string()]),
         ("a member is too much", vec!["ZADD".into(), keys.dead_letters(), "1".into(), first]),
         ("an index is gone", vec!["DEL".into(), keys.user_jobs(&user)]),
         ("an index is no index", vec!["SET".into(), keys.open(), "x".into()]),
+        ("a total is wrong", vec!["HINCRBY".into(), keys.user_stored(&user), "bytes".into(), "7".into()]),
+        ("a total is gone", vec!["DEL".into(), keys.user_stored(&user)]),
+        ("a place in the hour is missing", vec!["ZREM".into(), keys.rate(&user), jobs[2].to_string()]),
+        ("a place in the hour is too much", vec!["ZADD".into(), keys.refunds(&user), now_ms, jobs[2].to_string()]),
+        ("an upload is missing", vec!["DEL".into(), keys.uploads(&user)]),
+        ("a slot is missing", vec!["DEL".into(), keys.user_active(&user)]),
+        ("a slot is another's", vec!["ZADD".into(), keys.user_active(&user), "0".into(), jobs[0].to_string()]),
+        ("a job of a submission is missing", vec!["DEL".into(), keys.submission_jobs(bench.submission)]),
         ("nobody's job", vec!["HSET".into(), keys.job(stranger), "v".into(), "1".into()]),
         ("nobody's member", vec!["ZADD".into(), keys.jobs(), "1".into(), stray.clone()]),
         ("a submission is not listed", vec!["ZREM".into(), keys.submissions(), bench.submission.to_string()]),

@@ -17,7 +17,7 @@ async fn acceptance(bench: &Bench, id: JobId, guards: Vec<Guard>, lane: Lane) ->
     let event = JobEvent::Enqueued { spec: bench.spec("alice", "small"), dispatched: true };
     let envelope = Envelope { seq: 1, at: now, actor: origin().actor, trace: None, event };
     let work = vec![WorkChange::AddTicket { class: "small".parse().expect("a class"), job: id }];
-    Commit { change: Change::Job { id, before: None, events: vec![envelope] }, guards, work, lane }
+    Commit { change: Change::Job { id, before: None, events: vec![envelope] }, next: None, guards, work, lane }
 }
 
 /// All that Redis holds, by key and kind of content.
@@ -39,37 +39,52 @@ async fn a_guard_that_fails_leaves_every_key_as_it_was() {
     let mut raw = bench.raw().await;
     let (user, job) = ("alice".parse().expect("a name"), SystemIds.job());
     let now = bench.redis.load_job(job).await.expect("Redis's time").now;
-    for member in ["a", "b"] {
-        let _: () =
-            redis::cmd("SADD").arg(bench.keys.user_active(&user)).arg(member).query_async(&mut raw).await.expect("set");
-        let score = now.timestamp_millis();
-        let _: () = redis::cmd("ZADD")
-            .arg(bench.keys.rate(&user))
-            .arg(score)
-            .arg(member)
-            .query_async(&mut raw)
-            .await
-            .expect("set");
-    }
-    let _: () =
-        redis::cmd("SET").arg(bench.keys.idempotency(&user, "used")).arg("x").query_async(&mut raw).await.expect("set");
+    let keys = &bench.keys;
+    let (active, now_ms) = (keys.user_active(&user), now.timestamp_millis().to_string());
+    let job_hash = keys.job(SystemIds.job());
     let lease = "001122334455667788990011 7 30000 w-1 small 1-0";
-    let _: () = redis::cmd("HSET")
-        .arg(bench.keys.leases())
-        .arg(job.to_string())
-        .arg(lease)
-        .query_async(&mut raw)
-        .await
-        .expect("set");
+    // One that waits for a worker, one that runs, one held and one delayed; two accepted, given back and uploaded.
+    for command in [
+        vec!["ZADD", &active, "0", "a", "1", "b"],
+        vec!["ZADD", &keys.user_held(&user), "1", "c"],
+        vec!["ZADD", &keys.user_delayed(&user), "1", "d"],
+        vec!["ZADD", &keys.rate(&user), &now_ms, "a", &now_ms, "b"],
+        vec!["ZADD", &keys.refunds(&user), &now_ms, "a", &now_ms, "b"],
+        vec!["ZADD", &keys.uploads(&user), &now_ms, "a", &now_ms, "b"],
+        vec!["HSET", &keys.user_stored(&user), "bytes", "100"],
+        vec!["SADD", &keys.submission_jobs(bench.submission), "a"],
+        vec!["SET", &keys.idempotency(&user, "used"), "x"],
+        vec!["HSET", &keys.leases(), &job.to_string(), lease],
+        vec!["HSET", &job_hash, "v", "3"],
+    ] {
+        let _: redis::Value = redis::cmd(command[0]).arg(&command[1..]).query_async(&mut raw).await.expect("set");
+    }
+    let other: JobId = job_hash.rsplit(':').next().and_then(|id| id.parse().ok()).expect("an id");
+    let nobody = || "nobody".parse().expect("a name");
 
     let hour_ago = now - std::time::Duration::from_hours(1);
     let key = |key: &str| Guard::IdempotencyKeyUnused { user: user.clone(), key_sha256: key.to_owned() };
     let slots = |limit| Guard::SlotsBelow { user: user.clone(), limit };
+    let full = |limit| Guard::SlotsFull { user: user.clone(), limit };
+    let running = |limit| Guard::RunningBelow { user: user.clone(), limit };
+    let pending = |limit| Guard::PendingBelow { user: user.clone(), limit };
     let accepted = |since, limit| Guard::AcceptedBelow { user: user.clone(), since, limit };
+    let refunded = |since, limit| Guard::RefundedBelow { user: user.clone(), since, limit };
+    let uploads = |since, limit| Guard::UploadsBelow { user: user.clone(), since, limit };
+    let stored = |bytes| Guard::StoredAtMost { user: user.clone(), bytes };
     let failing = [
         Guard::SubmissionReady(SystemIds.submission()),
         slots(2),
+        full(3),
+        running(1),
+        pending(3),
+        Guard::NoneHeld(user.clone()),
+        Guard::JobAt { job: other, version: 2 },
         accepted(hour_ago, 2),
+        refunded(hour_ago, 2),
+        uploads(hour_ago, 2),
+        stored(99),
+        Guard::WithoutJobs(bench.submission),
         key("used"),
         Guard::LeaseBeat { job, beat: 6 },
         Guard::LeaseBeat { job: SystemIds.job(), beat: 0 },
@@ -85,8 +100,19 @@ async fn a_guard_that_fails_leaves_every_key_as_it_was() {
     let holding = vec![
         Guard::SubmissionReady(bench.submission),
         slots(3),
+        full(2),
+        running(2),
+        pending(4),
+        Guard::NoneHeld(nobody()),
+        Guard::JobAt { job: other, version: 3 },
         accepted(hour_ago, 3),
         accepted(now, 1),
+        refunded(hour_ago, 3),
+        // The bench's own submission was uploaded too.
+        uploads(hour_ago, 4),
+        stored(100),
+        Guard::StoredAtMost { user: nobody(), bytes: 0 },
+        Guard::WithoutJobs(SystemIds.submission()),
         key("unused"),
         Guard::LeaseBeat { job, beat: 7 },
     ];
@@ -101,7 +127,7 @@ async fn next(bench: &Bench, id: JobId, event: JobEvent) -> Commit {
     let seq = loaded.state.as_ref().map_or(0, |job| job.version) + 1;
     let envelope = Envelope { seq, at: loaded.now, actor: origin().actor, trace: None, event };
     let change = Change::Job { id, before: loaded.state, events: vec![envelope] };
-    Commit { change, guards: vec![], work: vec![], lane: Lane::Progress }
+    Commit { change, next: None, guards: vec![], work: vec![], lane: Lane::Progress }
 }
 
 #[tokio::test]
@@ -112,7 +138,7 @@ async fn of_many_who_decide_on_one_version_one_is_first() {
     let story = [
         JobEvent::Enqueued { spec: bench.spec("alice", "small"), dispatched: true },
         JobEvent::CancelRequested { by },
-        JobEvent::Cancelled {},
+        JobEvent::Cancelled { refunded: false },
     ];
     let mut first = None;
     for event in story {

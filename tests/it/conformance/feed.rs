@@ -8,7 +8,6 @@ use events::{JobCommand, JobId};
 use leadersboard_tests::invariants::Expect;
 use leadersboard_tests::redis_server::{come_back_as_at, cut_all_others, dump};
 use leadersboard_tests::wait::{until, until_equal};
-use projections::Projector;
 use redis::aio::MultiplexedConnection;
 use tokio::time::timeout;
 
@@ -20,8 +19,7 @@ const SOON: Duration = Duration::from_secs(20);
 impl Bench {
     /// The feed of another process than the one that commits.
     async fn feed(&self) -> RedisFeed {
-        let projector = Projector { keys: self.keys.clone(), retention: self.policy.retention };
-        RedisFeed::new(Redis::connect(&self.server.url(), projector).await.expect("Redis"))
+        RedisFeed::new(Redis::connect(&self.server.url(), self.keys.clone()).await.expect("Redis"))
     }
 
     async fn cancel(&self, job: JobId) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use adapters::ids::SystemIds;
 use events::job::ArtifactTotals;
-use events::ports::{EventLogPort, Ids, JobQuery, JobQueuePort, JobStatusPort, SubmissionQuery};
+use events::ports::{EventLogPort, Ids, JobQuery, JobQueuePort, JobStatusPort, QueuePosition, SubmissionQuery};
 use events::{
     Change, Commit, Envelope, JobCommand, JobEvent, JobId, JobStatus, Lane, Results, SubmissionCommand, SubmissionId,
     UserId, execute,
@@ -60,7 +60,9 @@ async fn submissions_come_newest_first_in_pages_without_gap_or_repeat() {
     assert_eq!(uploaded(status, Some("carol"), 3).await, []);
 
     let expired = made.remove(5);
-    execute::submission(&bench.redis, &super::origin(), expired, &SubmissionCommand::Expire).await.expect("expired");
+    execute::submission(&bench.redis, &bench.policy, &super::origin(), expired, &SubmissionCommand::Expire)
+        .await
+        .expect("expired");
     assert_eq!(uploaded(status, None, 7).await, made);
     bench.check(Expect::AllEnded).await;
 }
@@ -120,7 +122,14 @@ async fn a_position_counts_those_dispatched_before() {
             jobs.push(status.job(*id).await.expect("Redis").expect("a job"));
         }
         let positions = status.positions(&jobs).await.expect("Redis");
-        positions.into_iter().map(|position| position.map(|position| position.ahead)).collect::<Vec<_>>()
+        positions
+            .into_iter()
+            .map(|position| {
+                position.map(|position| match position {
+                    QueuePosition::Dispatched { ahead } | QueuePosition::Held { ahead, .. } => ahead,
+                })
+            })
+            .collect::<Vec<_>>()
     };
     assert_eq!(ahead(&[second, first, other]).await, [Some(1), Some(0), Some(0)]);
     assert_eq!(ahead(&[]).await, []);
@@ -147,7 +156,7 @@ async fn jobs_of_one_millisecond_come_in_pages_without_gap_or_repeat_too() {
         let events = vec![Envelope { seq: 1, at, actor: super::origin().actor, trace: None, event }];
         let change = Change::Job { id, before: None, events };
         let (redis, commit) =
-            (bench.redis.clone(), Commit { change, guards: vec![], work: vec![], lane: Lane::Admission });
+            (bench.redis.clone(), Commit { change, next: None, guards: vec![], work: vec![], lane: Lane::Admission });
         commits.spawn(async move { redis.commit(commit).await.expect("accepted") });
     }
     commits.join_all().await;

@@ -24,7 +24,8 @@ use events::submission::Manifest;
 use events::{Actor, Consumer, Fence, Job, JobCommand, JobId, JobSpec, Policy, SubmissionCommand, SubmissionId};
 use leadersboard_tests::invariants::{Expect, Folded, check};
 use leadersboard_tests::redis_server::{Persistence, RedisServer};
-use projections::{Keyspace, Projector};
+use leadersboard_tests::roomy::roomy;
+use projections::Keyspace;
 use redis::aio::MultiplexedConnection;
 
 /// A namespace with one submission, over the Redis adapter.
@@ -41,9 +42,8 @@ impl Bench {
         let server = RedisServer::start(Persistence::Off).await;
         let keys = Keyspace::default();
         migrations::migrate(&server.url(), &keys).await.expect("a migration");
-        let policy = Arc::new(Policy::default());
-        let projector = Projector { keys: keys.clone(), retention: policy.retention };
-        let redis = Redis::connect(&server.url(), projector).await.expect("Redis");
+        let policy = Arc::new(roomy());
+        let redis = Redis::connect(&server.url(), keys.clone()).await.expect("Redis");
         let submission = upload(&redis, "alice").await;
         Self { server, redis, keys, policy, submission }
     }
@@ -69,7 +69,7 @@ impl Bench {
 
     fn spec(&self, user: &str, class: &str) -> JobSpec {
         let (user, class) = (user.parse().expect("a name"), class.parse().expect("a class"));
-        JobSpec { submission: self.submission, user, class, config: "{}".to_owned() }
+        JobSpec { submission: self.submission, user, class, config: "{}".to_owned(), idempotency: None }
     }
 
     async fn enqueue(&self, class: &str) -> JobId {
@@ -115,8 +115,9 @@ async fn upload(redis: &Redis, user: &str) -> SubmissionId {
         files: 2,
         bytes: 10,
         digest: String::new(),
+        idempotency: None,
     });
-    execute::submission(redis, &origin(), id, &create).await.expect("a submission");
+    execute::submission(redis, &roomy(), &origin(), id, &create).await.expect("a submission");
     id
 }
 

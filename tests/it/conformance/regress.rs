@@ -4,7 +4,6 @@ use adapters::redis::Redis;
 use events::ports::EventLogPort;
 use leadersboard_tests::invariants::Expect;
 use leadersboard_tests::redis_server::{come_back_as_at, dump};
-use projections::Projector;
 use redis::aio::MultiplexedConnection;
 
 use super::Bench;
@@ -27,8 +26,7 @@ async fn regresses(bench: &Bench) -> Vec<String> {
 #[tokio::test]
 async fn a_log_that_lost_its_newest_part_is_on_record_before_anything_else_and_once() {
     let bench = Bench::new().await;
-    let projector = Projector { keys: bench.keys.clone(), retention: bench.policy.retention };
-    let other = Redis::connect(&bench.server.url(), projector.clone()).await.expect("Redis");
+    let other = Redis::connect(&bench.server.url(), bench.keys.clone()).await.expect("Redis");
     let mut raw = bench.raw().await;
     let kept = bench.enqueue("small").await;
     let before = dump(&mut raw).await;
@@ -59,13 +57,12 @@ async fn a_log_that_lost_its_newest_part_is_on_record_before_anything_else_and_o
 #[tokio::test]
 async fn a_start_notices_what_was_lost_while_the_process_was_down() {
     let bench = Bench::new().await;
-    let projector = Projector { keys: bench.keys.clone(), retention: bench.policy.retention };
     let folder = tempfile::tempdir().expect("a directory");
     let file = folder.path().join("log-position");
     let mut raw = bench.raw().await;
     bench.enqueue("small").await;
     let before = dump(&mut raw).await;
-    let first = Redis::connect_keeping(&bench.server.url(), projector.clone(), file.clone()).await.expect("Redis");
+    let first = Redis::connect_keeping(&bench.server.url(), bench.keys.clone(), file.clone()).await.expect("Redis");
     let enqueue = events::JobCommand::Enqueue(bench.spec("alice", "small"));
     let id = events::ports::Ids::job(&adapters::ids::SystemIds);
     events::execute::job(&first, &bench.policy, &super::origin(), id, &enqueue, 1.0).await.expect("accepted");
@@ -77,7 +74,7 @@ async fn a_start_notices_what_was_lost_while_the_process_was_down() {
     drop(first);
     come_back_as_at(&mut raw, &before).await;
 
-    let second = Redis::connect_keeping(&bench.server.url(), projector, file).await.expect("Redis");
+    let second = Redis::connect_keeping(&bench.server.url(), bench.keys.clone(), file).await.expect("Redis");
     let id = events::ports::Ids::job(&adapters::ids::SystemIds);
     events::execute::job(&second, &bench.policy, &super::origin(), id, &enqueue, 1.0).await.expect("accepted");
     let told = regresses(&bench).await;

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use adapters::redis::Redis;
 use chrono::DateTime;
+use events::JobId;
 use events::ports::WorkStatePort;
-use events::{JobId, Policy};
 use leadersboard_tests::board::Process;
 use leadersboard_tests::preload::{Clock, Environment};
 use leadersboard_tests::programs::gated;
@@ -13,7 +13,7 @@ use leadersboard_tests::redis_server::{Persistence, RedisServer};
 use leadersboard_tests::roles::Roles;
 use leadersboard_tests::wait::until;
 use nix::sys::signal::Signal;
-use projections::{Keyspace, Projector};
+use projections::Keyspace;
 use redis::aio::MultiplexedConnection;
 use redis::streams::StreamRangeReply;
 use tokio::time::{sleep, timeout};
@@ -112,8 +112,7 @@ async fn log(redis: &mut MultiplexedConnection) -> Vec<(String, String, String)>
 async fn a_redis_clock_that_jumps_back_leaves_no_dead_process_the_reconciler_s_turn() {
     let clock = Clock::new();
     let server = RedisServer::start_with(Persistence::Always, clock.environment()).await;
-    let projector = Projector { keys: Keyspace::default(), retention: Policy::default().retention };
-    let redis = Redis::connect(&server.url(), projector).await.expect("Redis");
+    let redis = Redis::connect(&server.url(), Keyspace::default()).await.expect("Redis");
     let turn = Duration::from_secs(1);
     let take = async |holder| redis.take_turn(holder, turn).await.expect("an answer");
     clock.set_ahead(HOUR);

@@ -11,9 +11,10 @@ use events::{Actor, Consumer, JobCommand, JobId, JobSpec, LossCause, Policy};
 use leadersboard_tests::board::Finished;
 use leadersboard_tests::invariants::{Expect, check};
 use leadersboard_tests::roles::Roles;
+use leadersboard_tests::roomy::roomy;
 use leadersboard_tests::wait::until;
 use nix::sys::signal::Signal;
-use projections::{Keyspace, Projector};
+use projections::Keyspace;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -33,15 +34,14 @@ impl Morgue {
         let roles = Roles::new().await;
         let (api, alice) = roles.api();
         let keys = Keyspace::default();
-        let projector = Projector { keys, retention: Policy::default().retention };
-        let redis = Redis::connect(&roles.redis.url(), projector).await.expect("Redis");
+        let redis = Redis::connect(&roles.redis.url(), keys).await.expect("Redis");
         let submission = alice.submit(INSTANT).await;
         Self { roles, redis, submission, _api: api, alice }
     }
 
     /// A job of this user's that was given up for this cause.
     async fn dead_letter(&self, user: &str, cause: LossCause) -> JobId {
-        let policy = Policy { max_retries: 0, ..Policy::default() };
+        let policy = Policy { max_retries: 0, ..roomy() };
         let origin = Origin { actor: Actor::System("test".to_owned()), trace: None };
         let id = SystemIds.job();
         let command = async |command: JobCommand| {
@@ -49,7 +49,8 @@ impl Morgue {
         };
         let submission = self.submission.parse().expect("an id");
         let (user, class) = (user.parse().expect("a name"), "small".parse().expect("a class"));
-        command(JobCommand::Enqueue(JobSpec { submission, user, class, config: "{}".to_owned() })).await;
+        command(JobCommand::Enqueue(JobSpec { submission, user, class, config: "{}".to_owned(), idempotency: None }))
+            .await;
         let worker: Consumer = "w-test".parse().expect("a name");
         let queue: &dyn JobQueuePort = &self.redis;
         let classes = ["small".parse().expect("a class")];

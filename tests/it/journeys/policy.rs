@@ -47,7 +47,6 @@ async fn a_policy_that_would_not_work_is_refused_by_name() {
         (&["policy", "set", "--lease", "10ms"][..], "LEASE"),
         (&["policy", "set", "--resource-classes", "small"], "small"),
         (&["policy", "set", "--retry-backoff", "soon"], "soon"),
-        (&["policy", "set"], "nothing to set"),
         (&["worker", "--lease", "10ms"], "LEASE"),
     ] {
         let refused = run(&roles, arguments);

@@ -17,8 +17,8 @@ use leadersboard_tests::client::{Answer, Client};
 use leadersboard_tests::invariants::{Expect, check};
 use leadersboard_tests::redis_server::{Persistence, RedisServer};
 use leadersboard_tests::roles::Roles;
+use projections::Keyspace;
 use projections::keys::ReadModel;
-use projections::{Keyspace, Projector};
 use redis::aio::MultiplexedConnection;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -234,8 +234,7 @@ struct Crowd {
 
 impl Crowd {
     async fn new(server: &RedisServer, keys: &Keyspace) -> Self {
-        let projector = Projector { keys: keys.clone(), retention: Policy::default().retention };
-        let redis = Redis::connect(&server.url(), projector).await.expect("Redis");
+        let redis = Redis::connect(&server.url(), keys.clone()).await.expect("Redis");
         let manifest = Manifest {
             user: "crowd".parse().expect("a name"),
             entrypoint: "main.py".to_owned(),
@@ -243,10 +242,16 @@ impl Crowd {
             files: 2,
             bytes: 10,
             digest: String::new(),
+            idempotency: None,
         };
         let class = Policy::default().default_class;
-        let spec =
-            JobSpec { submission: SystemIds.submission(), user: manifest.user.clone(), class, config: "{}".into() };
+        let spec = JobSpec {
+            submission: SystemIds.submission(),
+            user: manifest.user.clone(),
+            class,
+            config: "{}".into(),
+            idempotency: None,
+        };
         Self { redis, spec, manifest }
     }
 
@@ -268,7 +273,7 @@ impl Crowd {
     fn uploaded(&self, id: SubmissionId, at: Timestamp) -> Commit {
         let events = vec![first(at, SubmissionEvent::Created(self.manifest.clone()))];
         let change = Change::Submission { id, before: None, events };
-        Commit { change, guards: vec![], work: vec![], lane: Lane::Admission }
+        Commit { change, next: None, guards: vec![], work: vec![], lane: Lane::Admission }
     }
 
     fn enqueued(&self, submission: SubmissionId, at: Timestamp) -> Commit {
@@ -277,7 +282,7 @@ impl Crowd {
         let work = vec![WorkChange::AddTicket { class: spec.class.clone(), job: id }];
         let events = vec![first(at, JobEvent::Enqueued { spec, dispatched: true })];
         let change = Change::Job { id, before: None, events };
-        Commit { change, guards: vec![], work, lane: Lane::Admission }
+        Commit { change, next: None, guards: vec![], work, lane: Lane::Admission }
     }
 }
 

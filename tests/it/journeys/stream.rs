@@ -15,10 +15,11 @@ use leadersboard_tests::invariants::{Expect, check};
 use leadersboard_tests::programs::gated;
 use leadersboard_tests::redis_server::{come_back_as_at, cut_all_others, dump};
 use leadersboard_tests::roles::Roles;
+use leadersboard_tests::roomy::roomy;
 use leadersboard_tests::sse::{Message, Stream};
 use leadersboard_tests::wait::{until, until_equal};
 use nix::sys::signal::Signal;
-use projections::{Keyspace, Projector};
+use projections::Keyspace;
 use redis::aio::MultiplexedConnection;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -232,8 +233,8 @@ struct Hands {
 
 impl Hands {
     async fn of(roles: &Roles) -> Self {
-        let policy = Policy::default();
-        let projector = Projector { keys: Keyspace::default(), retention: policy.retention };
+        let policy = roomy();
+        let projector = Keyspace::default();
         let redis = Redis::connect(&roles.redis.url(), projector).await.expect("Redis");
         Self { redis, policy, worker: "hands-1".parse().expect("a name") }
     }

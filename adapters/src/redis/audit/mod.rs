@@ -6,12 +6,14 @@
 //! had no event since.
 
 mod look;
+mod totals;
 mod wanted;
 
 use std::collections::HashSet;
 
 use events::ports::{EventLogPort, HistoryEntry, PortError};
 use events::{AggregateId, StreamId};
+use projections::Keyspace;
 use projections::fold::{Fold, Part};
 use projections::keys::ReadModel;
 use projections::patch::SetKind;
@@ -19,7 +21,7 @@ use projections::patch::SetKind;
 use super::wire::{Words, words};
 use super::{Redis, away, corrupt};
 use look::read_value;
-use wanted::Wanted;
+use wanted::{Wanted, in_window};
 
 /// How many events one part of the log may have, about. It bounds the memory: some 100 MB a part.
 const EVENTS_A_PART: u64 = 400_000;
@@ -92,7 +94,16 @@ impl Redis {
             let mut audit = Audit { redis: self, mode, fold: Fold::new(part), at: None, report: &mut report };
             audit.run(&mut progress).await?;
         }
+        self.audit_totals(mode, &mut report).await?;
         Ok(report)
+    }
+}
+
+impl Report {
+    fn note(&mut self, differences: Vec<Difference>) {
+        self.differences += differences.len() as u64;
+        let room = SHOWN.saturating_sub(self.first.len());
+        self.first.extend(differences.into_iter().take(room));
     }
 }
 
@@ -158,10 +169,10 @@ impl Audit<'_> {
 
     /// Compares aggregates until each was seen at a moment to which the log is folded.
     async fn compare(&mut self, mut left: Vec<AggregateId>) -> Result<(), PortError> {
-        let projector = self.redis.projector.clone();
+        let keys = self.redis.keys().clone();
         while !left.is_empty() {
-            let wanted: Vec<Wanted> = left.iter().map(|id| Wanted::new(&projector, *id, self.fold.get(*id))).collect();
-            let reads: Vec<Vec<Words>> = wanted.iter().map(|wanted| wanted.reads(&projector)).collect();
+            let wanted: Vec<Wanted> = left.iter().map(|id| Wanted::new(&keys, *id, self.fold.get(*id))).collect();
+            let reads: Vec<Vec<Words>> = wanted.iter().map(|wanted| wanted.reads(&keys)).collect();
             let look = self.redis.look(self.at, &reads.concat()).await?;
             let touched = self.fold_on(&look.newer)?;
             if !look.complete {
@@ -176,7 +187,7 @@ impl Audit<'_> {
                     again.push(wanted.id);
                     continue;
                 }
-                let compared = wanted.compare(&projector, look.now_ms, replies)?;
+                let compared = wanted.compare(&keys, look.now_ms, replies)?;
                 if compared.differences.is_empty() {
                     continue;
                 }
@@ -205,13 +216,11 @@ impl Audit<'_> {
             let mut suspects = Vec::new();
             for key in keys {
                 match self.redis.keys().read_model(&key) {
-                    Some(ReadModel::Index(kind)) => self.look_through_index(&key, kind, job).await?,
-                    Some(ReadModel::SubmissionIndex) => {
-                        self.look_through_index(&key, SetKind::Sorted, submission).await?;
-                    }
+                    Some(ReadModel::Index(kind)) => self.look_through_index(&key, kind).await?,
+                    Some(ReadModel::Window) => self.look_through_index(&key, SetKind::Sorted).await?,
                     Some(ReadModel::Hash(id)) => suspects.push(Suspect::key(id, &key)),
                     Some(ReadModel::Results(id)) => suspects.push(Suspect::key(AggregateId::Job(id), &key)),
-                    None => {}
+                    Some(ReadModel::Stored) | None => {}
                 }
             }
             self.judge(suspects).await?;
@@ -222,7 +231,7 @@ impl Audit<'_> {
         }
     }
 
-    async fn look_through_index(&mut self, key: &str, kind: SetKind, whose: Whose) -> Result<(), PortError> {
+    async fn look_through_index(&mut self, key: &str, kind: SetKind) -> Result<(), PortError> {
         let mut connection = self.redis.connection();
         let mut cursor = 0_u64;
         loop {
@@ -239,8 +248,10 @@ impl Audit<'_> {
             };
             // A sorted set answers with each member's score behind it.
             let step = if kind == SetKind::Sorted { 2 } else { 1 };
-            let members = entries.into_iter().step_by(step);
-            let suspects = members.filter_map(|member| Some(Suspect::member(whose(&member)?, key, kind, &member)));
+            let suspects = entries.into_iter().step_by(step).filter_map(|member| {
+                let id = self.redis.keys().member(key, &member)?;
+                Some(Suspect::member(id, key, kind, &member))
+            });
             let suspects = suspects.collect();
             self.judge(suspects).await?;
             cursor = next;
@@ -255,10 +266,9 @@ impl Audit<'_> {
         let keys = self.redis.keys();
         self.fold.get(suspect.id).is_some_and(|folded| match keys.read_model(&suspect.key) {
             Some(ReadModel::Results(_)) => folded.results.is_some(),
-            Some(ReadModel::Index(_) | ReadModel::SubmissionIndex) => {
-                folded.view(&self.redis.projector).memberships.contains_key(&suspect.key)
-            }
-            _ => true,
+            Some(ReadModel::Index(_)) => folded.view(keys).memberships.contains_key(&suspect.key),
+            Some(ReadModel::Window) => folded.view(keys).windows.contains_key(&suspect.key),
+            Some(ReadModel::Hash(_) | ReadModel::Stored) | None => true,
         })
     }
 
@@ -276,7 +286,10 @@ impl Audit<'_> {
             let mut again = Vec::new();
             for (suspect, reply) in suspects.into_iter().zip(look.replies) {
                 let there = match &reply {
-                    Ok(value) => read_value::<Option<String>>(value)?.is_some_and(|found| found != "0"),
+                    Ok(value) => {
+                        let found = read_value::<Option<String>>(value)?;
+                        found.is_some_and(|found| suspect.is_there(&found, look.now_ms, self.redis.keys()))
+                    }
                     Err(_) => false,
                 };
                 if !there || self.accounts_for(&suspect) {
@@ -297,9 +310,7 @@ impl Audit<'_> {
     }
 
     fn note(&mut self, differences: Vec<Difference>) {
-        self.report.differences += differences.len() as u64;
-        let room = SHOWN.saturating_sub(self.report.first.len());
-        self.report.first.extend(differences.into_iter().take(room));
+        self.report.note(differences);
     }
 }
 
@@ -308,7 +319,6 @@ impl Suspect {
         Self { id, key: key.to_owned(), read: words(["EXISTS", key]), remove: words(["DEL", key]) }
     }
 
-    /// A member of an index.
     fn member(id: AggregateId, key: &str, kind: SetKind, member: &str) -> Self {
         let [read, remove] = match kind {
             SetKind::Plain => ["SISMEMBER", "SREM"],
@@ -316,15 +326,14 @@ impl Suspect {
         };
         Self { id, key: key.to_owned(), read: words([read, key, member]), remove: words([remove, key, member]) }
     }
-}
 
-/// Whose id a member of an index is; none for one that is no id, which no projection ever writes.
-type Whose = fn(&str) -> Option<AggregateId>;
-
-fn job(member: &str) -> Option<AggregateId> {
-    member.parse().ok().map(AggregateId::Job)
-}
-
-fn submission(member: &str) -> Option<AggregateId> {
-    member.parse().ok().map(AggregateId::Submission)
+    /// Whether what its read found is something that should not be there: what left the hour may stay in a window.
+    fn is_there(&self, found: &str, now_ms: i64, keys: &Keyspace) -> bool {
+        match keys.read_model(&self.key) {
+            Some(ReadModel::Window) => found.parse().is_ok_and(|at_ms| in_window(at_ms, now_ms)),
+            Some(ReadModel::Index(SetKind::Sorted)) => true,
+            Some(ReadModel::Hash(_) | ReadModel::Results(_) | ReadModel::Index(SetKind::Plain) | ReadModel::Stored)
+            | None => found != "0",
+        }
+    }
 }

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use events::AggregateId;
 use events::JobEvent;
 use events::ports::{HistoryEntry, PortError};
+use events::quota::WINDOW;
 use events::stored::Recorded;
 use projections::fields::EVENT_IDS;
 use projections::fold::Folded;
-use projections::{Patch, Projector, View};
+use projections::{Keyspace, Patch, View};
 use redis::Value;
 use redis::streams::StreamRangeReply;
 
@@ -36,8 +37,7 @@ pub(super) struct Compared {
 }
 
 impl Wanted {
-    pub(super) fn new(projector: &Projector, id: AggregateId, folded: Option<&Folded>) -> Self {
-        let keys = &projector.keys;
+    pub(super) fn new(keys: &Keyspace, id: AggregateId, folded: Option<&Folded>) -> Self {
         let Some(folded) = folded else {
             let key = match id {
                 AggregateId::Job(id) => keys.job(id),
@@ -51,17 +51,17 @@ impl Wanted {
         let place = folded.results.map(|place| place.to_string());
         Self {
             id,
-            view: folded.view(projector),
+            view: folded.view(keys),
             packed_ids: folded.packed_ids(),
             results: place.map(|place| words(["XRANGE", &keys.events(), &place, &place])),
         }
     }
 
     /// The commands that read all of it.
-    pub(super) fn reads(&self, projector: &Projector) -> Vec<Words> {
+    pub(super) fn reads(&self, keys: &Keyspace) -> Vec<Words> {
         let mut reads = vec![words(["HGETALL", &self.view.key]), words(["PEXPIRETIME", &self.view.key])];
         if let AggregateId::Job(id) = self.id {
-            let key = projector.keys.result(id);
+            let key = keys.result(id);
             reads.extend([words(["HGETALL", &key]), words(["PEXPIRETIME", &key])]);
             reads.extend(self.results.clone());
         }
@@ -70,35 +70,36 @@ impl Wanted {
                 words([if score.is_some() { "ZSCORE" } else { "SISMEMBER" }, key, &self.view.member])
             }),
         );
+        reads.extend(self.view.windows.keys().map(|key| words(["ZSCORE", key, &self.view.member])));
+        reads.extend(self.view.records.keys().flat_map(|key| [words(["HGETALL", key]), words(["PEXPIRETIME", key])]));
         reads
     }
 
     /// Compares it with the replies to [`Self::reads`], in their order.
     pub(super) fn compare(
         &self,
-        projector: &Projector,
+        keys: &Keyspace,
         now_ms: i64,
         replies: impl IntoIterator<Item = Result<Value, String>>,
     ) -> Result<Compared, PortError> {
         let mut replies = replies.into_iter();
         let mut next = || replies.next().ok_or_else(|| corrupt("a reply is missing"));
         let mut compared = Compared::default();
-        let expires_at_ms = self.view.expires_at.map(|at| at.timestamp_millis());
         let mut fields: BTreeMap<String, String> =
             self.view.fields.iter().map(|(field, value)| ((*field).to_owned(), value.clone())).collect();
         if !fields.is_empty() {
             fields.insert(EVENT_IDS.to_owned(), self.packed_ids.clone());
         }
-        let state = Hash { key: self.view.key.clone(), fields, expires_at_ms };
+        let state = Hash { key: self.view.key.clone(), fields, expires_at_ms: None };
         state.compare(now_ms, next()?, next()?, &mut compared)?;
 
         if let AggregateId::Job(id) = self.id {
             let (hash, expiry) = (next()?, next()?);
-            let mut results = Hash { key: projector.keys.result(id), fields: BTreeMap::new(), expires_at_ms: None };
+            let mut results = Hash { key: keys.result(id), fields: BTreeMap::new(), expires_at_ms: None };
             if self.results.is_some() {
                 let reply: StreamRangeReply = read_value(&next()?.map_err(corrupt)?)?;
                 let entry = reply.ids.first().ok_or_else(|| corrupt("the event that holds results is gone"))?;
-                results.fill(projector, &read_entry(entry)?)?;
+                results.fill(keys, &read_entry(entry)?)?;
             }
             results.compare(now_ms, hash, expiry, &mut compared)?;
         }
@@ -118,8 +119,57 @@ impl Wanted {
                 compared.writes.push(add);
             }
         }
+        for (key, at_ms) in &self.view.windows {
+            self.compare_window(key, *at_ms, now_ms, next()?, &mut compared)?;
+        }
+        for (key, record) in &self.view.records {
+            let fields = record.fields.iter().map(|(field, value)| ((*field).to_owned(), value.clone())).collect();
+            let expires_at_ms = Some(record.expires_at_ms);
+            let (hash, expiry) = (next()?, next()?);
+            // Its key may be another's by then.
+            if record.expires_at_ms > now_ms + SECOND_MS {
+                Hash { key: key.clone(), fields, expires_at_ms }.compare(now_ms, hash, expiry, &mut compared)?;
+            }
+        }
         Ok(compared)
     }
+}
+
+impl Wanted {
+    /// Compares its place in a window, if that is within the hour for sure.
+    fn compare_window(
+        &self,
+        key: &str,
+        at_ms: i64,
+        now_ms: i64,
+        reply: Result<Value, String>,
+        compared: &mut Compared,
+    ) -> Result<(), PortError> {
+        if !in_window(at_ms, now_ms) {
+            return Ok(());
+        }
+        let live = match reply {
+            Ok(value) => read_value::<Option<String>>(&value)?,
+            Err(error) => Some(error),
+        };
+        let wanted = at_ms.to_string();
+        if live.as_ref() != Some(&wanted) {
+            let member = &self.view.member;
+            let found = format!("{member} {}", live.as_deref().unwrap_or("absent"));
+            compared.differences.push(Difference { key: key.to_owned(), found, wanted: format!("{member} {wanted}") });
+            let patch = Patch::NoteInWindow { key: key.to_owned(), member: member.clone(), at_ms };
+            compared.writes.extend(encode_patch(patch));
+        }
+        Ok(())
+    }
+}
+
+/// Redis's time is known to the second.
+const SECOND_MS: i64 = 1_000;
+
+/// Whether what happened at a time is within the hour that ends now, for sure.
+pub(super) fn in_window(at_ms: i64, now_ms: i64) -> bool {
+    at_ms > now_ms + SECOND_MS - i64::try_from(WINDOW.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// A hash as it must be; absent without fields.
@@ -131,17 +181,16 @@ struct Hash {
 
 impl Hash {
     /// Takes the results out of the event that holds them.
-    fn fill(&mut self, projector: &Projector, entry: &HistoryEntry) -> Result<(), PortError> {
+    fn fill(&mut self, keys: &Keyspace, entry: &HistoryEntry) -> Result<(), PortError> {
         let Recorded::Job(id, envelope) = entry.event.read().map_err(corrupt)? else {
             return Err(corrupt("results are no job's"));
         };
         let JobEvent::Completed { results, .. } = &envelope.event else {
             return Err(corrupt("results are in an event of another kind"));
         };
-        if let Patch::SetFields { fields, .. } = projections::results::record(&projector.keys, id, results) {
+        if let Patch::SetFields { fields, .. } = projections::results::record(keys, id, results) {
             self.fields = fields.into_iter().map(|(field, value)| (field.to_owned(), value)).collect();
         }
-        self.expires_at_ms = Some((envelope.at + projector.retention).timestamp_millis());
         Ok(())
     }
 
@@ -204,7 +253,7 @@ impl Hash {
             let mut set = words(["HSET", &self.key]);
             set.extend(self.fields.into_iter().flat_map(|(field, value)| [field, value]));
             writes.push(set);
-            writes.extend(expiry.map(encode_patch));
+            writes.extend(expiry.into_iter().flat_map(encode_patch));
         }
         writes
     }

@@ -8,11 +8,12 @@ use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use events::execute::{self, ExecuteError, Origin};
 use events::ports::{DeadLetterPort, Ids};
-use events::{Actor, JobCommand, Policy, UserId};
+use events::{Actor, JobCommand, UserId};
 use serde_json::json;
 
 use super::select::Filters;
 use crate::client::Output;
+use crate::policy;
 use crate::roles::answer;
 
 #[derive(Debug, Args)]
@@ -57,7 +58,7 @@ impl Purge {
     async fn dead_letters(&self, redis: &Redis) -> Result<u64> {
         let origin = Origin { actor: Actor::User(self.by.clone()), trace: None };
         let mut selection = self.filters.select(redis, u64::MAX).await?;
-        let policy = Policy::default();
+        let policy = policy::stored(redis).await?.policy();
         let mut count = 0;
         while let Some(page) = selection.next(redis).await? {
             for job in page {

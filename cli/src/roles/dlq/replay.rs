@@ -20,6 +20,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::select::Filters;
 use crate::client::Output;
+use crate::policy;
 use crate::roles::answer;
 
 /// How many replays are under way at once where no rate is given.
@@ -63,6 +64,12 @@ fn parse_rate(text: &str) -> Result<NonZeroU32, String> {
     number.parse().map_err(|_| format!("{text:?} is no rate: give a number a second, such as 10/s"))
 }
 
+/// What all replays of one call share.
+struct Order {
+    request: RequestId,
+    policy: Policy,
+}
+
 /// What came of it.
 #[derive(Default)]
 struct Tally {
@@ -74,7 +81,7 @@ struct Tally {
 
 impl Replay {
     pub(super) async fn run(self, redis: &Redis, output: Output) -> Result<ExitCode> {
-        let request = SystemIds.request();
+        let order = Order { request: SystemIds.request(), policy: policy::stored(redis).await?.policy() };
         let mut pace = self.rate.map(pace);
         let mut tally = Tally::default();
         let bar = bar();
@@ -86,12 +93,12 @@ impl Replay {
                 let (poison, wanted): (Vec<Job>, Vec<Job>) = page.into_iter().partition(|job| self.is_left_out(job));
                 tally.poison += poison.len() as u64;
                 bar.inc(poison.len() as u64);
-                self.replay(redis, request, wanted.iter().map(|job| job.id).collect(), &mut pace, &bar, &mut tally)
+                self.replay(redis, &order, wanted.iter().map(|job| job.id).collect(), &mut pace, &bar, &mut tally)
                     .await?;
             }
         } else {
             bar.set_length(self.jobs.len() as u64);
-            self.replay(redis, request, self.jobs.clone(), &mut pace, &bar, &mut tally).await?;
+            self.replay(redis, &order, self.jobs.clone(), &mut pace, &bar, &mut tally).await?;
         }
         bar.finish_and_clear();
         self.tell(output, &tally)
@@ -107,7 +114,7 @@ impl Replay {
     async fn replay(
         &self,
         redis: &Redis,
-        request: RequestId,
+        order: &Order,
         jobs: Vec<JobId>,
         pace: &mut Option<Interval>,
         bar: &ProgressBar,
@@ -118,7 +125,7 @@ impl Replay {
             bar.inc(jobs.len() as u64);
             return Ok(());
         }
-        let one = async |id: JobId| (id, self.replay_one(redis, request, id).await);
+        let one = async |id: JobId| (id, self.replay_one(redis, order, id).await);
         if let Some(pace) = pace {
             for id in jobs {
                 pace.tick().await;
@@ -138,12 +145,12 @@ impl Replay {
     async fn replay_one(
         &self,
         redis: &Redis,
-        request: RequestId,
+        order: &Order,
         id: JobId,
     ) -> Result<(), ExecuteError<events::job::Rejection>> {
-        let command = JobCommand::Replay { by: self.by.clone(), why: self.why.clone(), request };
+        let command = JobCommand::Replay { by: self.by.clone(), why: self.why.clone(), request: order.request };
         let origin = Origin { actor: Actor::User(self.by.clone()), trace: None };
-        execute::job(redis, &Policy::default(), &origin, id, &command, SystemIds.jitter()).await.map(drop)
+        execute::job(redis, &order.policy, &origin, id, &command, SystemIds.jitter()).await.map(drop)
     }
 
     fn tell(&self, output: Output, tally: &Tally) -> Result<ExitCode> {

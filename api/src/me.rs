@@ -1,0 +1,60 @@
+//! What a user may do, and what of it they have done.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use events::time::to_rfc3339;
+use events::{ConcurrencyPolicy, Timestamp};
+use serde::Serialize;
+
+use crate::Api;
+use crate::auth::{Caller, Role};
+use crate::error::Error;
+
+#[derive(Serialize)]
+pub(crate) struct MeView {
+    user_id: String,
+    role: &'static str,
+    jobs_per_hour: LimitView,
+    running: LimitView,
+    /// What becomes of a job that is asked for while as many run as may.
+    concurrency_policy: ConcurrencyPolicy,
+    queued: LimitView,
+    uploads_per_hour: LimitView,
+    stored_bytes: LimitView,
+}
+
+#[derive(Serialize)]
+struct LimitView {
+    limit: u64,
+    used: u64,
+    remaining: u64,
+    /// When one more fits; null while one does, and where only the end of a job makes room.
+    reset_at: Option<String>,
+}
+
+impl LimitView {
+    fn of(limit: u64, used: u64, fits_at: Option<Timestamp>) -> Self {
+        Self { limit, used, remaining: limit.saturating_sub(used), reset_at: fits_at.map(to_rfc3339) }
+    }
+}
+
+/// `GET /me`
+pub(crate) async fn me(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<MeView>, Error> {
+    let limits = api.policy.get().limits;
+    let usage = api.log.load_usage(&caller.user, &limits).await?;
+    Ok(Json(MeView {
+        user_id: caller.user.to_string(),
+        role: match caller.role {
+            Role::User => "user",
+            Role::Admin => "admin",
+        },
+        jobs_per_hour: LimitView::of(limits.jobs_per_hour, usage.hour.jobs, usage.hour.job_fits_at),
+        running: LimitView::of(limits.running, usage.running, None),
+        concurrency_policy: limits.concurrency,
+        queued: LimitView::of(limits.queued, usage.pending, None),
+        uploads_per_hour: LimitView::of(limits.uploads_per_hour, usage.hour.uploads, usage.hour.upload_fits_at),
+        stored_bytes: LimitView::of(limits.stored_bytes, usage.stored_bytes, None),
+    }))
+}

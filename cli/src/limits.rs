@@ -1,0 +1,43 @@
+//! What a user may have in use: given by option, kept in Redis as part of the policy.
+
+use clap::Args;
+use events::ConcurrencyPolicy;
+use events::policy::LimitSettings;
+
+/// What a user may have in use. Part of the policy.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LimitOptions {
+    /// Jobs of a user accepted in any hour [default: 10]
+    #[arg(long, env = "MAX_SUBMISSIONS_PER_HOUR", value_name = "N")]
+    max_submissions_per_hour: Option<u64>,
+    /// Jobs of a user that run at once; further ones are held until one of them ends [default: 1]
+    #[arg(long, env = "MAX_CONCURRENT_RUNNING", value_name = "N")]
+    max_concurrent_running: Option<u64>,
+    /// What becomes of a job that is asked for while as many of its user's run as may: `reject` answers 429, `queue`
+    /// accepts it [default: reject]
+    #[arg(long, env = "CONCURRENCY_POLICY", value_name = "reject|queue")]
+    concurrency_policy: Option<ConcurrencyPolicy>,
+    /// Pending jobs of a user [default: 20]
+    #[arg(long, env = "MAX_QUEUED_PER_USER", value_name = "N")]
+    max_queued_per_user: Option<u64>,
+    /// Submissions of a user uploaded in any hour [default: 60]
+    #[arg(long, env = "MAX_UPLOADS_PER_HOUR", value_name = "N")]
+    max_uploads_per_hour: Option<u64>,
+    /// The size of all submissions of a user, in bytes [default: 21474836480]
+    #[arg(long, env = "MAX_STORED_BYTES_PER_USER", value_name = "BYTES")]
+    max_stored_bytes_per_user: Option<u64>,
+}
+
+impl LimitOptions {
+    /// What was given.
+    pub(crate) const fn given(&self) -> LimitSettings {
+        LimitSettings {
+            max_submissions_per_hour: self.max_submissions_per_hour,
+            max_concurrent_running: self.max_concurrent_running,
+            concurrency_policy: self.concurrency_policy,
+            max_queued_per_user: self.max_queued_per_user,
+            max_uploads_per_hour: self.max_uploads_per_hour,
+            max_stored_bytes_per_user: self.max_stored_bytes_per_user,
+        }
+    }
+}
