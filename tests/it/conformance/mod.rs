@@ -8,6 +8,7 @@ mod ids;
 mod job_queue;
 mod job_status;
 mod log;
+mod quota;
 mod regress;
 mod storage;
 mod work_state;
@@ -24,7 +25,7 @@ use events::submission::Manifest;
 use events::{Actor, Consumer, Fence, Job, JobCommand, JobId, JobSpec, Policy, SubmissionCommand, SubmissionId};
 use leadersboard_tests::invariants::{Expect, Folded, check};
 use leadersboard_tests::redis_server::{Persistence, RedisServer};
-use leadersboard_tests::roomy::roomy;
+use leadersboard_tests::roomy::{roomy, roomy_settings};
 use projections::Keyspace;
 use redis::aio::MultiplexedConnection;
 
@@ -44,6 +45,7 @@ impl Bench {
         migrations::migrate(&server.url(), &keys).await.expect("a migration");
         let policy = Arc::new(roomy());
         let redis = Redis::connect(&server.url(), keys.clone()).await.expect("Redis");
+        execute::policy(&redis, &origin(), &roomy_settings()).await.expect("a policy");
         let submission = upload(&redis, "alice").await;
         Self { server, redis, keys, policy, submission }
     }
