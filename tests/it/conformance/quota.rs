@@ -17,7 +17,7 @@ use events::{
 };
 use futures::future::join_all;
 use leadersboard_tests::preload::Clock;
-use leadersboard_tests::redis_server::{Persistence, RedisServer};
+use leadersboard_tests::redis_server::{Persistence, RedisServer, migrate};
 use projections::Keyspace;
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseResult, TestRunner};
@@ -105,7 +105,7 @@ impl SteppedClock {
 impl World {
     async fn new(server: &RedisServer, concurrency: ConcurrencyPolicy) -> Self {
         let keys = Keyspace::new(&SystemIds.job().to_string()).expect("a namespace");
-        migrations::migrate(&server.url(), &keys).await.expect("a migration");
+        migrate(&server.url(), &keys).await;
         let redis = Redis::connect(&server.url(), keys).await.expect("Redis");
         let submission = upload(&redis, "u0").await;
         let policy = Policy { limits: Limits { concurrency, ..LIMITS }, max_retries: 1, ..Policy::default() };
@@ -331,10 +331,10 @@ impl World {
             let refused = matches!(answer, Err(ExecuteError::Rejected(_)));
             prop_assert!(answer.is_ok() || refused, "{:?}", answer);
         }
-        self.check_slots(&self.states().await)
+        Self::check_slots(&self.states().await)
     }
 
-    fn check_slots(&self, jobs: &[Job]) -> TestCaseResult {
+    fn check_slots(jobs: &[Job]) -> TestCaseResult {
         for user in 0..USERS {
             let user: UserId = format!("u{user}").parse().expect("a name");
             let of_user = || jobs.iter().filter(|job| job.spec.user == user);
@@ -359,7 +359,7 @@ impl World {
                 self.accepted.entry(job.spec.user.clone()).or_default().insert(job.id, job.created_at);
             }
         }
-        self.check_slots(&known)?;
+        Self::check_slots(&known)?;
         for user in 0..USERS {
             let user: UserId = format!("u{user}").parse().expect("a name");
             let now = self.now().await;
