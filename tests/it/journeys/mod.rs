@@ -7,6 +7,7 @@ mod cli;
 mod crash;
 mod dlq;
 mod end_to_end;
+mod idempotency;
 mod limits;
 mod policy;
 mod queue;
