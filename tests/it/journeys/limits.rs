@@ -7,7 +7,7 @@ use adapters::redis::Redis;
 use chrono::DateTime;
 use events::job::Waiting;
 use events::{JobId, JobState, Timestamp};
-use leadersboard_tests::board::{ALICE, BOB, Finished, Process};
+use leadersboard_tests::board::{ALICE, BOB, Board, Finished, Process};
 use leadersboard_tests::client::{Answer, Client, files};
 use leadersboard_tests::invariants::{Expect, Folded, check};
 use leadersboard_tests::preload::Clock;
@@ -433,6 +433,35 @@ async fn of_many_uploads_at_once_exactly_as_many_are_taken_in_as_fit_into_the_ho
     kept.sort();
     assert_eq!(kept, ids, "the folders that are there");
     folded(&pair.roles, Expect::AllEnded).await;
+}
+
+#[tokio::test]
+async fn the_command_line_shows_what_is_left_and_when_to_try_again() {
+    let board = Board::start(&[("MAX_SUBMISSIONS_PER_HOUR", "1")]).await;
+    let folder = tempfile::tempdir().expect("a directory");
+    std::fs::write(folder.path().join("main.py"), INSTANT).expect("a file");
+    std::fs::write(folder.path().join("config.yaml"), "seed: 1\n").expect("a file");
+    let folder = folder.path().display().to_string();
+    let me = board.run(["me", "--json"]).json();
+    assert_eq!(
+        (&me["user_id"], &me["role"], &me["jobs_per_hour"]["used"]),
+        (&json!("alice"), &json!("user"), &json!(0))
+    );
+    assert_eq!(board.run(["submit", &folder, "--watch"]).code, Some(0));
+    let me = board.run(["me"]);
+    let hour = me.stdout.lines().find(|line| line.starts_with("jobs an hour")).unwrap_or_else(|| panic!("{me:?}"));
+    let words: Vec<&str> = hour.split_whitespace().collect();
+    assert!(me.stdout.starts_with("alice (user)\n") && words[3..6] == ["1", "1", "0"], "{me:?}");
+    assert!(hour.contains(" UTC (in "), "{me:?}");
+    let refused = board.run(["submit", &folder]);
+    assert_eq!((refused.code, refused.stdout.as_str()), (Some(2), ""), "{refused:?}");
+    let again = ["1 h.", "59 min "].map(|wait| format!("(MAX_SUBMISSIONS_PER_HOUR). Try again in {wait}"));
+    assert!(again.iter().any(|again| refused.stderr.contains(again)), "{refused:?}");
+    assert!(refused.stderr.contains("leadersboard submit --submission "), "{refused:?}");
+    // Should any of it be sent twice, it is done once.
+    let folded = super::all_is_well(&board).await;
+    assert!(folded.jobs.values().all(|job| job.spec.idempotency.is_some()));
+    assert!(folded.submissions.values().all(|submission| submission.manifest.idempotency.is_some()));
 }
 
 #[tokio::test]
