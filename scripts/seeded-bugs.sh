@@ -7,14 +7,14 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 features=leadersboard-adapters/faults,leadersboard-cli/faults,leadersboard-events/faults,leadersboard-tests/faults
-features+=,leadersboard-worker/faults
+features+=,leadersboard-projections/faults,leadersboard-worker/faults
 binary=$PWD/target/faults/leadersboard
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
 bugs=("$@")
 if [ ${#bugs[@]} -eq 0 ]; then
-    mapfile -t bugs < <(grep -rhoE 'seeded_bug!\("[a-z_]+"\)' --include='*.rs' adapters events worker |
+    mapfile -t bugs < <(grep -rhoE 'seeded_bug!\("[a-z_]+"\)' --include='*.rs' adapters events projections worker |
         cut -d'"' -f2 | sort -u)
 fi
 

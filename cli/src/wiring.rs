@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use adapters::ids::SystemIds;
 use adapters::log_files::LogFiles;
+use adapters::redis::audit::Mode;
 use adapters::redis::check::Verdict;
 use adapters::redis::{Redis, RedisFeed};
 use adapters::storage::DirectoryStorage;
@@ -115,6 +116,21 @@ pub(crate) async fn connect(options: &RedisOptions) -> Result<Redis> {
     let (url, keys) = (options.url()?, &options.namespace.namespace);
     check_schema(&url, keys).await?;
     Ok(Redis::connect(&url, keys.clone()).await?)
+}
+
+/// Takes the missing steps of the key schema; read models that a step made others of are made anew from the log.
+///
+/// # Errors
+/// If Redis does not answer, or a newer program has been here.
+pub(crate) async fn migrate(url: &str, keys: &Keyspace) -> Result<migrations::Report> {
+    let rebuild = async || {
+        tracing::info!("the read models are made anew from the log");
+        let rebuilt = async { Redis::connect(url, keys.clone()).await?.audit(Mode::Rebuild, |_| {}).await };
+        let report = rebuilt.await.map_err(|error| error.to_string())?;
+        tracing::info!(report.events, report.aggregates, report.differences, "the read models were made anew");
+        Ok(())
+    };
+    Ok(migrations::migrate(url, keys, rebuild).await?)
 }
 
 async fn check_schema(url: &str, keys: &Keyspace) -> Result<()> {

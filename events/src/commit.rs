@@ -26,7 +26,6 @@ pub struct Commit {
 
 /// The new events of one aggregate.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "nearly every change is the larger one, and each lives for one commit")]
 pub enum Change {
     /// Of a job.
     Job {

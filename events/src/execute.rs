@@ -191,18 +191,20 @@ fn envelopes(
         .collect()
 }
 
-/// Dispatches held jobs of a user's while they have a free slot. Where it can't, the reconciler will.
-pub async fn dispatch_held(log: &dyn EventLogPort, policy: &Policy, user: &UserId, jitter: f64) {
+/// Dispatches held jobs of a user's while they have a free slot, and tells how many. Where it can't, the reconciler will.
+pub async fn dispatch_held(log: &dyn EventLogPort, policy: &Policy, user: &UserId, jitter: f64) -> u64 {
     let origin = Origin { actor: Actor::System("slots".to_owned()), trace: None };
-    for _ in 0..policy.limits.running {
-        let Ok(usage) = log.load_usage(user, &policy.limits).await else { return };
-        let Some(held) = usage.next_held.filter(|_| usage.active < policy.limits.running) else { return };
+    let mut dispatched = 0;
+    while dispatched < policy.limits.running {
+        let Ok(usage) = log.load_usage(user, &policy.limits).await else { break };
+        let Some(held) = usage.next_held.filter(|_| usage.active < policy.limits.running) else { break };
         // Boxed, for a command on a job may end here.
-        let dispatched = Box::pin(job(log, policy, &origin, held.id, &JobCommand::Dispatch, jitter)).await;
-        if dispatched.is_err() {
-            return;
+        if Box::pin(job(log, policy, &origin, held.id, &JobCommand::Dispatch, jitter)).await.is_err() {
+            break;
         }
+        dispatched += 1;
     }
+    dispatched
 }
 
 /// The command of a caller who draws a new fence for every try: a known mistake.

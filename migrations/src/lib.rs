@@ -1,7 +1,8 @@
 //! Numbered steps that take a Redis from one version of the key schema to the next.
 //!
-//! The version is the field `version` of the schema key; `step:<n>` beside it tells when each step was taken. A step is
-//! one Lua script, so it is taken whole or not at all, and two processes that migrate at once take it once.
+//! The version is the field `version` of the schema key; `step:<n>` beside it tells when each step was taken. Taking a
+//! step is one Lua script, so two processes that migrate at once take it once. What a step needs beforehand may be done
+//! twice without harm; a step that is cut short there is not taken, and begun anew by the next migration.
 
 use std::time::Duration;
 
@@ -10,14 +11,28 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, RedisError, Script};
 
 /// The version this program reads and writes: the number of the last step.
-pub const CURRENT: u32 = 1;
+pub const CURRENT: u32 = 2;
 
 /// How long Redis may take to let a connection in, and to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
-/// The steps in their order: a name, and the body of a script whose `KEYS[1]` is the schema key.
-const STEPS: [(&str, &str); CURRENT as usize] =
-    [("the event log, the read models and the work streams begin empty", "")];
+/// The steps in their order: a name, and what it needs.
+const STEPS: [(&str, Need); CURRENT as usize] = [
+    ("the event log, the read models and the work streams begin empty", Need::Nothing),
+    (
+        "slots, hours, submissions and their sizes have read models; a job's records go by event, not by themselves",
+        Need::Rebuild,
+    ),
+];
+
+/// What a step needs before it counts as taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// Nothing.
+    Nothing,
+    /// All read models made anew from the log, if there is one.
+    Rebuild,
+}
 
 /// Why a Redis was not migrated.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +40,9 @@ pub enum MigrateError {
     /// Redis did not answer, or refused.
     #[error("Redis did not take the migration: {0}")]
     Redis(#[from] RedisError),
+    /// The read models could not be made anew.
+    #[error("the read models could not be made anew from the log: {0}")]
+    Rebuild(String),
     /// A newer program was here.
     #[error("the key schema has version {found}, and this program knows only {CURRENT}: run a newer LeadersBoard")]
     Newer {
@@ -52,19 +70,26 @@ pub async fn version(url: &str, keys: &Keyspace) -> Result<u32, MigrateError> {
     Ok(read_version(&mut connect(url).await?, keys).await?)
 }
 
-/// Takes the steps that are missing at `url`.
+/// Takes the steps that are missing at `url`. `rebuild` makes all read models anew from the log, or says why it can't.
 ///
 /// # Errors
-/// If Redis does not answer, or a newer program has been here.
-pub async fn migrate(url: &str, keys: &Keyspace) -> Result<Report, MigrateError> {
+/// If Redis does not answer, the read models can't be made anew, or a newer program has been here.
+pub async fn migrate(
+    url: &str,
+    keys: &Keyspace,
+    rebuild: impl AsyncFn() -> Result<(), String>,
+) -> Result<Report, MigrateError> {
     let mut connection = connect(url).await?;
     let from = read_version(&mut connection, keys).await?;
     if from > CURRENT {
         return Err(MigrateError::Newer { found: from });
     }
     let mut taken = Vec::new();
-    for (number, (name, body)) in (1..).zip(STEPS) {
-        if number > from && take(&mut connection, keys, number, body).await? {
+    for (number, (name, need)) in (1..).zip(STEPS).filter(|(number, _)| *number > from) {
+        if need == Need::Rebuild && has_log(&mut connection, keys).await? {
+            rebuild().await.map_err(MigrateError::Rebuild)?;
+        }
+        if take(&mut connection, keys, number).await? {
             taken.push(name);
         }
     }
@@ -84,20 +109,16 @@ async fn read_version(connection: &mut MultiplexedConnection, keys: &Keyspace) -
     Ok(version.unwrap_or(0))
 }
 
+async fn has_log(connection: &mut MultiplexedConnection, keys: &Keyspace) -> Result<bool, RedisError> {
+    redis::cmd("EXISTS").arg(keys.events()).query_async(connection).await
+}
+
 /// Takes one step, unless another process has.
-async fn take(
-    connection: &mut MultiplexedConnection,
-    keys: &Keyspace,
-    number: u32,
-    body: &str,
-) -> Result<bool, RedisError> {
+async fn take(connection: &mut MultiplexedConnection, keys: &Keyspace, number: u32) -> Result<bool, RedisError> {
     // ARGV[1] is the number of the step. Answers 1 if it was taken, 0 if the version is not the one before it.
-    let script = format!(
-        "if tonumber(redis.call('HGET', KEYS[1], 'version') or '0') ~= tonumber(ARGV[1]) - 1 then return 0 end
-         {body}
+    let script = "if tonumber(redis.call('HGET', KEYS[1], 'version') or '0') ~= tonumber(ARGV[1]) - 1 then return 0 end
          local now = redis.call('TIME')
          redis.call('HSET', KEYS[1], 'version', ARGV[1], 'step:' .. ARGV[1], now[1])
-         return 1"
-    );
-    Script::new(&script).key(keys.schema()).arg(number).invoke_async(connection).await
+         return 1";
+    Script::new(script).key(keys.schema()).arg(number).invoke_async(connection).await
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use events::failure::{DeadLetterKind, Failure, FailureKind, LossCause};
 use events::job::{ArtifactTotals, Completed, DeadLetter, Ended, Losses, Run, TrackedRun, Waiting, evolve};
-use events::{AggregateId, Envelope, Job, JobEvent, JobId, JobSpec, JobState};
+use events::{AggregateId, Envelope, Job, JobEvent, JobId, JobSpec, JobState, seeded_bug};
 use serde_json::Value;
 
 use crate::fields::{CANCEL_REQUESTED_BY, FENCE, Fields, IDEMPOTENCY, Unreadable, VERSION, store_time};
@@ -84,6 +84,9 @@ fn memberships(keys: &Keyspace, job: &Job) -> BTreeMap<String, Option<i64>> {
         }
         JobState::DeadLettered(ended) => {
             sets.insert(keys.dead_letters(), Some(ended.at.timestamp_millis()));
+            if seeded_bug!("slot_kept_after_dead_letter") {
+                sets.insert(keys.user_active(user), Some(RUNNING));
+            }
         }
         // What waited longest is first, and a retry or a replay was accepted before what came later.
         JobState::Pending(Waiting::Held) => {

@@ -17,25 +17,25 @@ pub fn view(keys: &Keyspace, submission: &Submission) -> View {
     let created = Some(created_at.timestamp_millis());
     let made = AggregateId::Submission(submission.id);
     let record = |key| idempotency::record(keys, user, key, made, created_at);
-    let key = idempotency.iter().map(|key| (IDEMPOTENCY, idempotency::store(key)));
+    let mut fields = BTreeMap::from([
+        (VERSION, submission.version.to_string()),
+        ("created_at", store_time(created_at)),
+        ("user", user.to_string()),
+        ("entrypoint", entrypoint.clone()),
+        ("config_file", config_file.clone()),
+        ("files", files.to_string()),
+        (BYTES, bytes.to_string()),
+        ("digest", digest.clone()),
+    ]);
+    fields.extend(idempotency.iter().map(|key| (IDEMPOTENCY, idempotency::store(key))));
     View {
         key: keys.submission(submission.id),
-        fields: BTreeMap::from_iter(key.chain([
-            (VERSION, submission.version.to_string()),
-            ("created_at", store_time(created_at)),
-            ("user", user.to_string()),
-            ("entrypoint", entrypoint.clone()),
-            ("config_file", config_file.clone()),
-            ("files", files.to_string()),
-            (BYTES, bytes.to_string()),
-            ("digest", digest.clone()),
-        ])),
+        fields,
         memberships: BTreeMap::from([(keys.submissions(), created), (keys.user_submissions(user), created)]),
         member: submission.id.to_string(),
         windows: BTreeMap::from([(keys.uploads(user), created_at.timestamp_millis())]),
         records: idempotency.iter().map(record).collect(),
         totals: BTreeMap::from([(keys.user_stored(user), *bytes)]),
-        ..View::default()
     }
 }
 

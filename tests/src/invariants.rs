@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use events::stored::{Recorded, StoredEvent};
-use events::{Job, JobEvent, JobId, JobState, Submission, SubmissionId, job, submission};
+use events::{Job, JobEvent, JobId, JobState, Policy, Submission, SubmissionId, job, policy, submission};
 use projections::fields::{BYTES, EVENT_IDS};
 use projections::keys::ReadModel;
 use projections::{Keyspace, View};
@@ -11,6 +11,7 @@ use redis::aio::MultiplexedConnection;
 use redis::streams::StreamRangeReply;
 
 use crate::redis_server::connect;
+use crate::slots::{self, SlotWatch};
 
 /// Whether jobs may still be waiting or running when the invariants are checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +31,10 @@ pub struct Folded {
     pub submissions: BTreeMap<SubmissionId, Submission>,
     /// The types of each job's events in their order.
     pub stories: BTreeMap<JobId, Vec<&'static str>>,
+    /// The policy as it was set last.
+    pub policy: Policy,
     ids: HashMap<String, Vec<String>>,
+    slots: SlotWatch,
 }
 
 /// Checks everything, and gives the folded log.
@@ -41,6 +45,7 @@ pub async fn check(url: &str, keys: &Keyspace, expect: Expect) -> Folded {
     let redis = &mut connect(url).await;
     let folded = fold(redis, keys).await;
     check_ends(&folded, expect);
+    slots::check(redis, keys, &folded.policy, folded.jobs.values()).await;
     check_read_models(redis, keys, &folded).await;
     check_work_state(redis, keys, &folded).await;
     check_lifetimes(redis, keys).await;
@@ -78,14 +83,17 @@ async fn fold(redis: &mut MultiplexedConnection, keys: &Keyspace) -> Folded {
                 let before = folded.jobs.remove(&id);
                 assert_after_end(id, before.as_ref(), &envelope.event);
                 folded.stories.entry(id).or_default().push(envelope.event.kind());
-                folded.jobs.extend(job::evolve(id, before, &envelope).map(|job| (id, job)));
+                let after = job::evolve(id, before.clone(), &envelope);
+                folded.slots.saw(before.as_ref(), after.as_ref(), &entry.id, &folded.policy);
+                folded.jobs.extend(after.map(|job| (id, job)));
             }
             Recorded::Submission(id, envelope) => {
                 let before = folded.submissions.remove(&id);
                 let after = submission::evolve(id, before, &envelope);
                 folded.submissions.extend(after.map(|submission| (id, submission)));
             }
-            Recorded::Policy(_) | Recorded::Log(_) => {}
+            Recorded::Policy(envelope) => folded.policy = policy::evolve(&envelope).settings.policy(),
+            Recorded::Log(_) => {}
         }
     }
     folded

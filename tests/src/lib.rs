@@ -10,5 +10,6 @@ pub mod proxy;
 pub mod redis_server;
 pub mod roles;
 pub mod roomy;
+mod slots;
 pub mod sse;
 pub mod wait;

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::unistd::Pid;
+use projections::Keyspace;
 use redis::Client;
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
@@ -168,6 +169,15 @@ pub async fn connect(url: &str) -> MultiplexedConnection {
 
 /// All that a Redis holds, by key.
 pub type Dump = Vec<(String, Vec<u8>, i64)>;
+
+/// Brings an empty Redis to the current key schema.
+///
+/// # Panics
+/// If it does not answer, or is not empty.
+pub async fn migrate(url: &str, keys: &Keyspace) {
+    let rebuild = async || Err("it is not empty".to_owned());
+    migrations::migrate(url, keys, rebuild).await.expect("a migration");
+}
 
 /// All that a Redis holds now.
 ///

@@ -1,16 +1,28 @@
 //! Limits that no test reaches by accident: a test's load is not what they are for.
 
-use events::{Limits, Policy};
+use events::Policy;
+use events::policy::{LimitSettings, PolicySettings};
 
 /// What one user may have of everything.
 const ROOM: u64 = 10_000_000;
 
+/// What is set of such a policy.
+#[must_use]
+pub fn roomy_settings() -> PolicySettings {
+    let limits = LimitSettings {
+        max_submissions_per_hour: Some(ROOM),
+        max_concurrent_running: Some(ROOM),
+        max_queued_per_user: Some(ROOM),
+        max_uploads_per_hour: Some(ROOM),
+        ..LimitSettings::default()
+    };
+    PolicySettings { limits, ..PolicySettings::default() }
+}
+
 /// The default policy with such limits.
 #[must_use]
 pub fn roomy() -> Policy {
-    let limits =
-        Limits { jobs_per_hour: ROOM, running: ROOM, queued: ROOM, uploads_per_hour: ROOM, ..Limits::default() };
-    Policy { limits, ..Policy::default() }
+    roomy_settings().policy()
 }
 
 /// The same as environment variables of `up` and `migrate`.

@@ -1,11 +1,12 @@
-//! Puts right what no other part can: jobs that wait without a ticket, run without a lease, or are overdue.
+//! Puts right what no other part can: jobs that wait without a ticket, run without a lease, are overdue, or are held
+//! while a slot is free.
 //!
 //! One process at a time walks through all jobs that have not ended and compares each with the tickets and leases
 //! there are. They are not read at one moment, so a finding counts only when two walks see it at the same version of the
 //! job. What the domain knows of is repaired by a command, what it doesn't (tickets, leases) as work state, guarded by
 //! that version.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use events::execute::{self, ExecuteError, Origin};
 use events::job::Waiting;
 use events::policy::LivePolicy;
 use events::ports::{EventLogPort, Ids, JobQueuePort, Lease, PortError, Tickets, WorkStatePort};
-use events::{Actor, Fence, Job, JobCommand, JobId, JobState, StreamId, Ticket, Timestamp, seeded_bug};
+use events::{Actor, Fence, Job, JobCommand, JobId, JobState, StreamId, Ticket, Timestamp, UserId, seeded_bug};
 use metrics::counter;
 use tokio::time::sleep;
 
@@ -61,7 +62,7 @@ enum Finding {
     TicketLost(JobId, u64),
     /// It runs, and no lease has its fence.
     LeaseLost(JobId, u64),
-    /// It waits for a time that has long come, or for nothing.
+    /// It waits for a time that has long come.
     Forgotten(JobId, u64),
     /// A ticket that nobody holds and nobody will be handed.
     Stranded(Ticket),
@@ -151,6 +152,7 @@ impl Reconciler {
         }
         let stranded: HashSet<JobId> = tickets.stranded.iter().map(|(_, job)| *job).collect();
         let mut running = HashMap::new();
+        let mut waiting_users = BTreeSet::new();
         let mut cursor = 0;
         loop {
             let page = self.ports.work_state.open_jobs(cursor).await?;
@@ -159,6 +161,9 @@ impl Reconciler {
             }
             for job in page.jobs {
                 walk.open += 1;
+                if matches!(job.state, JobState::Pending(Waiting::Held)) {
+                    waiting_users.insert(job.spec.user.clone());
+                }
                 running.extend(job.current_fence().map(|fence| (job.id, fence.clone())));
                 let has_ticket = tickets.live.contains_key(&job.id) || stranded.contains(&job.id);
                 let Some(finding) = look_at(&job, has_ticket, &leases, page.now) else { continue };
@@ -171,6 +176,11 @@ impl Reconciler {
             cursor = page.next;
             if cursor == 0 {
                 break;
+            }
+        }
+        if !seeded_bug!("reconciler_looks_at_running_only") {
+            for user in &waiting_users {
+                walk.repaired += self.fill_slots(user).await?;
             }
         }
         for (job, lease) in &leases {
@@ -218,6 +228,21 @@ impl Reconciler {
         })
     }
 
+    /// Dispatches held jobs of a user's who has a slot free, and tells how many. What a user has in use is read at one
+    /// moment, so one walk is enough.
+    async fn fill_slots(&self, user: &UserId) -> Result<u64, PortError> {
+        let policy = self.policy.get();
+        let usage = self.ports.log.load_usage(user, &policy.limits).await?;
+        let free = policy.limits.running.saturating_sub(usage.active);
+        let Some(held) = usage.next_held.filter(|_| free > 0) else { return Ok(0) };
+        let dispatched = execute::dispatch_held(self.ports.log.as_ref(), &policy, user, self.ports.ids.jitter()).await;
+        if dispatched > 0 {
+            tracing::warn!(job = %held.id, %user, dispatched, "jobs were held while slots were free; they were dispatched");
+            counter!("leadersboard_reconciler_repairs_total", "repair" => "slot_unused").increment(dispatched);
+        }
+        Ok(dispatched)
+    }
+
     async fn dispatch(&self, job: &Job) -> Result<bool, PortError> {
         let origin = Origin { actor: Actor::System("reconciler".to_owned()), trace: None };
         let (log, jitter) = (self.ports.log.as_ref(), self.ports.ids.jitter());
@@ -245,11 +270,15 @@ fn look_at(job: &Job, has_ticket: bool, leases: &HashMap<JobId, Lease>, now: Tim
     match &job.state {
         JobState::Pending(Waiting::Dispatched(_)) => (!has_ticket).then_some(Finding::TicketLost(id, version)),
         JobState::Pending(Waiting::Delayed(due)) => (*due + OVERDUE < now).then_some(Finding::Forgotten(id, version)),
-        JobState::Pending(Waiting::Held) => Some(Finding::Forgotten(id, version)),
         JobState::Running => {
             let held = leases.get(&id).is_some_and(|lease| Some(&lease.fence) == job.current_fence());
             (!held).then_some(Finding::LeaseLost(id, version))
         }
-        JobState::Completed(_) | JobState::Failed(_) | JobState::Cancelled(_) | JobState::DeadLettered(_) => None,
+        // Whether a held one waits in vain is for its user's slots to tell.
+        JobState::Pending(Waiting::Held)
+        | JobState::Completed(_)
+        | JobState::Failed(_)
+        | JobState::Cancelled(_)
+        | JobState::DeadLettered(_) => None,
     }
 }

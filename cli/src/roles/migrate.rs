@@ -12,7 +12,7 @@ use super::answer;
 use crate::client::Output;
 use crate::options::RedisOptions;
 use crate::policy::{self, PolicyOptions};
-use crate::wiring::connect;
+use crate::wiring::{connect, migrate};
 
 /// Bring a Redis to the key schema of this version.
 #[derive(Debug, Args)]
@@ -26,7 +26,7 @@ pub(crate) struct MigrateCommand {
 impl MigrateCommand {
     pub(crate) async fn run(self, output: Output) -> Result<ExitCode> {
         let given = self.policy.given()?;
-        let report = migrations::migrate(&self.redis.url()?, &self.redis.namespace.namespace).await?;
+        let report = migrate(&self.redis.url()?, &self.redis.namespace.namespace).await?;
         if given != PolicySettings::default() {
             policy::set(&connect(&self.redis).await?, Actor::System("migrate".to_owned()), &given).await?;
         }

@@ -34,7 +34,7 @@ enum What {
                             resource class from its next start on.")]
     Set {
         #[command(flatten)]
-        policy: PolicyOptions,
+        policy: Box<PolicyOptions>,
         /// Who asks, for the event
         #[arg(long, env = "USER", default_value = "operator")]
         by: UserId,

@@ -21,7 +21,7 @@ use crate::embedded::{PrivateRedis, check_path};
 use crate::options::{AccessOptions, NamespaceOption, StorageOptions};
 use crate::policy::{self, PolicyOptions};
 use crate::telemetry::{LogOptions, install_metrics};
-use crate::wiring::{Ports, listen, position_file};
+use crate::wiring::{Ports, listen, migrate, position_file};
 
 /// Run everything in one process: a private Redis, the API, a worker.
 #[derive(Debug, Args)]
@@ -66,7 +66,7 @@ impl UpCommand {
         let mut redis = PrivateRedis::start(data.path()).await?;
         let url = redis.url().to_owned();
         let up = async {
-            migrations::migrate(&url, &self.namespace.namespace).await?;
+            migrate(&url, &self.namespace.namespace).await?;
             let ports = self.open(&url, &data).await?;
             policy::set(ports.redis(), Actor::System("up".to_owned()), &given).await?;
             let policy = policy::follow(ports.redis(), &given).await?;

@@ -4,6 +4,7 @@ use crate::commit::{Guard, WorkChange};
 use crate::job::{Job, JobEvent};
 use crate::policy::Limits;
 use crate::quota::Usage;
+use crate::seeded_bug;
 
 /// What follows from a slot that is given back.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,15 +19,21 @@ pub(crate) struct Handover {
 
 /// Whether a change of a job gives its slot back.
 pub(crate) fn frees_slot(before: Option<&Job>, after: Option<&Job>) -> bool {
+    if seeded_bug!("slot_released_twice") {
+        return before.is_some() && !after.is_some_and(Job::holds_slot);
+    }
     before.is_some_and(Job::holds_slot) && !after.is_some_and(Job::holds_slot)
 }
 
 /// Who gets the slot that `job` gives back. `usage` was read before it did.
 pub(crate) fn hand_over(job: &Job, usage: &Usage, limits: &Limits) -> Handover {
     let user = &job.spec.user;
-    // A limit that was lowered leaves more in use than there are: then nobody gets it.
-    if usage.active.saturating_sub(1) >= limits.running {
-        return Handover { next: None, guards: vec![], work: vec![] };
+    // The slot that is given back still counts when guards are checked.
+    let with_own = limits.running.saturating_add(1);
+    if usage.active >= with_own {
+        // A limit that was lowered leaves more in use than there are: nobody gets this one.
+        let guards = vec![Guard::SlotsFull { user: user.clone(), limit: with_own }];
+        return Handover { next: None, guards, work: vec![] };
     }
     let Some(held) = &usage.next_held else {
         // Whoever is held from now on would not be seen here.
@@ -34,8 +41,7 @@ pub(crate) fn hand_over(job: &Job, usage: &Usage, limits: &Limits) -> Handover {
     };
     let guards = vec![
         Guard::JobAt { job: held.id, version: held.version },
-        // The slot that is given back still counts when this is checked.
-        Guard::SlotsBelow { user: user.clone(), limit: limits.running + 1 },
+        Guard::SlotsBelow { user: user.clone(), limit: with_own },
     ];
     let work = vec![WorkChange::AddTicket { class: held.spec.class.clone(), job: held.id }];
     Handover { next: Some((held.clone(), JobEvent::Dispatched {})), guards, work }

@@ -383,7 +383,8 @@ mod limits {
         assert_eq!((handover.next, handover.guards), (None, vec![Guard::NoneHeld(user("alice"))]));
         let lowered = Usage { active: 3, next_held: Some(Box::new(there([held()]))), ..Usage::default() };
         let handover = hand_over(&ending, &lowered, &Limits::default());
-        assert_eq!((handover.next, handover.guards), (None, vec![]));
+        let still = Guard::SlotsFull { user: user("alice"), limit: 2 };
+        assert_eq!((handover.next, handover.guards), (None, vec![still]));
     }
 
     #[test]

@@ -47,8 +47,8 @@ async fn what_was_written_by_commits_is_what_the_log_folds_to() {
     let bench = Bench::new().await;
     board(&bench).await;
     let report = audit(&bench, Mode::Verify).await;
-    assert_eq!((report.differences, report.aggregates), (0, 5), "{report:?}");
-    assert_eq!(report.events, 11);
+    assert_eq!((report.differences, report.aggregates), (0, 6), "{report:?}");
+    assert_eq!(report.events, 12);
 }
 
 #[tokio::test]

@@ -238,7 +238,14 @@ async fn a_jobs_history_is_its_own_events_in_their_order() {
         after = Some(last.id);
         read.extend(page.into_iter().map(|entry| entry.event.kind));
     }
-    let all = ["submission.created", "job.enqueued", "job.enqueued", "job.cancel_requested", "job.cancelled"];
+    let all = [
+        "policy.changed",
+        "submission.created",
+        "job.enqueued",
+        "job.enqueued",
+        "job.cancel_requested",
+        "job.cancelled",
+    ];
     assert_eq!(read, all);
 }
 

@@ -152,7 +152,7 @@ async fn jobs_of_one_millisecond_come_in_pages_without_gap_or_repeat_too() {
     for _ in 0..150 {
         let id = SystemIds.job();
         made.push(id);
-        let event = JobEvent::Enqueued { spec: bench.spec("alice", "small"), dispatched: false };
+        let event = JobEvent::Enqueued { spec: bench.spec("alice", "small"), dispatched: true };
         let events = vec![Envelope { seq: 1, at, actor: super::origin().actor, trace: None, event }];
         let change = Change::Job { id, before: None, events };
         let (redis, commit) =

@@ -8,6 +8,7 @@ mod ids;
 mod job_queue;
 mod job_status;
 mod log;
+mod quota;
 mod regress;
 mod storage;
 mod work_state;
@@ -23,8 +24,8 @@ use events::ports::{Claim, Ids};
 use events::submission::Manifest;
 use events::{Actor, Consumer, Fence, Job, JobCommand, JobId, JobSpec, Policy, SubmissionCommand, SubmissionId};
 use leadersboard_tests::invariants::{Expect, Folded, check};
-use leadersboard_tests::redis_server::{Persistence, RedisServer};
-use leadersboard_tests::roomy::roomy;
+use leadersboard_tests::redis_server::{Persistence, RedisServer, migrate};
+use leadersboard_tests::roomy::{roomy, roomy_settings};
 use projections::Keyspace;
 use redis::aio::MultiplexedConnection;
 
@@ -41,9 +42,10 @@ impl Bench {
     async fn new() -> Self {
         let server = RedisServer::start(Persistence::Off).await;
         let keys = Keyspace::default();
-        migrations::migrate(&server.url(), &keys).await.expect("a migration");
+        migrate(&server.url(), &keys).await;
         let policy = Arc::new(roomy());
         let redis = Redis::connect(&server.url(), keys.clone()).await.expect("Redis");
+        execute::policy(&redis, &origin(), &roomy_settings()).await.expect("a policy");
         let submission = upload(&redis, "alice").await;
         Self { server, redis, keys, policy, submission }
     }

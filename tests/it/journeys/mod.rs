@@ -9,6 +9,7 @@ mod dlq;
 mod end_to_end;
 mod idempotency;
 mod limits;
+mod migrate;
 mod policy;
 mod queue;
 mod readme;
