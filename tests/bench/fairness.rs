@@ -13,7 +13,7 @@ use events::{
     Actor, ConcurrencyPolicy, Consumer, JobCommand, JobId, JobSpec, Limits, Policy, Results, SubmissionCommand,
     SubmissionId, UserId,
 };
-use leadersboard_tests::redis_server::{Persistence, RedisServer};
+use leadersboard_tests::redis_server::{Persistence, RedisServer, migrate};
 use leadersboard_tests::roomy::roomy;
 use projections::Keyspace;
 
@@ -25,7 +25,7 @@ const HEAD_START: usize = 50;
 pub(crate) async fn print() {
     let server = RedisServer::start(Persistence::Always).await;
     let keys = Keyspace::default();
-    migrations::migrate(&server.url(), &keys).await.expect("a migration");
+    migrate(&server.url(), &keys).await;
     let bench = Bench { redis: Redis::connect(&server.url(), keys).await.expect("Redis"), policy: one_at_a_time() };
     let mut crowd = Vec::new();
     let submission = bench.submission(&user("crowd")).await;

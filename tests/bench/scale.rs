@@ -26,6 +26,7 @@ const AT_ONCE: usize = 512;
 const METRICS: &str = r#"{"params": {"lr": 0.1, "epochs": 20, "seed": 7, "model": "resnet18"},
     "metrics": {"image_auc": 0.9287, "train_loss": 1.5879, "pixel_auc": 0.9512}, "performance": {"train_seconds": 3.6}}"#;
 
+#[expect(clippy::disallowed_methods, reason = "how much is measured is for whoever starts the bench to say")]
 pub(crate) async fn print() {
     println!(
         "\n## Calls with many jobs stored, all of one user who asks, AOF off, one call after another, {CALLS} of each"

@@ -37,7 +37,8 @@ struct Me {
 
 #[derive(Debug, Deserialize)]
 struct Limit {
-    limit: u64,
+    #[serde(rename = "limit")]
+    of: u64,
     used: u64,
     remaining: u64,
     reset_at: Option<String>,
@@ -88,7 +89,7 @@ fn row(name: &str, limit: &Limit, shown: fn(u64) -> String, event: &str) -> [Str
         None if limit.remaining == 0 => event.to_owned(),
         None => String::new(),
     };
-    [name.to_owned(), shown(limit.limit), shown(limit.used), shown(limit.remaining), more]
+    [name.to_owned(), shown(limit.of), shown(limit.used), shown(limit.remaining), more]
 }
 
 fn count(number: u64) -> String {
