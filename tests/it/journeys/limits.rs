@@ -393,6 +393,9 @@ async fn an_upload_over_a_limit_is_refused_before_it_is_read_and_nothing_of_it_i
     // Whatever the form may take beside its files, they do not fit.
     let answer = announce(alice, 4_500_000).await;
     assert!(answer.starts_with("HTTP/1.1 429") && answer.contains("\"stored_bytes\""), "{answer}");
+    // Whoever sends it all the same can read why not.
+    let huge = alice.upload(files(&[("main.py", &"#".repeat(30 << 20)), ("config.yaml", "")])).await;
+    assert_eq!((huge.status, &huge.body["code"]), (429, &json!("stored_bytes")), "{huge:?}");
     let large = files(&[("main.py", &"#".repeat(2_999_990)), ("config.yaml", "")]);
     let answer = alice.upload(large).await;
     let of = |key: &str| &answer.body[key];
