@@ -12,6 +12,9 @@ use crate::time::Timestamp;
 /// The length of the sliding window in which jobs and uploads are counted.
 pub const WINDOW: Duration = Duration::from_hours(1);
 
+/// How long what happened in a window is kept: a clock that is set ahead by up to a day and back again forgets nothing.
+pub const WINDOW_KEPT: Duration = Duration::from_hours(25);
+
 /// What a user has in use, as it was read for a decision. What is decided on it is guarded in the commit.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Usage {
