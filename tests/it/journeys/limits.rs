@@ -154,6 +154,22 @@ async fn of_many_jobs_asked_for_at_once_exactly_as_many_get_a_slot_as_there_are(
 }
 
 #[tokio::test]
+async fn nobody_is_turned_away_because_slots_are_taken_and_given_back_all_the_time() {
+    let pair = Pair::start(&[("MAX_CONCURRENT_RUNNING", "1"), ("CONCURRENCY_POLICY", "queue")]).await;
+    let submission = pair.alice[0].submit(INSTANT).await;
+    let come_and_go = async |number: usize| {
+        let client = &pair.alice[number % 2];
+        for _ in 0..10 {
+            let job = client.enqueue(&submission, json!({})).await;
+            let cancelled = client.post(&format!("/jobs/{job}/cancel"), &json!({})).await;
+            assert_eq!((cancelled.status, &cancelled.body["status"]), (202, &json!("cancelled")), "{cancelled:?}");
+        }
+    };
+    futures::future::join_all((0..32).map(come_and_go)).await;
+    assert_eq!(folded(&pair.roles, Expect::AllEnded).await.jobs.len(), 320);
+}
+
+#[tokio::test]
 async fn while_as_many_run_as_may_a_further_job_is_refused() {
     let pair = Pair::start(&[("MAX_CONCURRENT_RUNNING", "1")]).await;
     let [alice, _] = &pair.alice;
