@@ -80,14 +80,23 @@ impl Roles {
         role
     }
 
+    /// Migrates to the default policy with roomy limits, and these settings beside or instead.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn migrate(&self, settings: &[(&str, &str)]) {
+        let mut migrate = self.command(&["migrate", "--json", "--lease", self.lease]);
+        let migrated = migrate.envs(settings.iter().copied()).output().expect("the binary runs");
+        assert!(migrated.status.success(), "{migrated:?}");
+    }
+
     /// Migrates and starts the API, and gives it with a client of Alice's.
     ///
     /// # Panics
     /// If it does not come up.
     #[must_use]
     pub fn api(&self) -> (Process, Client) {
-        let migrated = self.command(&["migrate", "--json", "--lease", self.lease]).output().expect("the binary runs");
-        assert!(migrated.status.success(), "{migrated:?}");
+        self.migrate(&[]);
         self.api_with("api", &[])
     }
 

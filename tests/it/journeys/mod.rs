@@ -7,6 +7,8 @@ mod cli;
 mod crash;
 mod dlq;
 mod end_to_end;
+mod idempotency;
+mod limits;
 mod migrate;
 mod policy;
 mod queue;
