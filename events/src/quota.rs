@@ -53,7 +53,7 @@ pub struct HourUsage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LimitReached {
     /// So many jobs were accepted in the last hour.
-    #[error("at most {limit} jobs an hour are accepted (MAX_SUBMISSIONS_PER_HOUR)")]
+    #[error("the limit of jobs accepted in an hour is reached: {limit} (MAX_SUBMISSIONS_PER_HOUR)")]
     JobsPerHour {
         /// The limit.
         limit: u64,
@@ -80,7 +80,7 @@ pub enum LimitReached {
         limit: u64,
     },
     /// So many submissions were uploaded in the last hour.
-    #[error("at most {limit} uploads an hour are accepted (MAX_UPLOADS_PER_HOUR)")]
+    #[error("the limit of uploads in an hour is reached: {limit} (MAX_UPLOADS_PER_HOUR)")]
     UploadsPerHour {
         /// The limit.
         limit: u64,

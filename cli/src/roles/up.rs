@@ -78,7 +78,11 @@ impl UpCommand {
             let server = format!("http://{}", listener.local_addr()?);
             data.tell(Some(server.clone()))?;
             ClientFile { server: server.clone(), token: access.token.clone() }.write(data.path())?;
-            answer(output, &greeting(&server, &access, &self.data), &json!({ "server": server, "token": access.token }))?;
+            answer(
+                output,
+                &greeting(&server, &access, &self.data),
+                &json!({ "server": server, "token": access.token }),
+            )?;
             let serve = super::api::serve(
                 &ports,
                 Arc::clone(&policy),
