@@ -12,8 +12,8 @@ use adapters::redis::{Redis, RedisFeed};
 use adapters::storage::DirectoryStorage;
 use anyhow::{Context, Result, bail};
 use events::ports::{
-    DurationsPort, EventFeedPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, NudgePort, StoragePort,
-    WorkStatePort, WorkersPort,
+    DurationsPort, EventFeedPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, NudgePort, RecordsPort,
+    StoragePort, WorkStatePort, WorkersPort,
 };
 use projections::Keyspace;
 use tokio::net::TcpListener;
@@ -30,6 +30,7 @@ pub(crate) struct Ports {
     pub(crate) durations: Arc<dyn DurationsPort>,
     pub(crate) nudges: Arc<dyn NudgePort>,
     pub(crate) work_state: Arc<dyn WorkStatePort>,
+    pub(crate) records: Arc<dyn RecordsPort>,
     pub(crate) status: Arc<dyn JobStatusPort>,
     pub(crate) storage: Arc<dyn StoragePort>,
     pub(crate) logs: Arc<dyn LogPort>,
@@ -62,6 +63,7 @@ impl Ports {
             durations: Arc::new(redis.clone()),
             nudges: Arc::new(redis.clone()),
             work_state: Arc::new(redis.clone()),
+            records: Arc::new(redis.clone()),
             status: Arc::new(redis.clone()),
             redis,
             storage: Arc::new(storage),
