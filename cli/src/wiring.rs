@@ -52,6 +52,7 @@ impl Ports {
         check_schema(url, keys).await?;
         let redis = Redis::connect_keeping(url, keys.clone(), position).await?;
         let storage = DirectoryStorage::open(uploads.clone())
+            .and_then(|storage| storage.of_board(keys.namespace()))
             .with_context(|| format!("the upload directory {} can't be used", uploads.display()))?;
         let logs = LogFiles::open(logs.clone())
             .with_context(|| format!("the log directory {} can't be used", logs.display()))?;

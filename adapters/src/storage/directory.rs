@@ -24,6 +24,8 @@ const STAGING: &str = ".staging";
 /// How long after its last file was begun an upload is taken to be dead.
 const STALE: Duration = Duration::from_hours(24);
 const METADATA: &str = "metadata.json";
+/// Where each board that uses the directory leaves its name.
+const BOARDS: &str = ".boards";
 
 /// Submissions as folders of a directory.
 #[derive(Debug, Clone)]
@@ -41,6 +43,24 @@ impl DirectoryStorage {
         std::fs::create_dir_all(&staging)?;
         remove_stale(&staging)?;
         Ok(Self { root })
+    }
+
+    /// Leaves the name of the board whose submissions these are. Where several boards did, what one has no record of may
+    /// be another's, and [`StoragePort::published`] finds nothing for any of them.
+    ///
+    /// # Errors
+    /// If the name can't be written.
+    pub fn of_board(self, name: &str) -> std::io::Result<Self> {
+        let boards = self.root.join(BOARDS);
+        std::fs::create_dir_all(&boards)?;
+        std::fs::write(boards.join(name), "")?;
+        if is_shared(&self.root)? {
+            tracing::warn!(
+                root = %self.root.display(),
+                "several namespaces share the upload directory: files that no record tells of are left there"
+            );
+        }
+        Ok(self)
     }
 
     fn folder(&self, id: SubmissionId) -> PathBuf {
@@ -192,8 +212,19 @@ impl StagedUpload for Staged {
     }
 }
 
+/// Whether several boards use the directory.
+fn is_shared(root: &Path) -> std::io::Result<bool> {
+    match std::fs::read_dir(root.join(BOARDS)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        boards => Ok(boards?.count() > 1),
+    }
+}
+
 /// Reads all names, and keeps no more than a page of them.
 fn published(root: &Path, after: Option<SubmissionId>, count: usize, age: Duration) -> std::io::Result<Published> {
+    if is_shared(root)? {
+        return Ok(Published { ids: vec![], next: None });
+    }
     let mut first = BTreeSet::new();
     let mut is_last = true;
     for entry in std::fs::read_dir(root)? {

@@ -263,6 +263,14 @@ async fn what_is_published_is_found_page_by_page_once_it_is_old_enough() {
     assert_eq!((found, pages), (ids.clone(), 3));
     age(&bench.root.path().join("uploads").join(ids[4].to_string()), 2 * hour);
     assert_eq!(storage.published(None, 10, hour).await.expect("a page").ids, [ids[4]]);
+
+    // What one board has no record of may be another's.
+    let one = bench.storage.clone().of_board("one").expect("its name");
+    assert_eq!(one.published(None, 10, hour).await.expect("a page").ids, [ids[4]]);
+    let two = bench.storage.clone().of_board("two").expect("its name");
+    for board in [one, two] {
+        assert_eq!(board.published(None, 10, none).await.expect("a page").ids, []);
+    }
 }
 
 #[tokio::test]

@@ -111,7 +111,7 @@ async fn with_less_than_5_percent_of_the_disk_free_uploads_are_refused_and_jobs_
     assert_eq!(body["code"], "storage_full", "{body}");
     assert!(body["detail"].as_str().expect("a sentence").contains("5 %"), "{body}");
     let folders = std::fs::read_dir(roles.data.path().join("uploads")).expect("uploads").count();
-    assert_eq!(folders, 2, "staging and the first submission");
+    assert_eq!(folders, 3, "staging, the board's name, and the first submission");
     assert_eq!(std::fs::read_dir(roles.data.path().join("uploads/.staging")).expect("staging").count(), 0);
     let ready = alice.get("/health/ready").await;
     assert_eq!(ready.status, 503);
