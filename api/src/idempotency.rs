@@ -160,6 +160,11 @@ mod tests {
         let second = under_way.turn(&alice, &key);
         tokio::pin!(second);
         assert!(futures::poll!(&mut second).is_pending());
+        {
+            let given_up = under_way.turn(&alice, &key);
+            tokio::pin!(given_up);
+            assert!(futures::poll!(&mut given_up).is_pending());
+        }
         drop(first);
         drop(second.await);
         assert!(under_way.0.lock().unwrap().is_empty());

@@ -24,7 +24,7 @@ pub(crate) fn answer(reached: &LimitReached) -> Response {
         detail: reached.to_string(),
         code: reached.code(),
         limit: reached.limit(),
-        remaining: 0,
+        remaining: reached.remaining(),
         reset_at: reached.resets_at().map(to_rfc3339),
     };
     let retry_after = reached.retry_after().as_secs().max(1).to_string();

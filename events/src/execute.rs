@@ -78,12 +78,12 @@ pub async fn job_if(
 ) -> Result<Option<Job>, ExecuteError<job::Rejection>> {
     let mut last = String::new();
     let mut command = std::borrow::Cow::Borrowed(command);
-    let mut ending = Ending::HandsOver;
+    let mut ending = Ending::first(&command);
     for tries in 0..MAX_TRIES {
         if tries > 0 && seeded_bug!("retry_with_fresh_fence") {
             command = std::borrow::Cow::Owned(with_another_fence(&command));
         }
-        let (loaded, usage) = load_with_usage(log, policy, id, &command).await.map_err(unreachable_port)?;
+        let (loaded, usage) = load_with_usage(log, policy, id, &command, ending).await.map_err(unreachable_port)?;
         let context = Context { now: loaded.now, policy, usage: &usage, jitter };
         let decided = job::decide(id, loaded.state.as_ref(), &command, &context).map_err(ExecuteError::Rejected)?;
         let Decision::Happens { events, mut guards, mut work, lane } = decided else {
@@ -97,7 +97,7 @@ pub async fn job_if(
         let after = events.iter().fold(before.clone(), |state, event| evolve(id, state, event));
         let freed = before.as_ref().filter(|_| frees_slot(before.as_ref(), after.as_ref()));
         let user = freed.map(|job| job.spec.user.clone());
-        let handover = freed.filter(|_| ending == Ending::HandsOver);
+        let handover = freed.filter(|_| ending != Ending::Alone);
         let handover = handover.map(|job| hand_over(job, &usage, &policy.limits));
         let (next, relied_on) = match handover {
             None => (None, vec![]),
@@ -129,20 +129,48 @@ pub async fn job_if(
             Err(CommitError::GuardFailed(guard)) if seen == Some(&guard) => {
                 return Err(ExecuteError::GuardFailed(guard));
             }
-            Err(CommitError::GuardFailed(guard)) if relied_on.contains(&guard) => ending = Ending::Alone,
+            Err(CommitError::GuardFailed(guard)) if relied_on.contains(&guard) => ending = ending.next(),
             Err(error) => last = retryable(error)?,
         }
     }
     Err(ExecuteError::Unavailable(last))
 }
 
-/// How a job gives its slot back.
+/// How a job gives its slot back. Each is tried when what the one before relied on did not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
+    /// Nobody waits for it, as mostly: then what its user has in use need not be read.
+    HeldByNobody,
     /// The next held job gets it in the same commit.
     HandsOver,
     /// By itself, because others were at the held jobs too. The next one is dispatched afterwards.
     Alone,
+}
+
+impl Ending {
+    const fn first(command: &JobCommand) -> Self {
+        match command {
+            JobCommand::Complete { .. } | JobCommand::Fail { .. } | JobCommand::AcknowledgeCancel { .. } => {
+                Self::HeldByNobody
+            }
+            // What these lead to depends on what the user has in use, or gives no slot back.
+            JobCommand::Enqueue(_)
+            | JobCommand::Dispatch
+            | JobCommand::Start(_)
+            | JobCommand::LoseLease { .. }
+            | JobCommand::RequestCancel { .. }
+            | JobCommand::Replay { .. }
+            | JobCommand::Track(_)
+            | JobCommand::Expire => Self::HandsOver,
+        }
+    }
+
+    const fn next(self) -> Self {
+        match self {
+            Self::HeldByNobody => Self::HandsOver,
+            Self::HandsOver | Self::Alone => Self::Alone,
+        }
+    }
 }
 
 /// A job and, where the decision depends on it, what its user has in use.
@@ -151,8 +179,10 @@ async fn load_with_usage(
     policy: &Policy,
     id: JobId,
     command: &JobCommand,
+    ending: Ending,
 ) -> Result<(Loaded<Job>, Usage), PortError> {
     match command {
+        _ if ending == Ending::HeldByNobody => Ok((log.load_job(id).await?, Usage::default())),
         JobCommand::Enqueue(spec) => {
             let (job, usage) = futures::join!(log.load_job(id), log.load_usage(&spec.user, &policy.limits));
             Ok((job?, usage?))

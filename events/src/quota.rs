@@ -12,6 +12,9 @@ use crate::time::Timestamp;
 /// The length of the sliding window in which jobs and uploads are counted.
 pub const WINDOW: Duration = Duration::from_hours(1);
 
+/// How long what happened in a window is kept: a clock that is set ahead by up to a day and back again forgets nothing.
+pub const WINDOW_KEPT: Duration = Duration::from_hours(25);
+
 /// What a user has in use, as it was read for a decision. What is decided on it is guarded in the commit.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Usage {
@@ -88,8 +91,8 @@ pub enum LimitReached {
     },
     /// The user's submissions are as large as they may be.
     #[error(
-        "your submissions have {stored} bytes, and {limit} are allowed (MAX_STORED_BYTES_PER_USER): those that no job \
-         needs any more are removed in time"
+        "with this one your submissions would have more than the {limit} bytes that are allowed \
+         (MAX_STORED_BYTES_PER_USER): they have {stored}, and those that no job needs any more are removed in time"
     )]
     StoredBytes {
         /// The limit.
@@ -124,6 +127,15 @@ impl LimitReached {
             | Self::Queued { limit }
             | Self::UploadsPerHour { limit, .. }
             | Self::StoredBytes { limit, .. } => *limit,
+        }
+    }
+
+    /// What of the limit is left: too little for what was asked.
+    #[must_use]
+    pub const fn remaining(&self) -> u64 {
+        match self {
+            Self::StoredBytes { limit, stored } => limit.saturating_sub(*stored),
+            Self::JobsPerHour { .. } | Self::Running { .. } | Self::Queued { .. } | Self::UploadsPerHour { .. } => 0,
         }
     }
 

@@ -1,11 +1,15 @@
 //! `make bench`: figures, printed and left to the reader. Nothing is asserted.
 //!
-//! `cargo bench -p leadersboard-tests --bench figures -- [footprint|status_reads|start_latency|life_cycles|recovery|dead_letters|stream_clients …]`
+//! `cargo bench -p leadersboard-tests --bench figures -- [footprint|status_reads|start_latency|life_cycles|recovery|dead_letters|stream_clients|fairness|scale …]`
+//!
+//! `BENCH_MILLION=1` has `scale` go on to a million jobs.
 
 mod dead_letters;
+mod fairness;
 mod footprint;
 mod life_cycles;
 mod recovery;
+mod scale;
 mod start_latency;
 mod status_reads;
 mod stream_clients;
@@ -35,6 +39,12 @@ fn main() {
         }
         if asked("stream_clients") {
             stream_clients::print().await;
+        }
+        if asked("fairness") {
+            fairness::print().await;
+        }
+        if asked("scale") {
+            scale::print().await;
         }
     });
 }

@@ -23,6 +23,8 @@ use crate::programs;
 /// How long a worker may be silent.
 const LEASE: &str = "2s";
 const SLOTS: &str = "4";
+/// Fewer of the client's jobs have a ticket than are open, so that most get the slot of one that ends.
+const LIMITS: [(&str, &str); 2] = [("MAX_CONCURRENT_RUNNING", "8"), ("CONCURRENCY_POLICY", "queue")];
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A worker, by its work root.
@@ -64,6 +66,7 @@ impl Site {
         let clock = Clock::new();
         let mut roles = Roles::on(RedisServer::start_with(Persistence::Always, clock.environment()).await);
         roles.data.disable_cleanup(true);
+        roles.limits.extend(LIMITS);
         roles.network = Some(Proxy::before(&roles.redis.socket()));
         std::fs::create_dir(said(roles.data.path())).expect("the data directory is writable");
         let migrate = ["migrate", "--json", "--lease", LEASE, "--retry-backoff", "200ms,500ms"];

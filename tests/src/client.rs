@@ -3,6 +3,7 @@
 use std::sync::Once;
 use std::time::Duration;
 
+use reqwest::header::RETRY_AFTER;
 use reqwest::multipart::{Form, Part};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -17,11 +18,13 @@ pub struct Client {
     token: String,
 }
 
-/// An answer: its status and, where it is JSON, its body.
+/// An answer: its status, when to ask again, and, where it is JSON, its body.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     /// The status.
     pub status: u16,
+    /// The seconds of its `Retry-After`.
+    pub retry_after: Option<u64>,
     /// The body; null where it is no JSON.
     pub body: Value,
 }
@@ -70,8 +73,10 @@ impl Client {
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
         let answer = request.send().await.expect("an answer");
         let status = answer.status().as_u16();
+        let retry_after = answer.headers().get(RETRY_AFTER);
+        let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
         let bytes = answer.bytes().await.expect("a body");
-        Answer { status, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) }
+        Answer { status, retry_after, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) }
     }
 
     /// `GET`.

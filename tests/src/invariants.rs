@@ -18,6 +18,8 @@ use crate::slots::{self, SlotWatch};
 pub enum Expect {
     /// Every accepted job has ended.
     AllEnded,
+    /// The same, and while it went on the clock was set and Redis was away: how long things took can't be told.
+    AllEndedWhateverTheClock,
     /// Some may be open.
     SomeOpen,
 }
@@ -45,6 +47,9 @@ pub async fn check(url: &str, keys: &Keyspace, expect: Expect) -> Folded {
     let redis = &mut connect(url).await;
     let folded = fold(redis, keys).await;
     check_ends(&folded, expect);
+    if expect != Expect::AllEndedWhateverTheClock {
+        folded.slots.assert_none_idle();
+    }
     slots::check(redis, keys, &folded.policy, folded.jobs.values()).await;
     check_read_models(redis, keys, &folded).await;
     check_work_state(redis, keys, &folded).await;

@@ -27,6 +27,8 @@ pub struct Roles {
     pub lease: &'static str,
     /// How long the reconciler rests between its rounds.
     pub reconcile_interval: &'static str,
+    /// What their users may have in use, as environment variables. Roomy at first; what comes later counts.
+    pub limits: Vec<(&'static str, &'static str)>,
 }
 
 impl Roles {
@@ -46,7 +48,7 @@ impl Roles {
     pub fn on(redis: RedisServer) -> Self {
         let data = tempfile::Builder::new().prefix("lb-roles-").tempdir().expect("a temporary directory");
         let words = LastWords(data.path().join("words"));
-        Self { redis, network: None, words, data, lease: "1s", reconcile_interval: "200ms" }
+        Self { redis, network: None, words, data, lease: "1s", reconcile_interval: "200ms", limits: ROOMY.to_vec() }
     }
 
     /// A Redis without a schema behind a network, and an empty directory.
@@ -74,8 +76,18 @@ impl Roles {
         let url = self.network.as_ref().map_or_else(|| self.redis.url(), Proxy::url);
         let mut role = mortal_command(self.data.path());
         role.args(arguments).env("REDIS_URL", url).env("API_TOKENS", format!("alice:{ALICE}"));
-        role.envs(ROOMY);
+        role.envs(self.limits.iter().copied());
         role
+    }
+
+    /// Migrates to the default policy with roomy limits, and these settings beside or instead.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn migrate(&self, settings: &[(&str, &str)]) {
+        let mut migrate = self.command(&["migrate", "--json", "--lease", self.lease]);
+        let migrated = migrate.envs(settings.iter().copied()).output().expect("the binary runs");
+        assert!(migrated.status.success(), "{migrated:?}");
     }
 
     /// Migrates and starts the API, and gives it with a client of Alice's.
@@ -84,8 +96,7 @@ impl Roles {
     /// If it does not come up.
     #[must_use]
     pub fn api(&self) -> (Process, Client) {
-        let migrated = self.command(&["migrate", "--json", "--lease", self.lease]).output().expect("the binary runs");
-        assert!(migrated.status.success(), "{migrated:?}");
+        self.migrate(&[]);
         self.api_with("api", &[])
     }
 

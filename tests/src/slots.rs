@@ -22,13 +22,15 @@ struct Slots {
     held: BTreeSet<JobId>,
     /// Since when a job has been held while a slot was free, in milliseconds since the Unix epoch.
     idle_since: Option<u64>,
+    /// The longest such time, and where in the log it ended.
+    longest_idle: (u64, String),
 }
 
 impl SlotWatch {
     /// Takes in what an event made of a job, at a place in the log.
     ///
     /// # Panics
-    /// If more slots are in use than there are, or one was free for too long while a job was held.
+    /// If more slots are in use than there are.
     pub(crate) fn saw(&mut self, before: Option<&Job>, after: Option<&Job>, place: &str, policy: &Policy) {
         let Some(job) = after.or(before) else { return };
         let at_ms: u64 = place.split('-').next().and_then(|ms| ms.parse().ok()).expect("a place in a stream");
@@ -49,9 +51,23 @@ impl SlotWatch {
         let idle = !slots.held.is_empty() && (slots.in_use.len() as u64) < limit;
         let since = *slots.idle_since.get_or_insert(at_ms);
         let waited = at_ms.saturating_sub(since);
-        assert!(waited <= LONGEST_IDLE_MS, "{place}: a job of {user} was held for {waited} ms while a slot was free");
+        if waited > slots.longest_idle.0 {
+            slots.longest_idle = (waited, place.to_owned());
+        }
         if !idle {
             slots.idle_since = None;
+        }
+    }
+}
+
+impl SlotWatch {
+    /// No slot was free for long while a job was held.
+    ///
+    /// # Panics
+    /// If one was.
+    pub(crate) fn assert_none_idle(&self) {
+        for (user, Slots { longest_idle: (ms, place), .. }) in &self.users {
+            assert!(*ms <= LONGEST_IDLE_MS, "{place}: a job of {user} was held for {ms} ms while a slot was free");
         }
     }
 }

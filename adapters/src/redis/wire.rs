@@ -1,7 +1,7 @@
 //! Commits as the script reads them: `MessagePack` of lists of strings.
 
 use events::ports::Lease;
-use events::quota::WINDOW;
+use events::quota::WINDOW_KEPT;
 use events::stored::StoredEvent;
 use events::{Change, Commit, Guard, Ticket, Timestamp, WorkChange};
 use projections::fields::BYTES;
@@ -155,14 +155,14 @@ pub(super) fn encode_patch(patch: Patch) -> Vec<Words> {
     vec![command]
 }
 
-/// Adds a member to a window, drops what had left the hour by then, and has the window vanish an hour after its newest
-/// member: `NX` sets an expiry where there is none, `GT` puts one off and never brings it forward.
+/// Adds a member to a window, drops what was kept for long enough by then, and has the window vanish so long after its
+/// newest member: `NX` sets an expiry where there is none, `GT` puts one off and never brings it forward.
 fn note_in_window(key: &str, member: &str, at_ms: i64) -> Vec<Words> {
-    let hour_ms = i64::try_from(WINDOW.as_millis()).unwrap_or(i64::MAX);
-    let expires_at = (at_ms + hour_ms).to_string();
+    let kept_ms = i64::try_from(WINDOW_KEPT.as_millis()).unwrap_or(i64::MAX);
+    let expires_at = (at_ms + kept_ms).to_string();
     vec![
         words(["ZADD", key, &at_ms.to_string(), member]),
-        words(["ZREMRANGEBYSCORE", key, "-inf", &(at_ms - hour_ms).to_string()]),
+        words(["ZREMRANGEBYSCORE", key, "-inf", &(at_ms - kept_ms).to_string()]),
         words(["PEXPIREAT", key, &expires_at, "NX"]),
         words(["PEXPIREAT", key, &expires_at, "GT"]),
     ]

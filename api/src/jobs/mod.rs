@@ -57,22 +57,24 @@ pub(crate) async fn create(
     key: Key,
     JsonBody(new): JsonBody<NewJob>,
 ) -> Result<(StatusCode, Json<Accepted>), Error> {
-    let policy = api.policy.get();
-    let (class, config) = read_config(new.config.as_deref(), &policy)?;
-    let submission = visible_submission(&api, &caller, &new.submission_id).await?.id;
+    let (text, config) = read_config(new.config.as_deref())?;
+    let idempotency = key.of(&wish(&new.submission_id, &config));
     let accepted = |id: String| {
-        let accepted = Accepted { job_id: id, submission_id: submission.to_string(), status: JobStatus::Pending };
-        Ok((StatusCode::ACCEPTED, Json(accepted)))
+        let submission_id = new.submission_id.clone();
+        Ok((StatusCode::ACCEPTED, Json(Accepted { job_id: id, submission_id, status: JobStatus::Pending })))
     };
     let _turn = api.under_way.turn(&caller, &key).await;
-    let idempotency = key.of(&wish(&new, &config)?);
+    // Before anything is looked at that may have changed since.
     if let Some(AggregateId::Job(earlier)) = made_before(&api, &caller, idempotency.as_ref()).await? {
         return accepted(earlier.to_string());
     }
+    let policy = api.policy.get();
+    let class = class(&config, &policy)?;
+    let submission = visible_submission(&api, &caller, &new.submission_id).await?.id;
     let id = api.ids.job();
     tracing::Span::current().record("job_id", tracing::field::display(id));
     let origin = Origin { actor: caller.actor(), trace: current_traceparent() };
-    let spec = JobSpec { submission, user: caller.user.clone(), class, config, idempotency: idempotency.clone() };
+    let spec = JobSpec { submission, user: caller.user.clone(), class, config: text, idempotency: idempotency.clone() };
     let jitter = api.ids.jitter();
     match execute::job(&*api.log, &policy, &origin, id, &JobCommand::Enqueue(spec), jitter).await {
         Ok(_) => accepted(id.to_string()),
@@ -85,35 +87,36 @@ pub(crate) async fn create(
 }
 
 /// What is asked for, however it is written.
-fn wish(new: &NewJob, config: &str) -> Result<Value, Error> {
-    let config: Value = serde_json::from_str(config).map_err(|error| Error::Internal(error.to_string()))?;
-    Ok(json!({ "call": "POST /jobs", "submission_id": new.submission_id, "config": config }))
+fn wish(submission: &str, config: &Map<String, Value>) -> Value {
+    json!({ "call": "POST /jobs", "submission_id": submission, "config": config })
 }
 
-/// The resource class that a config asks for, and the config as the text that is stored.
-fn read_config(config: Option<&RawValue>, policy: &Policy) -> Result<(ClassName, String), Error> {
-    let refuse = |why: String| Err(Error::Invalid(why));
+/// A config as the text that is stored, and what that says.
+fn read_config(config: Option<&RawValue>) -> Result<(String, Map<String, Value>), Error> {
     let text = config.map_or("{}", RawValue::get);
     if text.len() > MAX_CONFIG_BYTES {
-        return refuse(format!("config is larger than {MAX_CONFIG_BYTES} bytes"));
+        return Err(Error::Invalid(format!("config is larger than {MAX_CONFIG_BYTES} bytes")));
     }
-    let config: Map<String, Value> = match serde_json::from_str(text) {
-        Ok(config) => config,
-        Err(error) => return refuse(format!("config must be a JSON object: {error}")),
-    };
-    let class = match config.get("resource_class") {
-        None => policy.default_class.clone(),
+    match serde_json::from_str(text) {
+        Ok(config) => Ok((text.to_owned(), config)),
+        Err(error) => Err(Error::Invalid(format!("config must be a JSON object: {error}"))),
+    }
+}
+
+/// The resource class that a config asks for.
+fn class(config: &Map<String, Value>, policy: &Policy) -> Result<ClassName, Error> {
+    match config.get("resource_class") {
+        None => Ok(policy.default_class.clone()),
         Some(Value::String(name)) => match name.parse::<ClassName>() {
-            Ok(class) if policy.class(&class).is_some() => class,
+            Ok(class) if policy.class(&class).is_some() => Ok(class),
             _ => {
                 let offer: Vec<&str> = policy.classes.keys().map(ClassName::as_str).collect();
                 let offer = offer.join(", ");
-                return refuse(format!("there is no resource class {name:?}; on offer: {offer}"));
+                Err(Error::Invalid(format!("there is no resource class {name:?}; on offer: {offer}")))
             }
         },
-        Some(_) => return refuse("config.resource_class must be a string".to_owned()),
-    };
-    Ok((class, text.to_owned()))
+        Some(_) => Err(Error::Invalid("config.resource_class must be a string".to_owned())),
+    }
 }
 
 /// `GET /jobs/{id}/status`
@@ -141,7 +144,8 @@ mod tests {
 
     fn read(config: &str) -> Result<(String, String), String> {
         let raw: Box<RawValue> = serde_json::from_str(config).unwrap();
-        match read_config(Some(&raw), &Policy::default()) {
+        let read = read_config(Some(&raw));
+        match read.and_then(|(text, config)| Ok((class(&config, &Policy::default())?, text))) {
             Ok((class, text)) => Ok((class.to_string(), text)),
             Err(Error::Invalid(why)) => Err(why),
             Err(other) => panic!("{other:?}"),

@@ -48,11 +48,11 @@ pub(crate) async fn create(
     key: Key,
     request: Request,
 ) -> Result<(StatusCode, Json<Created>), Error> {
-    check_head(&request, &api.upload_limits)?;
+    let at_least = check_head(&request, &api.upload_limits)?;
     check_disk(&api).await?;
     let _turn = api.under_way.turn(&caller, &key).await;
     // Better to hear of it before the upload than after it.
-    check_room(&api, &caller, &key).await?;
+    check_room(&api, &caller, &key, at_least).await?;
     let id = api.ids.submission();
     tracing::Span::current().record("submission_id", tracing::field::display(id));
     let mut upload = api.storage.stage(id).await?;
@@ -90,11 +90,11 @@ async fn check_disk(api: &Api) -> Result<(), Error> {
     if room.is_scarce() { Err(Error::StorageFull(room)) } else { Ok(()) }
 }
 
-/// Refuses an upload that could not be taken in, unless it may be the repetition of one that was.
-async fn check_room(api: &Api, caller: &Caller, key: &Key) -> Result<(), Error> {
+/// Refuses an upload of at least so many bytes that could not be taken in, unless it may be the repetition of one that was.
+async fn check_room(api: &Api, caller: &Caller, key: &Key, at_least: u64) -> Result<(), Error> {
     let limits = api.policy.get().limits;
     let usage = api.log.load_usage(&caller.user, &limits).await?;
-    match admit_upload(&caller.user, &usage, &limits, 0, usage.at) {
+    match admit_upload(&caller.user, &usage, &limits, at_least, usage.at) {
         Err(_) if key.was_used_by(api, caller).await? => Ok(()),
         admitted => admitted.map(drop).map_err(Error::Limited),
     }
@@ -117,8 +117,8 @@ fn describe_file(file: &StagedFile) -> Value {
     json!({ "name": file.name.as_str(), "size": file.size, "sha256": file.sha256 })
 }
 
-/// Refuses by its head what need not be read.
-fn check_head(request: &Request, limits: &UploadLimits) -> Result<(), Error> {
+/// Refuses by its head what need not be read, and tells how many bytes its files have at least.
+fn check_head(request: &Request, limits: &UploadLimits) -> Result<u64, Error> {
     let content_type = media_type(request.headers());
     if content_type != "multipart/form-data" {
         return Err(Error::MediaType(format!("a submission must be multipart/form-data, not {content_type:?}")));
@@ -130,7 +130,7 @@ fn check_head(request: &Request, limits: &UploadLimits) -> Result<(), Error> {
             "the upload has {bytes} bytes; the files of a submission may have at most {} in all",
             limits.total_bytes
         ))),
-        _ => Ok(()),
+        announced => Ok(announced.unwrap_or(0).saturating_sub(FORM_OVERHEAD_BYTES)),
     }
 }
 

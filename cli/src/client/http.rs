@@ -11,12 +11,17 @@ use serde_json::Value;
 use super::connect::is_loopback;
 use super::error::ClientError;
 use super::human;
+use super::pace::retry_delay;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bound of one small request. An upload has none: how long it may take is the network's matter.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// As much of an unexpected answer as a sentence can carry.
 const MAX_DETAIL_CHARS: usize = 1_000;
+/// By this a server knows a request that is sent again, and does not carry it out twice.
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+/// How often a request is sent again that got no answer.
+const RETRIES: u32 = 3;
 
 /// A connection to one server as one user.
 #[derive(Debug, Clone)]
@@ -68,12 +73,32 @@ impl Client {
         self.send(request.timeout(ANSWER_TIMEOUT)).await
     }
 
+    /// Sends what must be carried out once, and where no answer came sends it again under the same key: it is not known
+    /// whether it was carried out then.
+    pub(crate) async fn post_once<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, ClientError> {
+        let key = request_key();
+        let mut tries = 0;
+        loop {
+            let request = self.http.post(format!("{}{path}", self.base)).header(IDEMPOTENCY_KEY, &key).json(body);
+            match self.send(request.timeout(ANSWER_TIMEOUT)).await {
+                Err(ClientError::Away { .. }) if tries < RETRIES => {
+                    tokio::time::sleep(retry_delay(tries)).await;
+                    tries += 1;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Sends a form, whose files are read as they are sent: once, under a key in case that something between here and the
+    /// server sends it again.
     pub(crate) async fn upload<T: DeserializeOwned>(
         &self,
         path: &str,
         form: multipart::Form,
     ) -> Result<T, ClientError> {
-        self.send(self.http.post(format!("{}{path}", self.base)).multipart(form)).await
+        let request = self.http.post(format!("{}{path}", self.base)).header(IDEMPOTENCY_KEY, request_key());
+        self.send(request.multipart(form)).await
     }
 
     async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
@@ -134,6 +159,11 @@ impl Client {
     }
 }
 
+/// A key that no other request has.
+fn request_key() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
 /// The server's own sentence, or what can be said when a proxy answered in its place.
 fn detail(status: StatusCode, body: &str) -> String {
     let told = serde_json::from_str::<Value>(body).ok().and_then(|body| {
@@ -155,4 +185,48 @@ fn root_cause(error: &dyn std::error::Error) -> String {
         cause = source;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use serde_json::json;
+
+    use super::super::test_server::TestServer;
+    use super::*;
+
+    fn key(head: &str) -> &str {
+        head.lines().find_map(|line| line.strip_prefix("idempotency-key: ")).expect("a key")
+    }
+
+    #[tokio::test]
+    async fn what_got_no_answer_is_sent_again_under_the_same_key() {
+        let asked = AtomicUsize::new(0);
+        let server = TestServer::start(move |_| match asked.fetch_add(1, Ordering::Relaxed) {
+            0 => (503, "retry-after: 1\r\n", json!({ "detail": "Redis is away" }).to_string()),
+            _ => (202, "", json!({ "job_id": "j" }).to_string()),
+        })
+        .await;
+        let client = server.client();
+        for _ in 0..2 {
+            let accepted: Value = client.post_once("/jobs", &json!({ "submission_id": "s" })).await.unwrap();
+            assert_eq!(accepted["job_id"], "j");
+        }
+        let requests = server.requests();
+        let keys: Vec<&str> = requests.iter().map(|request| key(&request.head)).collect();
+        assert_eq!(keys.len(), 3);
+        assert!(keys[0] == keys[1] && keys[1] != keys[2], "{keys:?}");
+        assert_eq!(requests[0].body, requests[1].body);
+    }
+
+    #[tokio::test]
+    async fn a_limit_is_told_with_when_to_try_again_and_is_not_asked_again() {
+        let body = json!({ "detail": "at most 10 jobs an hour are accepted", "code": "jobs_per_hour" }).to_string();
+        let server = TestServer::start(move |_| (429, "retry-after: 754\r\n", body.clone())).await;
+        let refused = server.client().post_once::<Value>("/jobs", &json!({})).await.unwrap_err();
+        let sentence = refused.sentence().unwrap();
+        assert_eq!(sentence, "error: at most 10 jobs an hour are accepted. Try again in 12 min 34 s.");
+        assert_eq!(server.requests().len(), 1);
+    }
 }

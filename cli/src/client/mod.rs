@@ -7,6 +7,7 @@ mod http;
 pub(crate) mod human;
 mod jobs;
 mod log_cursor;
+mod me;
 mod model;
 mod pace;
 mod pack;
@@ -52,6 +53,8 @@ pub(crate) enum ClientCommand {
     Jobs(jobs::JobsCommand),
     /// Look at what was uploaded
     Submissions(submissions::SubmissionsCommand),
+    /// Show who you are to the server, your limits, and what of them is left
+    Me(me::MeCommand),
 }
 
 /// How a command that was carried out ended.
@@ -70,6 +73,7 @@ pub(crate) async fn run(command: ClientCommand, output: Output) -> ExitCode {
             ClientCommand::Submit(submit) => submit.run(output).await,
             ClientCommand::Jobs(jobs) => jobs.run(output).await,
             ClientCommand::Submissions(submissions) => submissions.run(output).await,
+            ClientCommand::Me(me) => me.run(output).await,
         }
     };
     match until_interrupted(None, work).await {

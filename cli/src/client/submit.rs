@@ -127,7 +127,7 @@ impl SubmitCommand {
             config.insert("resource_class".into(), json!(class));
         }
         let body = json!({"submission_id": submission_id, "config": config});
-        client.post("/jobs", &body).await.map_err(|error| {
+        client.post_once("/jobs", &body).await.map_err(|error| {
             let advice = format!("The files need not be sent again: leadersboard submit --submission {submission_id}");
             error.with_advice(&advice)
         })

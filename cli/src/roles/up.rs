@@ -1,7 +1,7 @@
 //! `leadersboard up`: everything in one process.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +23,8 @@ use crate::policy::{self, PolicyOptions};
 use crate::telemetry::{LogOptions, install_metrics};
 use crate::wiring::{Ports, listen, migrate, position_file};
 
+const DEFAULT_DATA: &str = "./data";
+
 /// Run everything in one process: a private Redis, the API, a worker.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -34,7 +36,7 @@ pub(crate) struct UpCommand {
     #[arg(long, env = "LISTEN_ADDR", default_value = "127.0.0.1:8010")]
     listen: SocketAddr,
     /// Where everything is kept
-    #[arg(long, env = "DATA_DIR", default_value = "./data")]
+    #[arg(long, env = "DATA_DIR", default_value = DEFAULT_DATA)]
     data: PathBuf,
     #[command(flatten)]
     namespace: NamespaceOption,
@@ -76,7 +78,11 @@ impl UpCommand {
             let server = format!("http://{}", listener.local_addr()?);
             data.tell(Some(server.clone()))?;
             ClientFile { server: server.clone(), token: access.token.clone() }.write(data.path())?;
-            answer(output, &greeting(&server, &access), &json!({ "server": server, "token": access.token }))?;
+            answer(
+                output,
+                &greeting(&server, &access, &self.data),
+                &json!({ "server": server, "token": access.token }),
+            )?;
             let serve = super::api::serve(
                 &ports,
                 Arc::clone(&policy),
@@ -131,16 +137,18 @@ enum Origin {
     Made,
 }
 
-fn greeting(server: &str, access: &Access) -> String {
+fn greeting(server: &str, access: &Access, data: &Path) -> String {
     let token = match access.origin {
         Origin::Made => format!("token    {} (user me)\n", access.token),
         Origin::Given => String::new(),
     };
     let program = std::env::args().next().unwrap_or_else(|| "leadersboard".to_owned());
+    // Where other commands look by themselves need not be said.
+    let place = if data == Path::new(DEFAULT_DATA) { String::new() } else { format!(" --data {}", data.display()) };
     format!(
         "LeadersBoard is up.\n\n\
          server   {server}\n{token}\n\
-         Submit something:  {program} submit examples/quickstart --watch\n\
+         Submit something:  {program} submit{place} examples/quickstart --watch\n\
          Stop with Ctrl-C; everything is kept."
     )
 }

@@ -83,9 +83,6 @@ struct World {
     accepted: HashMap<UserId, HashMap<JobId, Timestamp>>,
     /// When places were given back.
     refunds: HashMap<UserId, Vec<Timestamp>>,
-    /// The latest time that the clock has shown: what had left the hour by then may be forgotten, and stays so when the
-    /// clock is set back.
-    latest: Timestamp,
 }
 
 /// The whole minutes by which the clock of a server is ahead.
@@ -109,21 +106,11 @@ impl World {
         let redis = Redis::connect(&server.url(), keys).await.expect("Redis");
         let submission = upload(&redis, "u0").await;
         let policy = Policy { limits: Limits { concurrency, ..LIMITS }, max_retries: 1, ..Policy::default() };
-        Self {
-            redis,
-            policy,
-            submission,
-            jobs: vec![],
-            accepted: HashMap::new(),
-            refunds: HashMap::new(),
-            latest: Timestamp::default(),
-        }
+        Self { redis, policy, submission, jobs: vec![], accepted: HashMap::new(), refunds: HashMap::new() }
     }
 
-    async fn now(&mut self) -> Timestamp {
-        let now = self.redis.now().await.expect("Redis's time");
-        self.latest = self.latest.max(now);
-        now
+    async fn now(&self) -> Timestamp {
+        self.redis.now().await.expect("Redis's time")
     }
 
     async fn states(&self) -> Vec<Job> {
@@ -202,16 +189,16 @@ impl World {
     }
 
     /// The times of the hour that ends at `now` for sure, and those that may have left it.
-    fn in_hour(&self, times: impl Iterator<Item = Timestamp>, now: Timestamp) -> (u64, u64) {
+    fn in_hour(times: impl Iterator<Item = Timestamp>, now: Timestamp) -> (u64, u64) {
         times.fold((0, 0), |(sure, maybe), at| {
-            let is_sure = at > self.latest - HOUR + BLUR;
+            let is_sure = at > now - HOUR + BLUR;
             let is_possible = !is_sure && at > now - HOUR - BLUR;
             (sure + u64::from(is_sure), maybe + u64::from(is_possible))
         })
     }
 
     fn hour_of(&self, user: &UserId, now: Timestamp) -> (u64, u64) {
-        self.in_hour(self.accepted.get(user).into_iter().flat_map(|jobs| jobs.values().copied()), now)
+        Self::in_hour(self.accepted.get(user).into_iter().flat_map(|jobs| jobs.values().copied()), now)
     }
 
     /// What the answer to an enqueue must be: nothing is expected where the hour is blurred.
@@ -243,7 +230,7 @@ impl World {
         if !deserved || before.refunded_at.is_some() {
             return Some(before.refunded_at.is_some());
         }
-        let (sure, maybe) = self.in_hour(self.refunds.get(&before.spec.user).into_iter().flatten().copied(), now);
+        let (sure, maybe) = Self::in_hour(self.refunds.get(&before.spec.user).into_iter().flatten().copied(), now);
         let (in_hour, left) = (before.created_at > now - HOUR + BLUR, before.created_at <= now - HOUR - BLUR);
         if left || sure >= LIMITS.jobs_per_hour {
             return Some(false);
@@ -274,7 +261,7 @@ impl World {
             if let Err(ExecuteError::Rejected(Rejection::Limit(LimitReached::JobsPerHour { resets_at, .. }))) = &answer
             {
                 let times = self.accepted[&spec.user].values().copied();
-                let mut times: Vec<_> = times.filter(|at| *at > self.latest - HOUR + BLUR).collect();
+                let mut times: Vec<_> = times.filter(|at| *at > now - HOUR + BLUR).collect();
                 times.sort_unstable();
                 let leaves = times[times.len() - usize::try_from(LIMITS.jobs_per_hour).expect("few")] + HOUR;
                 prop_assert!(

@@ -109,6 +109,9 @@ fn a_value_that_cannot_be_read_stops_the_start_by_name() {
         ("LOG_FORMAT", "xml", "--log-format"),
         ("NAMESPACE", "a b", "--namespace"),
         ("WORKER_SLOTS", "many", "--slots"),
+        ("MAX_SUBMISSIONS_PER_HOUR", "ten", "--max-submissions-per-hour"),
+        ("MAX_CONCURRENT_RUNNING", "0", "MAX_CONCURRENT_RUNNING"),
+        ("CONCURRENCY_POLICY", "wait", "CONCURRENCY_POLICY"),
         ("WORKER_CLASSES", "small,huge", "huge"),
     ] {
         let output = command(data.path()).arg("up").env(name, value).output().expect("the binary runs");

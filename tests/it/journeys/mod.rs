@@ -8,6 +8,8 @@ mod crash;
 mod dlq;
 mod end_to_end;
 mod expiry;
+mod idempotency;
+mod limits;
 mod migrate;
 mod policy;
 mod queue;
