@@ -66,6 +66,13 @@ impl LogPort for LogFiles {
         file.take(max as u64).read_to_end(&mut buffer).await.map_err(|error| away(&error))?;
         Ok(buffer.into())
     }
+
+    async fn delete(&self, job: JobId) -> Result<(), PortError> {
+        match fs::remove_dir_all(self.root.join(job.to_string())).await {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(away(&error)),
+            _ => Ok(()),
+        }
+    }
 }
 
 struct FileWriter {

@@ -8,7 +8,7 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use events::execute::ExecuteError;
 use events::id::InvalidId;
-use events::ports::{PortError, StorageError};
+use events::ports::{PortError, Room, StorageError};
 use events::{LimitReached, job, submission};
 use serde::Serialize;
 
@@ -16,6 +16,8 @@ use crate::limited;
 
 /// When to ask again after a refusal that passes by itself, in seconds.
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("2");
+/// And after one that passes only when somebody makes room.
+const RETRY_AFTER_ROOM_S: HeaderValue = HeaderValue::from_static("60");
 
 /// Why a request was not answered as wished. The texts are sentences for people, and name the culprit.
 #[derive(Debug)]
@@ -44,6 +46,8 @@ pub(crate) enum Error {
     Unavailable(String),
     /// Redis is full.
     Full,
+    /// There is too little room for files.
+    StorageFull(Room),
     /// Storage failed. The text is for the log.
     Storage(String),
     /// Something is broken. The text is for the log.
@@ -86,6 +90,11 @@ impl Error {
                 "storage_unavailable",
                 "storage can't be used at the moment; try again shortly",
             ),
+            Self::StorageFull(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "storage_full",
+                "less than 5 % of the disk is free: uploads are refused until there is room; jobs go on",
+            ),
             Self::Internal(_) => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",
@@ -101,6 +110,9 @@ impl Error {
             Self::Unavailable(why) => tracing::warn!(error = why, "Redis is away"),
             Self::Storage(why) => tracing::error!(error = why, "storage failed"),
             Self::Full => tracing::warn!("Redis is at its memory limit"),
+            Self::StorageFull(Room { free_bytes, total_bytes }) => {
+                tracing::warn!(free_bytes, total_bytes, "an upload was refused: the disk is nearly full");
+            }
             Self::Invalid(_)
             | Self::Unauthenticated(_)
             | Self::Forbidden(_)
@@ -124,7 +136,9 @@ impl IntoResponse for Error {
         let (status, code, detail) = self.answer();
         let mut response = (status, Json(Body { detail, code })).into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_S);
+            let is_for_long = matches!(self, Self::StorageFull(_));
+            let after = if is_for_long { RETRY_AFTER_ROOM_S } else { RETRY_AFTER_S };
+            response.headers_mut().insert(RETRY_AFTER, after);
         }
         if status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer");

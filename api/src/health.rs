@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use events::ports::{Room, StorageError};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -35,12 +36,12 @@ pub(crate) async fn live() -> Json<Value> {
     Json(json!({ "status": "live" }))
 }
 
-/// `GET /health/ready`: Redis answers and storage can be written. The reasons why not go to the log, for anybody may
+/// `GET /health/ready`: Redis answers, storage can be written and has room. The reasons why not go to the log, for anybody may
 /// ask.
 pub(crate) async fn ready(State(api): State<Arc<Api>>) -> Response {
     let (redis, storage) = tokio::join!(
         tokio::time::timeout(PATIENCE, api.status.ping()),
-        tokio::time::timeout(PATIENCE, api.storage.probe()),
+        tokio::time::timeout(PATIENCE, look_at_storage(&api)),
     );
     let checks = Checks {
         redis: match redis {
@@ -52,7 +53,11 @@ pub(crate) async fn ready(State(api): State<Arc<Api>>) -> Response {
             Err(_) => "does not answer in time",
         },
         storage: match storage {
-            Ok(Ok(())) => OK,
+            Ok(Ok(room)) if room.is_scarce() => {
+                tracing::warn!(room.free_bytes, room.total_bytes, "not ready: storage");
+                "is nearly full: less than 5 % is free"
+            }
+            Ok(Ok(_)) => OK,
             Ok(Err(error)) => {
                 tracing::warn!(error = chain(&error), "not ready: storage");
                 "can't be written"
@@ -71,6 +76,11 @@ pub(crate) async fn ready(State(api): State<Arc<Api>>) -> Response {
     let detail = missing.join(" and ");
     let body = json!({ "detail": detail, "code": "not_ready", "checks": checks });
     (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
+}
+
+async fn look_at_storage(api: &Api) -> Result<Room, StorageError> {
+    api.storage.probe().await?;
+    api.storage.room().await
 }
 
 /// `GET /metrics`

@@ -12,8 +12,8 @@ use adapters::redis::{Redis, RedisFeed};
 use adapters::storage::DirectoryStorage;
 use anyhow::{Context, Result, bail};
 use events::ports::{
-    DurationsPort, EventFeedPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, NudgePort, StoragePort,
-    WorkStatePort, WorkersPort,
+    DurationsPort, EventFeedPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, NudgePort, RecordsPort,
+    StoragePort, WorkStatePort, WorkersPort,
 };
 use projections::Keyspace;
 use tokio::net::TcpListener;
@@ -30,6 +30,7 @@ pub(crate) struct Ports {
     pub(crate) durations: Arc<dyn DurationsPort>,
     pub(crate) nudges: Arc<dyn NudgePort>,
     pub(crate) work_state: Arc<dyn WorkStatePort>,
+    pub(crate) records: Arc<dyn RecordsPort>,
     pub(crate) status: Arc<dyn JobStatusPort>,
     pub(crate) storage: Arc<dyn StoragePort>,
     pub(crate) logs: Arc<dyn LogPort>,
@@ -51,6 +52,7 @@ impl Ports {
         check_schema(url, keys).await?;
         let redis = Redis::connect_keeping(url, keys.clone(), position).await?;
         let storage = DirectoryStorage::open(uploads.clone())
+            .and_then(|storage| storage.of_board(keys.namespace()))
             .with_context(|| format!("the upload directory {} can't be used", uploads.display()))?;
         let logs = LogFiles::open(logs.clone())
             .with_context(|| format!("the log directory {} can't be used", logs.display()))?;
@@ -62,6 +64,7 @@ impl Ports {
             durations: Arc::new(redis.clone()),
             nudges: Arc::new(redis.clone()),
             work_state: Arc::new(redis.clone()),
+            records: Arc::new(redis.clone()),
             status: Arc::new(redis.clone()),
             redis,
             storage: Arc::new(storage),

@@ -262,6 +262,12 @@ impl Keyspace {
         self.key("reconciler")
     }
 
+    /// Live state: whose turn it is to remove what was kept for long enough.
+    #[must_use]
+    pub fn expirer(&self) -> String {
+        self.key("expirer")
+    }
+
     /// Live state: what a worker tells of itself.
     #[must_use]
     pub fn worker(&self, worker: &Consumer) -> String {

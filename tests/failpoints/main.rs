@@ -5,6 +5,7 @@
 //! all that was accepted must end, and the log must tell a story without a flaw.
 
 mod accepting;
+mod expiring;
 mod reaping;
 mod reconciling;
 mod replaying;

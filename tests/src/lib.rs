@@ -1,6 +1,7 @@
 //! The harness of the integration tests and benchmarks: real processes, on free ports and in directories of their own,
 //! that are gone when the test is.
 
+pub mod age;
 pub mod board;
 pub mod client;
 pub mod invariants;

@@ -69,6 +69,8 @@ pub enum DiskState {
     Full,
     /// It takes everything, but no sync comes to its end.
     Stuck,
+    /// It takes everything, and says that it has little room left.
+    Scarce,
 }
 
 impl Disk {
@@ -92,6 +94,7 @@ impl Disk {
             DiskState::Healthy => 0,
             DiskState::Full => 1,
             DiskState::Stuck => 2,
+            DiskState::Scarce => 3,
         });
     }
 }

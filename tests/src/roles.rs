@@ -130,7 +130,7 @@ impl Roles {
     #[must_use]
     pub fn worker_command(&self, name: &str, lease: &str) -> Command {
         let mut worker = self.command(&["worker", "--worker-name", name, "--lease", lease]);
-        worker.args(["--reconcile-interval", self.reconcile_interval]);
+        worker.args(["--reconcile-interval", self.reconcile_interval, "--expire-interval", "200ms"]);
         worker.arg("--work-root").arg(self.data.path().join(name)).stdout(Stdio::null()).stderr(self.words.of(name));
         worker
     }

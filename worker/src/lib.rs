@@ -3,13 +3,14 @@
 //! [`Worker::run`] is the way in. From there `claims` fills the slots, `start` turns a ticket into a run, `pipeline`
 //! takes that run from its files to its outcome while `heartbeat` keeps its lease, and `record` commits the outcome.
 //! Beside them `dispatcher` hands out tickets for retries that are due, `reaper` ends the leases of workers that fell
-//! silent, `reconciler` puts right what no other part can, and `predecessors` settles, once at the start, what earlier
+//! silent, `reconciler` puts right what no other part can, `expirer` removes what was kept for long enough, and `predecessors` settles, once at the start, what earlier
 //! processes under the same work root left behind. The work root is one machine's own.
 //!
 //! A job's program sees no token, no address and no fence: `process` lists all that it does see.
 
 mod claims;
 mod dispatcher;
+mod expirer;
 mod heartbeat;
 mod interrupt;
 mod job_log;
@@ -35,6 +36,7 @@ mod station;
 mod vitals;
 mod worker;
 
+pub use expirer::{Expirer, ExpirerPorts, Removed, remove_job};
 pub use process::Graces;
 pub use python::{Python, PythonError};
 pub use reconciler::{Reconciler, ReconcilerPorts, Walk};

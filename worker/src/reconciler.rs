@@ -13,7 +13,7 @@ use std::time::Duration;
 use events::execute::{self, ExecuteError, Origin};
 use events::job::Waiting;
 use events::policy::LivePolicy;
-use events::ports::{EventLogPort, Ids, JobQueuePort, Lease, PortError, Tickets, WorkStatePort};
+use events::ports::{EventLogPort, Ids, JobQueuePort, Lease, PortError, Tickets, Turn, WorkStatePort};
 use events::{Actor, Fence, Job, JobCommand, JobId, JobState, StreamId, Ticket, Timestamp, UserId, seeded_bug};
 use metrics::counter;
 use tokio::time::sleep;
@@ -96,7 +96,7 @@ pub(crate) async fn run(session: Arc<Session>) {
     loop {
         sleep(interval.mul_f64(session.ports.ids.jitter())).await;
         let walked = async {
-            if ports.work_state.take_turn(holder, interval * 3).await? {
+            if ports.work_state.take_turn(Turn::Reconciling, holder, interval * 3).await? {
                 reconciler.walk().await.map(Some)
             } else {
                 reconciler.before.clear();

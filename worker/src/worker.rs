@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use events::policy::LivePolicy;
 use events::ports::{
-    DurationsPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, NudgePort, StoragePort, WorkStatePort,
-    WorkersPort,
+    DurationsPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, NudgePort, RecordsPort, StoragePort,
+    WorkStatePort, WorkersPort,
 };
 use events::{ClassName, Consumer};
 use tokio::sync::broadcast;
@@ -19,7 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::process::Graces;
 use crate::session::{Session, Settled, Stop};
 use crate::station::Station;
-use crate::{claims, dispatcher, nudges, predecessors, presence, reaper, reconciler};
+use crate::{claims, dispatcher, expirer, nudges, predecessors, presence, reaper, reconciler};
 
 /// How many nudges may wait for a run to hear them; one that misses some looks at its job.
 const NUDGES_WAITING: usize = 64;
@@ -43,6 +43,8 @@ pub struct WorkerConfig {
     pub work_root: PathBuf,
     /// How often all jobs that have not ended are compared with the work there is.
     pub reconcile_interval: Duration,
+    /// How often is looked for what was kept for long enough.
+    pub expire_interval: Duration,
     /// How long jobs under way may go on once the worker is asked to stop.
     pub drain_timeout: Duration,
     /// How a program that is to end is told so.
@@ -66,6 +68,8 @@ pub struct Ports {
     pub nudges: Arc<dyn NudgePort>,
     /// Jobs beside the tickets and leases they should have.
     pub work_state: Arc<dyn WorkStatePort>,
+    /// Records from the oldest on.
+    pub records: Arc<dyn RecordsPort>,
     /// Jobs and submissions as they stand.
     pub status: Arc<dyn JobStatusPort>,
     /// The files of submissions.
@@ -128,11 +132,12 @@ impl Worker {
         let dispatcher = AbortOnDropHandle::new(tokio::spawn(dispatcher::run(Arc::clone(&session))));
         let reaper = AbortOnDropHandle::new(tokio::spawn(reaper::run(Arc::clone(&session))));
         let reconciler = AbortOnDropHandle::new(tokio::spawn(reconciler::run(Arc::clone(&session))));
+        let expirer = AbortOnDropHandle::new(tokio::spawn(expirer::run(Arc::clone(&session))));
         let presence = AbortOnDropHandle::new(tokio::spawn(presence::run(Arc::clone(&session))));
         let nudges = AbortOnDropHandle::new(tokio::spawn(nudges::run(Arc::clone(&session))));
         let inherited = predecessors::take_over(&session).await;
         let settled = claims::run(&session, inherited).await;
-        drop((dispatcher, reaper, reconciler, nudges, presence));
+        drop((dispatcher, reaper, reconciler, expirer, nudges, presence));
         leave(&session, station, settled).await;
         Ok(())
     }

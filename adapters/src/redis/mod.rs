@@ -13,6 +13,7 @@ mod job_status;
 mod nudge;
 mod position;
 mod reader;
+mod records;
 mod regress;
 mod shared;
 mod usage;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use events::ports::{Lease, OpenJobs, PortError, Tickets, WorkStatePort};
+use events::ports::{Lease, OpenJobs, PortError, Tickets, Turn, WorkStatePort};
 use events::{ClassName, Job, JobId, StreamId, Ticket};
 use projections::keys::WORKERS_GROUP;
 use redis::streams::{StreamInfoGroupsReply, StreamRangeReply};
@@ -19,9 +19,13 @@ const TICKETS_PAGE: usize = 1_000;
 
 #[async_trait]
 impl WorkStatePort for Redis {
-    async fn take_turn(&self, holder: &str, lasting: Duration) -> Result<bool, PortError> {
+    async fn take_turn(&self, turn: Turn, holder: &str, lasting: Duration) -> Result<bool, PortError> {
+        let key = match turn {
+            Turn::Reconciling => self.keys().reconciler(),
+            Turn::Expiring => self.keys().expirer(),
+        };
         Script::new(include_str!("take_turn.lua"))
-            .key(self.keys().reconciler())
+            .key(key)
             .arg(holder)
             .arg(lasting.as_millis().to_string())
             .invoke_async(&mut self.connection())

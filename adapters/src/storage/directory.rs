@@ -2,6 +2,7 @@
 //!
 //! An upload is written under `<root>/.staging/` and renamed when it is whole, so that a broken one leaves nothing.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use events::SubmissionId;
-use events::ports::{ArchiveLimits, FileName, StagedFile, StagedUpload, StorageError, StoragePort};
+use events::ports::{ArchiveLimits, FileName, Published, Room, StagedFile, StagedUpload, StorageError, StoragePort};
 use sha2::{Digest, Sha256};
 use tokio::fs::{self, File};
 use tokio::io::AsyncWriteExt;
@@ -23,6 +24,8 @@ const STAGING: &str = ".staging";
 /// How long after its last file was begun an upload is taken to be dead.
 const STALE: Duration = Duration::from_hours(24);
 const METADATA: &str = "metadata.json";
+/// Where each board that uses the directory leaves its name.
+const BOARDS: &str = ".boards";
 
 /// Submissions as folders of a directory.
 #[derive(Debug, Clone)]
@@ -40,6 +43,24 @@ impl DirectoryStorage {
         std::fs::create_dir_all(&staging)?;
         remove_stale(&staging)?;
         Ok(Self { root })
+    }
+
+    /// Leaves the name of the board whose submissions these are. Where several boards did, what one has no record of may
+    /// be another's, and [`StoragePort::published`] finds nothing for any of them.
+    ///
+    /// # Errors
+    /// If the name can't be written.
+    pub fn of_board(self, name: &str) -> std::io::Result<Self> {
+        let boards = self.root.join(BOARDS);
+        std::fs::create_dir_all(&boards)?;
+        std::fs::write(boards.join(name), "")?;
+        if is_shared(&self.root)? {
+            tracing::warn!(
+                root = %self.root.display(),
+                "several namespaces share the upload directory: files that no record tells of are left there"
+            );
+        }
+        Ok(self)
     }
 
     fn folder(&self, id: SubmissionId) -> PathBuf {
@@ -84,6 +105,32 @@ impl StoragePort for DirectoryStorage {
         let path = self.root.join(STAGING).join(format!("probe-{}", random_hex::<8>()));
         fs::write(&path, b"probe").await.map_err(failed("writing to the upload directory"))?;
         fs::remove_file(&path).await.map_err(failed("removing from the upload directory"))
+    }
+
+    async fn room(&self) -> Result<Room, StorageError> {
+        let root = self.root.clone();
+        blocking(move || {
+            let found = nix::sys::statvfs::statvfs(&root).map_err(std::io::Error::from);
+            let found = found.map_err(failed("asking how much room there is"))?;
+            let bytes = |blocks: u64| blocks.saturating_mul(found.fragment_size());
+            Ok(Room { free_bytes: bytes(found.blocks_available()), total_bytes: bytes(found.blocks()) })
+        })
+        .await
+    }
+
+    async fn published(
+        &self,
+        after: Option<SubmissionId>,
+        count: usize,
+        age: Duration,
+    ) -> Result<Published, StorageError> {
+        let root = self.root.clone();
+        blocking(move || published(&root, after, count, age).map_err(failed("listing the upload directory"))).await
+    }
+
+    async fn remove_stale(&self) -> Result<(), StorageError> {
+        let staging = self.root.join(STAGING);
+        blocking(move || remove_stale(&staging).map_err(failed("sweeping broken uploads"))).await
     }
 }
 
@@ -165,13 +212,50 @@ impl StagedUpload for Staged {
     }
 }
 
+/// Whether several boards use the directory.
+fn is_shared(root: &Path) -> std::io::Result<bool> {
+    match std::fs::read_dir(root.join(BOARDS)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        boards => Ok(boards?.count() > 1),
+    }
+}
+
+/// Reads all names, and keeps no more than a page of them.
+fn published(root: &Path, after: Option<SubmissionId>, count: usize, age: Duration) -> std::io::Result<Published> {
+    if is_shared(root)? {
+        return Ok(Published { ids: vec![], next: None });
+    }
+    let mut first = BTreeSet::new();
+    let mut is_last = true;
+    for entry in std::fs::read_dir(root)? {
+        // What has another name is not storage's.
+        let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse::<SubmissionId>().ok()) else { continue };
+        if after.is_some_and(|after| id <= after) {
+            continue;
+        }
+        first.insert(id);
+        if first.len() > count {
+            first.pop_last();
+            is_last = false;
+        }
+    }
+    let next = first.last().copied().filter(|_| !is_last);
+    let is_old = |id: &SubmissionId| modified_before(&std::fs::metadata(root.join(id.to_string())), age);
+    Ok(Published { ids: first.into_iter().filter(is_old).collect(), next })
+}
+
+/// Whether something is there and was last changed longer ago than this.
+fn modified_before(metadata: &std::io::Result<std::fs::Metadata>, age: Duration) -> bool {
+    let modified = metadata.as_ref().ok().and_then(|metadata| metadata.modified().ok());
+    modified.is_some_and(|at| at.elapsed().unwrap_or_default() > age)
+}
+
 /// Removes what uploads left that were killed on the way. Others may be under way on other hosts.
 fn remove_stale(staging: &Path) -> std::io::Result<()> {
     for entry in std::fs::read_dir(staging)? {
         let entry = entry?;
-        let age = entry.metadata().and_then(|metadata| metadata.modified()).map(|at| at.elapsed().unwrap_or_default());
         // It may be gone by now, with its upload.
-        if age.is_ok_and(|age| age > STALE) && std::fs::remove_dir_all(entry.path()).is_ok() {
+        if modified_before(&entry.metadata(), STALE) && std::fs::remove_dir_all(entry.path()).is_ok() {
             tracing::info!(folder = %entry.path().display(), "removed what a broken upload left");
         }
     }

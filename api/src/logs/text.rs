@@ -125,6 +125,10 @@ mod tests {
             let end = self.0.len().min(at + max.min(1000));
             Ok(Bytes::copy_from_slice(&self.0[at..end]))
         }
+
+        async fn delete(&self, _: JobId) -> Result<(), PortError> {
+            Err(PortError::Unavailable("read only".to_owned()))
+        }
     }
 
     fn run() -> (JobId, Fence) {

@@ -49,6 +49,7 @@ pub(crate) async fn create(
     request: Request,
 ) -> Result<(StatusCode, Json<Created>), Error> {
     let at_least = check_head(&request, &api.upload_limits)?;
+    check_disk(&api).await?;
     let _turn = api.under_way.turn(&caller, &key).await;
     // Better to hear of it before the upload than after it.
     check_room(&api, &caller, &key, at_least).await?;
@@ -81,6 +82,12 @@ pub(crate) async fn create(
             _ => Err(refusal),
         },
     }
+}
+
+/// Refuses every upload while the disk is nearly full: what runs needs the rest.
+async fn check_disk(api: &Api) -> Result<(), Error> {
+    let room = api.storage.room().await?;
+    if room.is_scarce() { Err(Error::StorageFull(room)) } else { Ok(()) }
 }
 
 /// Refuses an upload of at least so many bytes that could not be taken in, unless it may be the repetition of one that was.

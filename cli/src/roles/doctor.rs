@@ -13,7 +13,7 @@ use adapters::storage::DirectoryStorage;
 use anyhow::Result;
 use clap::Args;
 use events::policy::LivePolicy;
-use events::ports::StoragePort;
+use events::ports::{Room, StorageError, StoragePort};
 use serde::Serialize;
 use worker::{Reconciler, ReconcilerPorts};
 
@@ -128,11 +128,16 @@ impl DoctorCommand {
         let name = "uploads";
         let shown = root.display().to_string();
         let probed = match DirectoryStorage::open(root) {
-            Ok(storage) => storage.probe().await.map_err(|error| error.to_string()),
+            Ok(storage) => look_at(&storage).await.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         match probed {
-            Ok(()) => Row::good(name, format!("{shown} is writable")),
+            Ok(space) if space.is_scarce() => Row::unusable(
+                name,
+                format!("less than {} % of {shown} is free: uploads are refused, jobs go on", Room::LEAST_FREE_PERCENT),
+                "make room, or lower RETENTION or SUBMISSION_TTL",
+            ),
+            Ok(_) => Row::good(name, format!("{shown} is writable")),
             Err(error) => Row::unusable(name, error, format!("make {shown} writable, or give UPLOAD_ROOT")),
         }
     }
@@ -153,6 +158,11 @@ impl DoctorCommand {
             Err(error) => Row::unusable("python", "no interpreter runs", error.to_string()),
         }
     }
+}
+
+async fn look_at(storage: &DirectoryStorage) -> Result<Room, StorageError> {
+    storage.probe().await?;
+    storage.room().await
 }
 
 /// The interpreter for jobs, by the rules that the worker goes by.

@@ -66,6 +66,9 @@ pub(crate) struct JobOptions {
     /// How often all jobs that have not ended are compared with the work there is
     #[arg(long, env = "RECONCILE_INTERVAL", default_value = "30s", value_parser = humantime::parse_duration)]
     reconcile_interval: Duration,
+    /// How often is looked for what was kept for long enough, by `RETENTION` and `SUBMISSION_TTL`
+    #[arg(long, env = "EXPIRE_INTERVAL", default_value = "1m", value_parser = humantime::parse_duration)]
+    expire_interval: Duration,
     /// How long a program that is to end may take after SIGINT
     #[arg(long, env = "INTERRUPT_GRACE", default_value = "2s", value_parser = humantime::parse_duration)]
     interrupt_grace: Duration,
@@ -136,6 +139,7 @@ impl JobOptions {
             python: python.path,
             work_root,
             reconcile_interval: self.reconcile_interval.max(Duration::from_millis(100)),
+            expire_interval: self.expire_interval.max(Duration::from_millis(100)),
             drain_timeout,
             graces: Graces { interrupt: self.interrupt_grace, terminate: self.terminate_grace },
             log_limit_bytes: self.log_limit,
@@ -147,6 +151,7 @@ impl JobOptions {
             durations: Arc::clone(&ports.durations),
             nudges: Arc::clone(&ports.nudges),
             work_state: Arc::clone(&ports.work_state),
+            records: Arc::clone(&ports.records),
             status: Arc::clone(&ports.status),
             storage: Arc::clone(&ports.storage),
             logs: Arc::clone(&ports.logs),

@@ -17,6 +17,9 @@ pub trait LogPort: Send + Sync {
 
     /// At most `max` bytes from `offset`; fewer at the end, none past it or where there is no log.
     async fn read(&self, job: JobId, fence: &Fence, offset: u64, max: usize) -> Result<Bytes, PortError>;
+
+    /// Removes what all runs of a job printed; a job without any is no error.
+    async fn delete(&self, job: JobId) -> Result<(), PortError>;
 }
 
 /// The writing end of a run's log.

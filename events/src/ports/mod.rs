@@ -10,6 +10,7 @@ mod job_status;
 mod log;
 mod nudge;
 mod page;
+mod records;
 mod storage;
 mod work_state;
 mod workers;
@@ -26,8 +27,11 @@ pub use job_status::{JobPage, JobQuery, JobStatusPort, QueuePosition, SlotHolder
 pub use log::{LogPort, LogWriter};
 pub use nudge::{NudgePort, Nudges};
 pub use page::PageCursor;
-pub use storage::{ArchiveLimits, FileName, StagedFile, StagedUpload, StorageError, StoragePort, UploadLimits};
-pub use work_state::{OpenJobs, Tickets, WorkStatePort};
+pub use records::{OldJobs, OldSubmissions, RecordsPort};
+pub use storage::{
+    ArchiveLimits, FileName, Published, Room, StagedFile, StagedUpload, StorageError, StoragePort, UploadLimits,
+};
+pub use work_state::{OpenJobs, Tickets, Turn, WorkStatePort};
 pub use workers::{Presence, SeenWorker, WorkersPort};
 
 impl From<PortError> for CommitError {

@@ -1,6 +1,7 @@
 //! The files of submissions.
 
 use std::path::Path;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -24,6 +25,49 @@ pub trait StoragePort: Send + Sync {
 
     /// Whether something can be written.
     async fn probe(&self) -> Result<(), StorageError>;
+
+    /// How much room there is.
+    async fn room(&self) -> Result<Room, StorageError>;
+
+    /// Looks at `count` submissions that have files, in the order of their ids, from `after` on.
+    async fn published(
+        &self,
+        after: Option<SubmissionId>,
+        count: usize,
+        age: Duration,
+    ) -> Result<Published, StorageError>;
+
+    /// Removes what uploads left that were broken off long ago.
+    async fn remove_stale(&self) -> Result<(), StorageError>;
+}
+
+/// Some of the submissions that have files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// Those that got them longer ago than was asked for.
+    pub ids: Vec<SubmissionId>,
+    /// Where to go on; none at the end.
+    pub next: Option<SubmissionId>,
+}
+
+/// How much room there is for files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// What can still be written, in bytes.
+    pub free_bytes: u64,
+    /// All there is, in bytes; 0 where that is not known.
+    pub total_bytes: u64,
+}
+
+impl Room {
+    /// With less than this part free, in percent, nothing new is taken in: what runs needs the rest.
+    pub const LEAST_FREE_PERCENT: u64 = 5;
+
+    /// Whether there is too little for anything new.
+    #[must_use]
+    pub const fn is_scarce(&self) -> bool {
+        self.free_bytes < self.total_bytes / 100 * Self::LEAST_FREE_PERCENT
+    }
 }
 
 /// An upload under way. Files are written one after the other.
@@ -156,6 +200,13 @@ pub enum StorageError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn room_is_scarce_below_a_twentieth_and_never_where_nothing_is_known_of_it() {
+        let is_scarce = |free_bytes, total_bytes| Room { free_bytes, total_bytes }.is_scarce();
+        assert!(is_scarce(49, 1_000) && is_scarce(0, 1_000) && is_scarce(0, u64::MAX));
+        assert!(!is_scarce(50, 1_000) && !is_scarce(1_000, 1_000) && !is_scarce(0, 0));
+    }
 
     #[test]
     fn a_refused_name_is_named_with_the_rule_it_breaks() {

@@ -14,8 +14,8 @@ use crate::time::Timestamp;
 /// Work state as the reconciler sees it.
 #[async_trait]
 pub trait WorkStatePort: Send + Sync {
-    /// Takes the reconciler's turn, or keeps it, for this long. Whether it is `holder`'s.
-    async fn take_turn(&self, holder: &str, lasting: Duration) -> Result<bool, PortError>;
+    /// Takes a turn that one process has at a time, or keeps it, for this long. Whether it is `holder`'s.
+    async fn take_turn(&self, turn: Turn, holder: &str, lasting: Duration) -> Result<bool, PortError>;
 
     /// Some of the jobs that have not ended, from where `cursor` says; 0 is the beginning. A job may come twice.
     async fn open_jobs(&self, cursor: u64) -> Result<OpenJobs, PortError>;
@@ -34,6 +34,15 @@ pub trait WorkStatePort: Send + Sync {
 
     /// Drops a lease as it was seen, and its ticket, unless its fence is its job's current one. Whether it did.
     async fn drop_lease(&self, job: JobId, seen: &Lease) -> Result<bool, PortError>;
+}
+
+/// What one process does for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Comparing jobs with the work there is.
+    Reconciling,
+    /// Removing what was kept for long enough.
+    Expiring,
 }
 
 /// The tickets of a class.

@@ -21,6 +21,15 @@ async fn conforms(logs: &dyn LogPort) {
     let mut other = logs.create(job, &second).await.expect("a log");
     other.append(b"another run").await.expect("written");
     assert_eq!(logs.len(job, &first).await, Ok(Some(9)), "runs are apart");
+
+    let kept = SystemIds.job();
+    logs.create(kept, &first).await.expect("a log").append(b"kept").await.expect("written");
+    logs.delete(job).await.expect("deleted");
+    logs.delete(job).await.expect("twice is no error");
+    for run in [&first, &second] {
+        assert_eq!(logs.len(job, run).await, Ok(None), "the log of every run is gone");
+    }
+    assert_eq!(logs.len(kept, &first).await, Ok(Some(4)), "that of another job is not");
 }
 
 #[tokio::test]

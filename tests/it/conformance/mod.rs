@@ -9,6 +9,7 @@ mod job_queue;
 mod job_status;
 mod log;
 mod quota;
+mod records;
 mod regress;
 mod storage;
 mod work_state;

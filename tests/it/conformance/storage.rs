@@ -2,14 +2,16 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use adapters::ids::SystemIds;
 use adapters::storage::DirectoryStorage;
 use bytes::Bytes;
 use events::SubmissionId;
-use events::ports::{ArchiveLimits, FileName, Ids, StorageError, StoragePort};
+use events::ports::{ArchiveLimits, FileName, Ids, Published, StorageError, StoragePort};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use leadersboard_tests::age::age;
 use tar::{EntryType, Header};
 use zip::write::SimpleFileOptions;
 
@@ -228,4 +230,58 @@ async fn two_sources_of_one_path_are_never_mixed() {
     let (id, _) = publish(&bench.storage, &[("main.py", b"1"), ("x.tar.gz", &tar)]).await.expect("storage takes both");
     let fetched = fetch(&bench.storage, id).await;
     assert!(matches!(fetched, Err(StorageError::Refused(_))), "{fetched:?}");
+}
+
+#[tokio::test]
+async fn there_is_a_disk_and_it_has_room() {
+    let room = bench().storage.room().await.expect("an answer");
+    assert!(room.total_bytes > 1 << 20 && room.free_bytes <= room.total_bytes, "{room:?}");
+}
+
+#[tokio::test]
+async fn what_is_published_is_found_page_by_page_once_it_is_old_enough() {
+    let bench = bench();
+    let storage: &dyn StoragePort = &bench.storage;
+    let mut ids = Vec::new();
+    for _ in 0..7 {
+        ids.push(publish(storage, &[("main.py", b"1")]).await.expect("published").0);
+    }
+    ids.sort();
+    let (hour, none) = (Duration::from_hours(1), Duration::ZERO);
+    let young = storage.published(None, 10, hour).await.expect("a page");
+    assert_eq!(young, Published { ids: vec![], next: None });
+    let (mut found, mut after, mut pages) = (vec![], None, 0);
+    loop {
+        let page = storage.published(after, 3, none).await.expect("a page");
+        assert!(page.ids.len() <= 3);
+        found.extend(page.ids);
+        (after, pages) = (page.next, pages + 1);
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!((found, pages), (ids.clone(), 3));
+    age(&bench.root.path().join("uploads").join(ids[4].to_string()), 2 * hour);
+    assert_eq!(storage.published(None, 10, hour).await.expect("a page").ids, [ids[4]]);
+
+    // What one board has no record of may be another's.
+    let one = bench.storage.clone().of_board("one").expect("its name");
+    assert_eq!(one.published(None, 10, hour).await.expect("a page").ids, [ids[4]]);
+    let two = bench.storage.clone().of_board("two").expect("its name");
+    for board in [one, two] {
+        assert_eq!(board.published(None, 10, none).await.expect("a page").ids, []);
+    }
+}
+
+#[tokio::test]
+async fn what_a_broken_upload_left_is_removed_a_day_later_and_not_before() {
+    let bench = bench();
+    let storage: &dyn StoragePort = &bench.storage;
+    let left = ["old", "young"].map(|name| bench.root.path().join("uploads/.staging").join(name));
+    for folder in &left {
+        std::fs::create_dir(folder).expect("a folder");
+    }
+    age(&left[0], Duration::from_hours(25));
+    storage.remove_stale().await.expect("swept");
+    assert_eq!(left.map(|folder| folder.exists()), [false, true]);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use adapters::ids::SystemIds;
-use events::ports::{DurationsPort, Ids, JobQueuePort, NudgePort, Presence, WorkStatePort, WorkersPort};
+use events::ports::{DurationsPort, Ids, JobQueuePort, NudgePort, Presence, Turn, WorkStatePort, WorkersPort};
 use leadersboard_tests::wait::until;
 
 use super::{Bench, consumer};
@@ -13,12 +13,13 @@ async fn a_turn_is_one_process_s_until_it_passes() {
     let bench = Bench::new().await;
     let port: &dyn WorkStatePort = &bench.redis;
     let (long, short) = (Duration::from_mins(1), Duration::from_millis(50));
-    assert_eq!(port.take_turn("one", short).await, Ok(true));
-    assert_eq!(port.take_turn("two", long).await, Ok(false));
-    assert_eq!(port.take_turn("one", short).await, Ok(true), "who has it keeps it");
-    let passes = async || port.take_turn("two", long).await.ok().filter(|taken| *taken);
+    assert_eq!(port.take_turn(Turn::Reconciling, "one", short).await, Ok(true));
+    assert_eq!(port.take_turn(Turn::Reconciling, "two", long).await, Ok(false));
+    assert_eq!(port.take_turn(Turn::Reconciling, "one", short).await, Ok(true), "who has it keeps it");
+    let passes = async || port.take_turn(Turn::Reconciling, "two", long).await.ok().filter(|taken| *taken);
     until("it passes to another", Duration::from_secs(10), passes).await;
-    assert_eq!(port.take_turn("one", long).await, Ok(false));
+    assert_eq!(port.take_turn(Turn::Reconciling, "one", long).await, Ok(false));
+    assert_eq!(port.take_turn(Turn::Expiring, "one", long).await, Ok(true), "each turn is apart");
 }
 
 #[tokio::test]

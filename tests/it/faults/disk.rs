@@ -1,12 +1,14 @@
-//! Disks that are full: Redis's, and that of the logs.
+//! Disks that are full: Redis's, that of the logs, and that of the uploads.
 
-use leadersboard_tests::board::Process;
+use leadersboard_tests::board::{Finished, Process};
+use leadersboard_tests::client::files;
 use leadersboard_tests::preload::{Disk, DiskState};
 use leadersboard_tests::programs::gated;
 use leadersboard_tests::redis_server::{Persistence, RedisServer};
 use leadersboard_tests::roles::Roles;
 use leadersboard_tests::wait::until;
-use serde_json::json;
+use reqwest::Method;
+use serde_json::{Value, json};
 
 use super::{INSTANT, RECOVERY, all_ended, assert_undisturbed, begun, crew, load};
 
@@ -81,5 +83,53 @@ async fn a_full_disk_under_the_logs_shortens_the_log_and_not_the_job() {
     alice.wait_for(&next, "completed").await;
     assert_eq!(alice.get(&format!("/jobs/{next}/logs")).await.body["logs"], "hello from the job\n");
     let jobs = [job, next].map(|job| job.parse().expect("an id"));
+    assert_undisturbed(&roles, &all_ended(&roles).await, &jobs);
+}
+
+#[tokio::test]
+async fn with_less_than_5_percent_of_the_disk_free_uploads_are_refused_and_jobs_go_on() {
+    let roles = Roles::new().await;
+    let (first, _) = roles.api();
+    drop(first);
+    let disk = Disk::under(roles.data.path().join("uploads"));
+    let environment = disk.environment();
+    let environment: Vec<(&str, &str)> =
+        environment.iter().map(|(name, value)| (*name, value.to_str().expect("a path"))).collect();
+    let (_api, alice) = roles.api_with("api", &environment);
+    let _worker = roles.worker("w", "1s");
+    let gate = roles.data.path().join("gate");
+    let submission = alice.submit(&gated(&gate)).await;
+    let running = alice.enqueue(&submission, json!({})).await;
+    alice.wait_for(&running, "running").await;
+    assert_eq!(alice.get("/health/ready").await.status, 200);
+
+    disk.set(DiskState::Scarce);
+    let form = || files(&[("main.py", INSTANT), ("config.yaml", "seed: 1\n")]);
+    let refused = alice.request(Method::POST, "/submissions").multipart(form()).send().await.expect("an answer");
+    assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (503, &"60".parse().expect("a value")));
+    let body: Value = serde_json::from_slice(&refused.bytes().await.expect("a body")).expect("JSON");
+    assert_eq!(body["code"], "storage_full", "{body}");
+    assert!(body["detail"].as_str().expect("a sentence").contains("5 %"), "{body}");
+    let folders = std::fs::read_dir(roles.data.path().join("uploads")).expect("uploads").count();
+    assert_eq!(folders, 3, "staging, the board's name, and the first submission");
+    assert_eq!(std::fs::read_dir(roles.data.path().join("uploads/.staging")).expect("staging").count(), 0);
+    let ready = alice.get("/health/ready").await;
+    assert_eq!(ready.status, 503);
+    assert!(ready.detail().contains("nearly full"), "{ready:?}");
+    let mut doctor = roles.command(&["doctor", "--json"]);
+    doctor.envs(disk.environment());
+    let rows = Finished::of(doctor.output().expect("it runs")).json();
+    let uploads = rows.as_array().expect("rows").iter().find(|row| row["name"] == "uploads").expect("a row");
+    assert_eq!(uploads["verdict"], "unusable", "{uploads}");
+
+    // What is there can be run, what runs ends.
+    let next = alice.enqueue(&submission, json!({})).await;
+    std::fs::write(&gate, "").expect("the gate");
+    alice.wait_for(&running, "completed").await;
+    alice.wait_for(&next, "completed").await;
+    disk.set(DiskState::Healthy);
+    let last = alice.run(INSTANT).await;
+    alice.wait_for(&last, "completed").await;
+    let jobs = [running, next, last].map(|job| job.parse().expect("an id"));
     assert_undisturbed(&roles, &all_ended(&roles).await, &jobs);
 }

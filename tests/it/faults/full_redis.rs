@@ -47,5 +47,5 @@ async fn a_redis_at_its_memory_limit_takes_nothing_in_and_ends_what_it_took() {
     assert_undisturbed(&roles, &folded, &jobs);
     assert_eq!(folded.submissions.len(), 2, "the refused upload left nothing");
     let uploads = std::fs::read_dir(roles.data.path().join("uploads")).expect("the uploads").count();
-    assert_eq!(uploads, 2 + 1, "two submissions and the staging folder");
+    assert_eq!(uploads, 2 + 2, "two submissions, the staging folder and the board's name");
 }

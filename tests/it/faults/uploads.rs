@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use leadersboard_tests::age::age;
 use leadersboard_tests::board::ALICE;
 use leadersboard_tests::roles::Roles;
 use leadersboard_tests::wait::{until, until_equal};
@@ -62,11 +63,4 @@ async fn uploads_cut_by_the_death_of_the_api_are_swept_and_can_be_sent_again() {
     let folded = all_ended(&roles).await;
     assert_undisturbed(&roles, &folded, &[job.parse().expect("an id")]);
     assert_eq!(folded.submissions.len(), 1);
-}
-
-/// Lets a folder be this old.
-fn age(folder: &Path, by: Duration) {
-    let folder = std::fs::File::open(folder).expect("a folder");
-    let modified = folder.metadata().and_then(|metadata| metadata.modified()).expect("its time");
-    folder.set_modified(modified - by).expect("its owner may");
 }

@@ -178,12 +178,17 @@ async fn a_replay_that_is_killed_half_way_is_finished_by_the_next() {
 }
 
 #[tokio::test]
-async fn what_is_purged_leaves_no_key() {
+async fn what_is_purged_leaves_no_key_and_no_log() {
     let morgue = Morgue::new().await;
     let letter = morgue.dead_letter("alice", LossCause::Infrastructure).await;
+    let log = morgue.roles.data.path().join("logs").join(letter.to_string());
+    std::fs::create_dir_all(&log).expect("a folder");
+    std::fs::write(log.join("a.log"), "begun\n").expect("a log");
     let asked = morgue.dlq(&["purge"]).json();
     assert_eq!((&asked["purged"], &asked["selected"]), (&0.into(), &1.into()));
+    assert!(log.exists());
     assert_eq!(morgue.dlq(&["purge", "--yes"]).json()["purged"], 1);
+    assert!(!log.exists());
     assert_eq!(morgue.alice.get(&format!("/jobs/{letter}")).await.status, 404);
     morgue.all_ended().await;
 }

@@ -374,7 +374,7 @@ pub(super) fn uploads(roles: &Roles) -> Vec<String> {
         entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect::<Vec<_>>()
     };
     let mut found = names("uploads");
-    found.retain(|name| name != ".staging");
+    found.retain(|name| name != ".staging" && name != ".boards");
     found.extend(names("uploads/.staging"));
     found
 }

@@ -7,6 +7,7 @@ mod cli;
 mod crash;
 mod dlq;
 mod end_to_end;
+mod expiry;
 mod idempotency;
 mod limits;
 mod migrate;

@@ -36,7 +36,7 @@ async fn roles_apart_share_a_redis_and_wait_for_it_while_it_is_away() {
     }
     assert_eq!(alice.get("/health").await.status, 200);
     let uploads = std::fs::read_dir(roles.data.path().join("uploads")).expect("the uploads").count();
-    assert_eq!(uploads, 2, "the first submission and the empty staging folder");
+    assert_eq!(uploads, 1 + 2, "the first submission, the empty staging folder and the board's name");
     kill(roles.redis.pid(), Signal::SIGCONT).expect("it runs");
 
     // It is gone, and comes back with what it acknowledged.

@@ -37,8 +37,8 @@ enum What {
     Show(show::Show),
     /// Run dead letters again, with all their tries anew
     Replay(Box<replay::Replay>),
-    /// Remove dead letters with their results, or the tickets in quarantine
-    Purge(purge::Purge),
+    /// Remove dead letters with their logs, or the tickets in quarantine
+    Purge(Box<purge::Purge>),
 }
 
 impl DlqCommand {
@@ -48,7 +48,7 @@ impl DlqCommand {
             What::List(list) => list.run(&redis, output).await,
             What::Show(show) => show.run(&redis, output).await,
             What::Replay(replay) => replay.run(&redis, output).await,
-            What::Purge(purge) => purge.run(&redis, output).await,
+            What::Purge(purge) => purge.run(&redis, &self.redis.data, output).await,
         }
     }
 }

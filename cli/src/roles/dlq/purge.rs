@@ -1,18 +1,21 @@
 //! `leadersboard dlq purge`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use adapters::ids::SystemIds;
+use adapters::log_files::LogFiles;
 use adapters::redis::Redis;
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
-use events::execute::{self, ExecuteError, Origin};
+use events::execute::{ExecuteError, Origin};
 use events::ports::{DeadLetterPort, Ids};
-use events::{Actor, JobCommand, UserId};
+use events::{Actor, UserId};
 use serde_json::json;
 
 use super::select::Filters;
 use crate::client::Output;
+use crate::options::StorageOptions;
 use crate::policy;
 use crate::roles::answer;
 
@@ -21,6 +24,8 @@ use crate::roles::answer;
 pub(super) struct Purge {
     #[command(flatten)]
     filters: Filters,
+    #[command(flatten)]
+    storage: StorageOptions,
     /// Forget the tickets that could not be read, instead
     #[arg(long, conflicts_with_all = ["kind", "user", "since", "limit"])]
     quarantine: bool,
@@ -33,11 +38,11 @@ pub(super) struct Purge {
 }
 
 impl Purge {
-    pub(super) async fn run(self, redis: &Redis, output: Output) -> Result<ExitCode> {
+    pub(super) async fn run(self, redis: &Redis, data: &Path, output: Output) -> Result<ExitCode> {
         let (what, count) = if self.quarantine {
             ("tickets in quarantine", self.quarantine(redis).await?)
         } else {
-            ("dead letters", self.dead_letters(redis).await?)
+            ("dead letters", self.dead_letters(redis, data).await?)
         };
         let sentence = if self.yes {
             format!("{count} {what} purged.")
@@ -55,8 +60,11 @@ impl Purge {
         Ok(redis.quarantined(usize::MAX >> 1).await?.len() as u64)
     }
 
-    async fn dead_letters(&self, redis: &Redis) -> Result<u64> {
+    async fn dead_letters(&self, redis: &Redis, data: &Path) -> Result<u64> {
         let origin = Origin { actor: Actor::User(self.by.clone()), trace: None };
+        let root = self.storage.logs(data);
+        let logs = LogFiles::open(root.clone())
+            .with_context(|| format!("the log directory {} can't be used", root.display()))?;
         let mut selection = self.filters.select(redis, u64::MAX).await?;
         let policy = policy::stored(redis).await?.policy();
         let mut count = 0;
@@ -64,11 +72,10 @@ impl Purge {
             for job in page {
                 if self.yes {
                     let jitter = SystemIds.jitter();
-                    let expired = execute::job(redis, &policy, &origin, job.id, &JobCommand::Expire, jitter);
-                    match expired.await {
-                        Ok(_) => {}
+                    match worker::remove_job(redis, &logs, &policy, &origin, &job, jitter).await {
+                        Ok(()) => {}
                         // It was replayed or purged by somebody else meanwhile.
-                        Err(ExecuteError::Rejected(_)) => continue,
+                        Err(ExecuteError::Rejected(_) | ExecuteError::GuardFailed(_)) => continue,
                         Err(error) => bail!(anyhow!("{error}").context(format!("after {count} were purged"))),
                     }
                 }
