@@ -51,8 +51,9 @@ impl Ports {
     ) -> Result<Self> {
         check_schema(url, keys).await?;
         let redis = Redis::connect_keeping(url, keys.clone(), position).await?;
+        let board = format!("{}.{}", keys.namespace(), migrations::began(url, keys).await?);
         let storage = DirectoryStorage::open(uploads.clone())
-            .and_then(|storage| storage.of_board(keys.namespace()))
+            .and_then(|storage| storage.of_board(&board))
             .with_context(|| format!("the upload directory {} can't be used", uploads.display()))?;
         let logs = LogFiles::open(logs.clone())
             .with_context(|| format!("the log directory {} can't be used", logs.display()))?;

@@ -70,6 +70,17 @@ pub async fn version(url: &str, keys: &Keyspace) -> Result<u32, MigrateError> {
     Ok(read_version(&mut connect(url).await?, keys).await?)
 }
 
+/// When the board at `url` began, in seconds since the Unix epoch: a Redis that was emptied and migrated anew is another
+/// board, although its namespace has the same name.
+///
+/// # Errors
+/// If Redis does not answer.
+pub async fn began(url: &str, keys: &Keyspace) -> Result<u64, MigrateError> {
+    let mut connection = connect(url).await?;
+    let began: Option<u64> = redis::cmd("HGET").arg(keys.schema()).arg("step:1").query_async(&mut connection).await?;
+    Ok(began.unwrap_or(0))
+}
+
 /// Takes the steps that are missing at `url`. `rebuild` makes all read models anew from the log, or says why it can't.
 ///
 /// # Errors

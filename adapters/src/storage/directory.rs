@@ -46,7 +46,7 @@ impl DirectoryStorage {
     }
 
     /// Leaves the name of the board whose submissions these are. Where several boards did, what one has no record of may
-    /// be another's, and [`StoragePort::published`] finds nothing for any of them.
+    /// be another's, or that of one whose Redis was lost and may come back, and [`StoragePort::published`] finds nothing for any of them.
     ///
     /// # Errors
     /// If the name can't be written.
@@ -57,7 +57,8 @@ impl DirectoryStorage {
         if is_shared(&self.root)? {
             tracing::warn!(
                 root = %self.root.display(),
-                "several namespaces share the upload directory: files that no record tells of are left there"
+                "several boards have used the upload directory, or one that lost its Redis: files that no record tells of \
+                 are left there. `.boards` in it names them; remove the names of those that are no more"
             );
         }
         Ok(self)
