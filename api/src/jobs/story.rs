@@ -6,7 +6,7 @@ use events::stored::{Recorded, StoredEvent};
 use events::time::to_rfc3339;
 use serde::Serialize;
 
-use super::view::SummaryView;
+use super::view::StatusView;
 
 /// A job as a client knows it.
 pub(super) enum Story {
@@ -39,7 +39,9 @@ pub(super) struct StatusEvent {
     /// When.
     at: String,
     #[serde(flatten)]
-    job: SummaryView,
+    status: StatusView,
+    resource_class: String,
+    attempt: u32,
 }
 
 impl Story {
@@ -102,7 +104,14 @@ impl Story {
 impl StatusEvent {
     /// The status of a job as it was found.
     pub(super) fn as_found(job: &Job) -> Self {
-        Self { seq: job.version, kind: None, at: to_rfc3339(job.updated_at), job: SummaryView::of(job, None) }
+        Self {
+            seq: job.version,
+            kind: None,
+            at: to_rfc3339(job.updated_at),
+            status: StatusView::of(job),
+            resource_class: job.spec.class.to_string(),
+            attempt: job.attempt(),
+        }
     }
 }
 
