@@ -181,6 +181,7 @@ impl<R: Into<Error>> From<ExecuteError<R>> for Error {
             ExecuteError::GuardFailed(_) => Self::Conflict("another request was faster; ask again".to_owned()),
             ExecuteError::Full => Self::Full,
             ExecuteError::Unavailable(why) => Self::Unavailable(why),
+            ExecuteError::TooLarge(bytes) => Self::Internal(format!("the commit is too large: {bytes} bytes")),
             ExecuteError::Defect(what) => Self::Internal(what),
         }
     }

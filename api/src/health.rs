@@ -19,6 +19,8 @@ use crate::{Api, RenderMetrics};
 const PATIENCE: Duration = Duration::from_secs(2);
 
 const OK: &str = "ok";
+/// Uploads are refused, and all else goes on: no reason to send nobody here.
+const NEARLY_FULL: &str = "is nearly full, uploads are refused: less than 5 % is free";
 
 #[derive(Serialize)]
 struct Checks {
@@ -53,10 +55,7 @@ pub(crate) async fn ready(State(api): State<Arc<Api>>) -> Response {
             Err(_) => "does not answer in time",
         },
         storage: match storage {
-            Ok(Ok(room)) if room.is_scarce() => {
-                tracing::warn!(room.free_bytes, room.total_bytes, "not ready: storage");
-                "is nearly full: less than 5 % is free"
-            }
+            Ok(Ok(room)) if room.is_scarce() => NEARLY_FULL,
             Ok(Ok(_)) => OK,
             Ok(Err(error)) => {
                 tracing::warn!(error = chain(&error), "not ready: storage");
@@ -67,7 +66,7 @@ pub(crate) async fn ready(State(api): State<Arc<Api>>) -> Response {
     };
     let missing: Vec<String> = [("Redis", checks.redis), ("storage", checks.storage)]
         .into_iter()
-        .filter(|(_, state)| *state != OK)
+        .filter(|(_, state)| ![OK, NEARLY_FULL].contains(state))
         .map(|(name, state)| format!("{name} {state}"))
         .collect();
     if missing.is_empty() {

@@ -40,6 +40,9 @@ pub enum ExecuteError<R> {
     /// Redis is away, or so many others changed the same thing that this command never got its turn.
     #[error("{0}")]
     Unavailable(String),
+    /// The commit is larger than one may be.
+    #[error("the commit is too large: {0} bytes")]
+    TooLarge(usize),
     /// Something is broken.
     #[error("{0}")]
     Defect(String),
@@ -83,10 +86,21 @@ pub async fn job_if(
         if tries > 0 && seeded_bug!("retry_with_fresh_fence") {
             command = std::borrow::Cow::Owned(with_another_fence(&command));
         }
-        let (loaded, usage) = load_with_usage(log, policy, id, &command, ending).await.map_err(unreachable_port)?;
+        let (loaded, usage) = match load_with_usage(log, policy, id, &command, ending).await {
+            // An end waits for no other job's record, readable or not.
+            Err(PortError::Corrupt(_)) if ending != Ending::Blind && ends(&command) => {
+                ending = Ending::Blind;
+                continue;
+            }
+            loaded => loaded.map_err(unreachable_port)?,
+        };
         let context = Context { now: loaded.now, policy, usage: &usage, jitter };
         let decided = job::decide(id, loaded.state.as_ref(), &command, &context).map_err(ExecuteError::Rejected)?;
         let Decision::Happens { events, mut guards, mut work, lane } = decided else {
+            // It may be this very call's ending, made alone, whose answer was lost.
+            if let (Some(job), Ending::Alone) = (&loaded.state, ending) {
+                dispatch_held(log, policy, &job.spec.user, jitter).await;
+            }
             return Ok(loaded.state);
         };
         guards.extend(seen.cloned());
@@ -97,7 +111,7 @@ pub async fn job_if(
         let after = events.iter().fold(before.clone(), |state, event| evolve(id, state, event));
         let freed = before.as_ref().filter(|_| frees_slot(before.as_ref(), after.as_ref()));
         let user = freed.map(|job| job.spec.user.clone());
-        let handover = freed.filter(|_| ending != Ending::Alone);
+        let handover = freed.filter(|_| matches!(ending, Ending::HeldByNobody | Ending::HandsOver));
         let handover = handover.map(|job| hand_over(job, &usage, &policy.limits));
         let (next, relied_on) = match handover {
             None => (None, vec![]),
@@ -145,6 +159,25 @@ enum Ending {
     HandsOver,
     /// By itself, because others were at the held jobs too. The next one is dispatched afterwards.
     Alone,
+    /// By itself, because what its user has in use can't be read.
+    Blind,
+}
+
+/// Whether a command may give a slot back. What its user has in use adds to it no more than a refund.
+const fn ends(command: &JobCommand) -> bool {
+    match command {
+        JobCommand::Complete { .. }
+        | JobCommand::Fail { .. }
+        | JobCommand::AcknowledgeCancel { .. }
+        | JobCommand::LoseLease { .. }
+        | JobCommand::RequestCancel { .. } => true,
+        JobCommand::Enqueue(_)
+        | JobCommand::Dispatch
+        | JobCommand::Start(_)
+        | JobCommand::Replay { .. }
+        | JobCommand::Track(_)
+        | JobCommand::Expire => false,
+    }
 }
 
 impl Ending {
@@ -153,12 +186,12 @@ impl Ending {
             JobCommand::Complete { .. } | JobCommand::Fail { .. } | JobCommand::AcknowledgeCancel { .. } => {
                 Self::HeldByNobody
             }
-            // What these lead to depends on what the user has in use, or gives no slot back.
-            JobCommand::Enqueue(_)
+            // A refund depends on what the user has in use; the others give no slot back.
+            JobCommand::LoseLease { .. }
+            | JobCommand::RequestCancel { .. }
+            | JobCommand::Enqueue(_)
             | JobCommand::Dispatch
             | JobCommand::Start(_)
-            | JobCommand::LoseLease { .. }
-            | JobCommand::RequestCancel { .. }
             | JobCommand::Replay { .. }
             | JobCommand::Track(_)
             | JobCommand::Expire => Self::HandsOver,
@@ -169,6 +202,7 @@ impl Ending {
         match self {
             Self::HeldByNobody => Self::HandsOver,
             Self::HandsOver | Self::Alone => Self::Alone,
+            Self::Blind => Self::Blind,
         }
     }
 }
@@ -183,6 +217,7 @@ async fn load_with_usage(
 ) -> Result<(Loaded<Job>, Usage), PortError> {
     match command {
         _ if ending == Ending::HeldByNobody => Ok((log.load_job(id).await?, Usage::default())),
+        _ if ending == Ending::Blind => Ok((log.load_job(id).await?, Usage::unknown())),
         JobCommand::Enqueue(spec) => {
             let (job, usage) = futures::join!(log.load_job(id), log.load_usage(&spec.user, &policy.limits));
             Ok((job?, usage?))
@@ -229,8 +264,9 @@ pub async fn dispatch_held(log: &dyn EventLogPort, policy: &Policy, user: &UserI
         let Ok(usage) = log.load_usage(user, &policy.limits).await else { break };
         let Some(held) = usage.next_held.filter(|_| usage.active < policy.limits.running) else { break };
         // Boxed, for a command on a job may end here.
-        if Box::pin(job(log, policy, &origin, held.id, &JobCommand::Dispatch, jitter)).await.is_err() {
-            break;
+        match Box::pin(job(log, policy, &origin, held.id, &JobCommand::Dispatch, jitter)).await {
+            Ok(Some(job)) if job.version != held.version => {}
+            Ok(_) | Err(_) => break,
         }
         dispatched += 1;
     }
@@ -336,6 +372,7 @@ fn retryable<R>(error: CommitError) -> Result<String, ExecuteError<R>> {
             Ok(error.to_string())
         }
         CommitError::Full => Err(ExecuteError::Full),
-        CommitError::TooLarge(_) | CommitError::Defect(_) => Err(ExecuteError::Defect(error.to_string())),
+        CommitError::TooLarge(bytes) => Err(ExecuteError::TooLarge(bytes)),
+        CommitError::Defect(_) => Err(ExecuteError::Defect(error.to_string())),
     }
 }

@@ -34,6 +34,14 @@ pub struct Usage {
     pub stored_bytes: u64,
 }
 
+impl Usage {
+    /// Of a user of whom nothing could be read: nothing is given back to them.
+    #[must_use]
+    pub(crate) fn unknown() -> Self {
+        Self { hour: HourUsage { refunds: u64::MAX, ..HourUsage::default() }, ..Self::default() }
+    }
+}
+
 /// What a user did in the last hour.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HourUsage {

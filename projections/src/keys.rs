@@ -338,7 +338,8 @@ impl Keyspace {
     #[must_use]
     pub fn member(&self, key: &str, member: &str) -> Option<AggregateId> {
         let name = key.strip_prefix(&self.tag)?.strip_prefix(':')?;
-        if name == "submissions" || name.ends_with(":submissions") || name.starts_with("uploads:") {
+        let of_user = name.starts_with("user:") && name.ends_with(":submissions");
+        if name == "submissions" || of_user || name.starts_with("uploads:") {
             Some(AggregateId::Submission(member.parse().ok()?))
         } else {
             Some(AggregateId::Job(member.parse().ok()?))
@@ -372,6 +373,21 @@ mod tests {
         let user: UserId = "a}{b*".parse().unwrap();
         assert_eq!(keys.events(), "{leaderboard:lab-2}:events");
         assert_eq!(keys.user_jobs(&user), "{leaderboard:lab-2}:user:a%7D%7Bb%2A:jobs");
+    }
+
+    #[test]
+    fn a_member_is_of_what_its_index_holds_whatever_the_users_and_classes_are_called() {
+        let (keys, id) = (Keyspace::default(), "0192f1c3a4b57c6d8e9fa0b1c2d3e4f6");
+        let user: UserId = "submissions".parse().unwrap();
+        let class: ClassName = "submissions".parse().unwrap();
+        let job = Some(AggregateId::Job(id.parse().unwrap()));
+        for key in [keys.rate(&user), keys.refunds(&user), keys.pending(&class), keys.user_jobs(&user)] {
+            assert_eq!(keys.member(&key, id), job, "{key}");
+        }
+        let submission = Some(AggregateId::Submission(id.parse().unwrap()));
+        for key in [keys.submissions(), keys.uploads(&user), keys.user_submissions(&user)] {
+            assert_eq!(keys.member(&key, id), submission, "{key}");
+        }
     }
 
     #[test]

@@ -36,15 +36,17 @@ pub(crate) async fn run(session: Arc<Session>) {
 async fn dispatch(session: &Session) -> Result<(), String> {
     let longest = session.policy.get().longest_retry_wait();
     let due = session.ports.queue.due(AT_ONCE, longest).await.map_err(|error| error.to_string())?;
+    let mut first_error = Ok(());
     for id in due {
         let actor = Actor::System("dispatcher".to_owned());
         match session.command_as(actor, id, &JobCommand::Dispatch, None).await {
             // Another process was first, or the job has ended meanwhile.
             Ok(_) | Err(ExecuteError::Rejected(_)) => {}
-            Err(error) => return Err(error.to_string()),
+            // What is wrong with one is not to keep the others.
+            Err(error) => first_error = first_error.and(Err(error.to_string())),
         }
     }
-    Ok(())
+    first_error
 }
 
 async fn tell_depths(session: &Session) {

@@ -19,6 +19,7 @@ use tokio::time::sleep;
 
 use crate::outage::Outage;
 use crate::session::Session;
+use crate::steady::Steady;
 
 /// How many records are read at a time, and how often in one walk.
 const PAGE: usize = 200;
@@ -46,6 +47,7 @@ pub struct Expirer {
     ports: ExpirerPorts,
     policy: Arc<LivePolicy>,
     reached: Reached,
+    clock: Steady,
 }
 
 /// Up to where all was looked at; none at the beginning.
@@ -99,7 +101,7 @@ impl Expirer {
     /// One that has not walked yet.
     #[must_use]
     pub fn new(ports: ExpirerPorts, policy: Arc<LivePolicy>) -> Self {
-        Self { ports, policy, reached: Reached::default() }
+        Self { ports, policy, reached: Reached::default(), clock: Steady::default() }
     }
 
     /// Looks at a part of everything, from where the walk before ended, and removes what has been there for long enough.
@@ -109,6 +111,10 @@ impl Expirer {
     /// to it.
     pub async fn walk(&mut self) -> Result<Removed, PortError> {
         let mut removed = Removed::default();
+        if !self.clock.trusts(self.ports.log.load_policy().await?.now) {
+            tracing::warn!("Redis's clock has jumped ahead: nothing is removed until it is set right, or for a day");
+            return Ok(removed);
+        }
         // What fails with one of them may work with the others.
         let jobs = self.walk_jobs(&mut removed).await;
         let submissions = self.walk_submissions(&mut removed).await;
@@ -208,8 +214,14 @@ pub async fn remove_job(
     job: &Job,
     jitter: f64,
 ) -> Result<(), ExecuteError<events::job::Rejection>> {
-    logs.delete(job.id).await.map_err(|error| ExecuteError::Unavailable(error.to_string()))?;
+    let unavailable = |error: PortError| ExecuteError::Unavailable(error.to_string());
     let seen = Guard::JobAt { job: job.id, version: job.version };
+    // It was read among many, some time ago: one that runs again by now keeps what it prints.
+    let now = log.load_job(job.id).await.map_err(unavailable)?.state;
+    if now.is_none_or(|now| now.version != job.version) {
+        return Err(ExecuteError::GuardFailed(seen));
+    }
+    logs.delete(job.id).await.map_err(unavailable)?;
     execute::job_if(log, policy, origin, job.id, &JobCommand::Expire, jitter, Some(&seen)).await.map(drop)
 }
 

@@ -33,6 +33,7 @@ pub mod sandbox;
 mod session;
 mod start;
 mod station;
+mod steady;
 mod vitals;
 mod worker;
 

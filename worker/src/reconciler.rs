@@ -180,7 +180,11 @@ impl Reconciler {
         }
         if !seeded_bug!("reconciler_looks_at_running_only") {
             for user in &waiting_users {
-                walk.repaired += self.fill_slots(user).await?;
+                match self.fill_slots(user).await {
+                    Ok(dispatched) => walk.repaired += dispatched,
+                    Err(PortError::Corrupt(problem)) => tracing::error!(%user, problem, "held jobs can't be read"),
+                    Err(away) => return Err(away),
+                }
             }
         }
         for (job, lease) in &leases {

@@ -39,8 +39,8 @@ pub(crate) async fn record(session: &Session, run: &Run, report: Report) -> Sett
                 return Settled::Yes;
             }
             // Results that can't be stored would never be: that is their author's to cure, and not to be tried for ever.
-            Err(ExecuteError::Defect(problem)) if matches!(command, JobCommand::Complete { .. }) => {
-                command = unstorable(&run.fence, &problem);
+            Err(error @ ExecuteError::TooLarge(_)) if matches!(command, JobCommand::Complete { .. }) => {
+                command = unstorable(&run.fence, &error.to_string());
                 continue;
             }
             Err(error) => error.to_string(),

@@ -196,11 +196,12 @@ impl Reader {
                 if self.listeners.retire_reader() {
                     return;
                 }
+                // Also before the first try: what can be opened need not be readable.
+                sleep(PAUSE).await;
                 match self.take_up_again().await {
                     Ok(connection) => break connection,
                     Err(error) => tracing::debug!(%error, "the event log can't be followed yet"),
                 }
-                sleep(PAUSE).await;
             };
             tracing::info!("following the event log works again");
         }

@@ -49,6 +49,8 @@ pub struct Redis {
     shared: Shared,
     keys: Keyspace,
     position: Position,
+    /// When the board began, as this process found it; none before its first migration.
+    began: Option<String>,
     admission: Committer,
     progress: Committer,
 }
@@ -76,13 +78,19 @@ impl Redis {
         let shared = Shared::open(client.clone()).await.map_err(|error| away(&error))?;
         let [admission, progress] = [events::Lane::Admission, events::Lane::Progress]
             .map(|lane| Committer::spawn(lane, shared.clone(), keys.clone(), position.clone()));
-        Ok(Self { client, shared, keys, position, admission, progress })
+        let redis = Self { client, shared, keys, position, began: None, admission, progress };
+        let began = redis.read_began().await.map_err(|error| away(&error))?;
+        Ok(Self { began, ..redis })
     }
 
     /// The keys of the namespace.
     #[must_use]
     pub const fn keys(&self) -> &Keyspace {
         &self.keys
+    }
+
+    async fn read_began(&self) -> Result<Option<String>, RedisError> {
+        redis::cmd("HGET").arg(self.keys().schema()).arg("step:1").query_async(&mut self.connection()).await
     }
 
     /// Redis's time.

@@ -49,6 +49,10 @@ impl RecordsPort for Redis {
         if submissions.is_empty() {
             return Ok(vec![]);
         }
+        // A Redis that was emptied knows of nothing, and may be restored tomorrow.
+        if self.read_began().await.map_err(|error| away(&error))? != self.began {
+            return Err(PortError::Corrupt("Redis holds another board than when this process began".to_owned()));
+        }
         let index = self.keys().submissions();
         let mut read = redis::pipe();
         for id in submissions {

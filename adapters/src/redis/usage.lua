@@ -13,6 +13,9 @@
 -- more fits, `fits at` is empty; otherwise it is the time in milliseconds of what has to leave the hour first. The last
 -- two are empty where no job is held.
 
+-- How many entries of the held jobs are looked at. An index that is right needs one.
+local LOOKED_AT = 8
+
 local now = redis.call('TIME')
 local since = '(' .. string.format('%d', now[1] * 1000 + math.floor(now[2] / 1000) - ARGV[1])
 
@@ -28,7 +31,14 @@ local uploads, upload_fits = window(KEYS[3], ARGV[4])
 local dispatched = redis.call('ZCOUNT', KEYS[4], ARGV[5], ARGV[5])
 local running = redis.call('ZCOUNT', KEYS[4], ARGV[6], ARGV[6])
 local pending = dispatched + redis.call('ZCARD', KEYS[5]) + redis.call('ZCARD', KEYS[6])
-local held = redis.call('ZRANGE', KEYS[5], 0, 0)[1] or ''
+-- What is no longer held is not to be dispatched, whatever the index says.
+local held = ''
+for _, id in ipairs(redis.call('ZRANGE', KEYS[5], 0, LOOKED_AT - 1)) do
+  if redis.call('HGET', ARGV[2] .. id, 'state') == 'held' then
+    held = id
+    break
+  end
+end
 return {
   string.format('%d', now[1] * 1000000 + now[2]), jobs, job_fits, redis.call('ZCOUNT', KEYS[2], since, '+inf'), uploads, upload_fits,
   redis.call('ZCARD', KEYS[4]), running, pending, redis.call('HGET', KEYS[7], 'bytes') or '0',

@@ -13,7 +13,7 @@ use redis::Script;
 use super::{Redis, away, corrupt};
 
 /// The answer of `usage.lua`, in its order.
-type Answer = (i64, u64, String, u64, u64, String, u64, u64, u64, u64, String, HashMap<String, String>);
+type Answer = (i64, u64, String, u64, u64, String, u64, u64, u64, i64, String, HashMap<String, String>);
 
 impl Redis {
     pub(super) async fn usage(&self, user: &UserId, limits: &Limits) -> Result<Usage, PortError> {
@@ -44,7 +44,7 @@ impl Redis {
             running,
             pending,
             next_held: read_held(keys, &held, &hash)?,
-            stored_bytes,
+            stored_bytes: u64::try_from(stored_bytes).unwrap_or_default(),
         })
     }
 }

@@ -26,6 +26,8 @@ const STALE: Duration = Duration::from_hours(24);
 const METADATA: &str = "metadata.json";
 /// Where each board that uses the directory leaves its name.
 const BOARDS: &str = ".boards";
+/// The name of whoever stored submissions before boards left their names.
+const EARLIER: &str = "earlier";
 
 /// Submissions as folders of a directory.
 #[derive(Debug, Clone)]
@@ -52,6 +54,11 @@ impl DirectoryStorage {
     /// If the name can't be written.
     pub fn of_board(self, name: &str) -> std::io::Result<Self> {
         let boards = self.root.join(BOARDS);
+        if !boards.exists() && has_submissions(&self.root)? {
+            // Whose these are nobody wrote down: maybe this one's, from before boards left their names.
+            std::fs::create_dir_all(&boards)?;
+            std::fs::write(boards.join(EARLIER), "")?;
+        }
         std::fs::create_dir_all(&boards)?;
         std::fs::write(boards.join(name), "")?;
         if is_shared(&self.root)? {
@@ -211,6 +218,11 @@ impl StagedUpload for Staged {
         })
         .await
     }
+}
+
+fn has_submissions(root: &Path) -> std::io::Result<bool> {
+    let mut names = std::fs::read_dir(root)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    Ok(names.any(|name| name.parse::<SubmissionId>().is_ok()))
 }
 
 /// Whether several boards use the directory.

@@ -12,7 +12,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_LENGTH;
 use bytes::Bytes;
-use events::execute::{self, Origin};
+use events::execute::{self, ExecuteError, Origin};
 use events::ports::{Loaded, StagedFile, StagedUpload, UploadLimits};
 use events::quota::admit_upload;
 use events::submission::Manifest;
@@ -172,10 +172,12 @@ async fn settle(
     let Err(refusal) = execute::submission(&*api.log, &api.policy.get(), origin, id, &create).await else {
         return Ok(());
     };
-    // The answer may have been lost after the commit was made. Where even that can't be asked, the files go: nobody
-    // was told the id, so nothing can come to need them.
-    if let Ok(Loaded { state: Some(_), .. }) = api.log.load_submission(id).await {
-        return Ok(());
+    // The answer may have been lost after the commit was made. Where even that can't be asked, the files stay: if there
+    // is no record of them, they are swept later.
+    match api.log.load_submission(id).await {
+        Ok(Loaded { state: Some(_), .. }) => return Ok(()),
+        Err(_) if matches!(refusal, ExecuteError::Unavailable(_)) => return Err(refusal.into()),
+        Ok(Loaded { state: None, .. }) | Err(_) => {}
     }
     if let Err(error) = api.storage.delete(id).await {
         tracing::error!(error = chain(&error), "the files of a refused submission are left behind");

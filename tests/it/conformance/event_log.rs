@@ -2,8 +2,10 @@
 
 use adapters::ids::SystemIds;
 use events::commit::{Change, Commit, CommitError, Guard, Lane, WorkChange};
-use events::ports::{EventLogPort, Ids};
-use events::{Envelope, JobCommand, JobEvent, JobId};
+use events::execute;
+use events::job::CancelMode;
+use events::ports::{Claim, EventLogPort, Ids};
+use events::{Envelope, JobCommand, JobEvent, JobId, Limits, Policy, StreamId, Ticket, UserId};
 use leadersboard_tests::invariants::Expect;
 use redis::aio::MultiplexedConnection;
 use tokio::task::JoinSet;
@@ -308,4 +310,46 @@ async fn a_redis_that_is_gone_is_away_and_one_that_is_back_is_used() {
     })
     .await;
     assert_eq!(made.len(), 1);
+}
+
+#[tokio::test]
+async fn an_end_waits_for_no_other_jobs_record() {
+    let mut bench = Bench::new().await;
+    bench.policy = Policy { limits: Limits { running: 1, ..bench.policy.limits }, ..(*bench.policy).clone() }.into();
+    let (running, held) = (bench.enqueue("small").await, bench.enqueue("small").await);
+    let ticket = Ticket { class: "small".parse().expect("a class"), id: StreamId { ms: 1, seq: 0 } };
+    let fence = bench.start(&Claim { ticket, job: running }, &super::consumer("w-1")).await;
+    let (mut raw, key) = (bench.raw().await, bench.keys.job(held));
+    let set = async |raw: &mut MultiplexedConnection, user: &str| {
+        let _: () = redis::cmd("HSET").arg(&key).arg(&["created_at", user]).query_async(raw).await.expect("set");
+    };
+    let created_at: String =
+        redis::cmd("HGET").arg(&key).arg("created_at").query_async(&mut raw).await.expect("a time");
+    set(&mut raw, "yesterday").await;
+    bench.complete(running, &fence).await;
+    set(&mut raw, &created_at).await;
+    execute::dispatch_held(&bench.redis, &bench.policy, &"alice".parse().expect("a name"), 1.0).await;
+    let state = bench.redis.load_job(held).await.expect("a job").state.expect("a job");
+    assert!(state.holds_slot(), "{state:?}");
+}
+
+#[tokio::test]
+async fn what_an_index_says_is_held_and_is_not_is_never_dispatched() {
+    let mut bench = Bench::new().await;
+    bench.policy = Policy { limits: Limits { running: 1, ..bench.policy.limits }, ..(*bench.policy).clone() }.into();
+    let cancelled = bench.enqueue("small").await;
+    let by: UserId = "alice".parse().expect("a name");
+    let cancel = JobCommand::RequestCancel { by: by.clone(), force: CancelMode::Graceful };
+    bench.command(cancelled, &cancel).await.expect("cancelled");
+    let (active, held) = (bench.enqueue("small").await, bench.enqueue("small").await);
+    let mut raw = bench.raw().await;
+    let mut stray = redis::cmd("ZADD");
+    let key = bench.keys.user_held(&by);
+    let _: () = stray.arg(&key).arg("1").arg(cancelled.to_string()).query_async(&mut raw).await.expect("set");
+    bench.command(active, &cancel).await.expect("cancelled");
+    let state = async |id| bench.redis.load_job(id).await.expect("a job").state.expect("a job");
+    assert!(state(cancelled).await.is_terminal());
+    assert!(state(held).await.holds_slot());
+    let _: () = redis::cmd("ZREM").arg(&key).arg(cancelled.to_string()).query_async(&mut raw).await.expect("removed");
+    bench.check(Expect::SomeOpen).await;
 }
