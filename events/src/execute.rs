@@ -3,6 +3,7 @@
 use crate::commit::{Change, Commit, CommitError, Guard, Lane};
 use crate::envelope::{Actor, Envelope};
 use crate::id::{JobId, SubmissionId, UserId};
+use crate::job::ending::{Ending, ends};
 use crate::job::handover::{frees_slot, hand_over};
 use crate::job::{self, Context, Decision, Job, JobCommand, JobEvent, evolve};
 use crate::policy::{self, InvalidPolicy, Policy, PolicySettings};
@@ -148,63 +149,6 @@ pub async fn job_if(
         }
     }
     Err(ExecuteError::Unavailable(last))
-}
-
-/// How a job gives its slot back. Each is tried when what the one before relied on did not hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    /// Nobody waits for it, as mostly: then what its user has in use need not be read.
-    HeldByNobody,
-    /// The next held job gets it in the same commit.
-    HandsOver,
-    /// By itself, because others were at the held jobs too. The next one is dispatched afterwards.
-    Alone,
-    /// By itself, because what its user has in use can't be read.
-    Blind,
-}
-
-/// Whether a command may give a slot back. What its user has in use adds to it no more than a refund.
-const fn ends(command: &JobCommand) -> bool {
-    match command {
-        JobCommand::Complete { .. }
-        | JobCommand::Fail { .. }
-        | JobCommand::AcknowledgeCancel { .. }
-        | JobCommand::LoseLease { .. }
-        | JobCommand::RequestCancel { .. } => true,
-        JobCommand::Enqueue(_)
-        | JobCommand::Dispatch
-        | JobCommand::Start(_)
-        | JobCommand::Replay { .. }
-        | JobCommand::Track(_)
-        | JobCommand::Expire => false,
-    }
-}
-
-impl Ending {
-    const fn first(command: &JobCommand) -> Self {
-        match command {
-            JobCommand::Complete { .. } | JobCommand::Fail { .. } | JobCommand::AcknowledgeCancel { .. } => {
-                Self::HeldByNobody
-            }
-            // A refund depends on what the user has in use; the others give no slot back.
-            JobCommand::LoseLease { .. }
-            | JobCommand::RequestCancel { .. }
-            | JobCommand::Enqueue(_)
-            | JobCommand::Dispatch
-            | JobCommand::Start(_)
-            | JobCommand::Replay { .. }
-            | JobCommand::Track(_)
-            | JobCommand::Expire => Self::HandsOver,
-        }
-    }
-
-    const fn next(self) -> Self {
-        match self {
-            Self::HeldByNobody => Self::HandsOver,
-            Self::HandsOver | Self::Alone => Self::Alone,
-            Self::Blind => Self::Blind,
-        }
-    }
 }
 
 /// A job and, where the decision depends on it, what its user has in use.

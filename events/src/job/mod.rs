@@ -2,6 +2,7 @@
 
 mod command;
 mod decide;
+pub(crate) mod ending;
 mod event;
 mod evolve;
 pub(crate) mod handover;
