@@ -131,13 +131,13 @@ async fn execute(
 ) -> Report {
     let class = &run.job.spec.class;
     let policy = session.policy.get();
-    let Some(ResourceClass { time_limit_s }) = policy.class(class) else {
+    let Some(ResourceClass { time_limit_s, log_bytes, .. }) = policy.class(class) else {
         return broken(format!("this worker does not know resource class {class}")).into();
     };
     let limit = Duration::from_secs(*time_limit_s);
     let Graces { interrupt: first, terminate: second } = session.config.graces;
     vitals.enter("running", limit + first + second);
-    let log = open_log(session, run).await;
+    let log = open_log(session, run, *log_bytes).await;
     let marker = format!("{}/{}-{}", session.config.consumer, run.job.id, run.job.attempt());
     let program = Program {
         python: &session.config.python,
@@ -172,7 +172,7 @@ async fn execute(
     Report { outcome, run_time }
 }
 
-async fn open_log(session: &Session, run: &Run) -> JobLog {
+async fn open_log(session: &Session, run: &Run, limit_bytes: u64) -> JobLog {
     let target = match session.ports.logs.create(run.job.id, &run.fence).await {
         Ok(target) => Some(target),
         Err(error) => {
@@ -180,7 +180,7 @@ async fn open_log(session: &Session, run: &Run) -> JobLog {
             None
         }
     };
-    JobLog::new(target, session.config.log_limit_bytes)
+    JobLog::new(target, limit_bytes)
 }
 
 fn is_file(path: &Path) -> bool {

@@ -49,8 +49,6 @@ pub struct WorkerConfig {
     pub drain_timeout: Duration,
     /// How a program that is to end is told so.
     pub graces: Graces,
-    /// The most bytes of a run's log that are kept.
-    pub log_limit_bytes: u64,
 }
 
 /// What a worker asks of the outside world.

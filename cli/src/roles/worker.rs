@@ -75,9 +75,6 @@ pub(crate) struct JobOptions {
     /// How long it may take after the SIGTERM that follows, before SIGKILL
     #[arg(long, env = "TERMINATE_GRACE", default_value = "2s", value_parser = humantime::parse_duration)]
     terminate_grace: Duration,
-    /// The most bytes of a run's log that are kept
-    #[arg(long, env = "LOG_LIMIT", default_value_t = 256 << 20)]
-    log_limit: u64,
 }
 
 impl WorkerCommand {
@@ -142,7 +139,6 @@ impl JobOptions {
             expire_interval: self.expire_interval.max(Duration::from_millis(100)),
             drain_timeout,
             graces: Graces { interrupt: self.interrupt_grace, terminate: self.terminate_grace },
-            log_limit_bytes: self.log_limit,
         };
         let ports = worker::Ports {
             log: Arc::clone(&ports.log),
