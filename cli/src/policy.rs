@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adapters::redis::Redis;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
+use events::Actor;
 use events::execute::{self, Origin};
-use events::policy::{ClassSettings, LivePolicy, PolicySettings};
+use events::policy::{LivePolicy, PolicySettings};
 use events::ports::EventLogPort;
-use events::{Actor, ClassName};
 
+use crate::classes::{self, Classes};
 use crate::limits::LimitOptions;
 
 /// How often a process looks whether the policy has changed.
@@ -19,9 +20,10 @@ const REFRESH: Duration = Duration::from_secs(10);
 /// What all roles must agree on. Kept in Redis: set by `up`, `migrate` and `policy set`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct PolicyOptions {
-    /// The resource classes and the time a job of each may run; the first is the default
-    /// [default: small=30m,medium=60m]
-    #[arg(long, env = "RESOURCE_CLASSES", value_name = "NAME=TIME,…", value_parser = read_classes)]
+    /// The resource classes, the first of which is the default, and what a job of each may use: its time, then any of
+    /// `:memory=16GiB` (the worker's share), `:processes=512` (4096), `:output=5GiB` (20GiB), `:log=64MiB` (256MiB),
+    /// `:gpus=1` (0); `@FILE` has one class a line [default: small=30m,medium=60m]
+    #[arg(long, env = "RESOURCE_CLASSES", value_name = "NAME=TIME[:KEY=VALUE…],…", value_parser = classes::read)]
     resource_classes: Option<Classes>,
     /// How long a worker may be silent before its job is given to another [default: 30s]
     #[arg(long, env = "LEASE", value_parser = humantime::parse_duration)]
@@ -42,9 +44,6 @@ pub(crate) struct PolicyOptions {
     #[arg(long, env = "SUBMISSION_TTL", value_parser = humantime::parse_duration)]
     submission_ttl: Option<Duration>,
 }
-
-#[derive(Debug, Clone)]
-struct Classes(Vec<ClassSettings>);
 
 impl PolicyOptions {
     /// What was given.
@@ -114,44 +113,4 @@ async fn refresh(redis: Redis, live: Arc<LivePolicy>, mut known: PolicySettings)
 /// If Redis does not answer.
 pub(crate) async fn stored(redis: &Redis) -> Result<PolicySettings> {
     Ok(redis.load_policy().await?.state.map(|record| record.settings).unwrap_or_default())
-}
-
-fn read_classes(text: &str) -> Result<Classes, String> {
-    parse_classes(text).map_err(|error| format!("RESOURCE_CLASSES: {error:#}"))
-}
-
-fn parse_classes(text: &str) -> Result<Classes> {
-    let mut classes: Vec<ClassSettings> = Vec::new();
-    for part in text.split(',').map(str::trim) {
-        let (name, time) = part.split_once('=').with_context(|| format!("{part:?} is not NAME=TIME"))?;
-        let name: ClassName = name.trim().parse().with_context(|| format!("{name:?}"))?;
-        let limit =
-            humantime::parse_duration(time.trim()).with_context(|| format!("{time:?} is no time, such as 30m"))?;
-        if classes.iter().any(|class| class.name == name) {
-            bail!("{name} is named twice");
-        }
-        classes.push(ClassSettings { name, time_limit_s: limit.as_secs() });
-    }
-    Ok(Classes(classes))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_class_is_the_default() {
-        let classes = parse_classes("tiny=5s, small=30m").unwrap().0;
-        let policy = PolicySettings { classes: Some(classes), ..PolicySettings::default() }.policy();
-        assert_eq!(policy.default_class.as_str(), "tiny");
-        assert_eq!(policy.classes.values().map(|class| class.time_limit_s).collect::<Vec<_>>(), [1800, 5]);
-    }
-
-    #[test]
-    fn a_class_that_cannot_be_read_is_named() {
-        for (text, culprit) in [("small", "small"), ("small=soon", "soon"), ("Big=1m", "Big"), ("a=1m,a=2m", "a")] {
-            let error = format!("{:#}", parse_classes(text).unwrap_err());
-            assert!(error.contains(culprit), "{error}");
-        }
-    }
 }

@@ -20,6 +20,8 @@ pub enum FailureKind {
     MissingMetrics,
     /// It left a `metrics.json` that breaks the rules.
     InvalidMetrics,
+    /// It wrote more than its class allows.
+    OutputLimit,
     /// Its archive, entrypoint or config could not be prepared.
     Setup,
 }
@@ -36,6 +38,7 @@ impl FailureKind {
             Self::Signal => "signal",
             Self::MissingMetrics => "missing_metrics",
             Self::InvalidMetrics => "invalid_metrics",
+            Self::OutputLimit => "output_limit",
             Self::Setup => "setup",
         }
     }

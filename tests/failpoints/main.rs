@@ -6,6 +6,7 @@
 
 mod accepting;
 mod expiring;
+mod gpus;
 mod reaping;
 mod reconciling;
 mod replaying;

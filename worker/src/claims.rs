@@ -1,17 +1,18 @@
-//! The loop: take free slots, claim as many tickets, run each in a task that owns its slot; at the end, drain.
+//! The loop: take free slots and GPUs, claim as many tickets, run each in a task that owns its own; at the end, drain.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use events::ports::{Claim, PortError, TicketReader};
-use events::{Ticket, seeded_bug};
+use events::ports::{Claim, Permits, PortError, TicketReader};
+use events::{ClassName, Ticket, seeded_bug};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tracing::Instrument;
 
+use crate::gpu::{GpuLease, Offer};
 use crate::outage::Outage;
 use crate::session::{Session, Settled};
 use crate::start::{Answer, start};
@@ -19,6 +20,8 @@ use crate::{observe, pipeline};
 
 /// How long a claim waits for a ticket; also the most by which an idle worker's end is delayed.
 const CLAIM_WAIT: Duration = Duration::from_millis(500);
+/// How long it waits where a class has too few free GPUs for a job: they may be free at any moment.
+const SHORT_WAIT: Duration = Duration::from_millis(100);
 /// How long a claim under way may still take once the worker is to stop.
 const LAST_CLAIM_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -26,27 +29,40 @@ const LAST_CLAIM_PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) async fn run(session: &Arc<Session>, inherited: Vec<Claim>) -> Settled {
     let slots = Arc::new(Semaphore::new(session.config.slots));
     let held = Held::default();
-    let mut inherited: VecDeque<HeldClaim> = inherited.into_iter().filter_map(|claim| held.hold(claim)).collect();
+    // Claimed, and not begun yet for want of a slot or of GPUs.
+    let mut waiting: VecDeque<HeldClaim> = inherited.into_iter().filter_map(|claim| held.hold(claim)).collect();
     let mut tickets = Tickets::new(session);
     let mut runs = JoinSet::new();
     let mut settled = Settled::Yes;
 
-    while let Some(mut permits) = free_slots(&slots, session).await {
-        if inherited.is_empty() {
-            let claims = tickets.claim(permits.len()).await;
-            inherited.extend(claims.into_iter().filter_map(|claim| held.hold(claim)));
-        }
-        while let Some(permit) = permits.pop() {
-            let Some(claim) = inherited.pop_front() else {
-                break;
-            };
-            runs.spawn(attend(Arc::clone(session), claim, permit));
+    warn_of_classes_never_claimed(session);
+    while let Some(mut slots) = free_slots(&slots, session).await {
+        let needs = gpus_needed(session);
+        let mut offer = if needs.is_empty() { Offer::default() } else { session.config.gpus.offer().await };
+        let mut begin = |waiting: &mut VecDeque<HeldClaim>, slots: &mut Vec<OwnedSemaphorePermit>| {
+            for _ in 0..waiting.len() {
+                let (Some(slot), Some(claim)) = (slots.pop(), waiting.pop_front()) else { break };
+                let need = needs.get(&claim.claim.ticket.class).copied().unwrap_or(0);
+                if let Some(gpus) = offer.take(need, claim.claim.job) {
+                    runs.spawn(attend(Arc::clone(session), claim, slot, gpus));
+                } else {
+                    waiting.push_back(claim);
+                    slots.push(slot);
+                }
+            }
+            offer.free_slots()
+        };
+        let free_gpus = begin(&mut waiting, &mut slots);
+        if !slots.is_empty() {
+            let claims = tickets.claim(Permits::new(slots.len(), free_gpus, needs.clone())).await;
+            waiting.extend(claims.into_iter().filter_map(|claim| held.hold(claim)));
+            begin(&mut waiting, &mut slots);
         }
         while let Some(ended) = runs.try_join_next() {
             settled = settled.and(settled_by(ended));
         }
     }
-    if !inherited.is_empty() {
+    if !waiting.is_empty() {
         settled = Settled::No;
     }
     settled.and(drain(session, runs).await)
@@ -63,13 +79,29 @@ async fn free_slots(slots: &Arc<Semaphore>, session: &Session) -> Option<Vec<Own
     Some(std::iter::once(first).chain(more).collect())
 }
 
+/// How many GPUs a job of each class needs that needs any.
+fn gpus_needed(session: &Session) -> BTreeMap<ClassName, usize> {
+    let policy = session.policy.get();
+    let need = |name: &ClassName| Some((name.clone(), usize::try_from(policy.class(name)?.gpus).ok()?));
+    session.config.classes.iter().filter_map(need).filter(|(_, gpus)| *gpus > 0).collect()
+}
+
+fn warn_of_classes_never_claimed(session: &Session) {
+    let here = session.config.gpus.len();
+    for (class, needed) in gpus_needed(session) {
+        if needed > here {
+            tracing::warn!(%class, needed, here, "too few GPUs for a job of this class: none is claimed");
+        }
+    }
+}
+
 /// Takes one ticket to its end.
-async fn attend(session: Arc<Session>, claim: HeldClaim, permit: OwnedSemaphorePermit) -> Settled {
+async fn attend(session: Arc<Session>, claim: HeldClaim, permit: OwnedSemaphorePermit, gpus: GpuLease) -> Settled {
     let _busy = observe::BusySlot::take(&session.busy);
-    let settled = match start(&session, &claim.claim).await {
+    let settled = match start(&session, &claim.claim, gpus.uuids()).await {
         Answer::Started(run) => {
             let span = run.span.clone();
-            pipeline::run(&session, &run).instrument(span).await
+            pipeline::run(&session, &run, gpus).instrument(span).await
         }
         Answer::NotOurs => Settled::Yes,
         Answer::Unanswered => Settled::No,
@@ -121,10 +153,10 @@ impl<'a> Tickets<'a> {
         Self { session, reader: None, outage: Outage::of("claiming tickets") }
     }
 
-    /// At most `permits` tickets; none after an error, a quiet while, or a stop.
+    /// The tickets that there are permits for; none after an error, a quiet while, or a stop.
     ///
     /// A claim under way when the worker is to stop is waited for: its answer may hold tickets.
-    async fn claim(&mut self, permits: usize) -> Vec<Claim> {
+    async fn claim(&mut self, permits: Permits) -> Vec<Claim> {
         let session = self.session;
         let claimed = {
             let mut claim = pin!(Self::try_claim(session, &mut self.reader, permits));
@@ -152,15 +184,22 @@ impl<'a> Tickets<'a> {
     async fn try_claim(
         session: &Session,
         reader: &mut Option<Box<dyn TicketReader>>,
-        permits: usize,
+        permits: Permits,
     ) -> Result<Vec<Claim>, PortError> {
+        let room = session.config.classes.iter().map(|class| permits.for_class(class));
+        let (least, most) = room.fold((usize::MAX, 0), |(least, most), room| (room.min(least), room.max(most)));
+        if most == 0 {
+            tokio::time::sleep(SHORT_WAIT).await;
+            return Ok(vec![]);
+        }
+        let wait = if least == 0 { SHORT_WAIT } else { CLAIM_WAIT };
         let reader = if let Some(reader) = reader {
             reader
         } else {
             let (consumer, classes) = (&session.config.consumer, &session.config.classes);
             reader.insert(session.ports.queue.reader(consumer, classes).await?)
         };
-        reader.claim(permits, CLAIM_WAIT).await
+        reader.claim_within(permits, wait).await
     }
 }
 

@@ -9,6 +9,7 @@ use events::{LossCause, ResourceClass, Submission, SubmissionId};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
+use crate::gpu::{GpuLease, Meter, Usage};
 use crate::heartbeat;
 use crate::interrupt::{Interrupt, Reason};
 use crate::job_log::{JobLog, Stream};
@@ -39,12 +40,15 @@ impl From<Outcome> for Report {
 }
 
 /// Takes a run from its start to its recorded end.
-pub(crate) async fn run(session: &Session, run: &Run) -> Settled {
+///
+/// Its GPUs are free again when nothing of it is left, before its end is recorded.
+pub(crate) async fn run(session: &Session, run: &Run, gpus: GpuLease) -> Settled {
     tracing::info!("the job has started");
     let interrupt = Interrupt::default();
     let vitals = Vitals::default();
     let work = async {
-        let report = attempt(session, run, &interrupt, &vitals).await;
+        let report = attempt(session, run, &gpus, &interrupt, &vitals).await;
+        drop(gpus);
         vitals.enter_unbounded();
         record(session, run, report).await
     };
@@ -61,7 +65,7 @@ pub(crate) async fn run(session: &Session, run: &Run) -> Settled {
 }
 
 /// Makes the run's directory, runs the job in it, and removes it.
-async fn attempt(session: &Session, run: &Run, interrupt: &Interrupt, vitals: &Vitals) -> Report {
+async fn attempt(session: &Session, run: &Run, gpus: &GpuLease, interrupt: &Interrupt, vitals: &Vitals) -> Report {
     vitals.enter("preparing", FETCH_LIMIT);
     let name = format!("{}-{}", run.job.id, run.job.attempt());
     let directory = match RunDirectory::create(&session.station, &name) {
@@ -69,7 +73,7 @@ async fn attempt(session: &Session, run: &Run, interrupt: &Interrupt, vitals: &V
         Err(error) => return broken(format!("the work directory could not be made: {error}")).into(),
     };
     let report = match prepare(session, run, &directory, interrupt).await {
-        Ok(manifest) => execute(session, run, &directory, &manifest, interrupt, vitals).await,
+        Ok(manifest) => execute(session, run, gpus, &directory, &manifest, interrupt, vitals).await,
         Err(outcome) => outcome.into(),
     };
     let removed = tokio::task::spawn_blocking(|| directory.remove()).await;
@@ -124,6 +128,7 @@ async fn read_submission(session: &Session, id: SubmissionId) -> Result<Option<S
 async fn execute(
     session: &Session,
     run: &Run,
+    gpus: &GpuLease,
     directory: &RunDirectory,
     manifest: &Manifest,
     interrupt: &Interrupt,
@@ -131,13 +136,13 @@ async fn execute(
 ) -> Report {
     let class = &run.job.spec.class;
     let policy = session.policy.get();
-    let Some(ResourceClass { time_limit_s }) = policy.class(class) else {
+    let Some(ResourceClass { time_limit_s, log_bytes, .. }) = policy.class(class) else {
         return broken(format!("this worker does not know resource class {class}")).into();
     };
     let limit = Duration::from_secs(*time_limit_s);
     let Graces { interrupt: first, terminate: second } = session.config.graces;
     vitals.enter("running", limit + first + second);
-    let log = open_log(session, run).await;
+    let log = open_log(session, run, *log_bytes).await;
     let marker = format!("{}/{}-{}", session.config.consumer, run.job.id, run.job.attempt());
     let program = Program {
         python: &session.config.python,
@@ -146,7 +151,9 @@ async fn execute(
         directory,
         job: run.job.id,
         marker: &marker,
+        environment: gpus.environment(),
     };
+    let meter = Meter::begin(gpus).await;
     let mut process = match Process::start(&program).await {
         Ok(process) => process,
         Err(error) => {
@@ -166,13 +173,24 @@ async fn execute(
     }
     let case = Case { entrypoint: &manifest.entrypoint, class, limit, output: &directory.output(), log: &log };
     let outcome = match ended {
-        Ok(ended) => judge(&ended, &case),
-        Err(error) => broken(format!("the program could not be waited for: {error}")),
+        Ok(ended) => with_usage(judge(&ended, &case), meter.end(gpus).await),
+        Err(error) => {
+            gpus.mark_unhealthy(&format!("what a job left on it may still be there: {error}"));
+            broken(format!("the program could not be waited for: {error}"))
+        }
     };
     Report { outcome, run_time }
 }
 
-async fn open_log(session: &Session, run: &Run) -> JobLog {
+/// What the platform measured stands beside what the job measured itself.
+fn with_usage(mut outcome: Outcome, usage: Usage) -> Outcome {
+    if let Outcome::Completed(results) = &mut outcome {
+        usage.add_to(&mut results.performance);
+    }
+    outcome
+}
+
+async fn open_log(session: &Session, run: &Run, limit_bytes: u64) -> JobLog {
     let target = match session.ports.logs.create(run.job.id, &run.fence).await {
         Ok(target) => Some(target),
         Err(error) => {
@@ -180,7 +198,7 @@ async fn open_log(session: &Session, run: &Run) -> JobLog {
             None
         }
     };
-    JobLog::new(target, session.config.log_limit_bytes)
+    JobLog::new(target, limit_bytes)
 }
 
 fn is_file(path: &Path) -> bool {

@@ -28,7 +28,7 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
 /// What is run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Program<'a> {
     pub(crate) python: &'a Path,
     pub(crate) entrypoint: &'a str,
@@ -37,6 +37,8 @@ pub(crate) struct Program<'a> {
     pub(crate) job: JobId,
     /// Marks every process of the run; begins with the worker's name.
     pub(crate) marker: &'a str,
+    /// What it sees beside the list below: what shows it its GPUs.
+    pub(crate) environment: Vec<(String, String)>,
 }
 
 /// How a program that is to end is told so: SIGINT, then SIGTERM, then SIGKILL, each to its whole tree.
@@ -237,6 +239,10 @@ fn spec(program: &Program<'_>) -> Spec {
         program: program.python.to_owned(),
         arguments: arguments.map(str::to_owned).to_vec(),
         directory: directory.work(),
-        environment: environment.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+        environment: environment
+            .map(|(name, value)| (name.to_owned(), value))
+            .into_iter()
+            .chain(program.environment.iter().cloned())
+            .collect(),
     }
 }

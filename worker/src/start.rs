@@ -38,8 +38,8 @@ pub(crate) enum Answer {
     Unanswered,
 }
 
-/// Draws a fence and starts the job that the ticket is for.
-pub(crate) async fn start(session: &Session, claim: &Claim) -> Answer {
+/// Draws a fence and starts the job that the ticket is for, on these GPUs.
+pub(crate) async fn start(session: &Session, claim: &Claim, gpus: Vec<String>) -> Answer {
     let mut fence = session.ports.ids.fence();
     if seeded_bug!("fence_by_worker_name") {
         fence = named_after(&session.config.consumer);
@@ -51,7 +51,7 @@ pub(crate) async fn start(session: &Session, claim: &Claim) -> Answer {
         fence: fence.clone(),
         ticket: claim.ticket.clone(),
         worker: session.config.consumer.clone(),
-        gpus: vec![],
+        gpus,
         sandbox: SANDBOX.to_owned(),
     });
     let mut outage = Outage::of("starting a job");

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::gpu::{self, Gpus};
 use crate::process::Graces;
 use crate::session::{Session, Settled, Stop};
 use crate::station::Station;
@@ -49,8 +50,8 @@ pub struct WorkerConfig {
     pub drain_timeout: Duration,
     /// How a program that is to end is told so.
     pub graces: Graces,
-    /// The most bytes of a run's log that are kept.
-    pub log_limit_bytes: u64,
+    /// The GPUs for jobs.
+    pub gpus: Gpus,
 }
 
 /// What a worker asks of the outside world.
@@ -107,6 +108,12 @@ impl Worker {
         Self { config, ports, policy }
     }
 
+    /// The GPUs that it gives to jobs.
+    #[must_use]
+    pub fn gpus(&self) -> Gpus {
+        self.config.gpus.clone()
+    }
+
     /// Works until it is asked to stop.
     ///
     /// After `stop` it claims nothing more, lets its jobs finish for the drain timeout, and gives the rest back
@@ -135,9 +142,11 @@ impl Worker {
         let expirer = AbortOnDropHandle::new(tokio::spawn(expirer::run(Arc::clone(&session))));
         let presence = AbortOnDropHandle::new(tokio::spawn(presence::run(Arc::clone(&session))));
         let nudges = AbortOnDropHandle::new(tokio::spawn(nudges::run(Arc::clone(&session))));
+        let watched = gpu::watch(session.config.gpus.clone(), session.config.host.clone());
+        let gpu_watch = AbortOnDropHandle::new(tokio::spawn(watched));
         let inherited = predecessors::take_over(&session).await;
         let settled = claims::run(&session, inherited).await;
-        drop((dispatcher, reaper, reconciler, expirer, nudges, presence));
+        drop((dispatcher, reaper, reconciler, expirer, nudges, presence, gpu_watch));
         leave(&session, station, settled).await;
         Ok(())
     }

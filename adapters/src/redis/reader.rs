@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use events::ports::{Claim, PortError, TicketReader};
+use events::ports::{Claim, Permits, PortError, TicketReader};
 use events::{ClassName, Consumer, JobId, Ticket, seeded_bug};
 use projections::keys::WORKERS_GROUP;
 use redis::aio::MultiplexedConnection;
@@ -84,17 +84,25 @@ impl Reader {
         }
     }
 
-    async fn pass(&mut self, connection: &mut MultiplexedConnection, permits: usize) -> Result<Vec<Claim>, PortError> {
+    async fn pass(
+        &mut self,
+        connection: &mut MultiplexedConnection,
+        mut permits: Permits,
+    ) -> Result<Vec<Claim>, PortError> {
         let mut claims = Vec::new();
         let first = self.first;
         self.first = (first + 1) % self.classes.len();
         for turn in 0..self.classes.len() {
             let class = self.classes[(first + turn) % self.classes.len()].clone();
-            let entries = self.read(connection, &class, permits - claims.len(), ">").await?;
-            claims.extend(read_tickets(&self.redis, &class, &self.consumer, entries).await?);
-            if claims.len() == permits {
-                break;
+            let room = permits.for_class(&class);
+            if room == 0 {
+                continue;
             }
+            let entries = self.read(connection, &class, room, ">").await?;
+            for _ in &entries {
+                permits.take(&class);
+            }
+            claims.extend(read_tickets(&self.redis, &class, &self.consumer, entries).await?);
         }
         Ok(claims)
     }
@@ -130,14 +138,14 @@ impl Reader {
     async fn claim_on(
         &mut self,
         connection: &mut MultiplexedConnection,
-        permits: usize,
+        permits: Permits,
         wait: Duration,
     ) -> Result<Vec<Claim>, PortError> {
         if !self.recovered.is_empty() {
-            let count = permits.min(self.recovered.len());
+            let count = permits.slots().min(self.recovered.len());
             return Ok(self.recovered.drain(..count).collect());
         }
-        let claims = self.pass(connection, permits).await?;
+        let claims = self.pass(connection, permits.clone()).await?;
         if !claims.is_empty() {
             return Ok(claims);
         }
@@ -147,7 +155,7 @@ impl Reader {
             Ok(ends) => ends,
             Err(error) => return Err(away(&error)),
         };
-        let claims = self.pass(connection, permits).await?;
+        let claims = self.pass(connection, permits.clone()).await?;
         if !claims.is_empty() {
             return Ok(claims);
         }
@@ -158,8 +166,8 @@ impl Reader {
 
 #[async_trait]
 impl TicketReader for Reader {
-    async fn claim(&mut self, permits: usize, wait: Duration) -> Result<Vec<Claim>, PortError> {
-        if permits == 0 || self.classes.is_empty() {
+    async fn claim_within(&mut self, permits: Permits, wait: Duration) -> Result<Vec<Claim>, PortError> {
+        if permits.slots() == 0 || self.classes.is_empty() {
             return Ok(vec![]);
         }
         let mut connection = match self.connection.take() {

@@ -10,6 +10,7 @@ use events::{Actor, UserId};
 use serde_json::{Value, json};
 
 use super::answer;
+use crate::classes;
 use crate::client::Output;
 use crate::options::RedisOptions;
 use crate::policy::{self, PolicyOptions};
@@ -67,7 +68,16 @@ fn document(settings: &PolicySettings) -> Value {
         .iter()
         .map(|(name, class)| {
             let is_default = *name == policy.default_class;
-            json!({ "name": name, "time_limit_s": class.time_limit_s, "default": is_default })
+            json!({
+                "name": name,
+                "default": is_default,
+                "time_limit_s": class.time_limit_s,
+                "memory_bytes": class.memory_bytes,
+                "processes": class.processes,
+                "output_bytes": class.output_bytes,
+                "log_bytes": class.log_bytes,
+                "gpus": class.gpus,
+            })
         })
         .collect();
     json!({
@@ -91,15 +101,14 @@ fn table(settings: &PolicySettings) -> String {
     let policy = settings.policy();
     let origin = |is_set: bool| if is_set { "set".to_owned() } else { "default".to_owned() };
     let waits: Vec<String> = policy.retry_backoff.iter().map(|wait| time(*wait)).collect();
-    let class =
-        |name| policy.class(name).map(|class| format!("{name}={}", time(Duration::from_secs(class.time_limit_s))));
+    let class = |name| policy.class(name).map(|class| classes::in_full(name, class));
     let others = policy.classes.keys().filter(|name| **name != policy.default_class);
     let classes: Vec<String> = std::iter::once(&policy.default_class).chain(others).filter_map(class).collect();
     let rows = [
         ["lease".to_owned(), time(policy.lease), origin(settings.lease_ms.is_some())],
         ["max retries".to_owned(), policy.max_retries.to_string(), origin(settings.max_retries.is_some())],
         ["retry backoff".to_owned(), waits.join(","), origin(settings.retry_backoff_ms.is_some())],
-        ["resource classes".to_owned(), classes.join(","), origin(settings.classes.is_some())],
+        ["resource classes".to_owned(), classes.join("\n"), origin(settings.classes.is_some())],
     ];
     let rows = rows.into_iter().chain(limits(settings, origin)).chain([
         ["retention".to_owned(), time(policy.retention), origin(settings.retention_ms.is_some())],

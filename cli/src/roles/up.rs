@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::answer;
 use super::stop::Stop;
-use super::worker::JobOptions;
+use super::worker::{JobOptions, with_gpu_jobs};
 use crate::client::{ClientFile, Output};
 use crate::data_dir::DataDir;
 use crate::embedded::{PrivateRedis, check_path};
@@ -89,7 +89,7 @@ impl UpCommand {
                 access.tokens,
                 &self.access,
                 listener,
-                render,
+                with_gpu_jobs(render, worker.gpus()),
                 stop.orderly.clone(),
             );
             let work = async { worker.run(stop.orderly.clone(), stop.now.clone()).await.context("the worker ended") };

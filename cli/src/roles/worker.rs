@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use adapters::ids::random_hex;
 use anyhow::{Context, Result, bail};
+use api::RenderMetrics;
 use clap::Args;
 use events::policy::LivePolicy;
 use events::{ClassName, Consumer};
-use worker::{Graces, Worker, WorkerConfig};
+use worker::{GpuOptions, Gpus, Graces, Selection, Worker, WorkerConfig};
 
 use super::api::serve_metrics;
 use super::doctor::find_python;
@@ -48,9 +49,19 @@ pub(crate) struct WorkerCommand {
 /// How jobs are run.
 #[derive(Debug, Args)]
 pub(crate) struct JobOptions {
-    /// How many jobs run at once
-    #[arg(long, env = "WORKER_SLOTS", default_value_t = 1)]
-    slots: usize,
+    /// How many jobs run at once [default: as many as can have a GPU each, at least 1]
+    #[arg(long, env = "WORKER_SLOTS")]
+    slots: Option<usize>,
+    /// Which GPUs jobs may have: all, none, or places on the PCI bus and UUIDs, separated by commas
+    #[arg(long, env = "GPUS", default_value = "all")]
+    gpus: Selection,
+    /// How many jobs may have one GPU at once
+    #[arg(long, env = "GPU_SLOTS", default_value_t = 1)]
+    gpu_slots: usize,
+    /// A file that tells of GPUs to make up
+    #[cfg(feature = "faults")]
+    #[arg(long, env = "LEADERSBOARD_FAKE_GPUS", hide = true)]
+    fake_gpus: Option<PathBuf>,
     /// Which resource classes are served, separated by commas [default: all]
     #[arg(long, env = "WORKER_CLASSES", value_delimiter = ',')]
     classes: Vec<ClassName>,
@@ -75,9 +86,6 @@ pub(crate) struct JobOptions {
     /// How long it may take after the SIGTERM that follows, before SIGKILL
     #[arg(long, env = "TERMINATE_GRACE", default_value = "2s", value_parser = humantime::parse_duration)]
     terminate_grace: Duration,
-    /// The most bytes of a run's log that are kept
-    #[arg(long, env = "LOG_LIMIT", default_value_t = 256 << 20)]
-    log_limit: u64,
 }
 
 impl WorkerCommand {
@@ -90,6 +98,7 @@ impl WorkerCommand {
             Ports::shared(&self.redis, &self.strict, &self.storage, &format!("worker.{}", self.jobs.name())).await?;
         let policy = policy::follow(ports.redis(), &given).await?;
         let worker = self.jobs.worker(&ports, policy, &self.redis.data, self.drain_timeout).await?;
+        let render = with_gpu_jobs(render, worker.gpus());
         let metrics = serve_metrics(self.metrics_addr, render, stop.orderly.clone());
         let work = async { worker.run(stop.orderly.clone(), stop.now.clone()).await.context("the worker ended") };
         tokio::try_join!(work, metrics)?;
@@ -114,8 +123,11 @@ impl JobOptions {
         data: &Path,
         drain_timeout: Duration,
     ) -> Result<Worker> {
-        if self.slots == 0 {
+        if self.slots == Some(0) {
             bail!("WORKER_SLOTS must be at least 1");
+        }
+        if !(1..=64).contains(&self.gpu_slots) {
+            bail!("GPU_SLOTS must be 1 to 64");
         }
         let rules = policy.get();
         if let Some(unknown) = self.classes.iter().find(|class| rules.class(class).is_none()) {
@@ -130,11 +142,13 @@ impl JobOptions {
         std::fs::create_dir_all(&work_root)
             .with_context(|| format!("the work directory {} can't be made", work_root.display()))?;
         let work_root = work_root.canonicalize()?;
-        tracing::info!(%consumer, slots = self.slots, python = %python, "the worker is ready");
+        let gpus = Gpus::open(self.gpu_options(&work_root)).await;
+        let slots = self.slots.unwrap_or_else(|| gpus.capacity().max(1));
+        tracing::info!(%consumer, slots, python = %python, "the worker is ready");
         let config = WorkerConfig {
             consumer,
             host: host_name(),
-            slots: self.slots,
+            slots,
             classes,
             python: python.path,
             work_root,
@@ -142,7 +156,7 @@ impl JobOptions {
             expire_interval: self.expire_interval.max(Duration::from_millis(100)),
             drain_timeout,
             graces: Graces { interrupt: self.interrupt_grace, terminate: self.terminate_grace },
-            log_limit_bytes: self.log_limit,
+            gpus,
         };
         let ports = worker::Ports {
             log: Arc::clone(&ports.log),
@@ -159,6 +173,23 @@ impl JobOptions {
         };
         Ok(Worker::new(config, ports, policy))
     }
+}
+
+impl JobOptions {
+    fn gpu_options(&self, work_root: &Path) -> GpuOptions {
+        GpuOptions {
+            selection: self.gpus.clone(),
+            slots_per_gpu: self.gpu_slots,
+            locks: work_root.join("gpus"),
+            #[cfg(feature = "faults")]
+            fake: self.fake_gpus.clone(),
+        }
+    }
+}
+
+/// The metrics with the jobs that have a GPU now: their series end with them.
+pub(super) fn with_gpu_jobs(render: RenderMetrics, gpus: Gpus) -> RenderMetrics {
+    Arc::new(move || render() + &gpus.job_info())
 }
 
 /// The host's name, with what a consumer's name may not hold left out.

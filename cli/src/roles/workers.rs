@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use events::ports::{SeenWorker, WorkersPort};
+use events::ports::{GpuPresence, SeenWorker, WorkersPort};
 use serde_json::{Value, json};
 
 use super::answer;
@@ -57,8 +57,23 @@ fn document(worker: &SeenWorker) -> Value {
         document["classes"] = json!(presence.classes);
         document["slots"] = json!(presence.slots);
         document["busy"] = json!(presence.busy);
+        document["gpus"] = json!(presence.gpus);
     }
     document
+}
+
+/// A line for each GPU: its model, its memory, its UUID's beginning, and whether a job can have it.
+fn gpus(gpus: &[GpuPresence]) -> String {
+    if gpus.is_empty() {
+        return "none".to_owned();
+    }
+    let line = |gpu: &GpuPresence| {
+        let uuid: String = gpu.uuid.chars().take(12).collect();
+        let reason = gpu.reason.as_ref().map_or_else(String::new, |why| format!(": {}", human::plain(why)));
+        let name = human::plain(&gpu.name);
+        format!("{name} {} GiB {uuid} {}{reason}", gpu.memory_bytes >> 30, gpu.state.as_str())
+    };
+    gpus.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn table(workers: &[SeenWorker]) -> String {
@@ -71,6 +86,7 @@ fn table(workers: &[SeenWorker]) -> String {
         ("LAST BEAT", Align::Right),
         ("JOBS", Align::Right),
         ("TICKETS", Align::Right),
+        ("GPUS", Align::Left),
         ("CLASSES", Align::Left),
         ("HOST", Align::Left),
         ("PID", Align::Right),
@@ -87,6 +103,7 @@ fn table(workers: &[SeenWorker]) -> String {
             text(worker.silent.map(|silent| format!("{} ago", human::duration(silent)))),
             text(told.map(|told| format!("{} of {}", told.busy, told.slots))),
             worker.tickets.to_string(),
+            text(told.map(|told| gpus(&told.gpus))),
             text(told.map(|told| classes(&told.classes))),
             text(told.map(|told| human::plain(&told.host))),
             text(told.map(|told| told.pid.to_string())),

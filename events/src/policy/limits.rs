@@ -92,7 +92,7 @@ impl FromStr for ConcurrencyPolicy {
 
     fn from_str(text: &str) -> Result<Self, InvalidPolicy> {
         let known = [Self::Reject, Self::Queue].into_iter().find(|policy| policy.as_str() == text);
-        known.ok_or(InvalidPolicy("CONCURRENCY_POLICY must be reject or queue"))
+        known.ok_or(InvalidPolicy("CONCURRENCY_POLICY must be reject or queue".into()))
     }
 }
 
@@ -123,7 +123,7 @@ impl LimitSettings {
             (self.max_stored_bytes_per_user, "MAX_STORED_BYTES_PER_USER must be at least 1"),
         ];
         match at_least_one.into_iter().find(|(limit, _)| *limit == Some(0)) {
-            Some((_, sentence)) => Err(InvalidPolicy(sentence)),
+            Some((_, sentence)) => Err(InvalidPolicy(sentence.into())),
             None => Ok(()),
         }
     }

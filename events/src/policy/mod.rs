@@ -1,5 +1,6 @@
 //! What every role must agree on: leases, retries, resource classes, limits, retention.
 
+mod classes;
 mod limits;
 mod settings;
 
@@ -7,10 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
+pub use classes::{ClassSettings, ResourceClass};
 pub use limits::{ConcurrencyPolicy, LimitSettings, Limits};
-pub use settings::{ClassSettings, InvalidPolicy, PolicyEvent, PolicyRecord, PolicySettings, decide, evolve};
+pub use settings::{InvalidPolicy, PolicyEvent, PolicyRecord, PolicySettings, decide, evolve};
 
 use crate::failure::{DeadLetterKind, LossCause};
 use crate::id::ClassName;
@@ -34,13 +34,6 @@ pub struct Policy {
     pub classes: BTreeMap<ClassName, ResourceClass>,
     /// The class of a job that names none.
     pub default_class: ClassName,
-}
-
-/// What a job of a class may use.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ResourceClass {
-    /// Wall time in seconds, from the start of the process.
-    pub time_limit_s: u64,
 }
 
 /// The least and the most that a wait is multiplied by.
@@ -120,7 +113,7 @@ pub enum AfterLoss {
 
 impl Default for Policy {
     fn default() -> Self {
-        let class = |minutes: u64| ResourceClass { time_limit_s: minutes * 60 };
+        let class = |minutes: u64| ResourceClass::of(minutes * 60);
         let name = |text: &str| -> ClassName { text.parse().expect("a literal class name is valid") };
         Self {
             lease: Duration::from_secs(30),

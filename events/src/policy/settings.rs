@@ -1,12 +1,12 @@
 //! The policy as it is stored: what was ever set, and nothing of what is by default.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LimitSettings, Policy, ResourceClass};
+use super::{ClassSettings, LimitSettings, Policy};
 use crate::envelope::Envelope;
-use crate::id::ClassName;
 
 /// What was set of the policy. What was not is as by default, also when a newer program has other defaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,15 +32,6 @@ pub struct PolicySettings {
     /// How long a submission is kept that no job ever was of, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub submission_ttl_ms: Option<u64>,
-}
-
-/// What was set of a resource class.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClassSettings {
-    /// Its name.
-    pub name: ClassName,
-    /// The wall time of a job of it, in seconds.
-    pub time_limit_s: u64,
 }
 
 /// The stored policy, as the fold of its events.
@@ -74,7 +65,7 @@ impl PolicyEvent {
 /// A policy that would not work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct InvalidPolicy(pub(super) &'static str);
+pub struct InvalidPolicy(pub(super) Cow<'static, str>);
 
 impl PolicySettings {
     /// These settings, and for what they leave open those of `older`.
@@ -97,26 +88,24 @@ impl PolicySettings {
     /// Which setting would not work, in a sentence.
     pub fn check(&self) -> Result<(), InvalidPolicy> {
         if self.lease_ms.is_some_and(|lease| !(1_000..=3_600_000).contains(&lease)) {
-            return Err(InvalidPolicy("LEASE must be 1s to 1h"));
+            return Err(InvalidPolicy("LEASE must be 1s to 1h".into()));
         }
         if self.retry_backoff_ms.as_ref().is_some_and(|waits| !(1..=10).contains(&waits.len())) {
-            return Err(InvalidPolicy("RETRY_BACKOFF must be 1 to 10 waits"));
+            return Err(InvalidPolicy("RETRY_BACKOFF must be 1 to 10 waits".into()));
         }
         if self.retry_backoff_ms.iter().flatten().any(|wait| *wait > 3_600_000) {
-            return Err(InvalidPolicy("a wait of RETRY_BACKOFF must be at most 1h"));
+            return Err(InvalidPolicy("a wait of RETRY_BACKOFF must be at most 1h".into()));
         }
         let classes = self.classes.as_deref();
         if classes.is_some_and(<[ClassSettings]>::is_empty) {
-            return Err(InvalidPolicy("RESOURCE_CLASSES must name a class"));
+            return Err(InvalidPolicy("RESOURCE_CLASSES must name a class".into()));
         }
-        if classes.unwrap_or_default().iter().any(|class| class.time_limit_s == 0) {
-            return Err(InvalidPolicy("the time of a resource class must be at least 1s"));
-        }
+        classes.unwrap_or_default().iter().try_for_each(ClassSettings::check)?;
         if self.retention_ms.is_some_and(|kept| kept < 1_000) {
-            return Err(InvalidPolicy("RETENTION must be at least 1s"));
+            return Err(InvalidPolicy("RETENTION must be at least 1s".into()));
         }
         if self.submission_ttl_ms.is_some_and(|kept| kept < 1_000) {
-            return Err(InvalidPolicy("SUBMISSION_TTL must be at least 1s"));
+            return Err(InvalidPolicy("SUBMISSION_TTL must be at least 1s".into()));
         }
         self.limits.check()
     }
@@ -144,10 +133,7 @@ impl PolicySettings {
             && let Some(first) = classes.first()
         {
             policy.default_class = first.name.clone();
-            policy.classes = classes
-                .iter()
-                .map(|class| (class.name.clone(), ResourceClass { time_limit_s: class.time_limit_s }))
-                .collect();
+            policy.classes = classes.iter().map(|class| (class.name.clone(), class.class())).collect();
         }
         policy
     }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::commit::Ticket;
 use crate::id::{ClassName, Consumer, Fence, JobId};
-use crate::ports::PortError;
+use crate::ports::{Permits, PortError};
 
 /// The work streams: tickets, who holds them, and for how long.
 #[async_trait]
@@ -50,12 +50,17 @@ pub trait JobQueuePort: Send + Sync {
 /// A reader of the work streams, owned by one worker process.
 #[async_trait]
 pub trait TicketReader: Send {
-    /// Takes at most `permits` tickets, waiting up to `wait` for the first. No ticket is taken without a permit.
+    /// Takes the tickets that there are permits for, waiting up to `wait` for the first.
     ///
     /// After an error the next call opens a new connection and first gives what this process already holds, for a
     /// reply may have been lost on the way: the caller skips the tickets it is busy with. Dropping the future while it
     /// waits loses nothing.
-    async fn claim(&mut self, permits: usize, wait: Duration) -> Result<Vec<Claim>, PortError>;
+    async fn claim_within(&mut self, permits: Permits, wait: Duration) -> Result<Vec<Claim>, PortError>;
+
+    /// Takes at most `slots` tickets of jobs that need nothing but a slot.
+    async fn claim(&mut self, slots: usize, wait: Duration) -> Result<Vec<Claim>, PortError> {
+        self.claim_within(Permits::of_slots(slots), wait).await
+    }
 }
 
 /// A ticket in a worker's hands.

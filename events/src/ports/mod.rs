@@ -10,6 +10,7 @@ mod job_status;
 mod log;
 mod nudge;
 mod page;
+mod permits;
 mod records;
 mod storage;
 mod work_state;
@@ -27,12 +28,13 @@ pub use job_status::{JobPage, JobQuery, JobStatusPort, QueuePosition, SlotHolder
 pub use log::{LogPort, LogWriter};
 pub use nudge::{NudgePort, Nudges};
 pub use page::PageCursor;
+pub use permits::Permits;
 pub use records::{OldJobs, OldSubmissions, RecordsPort};
 pub use storage::{
     ArchiveLimits, FileName, Published, Room, StagedFile, StagedUpload, StorageError, StoragePort, UploadLimits,
 };
 pub use work_state::{OpenJobs, Tickets, Turn, WorkStatePort};
-pub use workers::{Presence, SeenWorker, WorkersPort};
+pub use workers::{GpuPresence, GpuState, Presence, SeenWorker, WorkersPort};
 
 impl From<PortError> for CommitError {
     fn from(error: PortError) -> Self {

@@ -43,6 +43,52 @@ pub struct Presence {
     pub busy: usize,
     /// Whether it claims nothing more.
     pub draining: bool,
+    /// The GPUs it gives to jobs.
+    #[serde(default)]
+    pub gpus: Vec<GpuPresence>,
+}
+
+/// What a worker tells of one of its GPUs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuPresence {
+    /// Its UUID.
+    pub uuid: String,
+    /// Its model.
+    pub name: String,
+    /// All its memory, in bytes.
+    pub memory_bytes: u64,
+    /// Whether a job can have it.
+    pub state: GpuState,
+    /// Why not, where no job of this worker is why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Whether a job can have a GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GpuState {
+    /// It can.
+    Free,
+    /// A job of this worker has it.
+    Leased,
+    /// Something else on the machine uses it.
+    Taken,
+    /// It is lost, or was left in a state that must pass first.
+    Unhealthy,
+}
+
+impl GpuState {
+    /// The state as it is shown.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Free => "free",
+            Self::Leased => "leased",
+            Self::Taken => "taken",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
 }
 
 /// A worker as it is seen.

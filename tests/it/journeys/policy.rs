@@ -22,11 +22,17 @@ async fn what_was_set_is_every_roles_policy_and_a_default_never_overwrites_it() 
     let shown = run(&roles, &["policy", "show", "--json"]).json();
     assert_eq!((&shown["lease_ms"], &shown["max_retries"]), (&1_000.into(), &3.into()), "{shown}");
 
-    let set = run(&roles, &["policy", "set", "--json", "--lease", "2s", "--resource-classes", "tiny=5s"]).json();
+    let tiny = ["--resource-classes", "tiny=5s:memory=1GiB:log=2MiB"];
+    let set = run(&roles, &[&["policy", "set", "--json", "--lease", "2s"], &tiny[..]].concat()).json();
     assert_eq!(set["set"]["lease_ms"], 2_000, "{set}");
+    let class = json!({ "name": "tiny", "time_limit_s": 5, "memory_bytes": 1 << 30, "log_bytes": 2 << 20 });
+    assert_eq!(set["set"]["classes"], json!([class]), "only what was set is stored");
     assert!(run(&roles, &["migrate"]).code == Some(0));
     let shown = run(&roles, &["policy", "show", "--json"]).json();
     assert_eq!((&shown["lease_ms"], &shown["classes"][0]["name"]), (&2_000.into(), &"tiny".into()), "{shown}");
+    assert_eq!((&shown["classes"][0]["processes"], &shown["classes"][0]["gpus"]), (&4096.into(), &0.into()), "{shown}");
+    let table = run(&roles, &["policy", "show"]).stdout;
+    assert!(table.contains("tiny=5s:memory=1GiB:processes=4096:output=20GiB:log=2MiB:gpus=0"), "{table}");
 
     let _worker = roles.worker("one", "30s");
     let submission = alice.submit(INSTANT).await;
@@ -46,6 +52,7 @@ async fn a_policy_that_would_not_work_is_refused_by_name() {
     for (arguments, culprit) in [
         (&["policy", "set", "--lease", "10ms"][..], "LEASE"),
         (&["policy", "set", "--resource-classes", "small"], "small"),
+        (&["policy", "set", "--resource-classes", "small=1m:memory=1MiB"], "memory of class small"),
         (&["policy", "set", "--retry-backoff", "soon"], "soon"),
         (&["worker", "--lease", "10ms"], "LEASE"),
     ] {

@@ -1,0 +1,63 @@
+//! What is asked of the driver of GPUs. Every call may take as long as the driver likes.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+/// What is asked of the driver of GPUs.
+pub(super) trait Driver: Debug + Send + Sync {
+    /// Every GPU there is, in the order of the PCI bus.
+    fn devices(&self) -> Result<Vec<Device>, DriverError>;
+
+    /// What a GPU does now.
+    fn sample(&self, uuid: &str) -> Result<Sample, DriverError>;
+
+    /// The processes that compute on a GPU. Their ids are those of the machine, not of a container.
+    fn processes(&self, uuid: &str) -> Result<Vec<GpuProcess>, DriverError>;
+
+    /// The most memory that each process had, by accounting, also of those that ended; none where it is off.
+    fn accounted(&self, uuid: &str) -> Result<Option<BTreeMap<u32, u64>>, DriverError>;
+}
+
+/// A GPU of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Device {
+    pub(super) uuid: String,
+    pub(super) name: String,
+    /// Its place on the PCI bus, among those of this machine.
+    pub(super) index: u32,
+    /// The number of its device node.
+    pub(super) minor: u32,
+    pub(super) memory_bytes: u64,
+    /// Why no job can have it as a whole, whatever it does.
+    pub(super) unfit: Option<String>,
+}
+
+/// What a GPU does at one moment. What it can't tell is none.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Sample {
+    pub(super) utilisation_percent: Option<u32>,
+    pub(super) memory_used_bytes: Option<u64>,
+    pub(super) temperature_c: Option<u32>,
+    pub(super) power_mw: Option<u32>,
+    /// Since the driver was loaded.
+    pub(super) energy_mj: Option<u64>,
+}
+
+/// A process on a GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct GpuProcess {
+    pub(super) pid: u32,
+    /// Its memory there now.
+    pub(super) memory_bytes: Option<u64>,
+}
+
+/// Why the driver gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum DriverError {
+    /// This machine has none.
+    #[error("no GPU driver: {0}")]
+    Absent(String),
+    /// It is there and failed.
+    #[error("{0}")]
+    Failed(String),
+}

@@ -1,0 +1,149 @@
+//! GPUs that somebody has: marked by locks, so that no two workers of a machine give one to two jobs.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::PathBuf;
+
+use events::JobId;
+use nix::fcntl::{Flock, FlockArg};
+
+use super::driver::{Device, Sample};
+use super::pool::Gpus;
+
+/// Where leases are marked: a file for each slot of each GPU, locked by who has it. The kernel unlocks those of a process
+/// that dies.
+#[derive(Debug)]
+pub(super) struct Locks {
+    folder: PathBuf,
+    slots_per_gpu: usize,
+}
+
+type Lock = Flock<File>;
+
+impl Locks {
+    pub(super) const fn new(folder: PathBuf, slots_per_gpu: usize) -> Self {
+        Self { folder, slots_per_gpu }
+    }
+
+    /// The slots of a GPU that nobody has, which are the caller's for as long as it keeps them.
+    pub(super) fn free_slots(&self, uuid: &str) -> Vec<Lock> {
+        (0..self.slots_per_gpu).filter_map(|slot| self.lock(uuid, slot).ok()).collect()
+    }
+
+    fn lock(&self, uuid: &str, slot: usize) -> io::Result<Lock> {
+        fs::create_dir_all(&self.folder)?;
+        let path = self.folder.join(format!("{uuid}.{slot}"));
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| error.into())
+    }
+}
+
+/// GPUs that can be had now, with their free slots; nobody else can have them until this is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Offer {
+    gpus: Option<Gpus>,
+    seats: Vec<(Device, Vec<Lock>)>,
+}
+
+impl Offer {
+    pub(super) fn new(gpus: Gpus, seats: Vec<(Device, Vec<Lock>)>) -> Self {
+        Self { gpus: Some(gpus), seats }
+    }
+
+    /// How many slots of each GPU are free.
+    pub(crate) fn free_slots(&self) -> Vec<usize> {
+        self.seats.iter().map(|(_, locks)| locks.len()).collect()
+    }
+
+    /// So many GPUs for a job, from those with the most free slots; none where there are not enough.
+    pub(crate) fn take(&mut self, count: usize, job: JobId) -> Option<GpuLease> {
+        self.seats.sort_by_key(|(device, locks)| (std::cmp::Reverse(locks.len()), device.index));
+        let free = self.seats.iter().take_while(|(_, locks)| !locks.is_empty()).count();
+        if free < count {
+            return None;
+        }
+        let chosen = self.seats.iter_mut().take(count);
+        let held: Vec<(Device, Lock)> =
+            chosen.filter_map(|(device, locks)| locks.pop().map(|lock| (device.clone(), lock))).collect();
+        let lease = GpuLease { gpus: self.gpus.clone(), job: job.to_string(), held };
+        lease.each(|gpus, device| gpus.begin(&device.uuid, &lease.job));
+        Some(lease)
+    }
+}
+
+/// The GPUs of one run, which may be none. They are free again when this is dropped: not before the run's tree is gone.
+#[derive(Debug)]
+pub(crate) struct GpuLease {
+    gpus: Option<Gpus>,
+    job: String,
+    held: Vec<(Device, Lock)>,
+}
+
+impl GpuLease {
+    /// Their UUIDs.
+    pub(crate) fn uuids(&self) -> Vec<String> {
+        self.held.iter().map(|(device, _)| device.uuid.clone()).collect()
+    }
+
+    /// What shows a job its GPUs and no others. It guards nothing: that is for the sandbox to do.
+    pub(crate) fn environment(&self) -> Vec<(String, String)> {
+        let variables =
+            [("CUDA_VISIBLE_DEVICES", self.uuids().join(",")), ("CUDA_DEVICE_ORDER", "PCI_BUS_ID".to_owned())];
+        variables.map(|(name, value)| (name.to_owned(), value)).to_vec()
+    }
+
+    #[cfg_attr(not(test), expect(dead_code, reason = "the sandbox opens them"))]
+    /// The device nodes that a job needs for its GPUs; none where it has none.
+    pub(crate) fn device_nodes(&self) -> Vec<PathBuf> {
+        const SHARED: [&str; 5] =
+            ["/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset", "/dev/nvidia-caps"];
+        if self.held.is_empty() {
+            return vec![];
+        }
+        let own = self.held.iter().map(|(device, _)| PathBuf::from(format!("/dev/nvidia{}", device.minor)));
+        own.chain(SHARED.map(PathBuf::from)).filter(|node| node.exists()).collect()
+    }
+
+    /// Has nobody get them until they are seen free again: something of this run may still be on them.
+    pub(crate) fn mark_unhealthy(&self, why: &str) {
+        self.each(|gpus, device| gpus.mark_unhealthy(&device.uuid, why));
+    }
+
+    #[expect(dead_code, reason = "a run's curves are made of it")]
+    /// What they do now, as they were last seen; none without a GPU.
+    pub(crate) fn now(&self) -> Option<GpuNow> {
+        let gpus = self.gpus.as_ref()?;
+        let samples: Vec<Sample> = self.held.iter().filter_map(|(device, _)| gpus.sample(&device.uuid)).collect();
+        let count = u32::try_from(samples.len()).ok().filter(|count| *count > 0)?;
+        let sum: u32 = samples.iter().filter_map(|sample| sample.utilisation_percent).sum();
+        Some(GpuNow {
+            utilisation_percent: f64::from(sum) / f64::from(count),
+            memory_used_bytes: samples.iter().filter_map(|sample| sample.memory_used_bytes).sum(),
+        })
+    }
+
+    pub(super) const fn gpus(&self) -> Option<&Gpus> {
+        self.gpus.as_ref()
+    }
+
+    fn each(&self, what: impl Fn(&Gpus, &Device)) {
+        if let Some(gpus) = &self.gpus {
+            self.held.iter().for_each(|(device, _)| what(gpus, device));
+        }
+    }
+}
+
+impl Drop for GpuLease {
+    fn drop(&mut self) {
+        self.each(|gpus, device| gpus.end(&device.uuid, &self.job));
+    }
+}
+
+/// What the GPUs of a run do at one moment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct GpuNow {
+    /// On average.
+    pub(crate) utilisation_percent: f64,
+    /// In all.
+    pub(crate) memory_used_bytes: u64,
+}

@@ -1,0 +1,90 @@
+//! Whether a program ended for want of memory, by the last words of its framework.
+
+/// How many lines from the end are looked at: a traceback's reason stands last, and a few farewells may follow it.
+const LINES: usize = 20;
+
+/// What frameworks say when a GPU's memory is full.
+const GPU_WORDS: [&str; 4] = [
+    "torch.cuda.OutOfMemoryError",
+    "CUDA out of memory",
+    "CUDA_ERROR_OUT_OF_MEMORY",
+    "RESOURCE_EXHAUSTED: Out of memory",
+];
+
+/// Whether the end of a log says that a GPU's memory was full.
+pub(crate) fn gpu_oom_in(tail: &str) -> bool {
+    last_lines(tail).any(|line| GPU_WORDS.iter().any(|words| line.contains(words)))
+}
+
+/// Whether the end of a log says that the host's memory was full: Python's exception as the last one, or C++'s.
+pub(crate) fn host_oom_in(tail: &str) -> bool {
+    let last_exception = last_lines(tail).find(|line| is_exception(line));
+    let is_python = last_exception.is_some_and(|line| {
+        let name = line.split(':').next().unwrap_or_default();
+        name.rsplit('.').next().is_some_and(|name| name.ends_with("MemoryError"))
+            && !GPU_WORDS.iter().any(|words| line.contains(words))
+            && !name.ends_with("OutOfMemoryError")
+    });
+    is_python || last_lines(tail).any(|line| line.contains("std::bad_alloc"))
+}
+
+fn last_lines(tail: &str) -> impl Iterator<Item = &str> {
+    tail.lines().rev().map(str::trim_end).filter(|line| !line.is_empty()).take(LINES)
+}
+
+/// Whether a line is the reason at the end of a traceback: a dotted name that ends in `Error` or `Exception`, from the
+/// first column on, alone or before a colon.
+fn is_exception(line: &str) -> bool {
+    let name = line.split(": ").next().unwrap_or_default().trim_end_matches(':');
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "._".contains(c));
+    is_name && ["Error", "Exception", "Interrupt", "Exit"].iter().any(|end| name.ends_with(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_framework_that_says_so_is_believed() {
+        for line in [
+            "torch.cuda.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",
+            "torch.OutOfMemoryError: CUDA out of memory.",
+            "CUDA driver error: CUDA_ERROR_OUT_OF_MEMORY",
+            "jaxlib.xla_extension.XlaRuntimeError: RESOURCE_EXHAUSTED: Out of memory while trying to allocate",
+        ] {
+            let tail = format!("epoch 1\nTraceback (most recent call last):\n  File \"main.py\"\n{line}\n");
+            assert!(gpu_oom_in(&tail), "{line}");
+            assert!(!host_oom_in(&tail), "{line}");
+        }
+        for line in [
+            "MemoryError",
+            "MemoryError: ",
+            "numpy.core._exceptions._ArrayMemoryError: Unable to allocate 75 GiB",
+            "terminate called after throwing an instance of 'std::bad_alloc'",
+        ] {
+            let tail = format!("Traceback (most recent call last):\n  File \"main.py\"\n{line}\n\n");
+            assert!(host_oom_in(&tail), "{line}");
+            assert!(!gpu_oom_in(&tail), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_log_with_such_letters_in_it_is_not_out_of_memory() {
+        for tail in [
+            "cleaning the room\nzoom in\noom\nbloom filter",
+            "we guard against MemoryError here\nValueError: no data",
+            "MemoryError\nduring its handling:\nValueError: no data",
+            "this model never runs out of memory",
+            "  MemoryError is caught by the loader",
+            "",
+        ] {
+            assert!(!host_oom_in(tail) && !gpu_oom_in(tail), "{tail:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_said_long_before_the_end_does_not_count() {
+        let tail = format!("CUDA out of memory: trying a smaller batch\n{}", "epoch\n".repeat(30));
+        assert!(!gpu_oom_in(&tail));
+    }
+}
