@@ -64,8 +64,8 @@ async fn cancels(program: &str) -> Vec<u128> {
     for _ in 0..CANCELS {
         let job = alice.enqueue(&submission, json!({})).await;
         // Its own ids are of a namespace of its own.
-        let begun = async || alice.get(&format!("/jobs/{job}/logs")).await.body["logs"] == "begun\n";
-        while !begun().await {
+        let has_printed = async || alice.get(&format!("/jobs/{job}/logs")).await.body["logs"] == "begun\n";
+        while !has_printed().await {
             sleep(Duration::from_millis(5)).await;
         }
         let pids = marked(&job);
