@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
+use events::job::ArtifactTotals;
 use events::ports::{ArchiveLimits, PortError, StorageError};
 use events::submission::Manifest;
 use events::{LossCause, ResourceClass, Submission, SubmissionId};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
+use crate::artifacts::Keeper;
 use crate::gpu::{GpuLease, Meter, Usage};
 use crate::heartbeat;
 use crate::interrupt::{Interrupt, Reason};
@@ -27,15 +29,16 @@ const FETCH_LIMIT: Duration = Duration::from_mins(10);
 /// How long the streams are read once the program has ended: something it left may hold them open.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
-/// What came of a run, and how long its program ran, if it did.
+/// What came of a run, how long its program ran, if it did, and what is kept of what it left.
 pub(crate) struct Report {
     pub(crate) outcome: Outcome,
     pub(crate) run_time: Option<Duration>,
+    pub(crate) artifacts: ArtifactTotals,
 }
 
 impl From<Outcome> for Report {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, run_time: None }
+        Self { outcome, run_time: None, artifacts: ArtifactTotals::default() }
     }
 }
 
@@ -136,7 +139,7 @@ async fn execute(
 ) -> Report {
     let class = &run.job.spec.class;
     let policy = session.policy.get();
-    let Some(ResourceClass { time_limit_s, log_bytes, .. }) = policy.class(class) else {
+    let Some(ResourceClass { time_limit_s, log_bytes, output_bytes, .. }) = policy.class(class) else {
         return broken(format!("this worker does not know resource class {class}")).into();
     };
     let limit = Duration::from_secs(*time_limit_s);
@@ -179,7 +182,9 @@ async fn execute(
             broken(format!("the program could not be waited for: {error}"))
         }
     };
-    Report { outcome, run_time }
+    let (output, output_bytes) = (directory.output(), *output_bytes);
+    let keeper = Keeper { session, run, output: &output, output_bytes, log: &log, interrupt, vitals };
+    keeper.keep(Report { outcome, run_time, artifacts: ArtifactTotals::default() }).await
 }
 
 /// What the platform measured stands beside what the job measured itself.
