@@ -4,7 +4,7 @@
 //! A run's files are written under `<root>/.staging/` and renamed when they are whole, so that a broken store leaves
 //! nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use events::ports::{ArtifactPort, ArtifactReader, PortError, StagedArtifact, StagedArtifacts};
 use events::{ArtifactPath, Fence, JobId};
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use sha2::{Digest, Sha256};
 use tokio::fs;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, SeekFrom};
@@ -27,8 +28,8 @@ const FILES: &str = "files";
 const LIST: &str = "manifest.json";
 /// How long after its last change a broken store is taken to be dead.
 const STALE: Duration = Duration::from_hours(24);
-/// Up to so many files are synced one by one. With more, syncing the whole file system is faster.
-const SYNCED_SINGLY: usize = 16;
+/// So many files are on their way to the disk at once: what waits for the first of them mostly waits for all.
+const UNDER_WAY: usize = 128;
 
 /// What runs left, as files of a directory.
 #[derive(Debug, Clone)]
@@ -65,7 +66,7 @@ impl ArtifactPort for ArtifactFiles {
         let folder = StagingFolder(self.staging(job));
         fs::create_dir_all(folder.0.join(FILES)).await.map_err(away)?;
         let target = self.folder(job, fence);
-        Ok(Box::new(Staged { folder, target, folders: BTreeSet::new(), count: 0, current: None }))
+        Ok(Box::new(Staged { folder, target, folders: BTreeSet::new(), under_way: VecDeque::new(), current: None }))
     }
 
     async fn list(&self, job: JobId, fence: &Fence) -> Result<Option<Bytes>, PortError> {
@@ -138,7 +139,8 @@ struct Staged {
     target: PathBuf,
     /// The folders that were made below `files`.
     folders: BTreeSet<PathBuf>,
-    count: usize,
+    /// Files that are whole, and maybe not on the disk yet.
+    under_way: VecDeque<File>,
     current: Option<Current>,
 }
 
@@ -163,10 +165,7 @@ impl Staged {
 
     /// Has what was staged survive a crash of this machine.
     fn sync(&self) -> io::Result<()> {
-        if self.count > SYNCED_SINGLY {
-            let root = File::open(&self.folder.0)?;
-            return nix::unistd::syncfs(&root).map_err(io::Error::from);
-        }
+        self.under_way.iter().try_for_each(File::sync_all)?;
         self.folders.iter().try_for_each(|folder| sync(folder))?;
         sync(&self.folder.0.join(FILES))?;
         sync(&self.folder.0)
@@ -193,9 +192,11 @@ impl StagedArtifacts for Staged {
 
     fn finish(&mut self) -> Result<StagedArtifact, PortError> {
         let Current { file, digest, bytes, .. } = self.current.take().ok_or_else(no_file)?;
-        self.count += 1;
-        if self.count <= SYNCED_SINGLY {
-            file.sync_all().map_err(away)?;
+        // A hint to begin writing; where it is not taken, syncing does it all.
+        let _ = posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+        self.under_way.push_back(file);
+        if self.under_way.len() > UNDER_WAY {
+            self.under_way.pop_front().map_or(Ok(()), |first| first.sync_all()).map_err(away)?;
         }
         Ok(StagedArtifact { bytes, sha256: hex::encode(digest.finalize()) })
     }

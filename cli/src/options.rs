@@ -66,6 +66,7 @@ pub(crate) struct StrictOption {
 
 /// Where files are.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_field_names, reason = "named as the options are")]
 pub(crate) struct StorageOptions {
     /// Where submissions are stored [default: <data>/uploads]
     #[arg(long, env = "UPLOAD_ROOT")]

@@ -53,6 +53,9 @@ pub(crate) async fn archive(State(api): State<Arc<Api>>, VisibleJob(job): Visibl
     Ok(response)
 }
 
+/// What packs, and what it has packed.
+type Encoder = GzEncoder<Vec<u8>>;
+
 struct Packer {
     port: Arc<dyn ArtifactPort>,
     job: JobId,
@@ -62,7 +65,7 @@ struct Packer {
     next: usize,
     current: Option<Current>,
     /// None once the archive has been ended.
-    encoder: Option<GzEncoder<Vec<u8>>>,
+    encoder: Option<Encoder>,
 }
 
 /// The file that is being packed.
@@ -140,11 +143,7 @@ fn header(file: &Artifact, mtime: u64) -> io::Result<Vec<u8>> {
     Ok(std::mem::take(builder.get_mut()))
 }
 
-fn pack(
-    mut encoder: GzEncoder<Vec<u8>>,
-    plain: &[u8],
-    is_last: bool,
-) -> io::Result<(Vec<u8>, Option<GzEncoder<Vec<u8>>>)> {
+fn pack(mut encoder: Encoder, plain: &[u8], is_last: bool) -> io::Result<(Vec<u8>, Option<Encoder>)> {
     encoder.write_all(plain)?;
     if is_last {
         return Ok((encoder.finish()?, None));

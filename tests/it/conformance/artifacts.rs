@@ -108,11 +108,11 @@ async fn artifact_files() {
 }
 
 #[tokio::test]
-async fn more_files_than_are_synced_one_by_one() {
+async fn more_files_than_are_synced_at_once() {
     let root = tempfile::tempdir().expect("a directory");
     let files = ArtifactFiles::open(root.path().join("artifacts")).expect("the root is made");
     let (job, fence) = (SystemIds.job(), SystemIds.fence());
-    let names: Vec<String> = (0..40).map(|number| format!("{}/{number}", number % 3)).collect();
+    let names: Vec<String> = (0..300).map(|number| format!("{}/{number}", number % 3)).collect();
     let all: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), name.as_str())).collect();
     stage(&files, job, &fence, &all).await.publish(Bytes::new()).await.expect("published");
     for name in &names {
