@@ -99,7 +99,7 @@ mod tests {
         fs::remove_file(&output).unwrap();
         fs::create_dir(&output).unwrap();
         fs::write(output.join(NAME), r#"{"params": {}, "metrics": {}}"#).unwrap();
-        fs::set_permissions(&output, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&output, fs::Permissions::from_mode(0o000)).unwrap();
         assert!(matches!(read(&output).unwrap(), Found::Results(_)), "it closed it");
     }
 }

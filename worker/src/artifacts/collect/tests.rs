@@ -82,7 +82,7 @@ fn files_are_copied_and_whatever_else_a_job_may_plant_is_named_with_the_reason()
     fs::write(elsewhere.path().join("secret"), "secret").unwrap();
     let (list, staged) = collected(LIMITS, |output| {
         fs::create_dir_all(output.join("a/b")).unwrap();
-        fs::write(output.join("a/b/deep.bin"), [7; 300_000]).unwrap();
+        fs::write(output.join("a/b/deep.bin"), vec![7; 300_000]).unwrap();
         fs::write(output.join("metrics.json"), "{}").unwrap();
         fs::write(output.join("empty"), "").unwrap();
         symlink(elsewhere.path().join("secret"), output.join("link")).unwrap();
@@ -95,7 +95,7 @@ fn files_are_copied_and_whatever_else_a_job_may_plant_is_named_with_the_reason()
         fs::write(output.join("new\nline"), "x").unwrap();
     });
     assert_eq!(paths(&list), ["a/b/deep.bin", "empty", "metrics.json"]);
-    assert_eq!(staged.files["a/b/deep.bin"], [7; 300_000]);
+    assert_eq!(staged.files["a/b/deep.bin"], vec![7; 300_000]);
     assert_eq!(staged.files.len(), 3);
     for (path, word) in [
         ("link", "symbolic link"),
@@ -185,7 +185,7 @@ fn what_a_job_closed_to_itself_is_named_and_the_rest_is_kept() {
     }
     fs::write(output.path().join("unreadable"), "x").unwrap();
     for name in ["closed", "unreadable", ""] {
-        fs::set_permissions(output.path().join(name), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(output.path().join(name), Permissions::from_mode(0o000)).unwrap();
     }
     let mut staged = Memory::default();
     let list = collect(output.path(), &mut staged, LIMITS, &Life::default()).unwrap();
