@@ -27,9 +27,16 @@ const NAME: &str = "metrics.json";
 /// Reads the `metrics.json` in `output`.
 ///
 /// # Errors
-/// If the directory itself can't be read, which is the platform's fault.
+/// If the disk fails, which is the platform's fault.
 pub(crate) fn read(output: &Path) -> io::Result<Found> {
-    let folder = open(output, OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let folder = match open(output, OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(folder) => folder,
+        // Nobody else writes there: the job has closed it, removed it, or put something else in its place.
+        Err(error @ (Errno::ACCESS | Errno::NOENT | Errno::NOTDIR | Errno::LOOP)) => {
+            return Ok(Found::Invalid(format!("the --output directory can't be read any more: {error}")));
+        }
+        Err(error) => return Err(error.into()),
+    };
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve =
         ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
