@@ -32,7 +32,7 @@ async fn what_is_no_file_of_results_is_refused(level: Level) {
         ("directory", "not a regular file"),
         ("hard link", "hard link"),
         ("sparse file", "larger than"),
-        ("huge number", "value"),
+        ("huge number", "number"),
         ("deep nesting", ""),
     ];
     let mut jobs = Vec::new();

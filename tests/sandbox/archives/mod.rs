@@ -95,7 +95,7 @@ async fn no_archive_does_harm(level: Level) {
 
 /// As one member of gzip.
 fn gzip(content: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(content).expect("memory");
     encoder.finish().expect("memory")
 }

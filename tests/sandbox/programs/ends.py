@@ -34,9 +34,9 @@ def survive():
 
 def deaf():
     """Ignores every signal that can be."""
+    survivor()
     for number in set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP, 32, 33}:
         signal.signal(number, signal.SIG_IGN)
-    survivor()
     print("begun", flush=True)
     while True:
         time.sleep(1)
