@@ -52,7 +52,7 @@ impl Level {
         let mut all = vec![("JOB_PYTHON", PYTHON), ("WORKER_SLOTS", "2"), ("LEASE", "2s")];
         all.push(match self {
             Self::Full => ("SANDBOX", "strict"),
-            Self::Floor => ("LEADERSBOARD_SANDBOX_FLOOR", "1"),
+            Self::Floor => ("LEADERSBOARD_SANDBOX_FLOOR", "true"),
         });
         all.extend([("INTERRUPT_GRACE", "100ms"), ("TERMINATE_GRACE", "100ms")]);
         all.extend(options);

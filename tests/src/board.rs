@@ -83,6 +83,7 @@ impl Board {
         let data = tempfile::Builder::new().prefix("lb-up-").tempdir().expect("a temporary directory");
         chown(data.path(), user.map(Uid::from_raw), user.map(Gid::from_raw)).expect("its owner may");
         let mut all = vec![
+            ("DATASET_ROOT".to_owned(), gates(data.path()).display().to_string()),
             ("API_TOKENS".to_owned(), format!("alice:{ALICE},bob:{BOB}")),
             ("ADMIN_TOKENS".to_owned(), format!("root:{ROOT}")),
         ];
@@ -108,6 +109,12 @@ impl Board {
     #[must_use]
     pub fn user(&self) -> Option<u32> {
         self.user
+    }
+
+    /// A path that jobs see too, and can't write.
+    #[must_use]
+    pub fn gate(&self, name: &str) -> PathBuf {
+        gates(self.data()).join(name)
     }
 
     /// Its process.
@@ -296,7 +303,22 @@ fn with_own_environment(mut command: Command, data: &Path) -> Command {
     command
 }
 
+<<<<<<< HEAD
 async fn up(data: &Path, user: Option<u32>, options: &[(String, String)]) -> (Process, String) {
+=======
+/// The folder of what jobs wait for, which they see as data.
+///
+/// # Panics
+/// If it can't be made.
+#[must_use]
+pub fn gates(data: &Path) -> PathBuf {
+    let folder = data.join("gates");
+    std::fs::create_dir_all(&folder).expect("the data directory is writable");
+    folder
+}
+
+async fn up(data: &Path, options: &[(String, String)]) -> (Process, String) {
+>>>>>>> main
     let log = std::fs::File::options()
         .create(true)
         .append(true)
