@@ -303,9 +303,6 @@ fn with_own_environment(mut command: Command, data: &Path) -> Command {
     command
 }
 
-<<<<<<< HEAD
-async fn up(data: &Path, user: Option<u32>, options: &[(String, String)]) -> (Process, String) {
-=======
 /// The folder of what jobs wait for, which they see as data.
 ///
 /// # Panics
@@ -317,8 +314,7 @@ pub fn gates(data: &Path) -> PathBuf {
     folder
 }
 
-async fn up(data: &Path, options: &[(String, String)]) -> (Process, String) {
->>>>>>> main
+async fn up(data: &Path, user: Option<u32>, options: &[(String, String)]) -> (Process, String) {
     let log = std::fs::File::options()
         .create(true)
         .append(true)

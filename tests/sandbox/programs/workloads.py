@@ -226,7 +226,7 @@ def own_process():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     os.sched_setaffinity(0, os.sched_getaffinity(0))
-    os.setpriority(os.PRIO_PROCESS, os.getpid(), 5)
+    os.setpriority(os.PRIO_PROCESS, 0, 5)
     resource.prlimit(0, resource.RLIMIT_CORE)
     with open("/proc/self/status", encoding="ascii") as status, open("/proc/meminfo", encoding="ascii") as memory:
         read_all = "VmRSS" in status.read() and "MemTotal" in memory.read()

@@ -14,6 +14,12 @@ def opened(path, flags=os.O_WRONLY | os.O_APPEND):
     return "opened"
 
 
+def cut_by_openat2(path):
+    """The same by the call whose flags no filter can see."""
+    how = (ctypes.c_uint64 * 3)(os.O_RDONLY | os.O_TRUNC, 0, 0)
+    os.close(system_call(437, -100, ctypes.create_string_buffer(path.encode()), how, 24))
+
+
 def made(path):
     os.mkdir(path)
     return path
@@ -29,6 +35,8 @@ for path in TARGETS["files"]:
 for name, path in TARGETS["victims"].items():
     attempt(f"open {name}", lambda: opened(path))
     attempt(f"cut {name} when opening", lambda: opened(path, os.O_WRONLY | os.O_TRUNC))
+    attempt(f"cut {name} when opening to read", lambda: opened(path, os.O_RDONLY | os.O_TRUNC))
+    attempt(f"cut {name} by openat2", lambda: cut_by_openat2(path))
     attempt(f"truncate {name}", lambda: os.truncate(path, os.stat(path).st_size))
     attempt(f"remove {name}", lambda: os.unlink(path))
     attempt(f"replace {name}", lambda: os.replace(shutil.copy(__file__, "mine"), path))
