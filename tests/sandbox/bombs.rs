@@ -52,7 +52,7 @@ async fn memory_is_bounded_wherever_it_is_taken(level: Level) {
     for bomb in ["memory", "memory of many", "shared memory", "unnamed memory"] {
         let job = explode(&site, "lean", bomb).await;
         let shown = site.failed(&job, "oom_host").await;
-        assert!(error_of(&shown).contains("256 MiB"), "{bomb}: {shown:#}");
+        assert!(error_of(&shown).contains("256.0 MiB"), "{bomb}: {shown:#}");
     }
     until_equal("what is left in shared memory", Duration::from_secs(10), 0, async || {
         let files = std::fs::read_dir("/dev/shm").expect("it is there").flatten();
@@ -71,7 +71,7 @@ async fn the_disk_is_bounded_in_bytes(level: Level) {
     for place in ["the output", "the temporary folder", "the work directory"] {
         let job = explode(&site, "tidy", &format!("large files in {place}")).await;
         let shown = site.failed(&job, "output_limit").await;
-        assert!(error_of(&shown).contains("16 MiB"), "{place}: {shown:#}");
+        assert!(error_of(&shown).contains("16.0 MiB"), "{place}: {shown:#}");
     }
     site.unharmed().await;
 }

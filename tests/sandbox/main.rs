@@ -19,7 +19,7 @@ mod results;
 mod workloads;
 mod writing;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use leadersboard_tests::board::{ALICE, Board};
@@ -148,20 +148,22 @@ impl Site {
     }
 }
 
-/// The folders of runs under a work root, which are named after their jobs.
+/// The folders of runs below a work root.
 fn run_folders(folder: &Path) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return vec![] };
-    let mut found = Vec::new();
-    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let id = name.split('-').next().unwrap_or_default();
-        if id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            found.push(name);
-        } else {
-            found.extend(run_folders(&entry.path()));
-        }
-    }
-    found
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path());
+    folders.flat_map(|path| if is_run(&path) { vec![path.display().to_string()] } else { run_folders(&path) }).collect()
+}
+
+/// The folder of a job's run below a work root, which is named after the end of its id.
+fn run_folder(work: &Path, job: &str) -> Option<PathBuf> {
+    let name = &job[job.len() - 12..];
+    let runs = run_folders(work).into_iter().map(PathBuf::from);
+    runs.into_iter().find(|path| path.file_name().is_some_and(|found| found.to_string_lossy().starts_with(name)))
+}
+
+fn is_run(folder: &Path) -> bool {
+    ["work", "output", "home"].iter().all(|part| folder.join(part).is_dir())
 }
 
 /// How many processes have this text on their command line.

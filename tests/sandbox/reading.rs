@@ -9,7 +9,7 @@ use leadersboard_tests::wait::until;
 use serde_json::json;
 
 use super::attempts::{Attempts, HIDDEN};
-use super::{Level, PATIENCE, Site};
+use super::{Level, PATIENCE, Site, run_folder};
 
 crate::tests!(nothing_but_its_own_is_read);
 
@@ -97,20 +97,6 @@ async fn nothing_but_its_own_is_read(level: Level) {
     assert_eq!(answer.status, 202, "{answer:?}");
     bob.wait_for(&victim, "cancelled").await;
     site.unharmed().await;
-}
-
-/// The folder of a job's run below a work root.
-pub(crate) fn run_folder(folder: &Path, job: &str) -> Option<PathBuf> {
-    for entry in fs::read_dir(folder).ok()?.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(job) {
-            return Some(entry.path());
-        }
-        let below = entry.file_type().is_ok_and(|kind| kind.is_dir()).then(|| run_folder(&entry.path(), job)).flatten();
-        if below.is_some() {
-            return below;
-        }
-    }
-    None
 }
 
 fn first_file(folder: &Path) -> PathBuf {

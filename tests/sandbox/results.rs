@@ -8,8 +8,7 @@ use leadersboard_tests::client::Client;
 use leadersboard_tests::wait::until;
 use serde_json::json;
 
-use super::reading::run_folder;
-use super::{Level, PATIENCE, Site};
+use super::{Level, PATIENCE, Site, run_folder};
 
 crate::tests!(
     what_is_no_file_of_results_is_refused,

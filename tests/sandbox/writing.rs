@@ -10,8 +10,7 @@ use leadersboard_tests::wait::until;
 use serde_json::json;
 
 use super::attempts::{Attempts, HIDDEN};
-use super::reading::run_folder;
-use super::{Level, PATIENCE, Site};
+use super::{Level, PATIENCE, Site, run_folder};
 
 crate::tests!(nothing_but_its_own_is_written);
 

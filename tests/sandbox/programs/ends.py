@@ -130,7 +130,7 @@ def planted():
 
     path, kind = os.path.join(OUTPUT, "metrics.json"), TARGETS["kind"]
     complete()
-    valid = shutil.move(path, "valid.json")
+    valid = shutil.move(path, path + ".valid")
     if kind == "symlink":
         os.symlink(os.path.abspath(valid), path)
     elif kind == "symlink to a file of the system":
