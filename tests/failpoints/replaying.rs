@@ -13,7 +13,8 @@ async fn world(step: &str, fault: Fault) {
     let (_api, alice) = roles.api();
     let _worker = roles.worker("one", roles.lease);
     let gate = roles.gate("gate");
-    let once = format!("import os\nif not os.path.exists({gate:?}): raise SystemExit(3)\n{INSTANT}");
+    let shown = gate.display();
+    let once = format!("import os\nif not os.path.exists('{shown}'): raise SystemExit(3)\n{INSTANT}");
     let job = alice.run(&once).await;
     alice.wait_for(&job, "failed").await;
     std::fs::write(&gate, "").expect("the gate");

@@ -29,7 +29,7 @@ impl CgroupV1 {
     pub(super) fn find(scope: &str) -> Option<Self> {
         let own = fs::read_to_string("/proc/self/cgroup").ok()?;
         let make = |controller| {
-            let folder = own_folder(&own, controller)?.join(format!("leadersboard-{scope}"));
+            let folder = own_folder(&own, controller)?.join(folder_of(scope));
             Folder::make(folder).ok()
         };
         let memory = make("memory")?;
@@ -39,6 +39,10 @@ impl CgroupV1 {
         }
         Some(Self { memory, processes: make("pids") })
     }
+}
+
+fn folder_of(scope: &str) -> String {
+    format!("leadersboard-{scope}")
 }
 
 /// Where the group of this process is in the hierarchy of a controller. A container may see but its own part.
@@ -83,6 +87,17 @@ impl Limiter for CgroupV1 {
             }
         };
         Ok(Box::new(RunGroup { memory, processes }))
+    }
+
+    fn sweep(&self, scope: &str) {
+        for own in [Some(&self.memory), self.processes.as_ref()].into_iter().flatten() {
+            let left = own.0.with_file_name(folder_of(scope));
+            for run in fs::read_dir(&left).into_iter().flatten().flatten() {
+                // What is no folder goes with its folder.
+                let _ = fs::remove_dir(run.path());
+            }
+            let _ = fs::remove_dir(left);
+        }
     }
 }
 

@@ -16,6 +16,7 @@ const DELEGATED: &str = "user.delegate";
 #[derive(Debug)]
 pub(super) struct CgroupV2 {
     base: PathBuf,
+    scope: String,
 }
 
 #[derive(Debug)]
@@ -37,15 +38,19 @@ impl CgroupV2 {
         if !["memory", "pids"].iter().all(|wanted| controllers.split_whitespace().any(|c| c == *wanted)) {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        let leaf = base.join(format!("leadersboard-{scope}"));
+        let leaf = base.join(folder_of(scope));
         fs::create_dir(&leaf)?;
         for process in fs::read_to_string(base.join("cgroup.procs"))?.lines() {
             // One that has ended since need not move.
             let _ = fs::write(leaf.join("cgroup.procs"), process);
         }
         fs::write(base.join("cgroup.subtree_control"), "+memory +pids")?;
-        Ok(Self { base })
+        Ok(Self { base, scope: scope.to_owned() })
     }
+}
+
+fn folder_of(scope: &str) -> String {
+    format!("leadersboard-{scope}")
 }
 
 fn is_delegated(group: &Path) -> bool {
@@ -63,7 +68,7 @@ impl Limiter for CgroupV2 {
     }
 
     fn group(&self, name: &str, allowance: &Allowance) -> io::Result<Box<dyn Group>> {
-        let folder = self.base.join(name);
+        let folder = self.base.join(format!("{}-{name}", folder_of(&self.scope)));
         fs::create_dir(&folder)?;
         let group = RunGroup(folder);
         fs::write(group.0.join("memory.max"), allowance.memory_bytes.to_string())?;
@@ -75,6 +80,15 @@ impl Limiter for CgroupV2 {
             fs::write(swap, "0")?;
         }
         Ok(Box::new(group))
+    }
+
+    fn sweep(&self, scope: &str) {
+        for group in fs::read_dir(&self.base).into_iter().flatten().flatten() {
+            if group.file_name().to_string_lossy().starts_with(&folder_of(scope)) {
+                // What is no folder goes with its folder.
+                let _ = fs::remove_dir(group.path());
+            }
+        }
     }
 }
 
@@ -111,12 +125,16 @@ mod tests {
         assert_eq!(fs::read_to_string(base.join("cgroup.subtree_control")).unwrap(), "+memory +pids");
         let allowance = Allowance { memory_bytes: 1 << 30, processes: 64, disk_bytes: 0 };
         let group = limiter.group("run", &allowance).unwrap();
-        assert_eq!(fs::read_to_string(base.join("run/memory.max")).unwrap(), "1073741824");
-        assert_eq!(fs::read_to_string(base.join("run/pids.max")).unwrap(), "64");
-        assert_eq!(group.entrances(), [base.join("run/cgroup.procs")]);
+        assert_eq!(fs::read_to_string(base.join("leadersboard-w-run/memory.max")).unwrap(), "1073741824");
+        assert_eq!(fs::read_to_string(base.join("leadersboard-w-run/pids.max")).unwrap(), "64");
+        assert_eq!(group.entrances(), [base.join("leadersboard-w-run/cgroup.procs")]);
         assert_eq!(group.oom_kills(), 0);
-        fs::write(base.join("run/memory.events"), "low 0\noom 3\noom_kill 2\n").unwrap();
+        fs::write(base.join("leadersboard-w-run/memory.events"), "low 0\noom 3\noom_kill 2\n").unwrap();
         assert_eq!(group.oom_kills(), 2);
+        fs::create_dir(base.join("leadersboard-dead")).unwrap();
+        fs::create_dir(base.join("leadersboard-dead-run")).unwrap();
+        limiter.sweep("dead");
+        assert!(!base.join("leadersboard-dead").exists() && !base.join("leadersboard-dead-run").exists());
     }
 
     #[test]

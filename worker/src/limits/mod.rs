@@ -44,6 +44,9 @@ pub(crate) trait Limiter: fmt::Debug + Send + Sync {
 
     /// A group for a run of this name, with this allowance.
     fn group(&self, name: &str, allowance: &Allowance) -> io::Result<Box<dyn Group>>;
+
+    /// Removes the groups that a worker of this name has left, whose runs are gone.
+    fn sweep(&self, scope: &str);
 }
 
 /// Who bounds the memory of a run.

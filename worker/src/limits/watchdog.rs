@@ -23,6 +23,8 @@ impl Limiter for Watchdog {
     fn group(&self, _: &str, _: &Allowance) -> io::Result<Box<dyn Group>> {
         Ok(Box::new(Nothing))
     }
+
+    fn sweep(&self, _: &str) {}
 }
 
 impl Group for Nothing {

@@ -144,6 +144,11 @@ impl Sandbox {
         Ok(sandbox)
     }
 
+    /// Removes what holds the runs of a worker of this name that is dead.
+    pub(crate) fn sweep(&self, scope: &str) {
+        self.limiter.sweep(scope);
+    }
+
     fn strict_enough(self, level: Level) -> Result<Self, SandboxError> {
         if level == Level::Strict && self.limiter.bounds() == Bounds::Worker {
             return Err(SandboxError::NotStrict("a control group for memory that the worker may use".to_owned()));

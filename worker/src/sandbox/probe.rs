@@ -48,17 +48,23 @@ impl Sandbox {
     ) -> Result<String, String> {
         let name = format!("probe-{}", std::process::id());
         let directory = RunDirectory::create(work_root, &name).map_err(|error| error.to_string())?;
-        let ran = self.run_in(python, &directory, probe).await;
+        let ran = self.run_in(python, &directory, &name, probe).await;
         if let Err(error) = directory.remove() {
             tracing::warn!(%error, "the directory of a probe could not be removed");
         }
         ran
     }
 
-    async fn run_in(&self, python: &Python, directory: &RunDirectory, probe: &Probe<'_>) -> Result<String, String> {
+    async fn run_in(
+        &self,
+        python: &Python,
+        directory: &RunDirectory,
+        name: &str,
+        probe: &Probe<'_>,
+    ) -> Result<String, String> {
         let told = |error: io::Error| error.to_string();
         let class = ResourceClass::of(LIMIT.as_secs());
-        let cell = self.cell("probe", directory, probe.devices, &class).await.map_err(told)?;
+        let cell = self.cell(name, directory, probe.devices, &class).await.map_err(told)?;
         let mut environment = program::environment(python, directory, &cell.confinement);
         environment.extend_from_slice(probe.environment);
         let spec = Spec {
