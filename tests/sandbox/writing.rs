@@ -99,9 +99,6 @@ async fn nothing_but_its_own_is_written(level: Level) {
         (0..victims.len()).flat_map(|number| acts.iter().map(move |act| attempt_on(act, &named(number)))).collect()
     };
     let (others, of_owners) = (each(OTHERS), each(OF_OWNERS));
-    fn names(texts: &[String]) -> Vec<&str> {
-        texts.iter().map(String::as_str).collect()
-    }
     Attempts::of(&site.log(&job).await).expect(&[
         ("ENOENT EACCES EPERM EROFS EXDEV", &names(&hidden)),
         ("ENOENT EACCES EPERM EXDEV ENOSYS", &names(&others)),
@@ -140,6 +137,10 @@ async fn nothing_but_its_own_is_written(level: Level) {
     bob.wait_for(&victim, "cancelled").await;
     assert!(!planted(data), "something was planted");
     site.unharmed().await;
+}
+
+fn names(texts: &[String]) -> Vec<&str> {
+    texts.iter().map(String::as_str).collect()
 }
 
 /// As the program names it: the verb, the file, and how.

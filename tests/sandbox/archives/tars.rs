@@ -95,7 +95,6 @@ fn with_negative_size() -> Vec<u8> {
     archive(&[entry])
 }
 
-#[expect(clippy::too_many_lines, reason = "a table of traps")]
 pub(super) fn traps() -> Vec<Trap> {
     use Fate::{Broken, Harmless, Refused};
     let whole = archive(&[file(b"a", &[7; 4000]).bytes()]);

@@ -40,13 +40,14 @@ fn file(name: &[u8], content: &[u8]) -> Entry {
 
 /// What inflates to so many MiB of zeros, and says that it has `size` bytes.
 fn zeros(mib: usize, size: u32) -> Entry {
+    let zeros = vec![0; 1 << 20];
     let mut deflate = Compress::new(Compression::best(), false);
     let mut block = Vec::with_capacity(64 << 10);
-    deflate.compress_vec(&vec![0; 1 << 20], &mut block, FlushCompress::Full).expect("memory");
+    deflate.compress_vec(&zeros, &mut block, FlushCompress::Full).expect("memory");
     // An empty last block.
     let content = [block.repeat(mib), vec![3, 0]].concat();
     let mut crc = Crc::new();
-    (0..mib).for_each(|_| crc.update(&[0; 1 << 20]));
+    (0..mib).for_each(|_| crc.update(&zeros));
     Entry { method: DEFLATED, content, size, crc: crc.sum(), ..file(b"zeros", b"") }
 }
 
