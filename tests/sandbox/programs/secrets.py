@@ -25,6 +25,8 @@ def open_descriptors(process):
             opened += 1
         except OSError:
             pass
+    if not opened:
+        raise PermissionError(errno.EACCES, "none can be opened")
     return f"{opened} opened"
 
 
