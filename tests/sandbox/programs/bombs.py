@@ -127,12 +127,15 @@ def large_files(folder):
 
 
 def small_files():
-    """Fills the disk by a million small files."""
+    """Fills the disk by a million files, most of them further names of others: a disk may be slow to give new ones."""
     for number in range(1_000_000):
         if number % 1_000 == 0:
             folder = os.path.join(OUTPUT, f"folder-{number}")
             os.mkdir(folder)
-        os.close(os.open(f"{folder}/{number}", os.O_CREAT | os.O_WRONLY))
+            first = f"{folder}/{number}"
+            os.close(os.open(first, os.O_CREAT | os.O_WRONLY))
+        else:
+            os.link(first, f"{folder}/{number}")
     time.sleep(60)
     complete()
 
