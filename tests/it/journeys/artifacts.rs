@@ -219,7 +219,7 @@ async fn a_job_that_leaves_too_much_completes_with_a_cut_that_is_told_and_its_wo
     let board = Board::start(&[("ARTIFACT_FILES", "200"), ("ARTIFACT_LIMIT", "1MiB")]).await;
     let alice = Client::new(board.server(), ALICE);
     let many = "import os\nfor n in range(3000): open(f'{output}/{n:05}', 'w').close()\n";
-    let large = "open(output + '/large', 'wb').truncate(1 << 40)\n";
+    let large = "open(output + '/large', 'wb').truncate(1 << 30)\n";
     let job = alice.run(&leaving(&format!("{many}{large}"))).await;
     alice.wait_for(&job, "completed").await;
     let list = alice.get(&format!("/jobs/{job}/artifacts")).await.body;
