@@ -33,7 +33,8 @@ use axum::middleware;
 use axum::routing::{get, post};
 use events::policy::LivePolicy;
 use events::ports::{
-    ArchiveLimits, EventFeedPort, EventLogPort, Ids, JobStatusPort, LogPort, NudgePort, StoragePort, UploadLimits,
+    ArchiveLimits, EventFeedPort, EventLogPort, Ids, JobStatusPort, LogFeedPort, LogPort, NudgePort, StoragePort,
+    UploadLimits,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -62,6 +63,8 @@ pub struct Api {
     pub storage: Arc<dyn StoragePort>,
     /// Where the logs of runs are read.
     pub logs: Arc<dyn LogPort>,
+    /// Where what runs print is heard of as it comes.
+    pub log_feed: Arc<dyn LogFeedPort>,
     /// Where ids come from.
     pub ids: Arc<dyn Ids>,
     /// The rules that all roles share.
@@ -104,6 +107,7 @@ pub fn router(api: Api) -> Router {
         .route("/jobs/{id}/cancel", post(jobs::cancel))
         .route("/jobs/{id}/events", get(history::history))
         .route("/jobs/{id}/logs", get(logs::logs))
+        .route("/jobs/{id}/logs/stream", get(logs::stream))
         .route("/jobs/{id}/stream", get(jobs::stream))
         .route("/jobs/{id}/results", get(results::results))
         .with_state(Arc::clone(&api));

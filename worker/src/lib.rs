@@ -17,6 +17,7 @@ mod interrupt;
 mod job_log;
 mod judge;
 mod leftovers;
+mod live_log;
 mod metrics_file;
 mod nudges;
 mod observe;

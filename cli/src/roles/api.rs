@@ -86,6 +86,7 @@ pub(super) async fn serve(
         crews: Crews::new(Arc::clone(&ports.workers), Arc::clone(&ports.durations)),
         storage: Arc::clone(&ports.storage),
         logs: Arc::clone(&ports.logs),
+        log_feed: Arc::clone(&ports.log_feed),
         ids: Arc::clone(&ports.ids),
         policy,
         tokens,

@@ -169,6 +169,7 @@ impl JobOptions {
             status: Arc::clone(&ports.status),
             storage: Arc::clone(&ports.storage),
             logs: Arc::clone(&ports.logs),
+            live_log: Arc::clone(&ports.live_log),
             ids: Arc::clone(&ports.ids),
         };
         Ok(Worker::new(config, ports, policy))
