@@ -1,6 +1,7 @@
 //! Shows what a run prints to whoever looks on, at once and then at short intervals, and never holds it up.
 //!
-//! What is printed faster than it can be shown is not kept here: the newest of it is shown, and the log has the rest.
+//! What is printed faster than it can be shown is not kept here: a little of its end is shown, and whoever looks on reads
+//! the rest in the log.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,6 +13,9 @@ use tokio::time::{Instant, sleep_until};
 
 /// How long what is printed after a chunk waits for more.
 const INTERVAL: Duration = Duration::from_millis(50);
+
+/// How much is shown of what is too much for one chunk: whoever hears of it has to read the log in any case.
+const ENOUGH_BYTES: usize = 1 << 10;
 
 /// The live log of one run. What is left when it is dropped is still shown.
 pub(crate) struct LiveLog(Arc<Shared>);
@@ -29,8 +33,17 @@ struct Unshown {
     bytes: Vec<u8>,
     /// Where they end in the log.
     end: u64,
+    fits: Fits,
     /// Nothing is added any more.
     closed: bool,
+}
+
+/// Whether all that was printed since the last chunk is in the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Fits {
+    #[default]
+    All,
+    Part,
 }
 
 impl LiveLog {
@@ -67,10 +80,22 @@ impl Unshown {
             self.bytes.clear();
         }
         let newest = &bytes[bytes.len().saturating_sub(MAX_CHUNK_BYTES)..];
+        if self.bytes.len() + bytes.len() > MAX_CHUNK_BYTES {
+            self.fits = Fits::Part;
+        }
         let surplus = (self.bytes.len() + newest.len()).saturating_sub(MAX_CHUNK_BYTES);
         self.bytes.drain(..surplus);
         self.bytes.extend_from_slice(newest);
         self.end = offset + bytes.len() as u64;
+    }
+
+    /// The next chunk, and where it ends.
+    fn take(&mut self) -> (Vec<u8>, u64) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        if std::mem::take(&mut self.fits) == Fits::Part {
+            bytes.drain(..bytes.len().saturating_sub(ENOUGH_BYTES));
+        }
+        (bytes, self.end)
     }
 }
 
@@ -79,9 +104,9 @@ async fn show(port: Arc<dyn LiveLogPort>, job: JobId, fence: Fence, shared: Arc<
     let mut is_away = false;
     loop {
         let began = Instant::now();
-        let (bytes, end, closed) = {
+        let ((bytes, end), closed) = {
             let mut unshown = shared.lock();
-            (std::mem::take(&mut unshown.bytes), unshown.end, unshown.closed)
+            (unshown.take(), unshown.closed)
         };
         if bytes.is_empty() {
             if closed {
@@ -162,7 +187,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_too_much_leaves_its_newest_part() {
+    async fn of_what_is_too_much_a_little_of_the_end_is_shown() {
         let (live, shown) = live(|_| Ok(Shown::Yes));
         let much = vec![b'x'; 3 * MAX_CHUNK_BYTES];
         live.push(0, &much);
@@ -170,7 +195,7 @@ mod tests {
         drop(live);
         let shown = rest(shown).await;
         let [(_, offset, bytes)] = &shown[..] else { panic!("{} chunks", shown.len()) };
-        assert_eq!((bytes.len(), *offset), (MAX_CHUNK_BYTES, much.len() as u64 + 3 - MAX_CHUNK_BYTES as u64));
+        assert_eq!((bytes.len(), *offset), (ENOUGH_BYTES, much.len() as u64 + 3 - ENOUGH_BYTES as u64));
         assert!(bytes.ends_with(b"xend"));
     }
 

@@ -8,16 +8,13 @@ use axum::response::sse::Event;
 use bytes::Bytes;
 use events::ports::{EventFeed, LogChunk, LogFeed, Printed};
 use events::{Fence, Job, JobId};
-use serde::Serialize;
 use tokio::time::sleep;
 
-use super::fence_of;
 use super::lines::{Excerpt, Lines};
 use super::place::Place;
+use super::{fence_of, messages};
 use crate::Api;
 use crate::error::Error;
-use crate::jobs::StatusEvent;
-use crate::sse;
 
 /// The most bytes of a log that one message shows.
 const MESSAGE_BYTES: usize = 64 << 10;
@@ -57,22 +54,6 @@ enum Phase {
     Abreast,
     /// The end was sent.
     Over,
-}
-
-/// The data of an `attempt` message.
-#[derive(Serialize)]
-struct AttemptView {
-    attempt: u32,
-    offset: u64,
-}
-
-/// The data of a `log` message: the keys of a piece for polling clients.
-#[derive(Serialize)]
-struct LogView<'a> {
-    attempt: u32,
-    offset: u64,
-    next_offset: u64,
-    logs: &'a str,
 }
 
 impl Follower {
@@ -178,12 +159,10 @@ impl Follower {
         let excerpt = self.lines.take(&bytes[..whole_lines.map_or(bytes.len(), |at| at + 1)]);
         self.show(excerpt);
         let is_over = self.attempt < self.job.attempt() || self.job.is_terminal();
-        match (full, is_over) {
-            (true, _) => Ok(()),
-            (false, true) if bytes.is_empty() => self.close_attempt().await,
-            (false, true) => Ok(()),
-            (false, false) => self.catch_up().await,
+        if full || is_over && !bytes.is_empty() {
+            return Ok(());
         }
+        if is_over { self.close_attempt().await } else { self.catch_up().await }
     }
 
     /// Takes the chunk that was ahead of the log. Where this host has no such log at all there is nothing to wait for.
@@ -206,7 +185,7 @@ impl Follower {
         if self.attempt < self.job.attempt() {
             return self.begin(Place { attempt: self.attempt + 1, offset: 0 }).await;
         }
-        self.unsent.push_back(sse::event("end", &StatusEvent::as_found(&self.job)));
+        self.unsent.push_back(messages::end(&self.job));
         self.phase = Phase::Over;
         Ok(())
     }
@@ -214,10 +193,8 @@ impl Follower {
     /// Turns to a place and says so; before the first attempt there is nothing to say.
     pub(super) async fn begin(&mut self, place: Place) -> Result<(), Error> {
         self.turn_to(place).await?;
-        let Place { attempt, offset } = place;
-        if attempt > 0 {
-            let event = sse::event("attempt", &AttemptView { attempt, offset });
-            self.unsent.push_back(event.id(place.to_string()));
+        if place.attempt > 0 {
+            self.unsent.push_back(messages::attempt(place));
         }
         Ok(())
     }
@@ -240,10 +217,7 @@ impl Follower {
     }
 
     fn show(&mut self, excerpt: Option<Excerpt>) {
-        let Some(Excerpt { text, offset, next_offset }) = excerpt else { return };
-        let attempt = self.attempt;
-        let event = sse::event("log", &LogView { attempt, offset, next_offset, logs: &text });
-        self.unsent.push_back(event.id(Place { attempt, offset: next_offset }.to_string()));
+        self.unsent.extend(excerpt.map(|excerpt| messages::log(self.attempt, &excerpt)));
     }
 }
 

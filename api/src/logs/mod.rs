@@ -2,6 +2,7 @@
 
 mod follower;
 mod lines;
+mod messages;
 mod place;
 mod stream;
 mod text;

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::error::ClientError;
 use super::model::{Job, Status};
-use super::settled::{Settled, cleared};
+use super::settled::{Rewritten, Settled};
 use super::standing::describe;
 use super::{Output, print_text};
 
@@ -53,6 +53,7 @@ pub(crate) struct Screen {
     mid_line: bool,
     /// What is held back where lines can't be written over.
     settled: Settled,
+    rewritten: Rewritten,
     /// Attempt whose log is on the screen: from then on the log itself is the sign of life.
     showing_log_of: Option<u32>,
     last_told: Option<(Status, u32)>,
@@ -65,6 +66,7 @@ impl Screen {
             spinner: None,
             mid_line: false,
             settled: Settled::default(),
+            rewritten: Rewritten::default(),
             showing_log_of: None,
             last_told: None,
         }
@@ -97,7 +99,7 @@ impl Screen {
         if self.showing_log_of.replace(attempt).is_some_and(|shown| shown != attempt) {
             self.settle()?;
         }
-        let text = if self.is_terminal() { cleared(text) } else { self.settled.take(text) };
+        let text = if self.is_terminal() { self.rewritten.take(text) } else { self.settled.take(text) };
         self.write(&text)
     }
 

@@ -37,9 +37,28 @@ fn settle(line: &str) -> String {
     format!("{last}{end}")
 }
 
-/// For a terminal: what takes the place of a line also clears what was longer.
-pub(crate) fn cleared(text: &str) -> String {
-    text.replace("\r\n", "\n").replace('\r', "\r\x1b[K")
+/// A log on a terminal: what takes the place of a line also clears what was longer.
+#[derive(Debug, Default)]
+pub(crate) struct Rewritten {
+    /// A carriage return that the next text will tell the meaning of: it may be a part of the line's end.
+    held: String,
+}
+
+impl Rewritten {
+    /// Takes a piece of the log, and gives what to write.
+    pub(crate) fn take(&mut self, text: &str) -> String {
+        let mut text = std::mem::take(&mut self.held) + text;
+        let whole = text.trim_end_matches('\r').len();
+        if whole < text.len() {
+            "\r".clone_into(&mut self.held);
+        }
+        text.truncate(whole);
+        let clear = |line: &str| {
+            let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
+            line.trim_end_matches('\r').replace('\r', "\r\x1b[K") + end
+        };
+        text.split_inclusive('\n').map(clear).collect()
+    }
 }
 
 #[cfg(test)]
@@ -63,7 +82,10 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_is_cleared_behind_what_is_written_over() {
-        assert_eq!(cleared("a\r\nlong\rb"), "a\nlong\r\u{1b}[Kb");
+    fn a_terminal_is_cleared_behind_what_is_written_over_and_at_no_lines_end() {
+        let mut rewritten = Rewritten::default();
+        let pieces = ["a\r\nlong\rb\r", "\n 50%\r", "\r 60%\r\r\nend"];
+        let written: Vec<String> = pieces.iter().map(|piece| rewritten.take(piece)).collect();
+        assert_eq!(written, ["a\nlong\r\u{1b}[Kb", "\n 50%", "\r\u{1b}[K\r\u{1b}[K 60%\nend"]);
     }
 }
