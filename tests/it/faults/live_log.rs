@@ -70,7 +70,7 @@ async fn through_a_redis_that_is_killed() {
 async fn through_a_crash_of_everything() {
     let mut board = Board::start(&[]).await;
     let alice = Client::new(board.server(), ALICE);
-    let gate = board.data().join("gate");
+    let gate = board.gate("gate");
     let job = alice.run(&gated(&gate)).await;
     let path = format!("/jobs/{job}/logs/stream");
     let mut stream = alice.stream(&path, None).await;
