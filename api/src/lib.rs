@@ -34,7 +34,8 @@ use axum::middleware;
 use axum::routing::{get, post};
 use events::policy::LivePolicy;
 use events::ports::{
-    ArchiveLimits, EventFeedPort, EventLogPort, Ids, JobStatusPort, LogPort, NudgePort, StoragePort, UploadLimits,
+    ArchiveLimits, EventFeedPort, EventLogPort, Ids, JobStatusPort, LogFeedPort, LogPort, NudgePort, StoragePort,
+    UploadLimits,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -66,6 +67,8 @@ pub struct Api {
     pub logs: Arc<dyn LogPort>,
     /// Where the files that jobs left are read.
     pub artifacts: Artifacts,
+    /// Where what runs print is heard of as it comes.
+    pub log_feed: Arc<dyn LogFeedPort>,
     /// Where ids come from.
     pub ids: Arc<dyn Ids>,
     /// The rules that all roles share.
@@ -108,6 +111,7 @@ pub fn router(api: Api) -> Router {
         .route("/jobs/{id}/cancel", post(jobs::cancel))
         .route("/jobs/{id}/events", get(history::history))
         .route("/jobs/{id}/logs", get(logs::logs))
+        .route("/jobs/{id}/logs/stream", get(logs::stream))
         .route("/jobs/{id}/stream", get(jobs::stream))
         .route("/jobs/{id}/results", get(results::results))
         .route("/jobs/{id}/artifacts", get(artifacts::list))

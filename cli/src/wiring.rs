@@ -9,12 +9,12 @@ use adapters::ids::SystemIds;
 use adapters::log_files::LogFiles;
 use adapters::redis::audit::Mode;
 use adapters::redis::check::Verdict;
-use adapters::redis::{Redis, RedisFeed};
+use adapters::redis::{Redis, RedisFeed, RedisLogFeed};
 use adapters::storage::DirectoryStorage;
 use anyhow::{Context, Result, bail};
 use events::ports::{
-    ArtifactPort, DurationsPort, EventFeedPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, NudgePort,
-    RecordsPort, StoragePort, WorkStatePort, WorkersPort,
+    ArtifactPort, DurationsPort, EventFeedPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LiveLogPort,
+    LogFeedPort, LogPort, NudgePort, RecordsPort, StoragePort, WorkStatePort, WorkersPort,
 };
 use projections::Keyspace;
 use tokio::net::TcpListener;
@@ -36,6 +36,8 @@ pub(crate) struct Ports {
     pub(crate) storage: Arc<dyn StoragePort>,
     pub(crate) logs: Arc<dyn LogPort>,
     pub(crate) artifacts: Arc<dyn ArtifactPort>,
+    pub(crate) live_log: Arc<dyn LiveLogPort>,
+    pub(crate) log_feed: Arc<dyn LogFeedPort>,
     pub(crate) ids: Arc<dyn Ids>,
 }
 
@@ -72,6 +74,8 @@ impl Ports {
             work_state: Arc::new(redis.clone()),
             records: Arc::new(redis.clone()),
             status: Arc::new(redis.clone()),
+            live_log: Arc::new(redis.clone()),
+            log_feed: Arc::new(RedisLogFeed::new(redis.clone())),
             redis,
             storage: Arc::new(storage),
             logs: Arc::new(logs),

@@ -21,6 +21,7 @@ mod job_log;
 mod judge;
 mod leftovers;
 mod limits;
+mod live_log;
 mod metrics_file;
 mod nudges;
 mod observe;

@@ -1,6 +1,7 @@
 //! One run, from its files to its outcome.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use events::job::ArtifactTotals;
@@ -17,6 +18,7 @@ use crate::interrupt::{Interrupt, Reason};
 use crate::job_log::{JobLog, Stream};
 use crate::judge::{Case, Outcome, judge, setup_failure, stopped};
 use crate::limits::Watch;
+use crate::live_log::LiveLog;
 use crate::outage::Outage;
 use crate::process::{Graces, Process};
 use crate::program::Program;
@@ -217,7 +219,8 @@ async fn open_log(session: &Session, run: &Run, limit_bytes: u64) -> JobLog {
             None
         }
     };
-    JobLog::new(target, limit_bytes)
+    let live = LiveLog::begin(Arc::clone(&session.ports.live_log), run.job.id, run.fence.clone());
+    JobLog::shown(target, limit_bytes, Some(live))
 }
 
 fn is_file(path: &Path) -> bool {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use events::policy::LivePolicy;
 use events::ports::{
-    ArtifactPort, DurationsPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, NudgePort, RecordsPort,
-    StoragePort, WorkStatePort, WorkersPort,
+    ArtifactPort, DurationsPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LiveLogPort, LogPort, NudgePort,
+    RecordsPort, StoragePort, WorkStatePort, WorkersPort,
 };
 use events::{ClassName, Consumer};
 use tokio::sync::broadcast;
@@ -86,6 +86,8 @@ pub struct Ports {
     pub logs: Arc<dyn LogPort>,
     /// What runs leave.
     pub artifacts: Arc<dyn ArtifactPort>,
+    /// Where what they print is shown as it comes.
+    pub live_log: Arc<dyn LiveLogPort>,
     /// Fences and chance.
     pub ids: Arc<dyn Ids>,
 }

@@ -10,6 +10,9 @@ mod feed;
 mod index;
 mod job_queue;
 mod job_status;
+mod listeners;
+mod live_log;
+mod log_feed;
 mod nudge;
 mod position;
 mod reader;
@@ -32,6 +35,7 @@ use redis::aio::{ConnectionManager, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Client, RedisError};
 
 pub use feed::RedisFeed;
+pub use log_feed::RedisLogFeed;
 
 use commit::Committer;
 use position::Position;

@@ -29,6 +29,7 @@ use crate::trace::current_traceparent;
 pub(crate) use cancel::cancel;
 pub(crate) use list::list;
 use queue::queues;
+pub(crate) use story::StatusEvent;
 pub(crate) use stream::stream;
 use view::{JobView, StatusView};
 

@@ -16,7 +16,7 @@ use super::pace::retry_delay;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bound of one small request. An upload has none: how long it may take is the network's matter.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// As much of an unexpected answer as a sentence can carry.
 const MAX_DETAIL_CHARS: usize = 1_000;
 /// By this a server knows a request that is sent again, and does not carry it out twice.
@@ -138,6 +138,11 @@ impl Client {
         Ok(Download { client: self, response, is_rest })
     }
 
+    /// A `GET` whose answer may go on for as long as it likes.
+    pub(super) fn request(&self, path: &str) -> RequestBuilder {
+        self.http.get(format!("{}{path}", self.base))
+    }
+
     async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
         let response = request.send().await.map_err(|error| self.no_answer(&error))?;
         let status = response.status();
@@ -150,7 +155,7 @@ impl Client {
         })
     }
 
-    fn no_answer(&self, error: &reqwest::Error) -> ClientError {
+    pub(super) fn no_answer(&self, error: &reqwest::Error) -> ClientError {
         let cause = root_cause(error);
         let base = &self.base;
         let sentence = if error.is_connect() {
@@ -165,12 +170,13 @@ impl Client {
         ClientError::Away { sentence, retry_after: None }
     }
 
-    fn silent(&self) -> ClientError {
+    /// The server is there and says nothing.
+    pub(super) fn silent(&self) -> ClientError {
         let sentence = format!("{} did not answer within {}.", self.base, human::duration(ANSWER_TIMEOUT));
         ClientError::Away { sentence, retry_after: None }
     }
 
-    async fn refusal(&self, response: Response) -> ClientError {
+    pub(super) async fn refusal(&self, response: Response) -> ClientError {
         let status = response.status();
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let retry_after = header(RETRY_AFTER).and_then(|text| text.parse().ok()).map(Duration::from_secs);

@@ -87,6 +87,7 @@ pub(super) async fn serve(
         storage: Arc::clone(&ports.storage),
         logs: Arc::clone(&ports.logs),
         artifacts: api::Artifacts::new(Arc::clone(&ports.artifacts)),
+        log_feed: Arc::clone(&ports.log_feed),
         ids: Arc::clone(&ports.ids),
         policy,
         tokens,

@@ -177,6 +177,7 @@ impl JobOptions {
             storage: Arc::clone(&ports.storage),
             logs: Arc::clone(&ports.logs),
             artifacts: Arc::clone(&ports.artifacts),
+            live_log: Arc::clone(&ports.live_log),
             ids: Arc::clone(&ports.ids),
         };
         Ok(Worker::new(config, ports, policy))

@@ -8,6 +8,7 @@ mod feed;
 mod ids;
 mod job_queue;
 mod job_status;
+mod live_log;
 mod log;
 mod quota;
 mod records;

@@ -11,6 +11,7 @@ mod end_to_end;
 mod expiry;
 mod idempotency;
 mod limits;
+mod live_log;
 mod migrate;
 mod policy;
 mod queue;

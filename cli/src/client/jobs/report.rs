@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::client::human;
 use crate::client::model::{Job, Status};
-use crate::client::screen::waiting_for;
+use crate::client::standing::waiting_for;
 use crate::table::{Align, render};
 
 /// Everything worth knowing about a job.
