@@ -151,6 +151,7 @@ mod tests {
             slots: 2,
             busy,
             draining,
+            sandbox: String::new(),
             gpus: vec![],
         };
         SeenWorker { worker, presence: Some(presence), silent: Some(Duration::ZERO), tickets: 0 }

@@ -56,6 +56,15 @@ impl RedisOptions {
     }
 }
 
+impl RedisOptions {
+    /// Its socket, if that is a UNIX socket's path that is known.
+    pub(crate) fn socket(&self) -> Option<PathBuf> {
+        let url = self.url().ok()?;
+        let path = url.strip_prefix("redis+unix://").or_else(|| url.strip_prefix("unix://"))?;
+        Some(PathBuf::from(path.split('?').next()?))
+    }
+}
+
 /// What a role asks of its Redis.
 #[derive(Debug, Args)]
 pub(crate) struct StrictOption {

@@ -95,6 +95,7 @@ fn describe() {
     describe_counter!("leadersboard_jobs_total", "Runs by outcome and kind");
     describe_histogram!("leadersboard_job_run_seconds", Unit::Seconds, "Time a job's process ran");
     describe_gauge!("leadersboard_worker_busy_slots", "Jobs in this worker's hands");
+    describe_gauge!("leadersboard_worker_sandbox_info", "What confines the jobs of this worker");
     describe_counter!("leadersboard_tickets_quarantined_total", "Tickets that could not be read");
 }
 

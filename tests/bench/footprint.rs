@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use leadersboard_tests::board::{ALICE, Board};
 use leadersboard_tests::client::Client;
+use leadersboard_tests::processes::children;
 
 use crate::median;
 
@@ -26,7 +27,7 @@ pub(crate) async fn print() {
     let board = board.expect("the last one");
     tokio::time::sleep(Duration::from_secs(2)).await;
     let own = rss_mib(board.pid().as_raw());
-    let redis = redis_pid(board.pid().as_raw()).map_or(f64::NAN, rss_mib);
+    let redis = children(board.pid()).first().map_or(f64::NAN, |redis| rss_mib(redis.as_raw()));
     println!("\n## leadersboard up, idle, empty");
     println!("from spawn to the first 200 of /health/ready   {:.3} s (median of {ROUNDS})", median(&seconds));
     println!("resident memory                                {own:.1} MiB, its Redis {redis:.1} MiB");
@@ -36,14 +37,4 @@ pub(crate) fn rss_mib(pid: i32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
     line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).map_or(f64::NAN, |kib| kib / 1024.0)
-}
-
-fn redis_pid(parent: i32) -> Option<i32> {
-    let processes = std::fs::read_dir("/proc").ok()?.flatten();
-    let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.find(|pid| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-        after_name.split(' ').nth(1) == Some(parent.to_string().as_str())
-    })
 }

@@ -73,7 +73,7 @@ async fn each_job_has_gpus_of_its_own_and_none_is_claimed_without() {
     let machine = Machine::with(&roles, &json!([gpu("GPU-a"), gpu("GPU-b")]));
     roles.migrate(CLASSES);
     let (_api, alice) = roles.api_with("api", &[]);
-    let gate = roles.data.path().join("gate");
+    let gate = roles.gate("gate");
     let submission = alice.submit(&shown(&gate)).await;
     let asked = async |class: &str| alice.enqueue(&submission, json!({ "resource_class": class })).await;
     let (first, second, third) = (asked("one").await, asked("one").await, asked("one").await);
@@ -119,7 +119,7 @@ async fn a_gpu_that_is_used_lost_or_plugged_in_is_told_and_offered_as_it_is() {
     let machine = Machine::with(&roles, &json!([taken]));
     roles.migrate(CLASSES);
     let (_api, alice) = roles.api_with("api", &[]);
-    let gate = roles.data.path().join("gate");
+    let gate = roles.gate("gate");
     std::fs::write(&gate, "").expect("the gate");
     let submission = alice.submit(&shown(&gate)).await;
     let job = alice.enqueue(&submission, json!({ "resource_class": "one" })).await;
@@ -132,5 +132,25 @@ async fn a_gpu_that_is_used_lost_or_plugged_in_is_told_and_offered_as_it_is() {
     machine.is_now(&json!([gpu("GPU-b")]));
     alice.wait_for(&job, "completed").await;
     assert_eq!(alice.get(&format!("/jobs/{job}")).await.body["gpus"], json!(["GPU-b"]));
+    check(&roles.redis.url(), &Keyspace::default(), Expect::AllEnded).await;
+}
+
+#[tokio::test]
+async fn a_gpu_on_which_cuda_does_not_begin_where_jobs_run_is_not_offered() {
+    let roles = Roles::new().await;
+    let mut broken = gpu("GPU-a");
+    broken["cuda_code"] = json!(999);
+    let machine = Machine::with(&roles, &json!([broken, gpu("GPU-b")]));
+    roles.migrate(CLASSES);
+    let (_api, alice) = roles.api_with("api", &[]);
+    let gate = roles.gate("gate");
+    std::fs::write(&gate, "").expect("the gate");
+    let submission = alice.submit(&shown(&gate)).await;
+    let _worker = machine.worker(&[]);
+    machine.states_are(&["unhealthy", "free"]).await;
+    let job = alice.enqueue(&submission, json!({ "resource_class": "one" })).await;
+    alice.wait_for(&job, "completed").await;
+    assert_eq!(alice.get(&format!("/jobs/{job}")).await.body["gpus"], json!(["GPU-b"]));
+    assert!(roles.words("one").contains("cuInit answers 999"), "{}", roles.words("one"));
     check(&roles.redis.url(), &Keyspace::default(), Expect::AllEnded).await;
 }

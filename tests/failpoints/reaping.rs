@@ -11,7 +11,7 @@ use crate::{Fault, faulty, flawless, met, redis, steps, wake};
 async fn world(step: &str, fault: Fault) {
     let roles = Roles::new().await;
     let (_api, alice) = roles.api();
-    let gate = roles.data.path().join("gate");
+    let gate = roles.gate("gate");
     // A worker dies over a job; the next one stands in its place, under its work root.
     let dead = roles.worker("faulty", roles.lease);
     let running = alice.run(&gated(&gate)).await;

@@ -9,7 +9,7 @@ use crate::{Fault, faulty, flawless, met, redis, steps, wake};
 async fn world(step: &str, fault: Fault) {
     let roles = Roles::new().await;
     let (_api, alice) = roles.api();
-    let gate = roles.data.path().join("gate");
+    let gate = roles.gate("gate");
     let worker = faulty(&roles, "faulty", step, fault);
     let running = alice.run(&gated(&gate)).await;
     alice.wait_for(&running, "running").await;

@@ -12,12 +12,12 @@ async fn world(step: &str, fault: Fault) {
     let roles = Roles::new().await;
     let (_api, alice) = roles.api();
     let _worker = roles.worker("one", roles.lease);
-    let tried = roles.data.path().join("tried").display().to_string();
-    let once = format!(
-        "import os\nif not os.path.exists({tried:?}):\n    open({tried:?}, 'w').close()\n    raise SystemExit(3)\n{INSTANT}"
-    );
+    let gate = roles.gate("gate");
+    let shown = gate.display();
+    let once = format!("import os\nif not os.path.exists('{shown}'): raise SystemExit(3)\n{INSTANT}");
     let job = alice.run(&once).await;
     alice.wait_for(&job, "failed").await;
+    std::fs::write(&gate, "").expect("the gate");
 
     let mut replay = roles.command(&["dlq", "replay", &job]);
     let words = std::fs::File::create(roles.data.path().join("words").join("faulty")).expect("a file");

@@ -67,6 +67,7 @@ impl Board {
     pub async fn start(options: &[(&str, &str)]) -> Self {
         let data = tempfile::Builder::new().prefix("lb-up-").tempdir().expect("a temporary directory");
         let mut all = vec![
+            ("DATASET_ROOT".to_owned(), gates(data.path()).display().to_string()),
             ("API_TOKENS".to_owned(), format!("alice:{ALICE},bob:{BOB}")),
             ("ADMIN_TOKENS".to_owned(), format!("root:{ROOT}")),
         ];
@@ -86,6 +87,12 @@ impl Board {
     #[must_use]
     pub fn data(&self) -> &Path {
         self.data.path()
+    }
+
+    /// A path that jobs see too, and can't write.
+    #[must_use]
+    pub fn gate(&self, name: &str) -> PathBuf {
+        gates(self.data()).join(name)
     }
 
     /// Its process.
@@ -272,6 +279,17 @@ fn with_own_environment(mut command: Command, data: &Path) -> Command {
         .collect();
     command.env_clear().envs(kept).env("DATA_DIR", data).env("RUST_BACKTRACE", "1").stdin(Stdio::null());
     command
+}
+
+/// The folder of what jobs wait for, which they see as data.
+///
+/// # Panics
+/// If it can't be made.
+#[must_use]
+pub fn gates(data: &Path) -> PathBuf {
+    let folder = data.join("gates");
+    std::fs::create_dir_all(&folder).expect("the data directory is writable");
+    folder
 }
 
 async fn up(data: &Path, options: &[(String, String)]) -> (Process, String) {

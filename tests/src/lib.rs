@@ -6,6 +6,7 @@ pub mod board;
 pub mod client;
 pub mod invariants;
 pub mod preload;
+pub mod processes;
 pub mod programs;
 pub mod proxy;
 pub mod redis_server;

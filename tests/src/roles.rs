@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::board::{ALICE, Process, mortal_command};
+use crate::board::{ALICE, Process, gates, mortal_command};
 use crate::client::Client;
 use crate::proxy::Proxy;
 use crate::redis_server::{Persistence, RedisServer};
@@ -75,9 +75,16 @@ impl Roles {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let url = self.network.as_ref().map_or_else(|| self.redis.url(), Proxy::url);
         let mut role = mortal_command(self.data.path());
+        role.env("DATASET_ROOT", gates(self.data.path()));
         role.args(arguments).env("REDIS_URL", url).env("API_TOKENS", format!("alice:{ALICE}"));
         role.envs(self.limits.iter().copied());
         role
+    }
+
+    /// A path that jobs see too, and can't write.
+    #[must_use]
+    pub fn gate(&self, name: &str) -> PathBuf {
+        gates(self.data.path()).join(name)
     }
 
     /// Migrates to the default policy with roomy limits, and these settings beside or instead.

@@ -6,13 +6,16 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use events::failure::{Failure, FailureKind};
 use events::{ClassName, LossCause, Results};
 use nix::sys::signal::Signal;
 
 use crate::interrupt::Reason;
 use crate::job_log::JobLog;
+use crate::limits::{Breach, MAX_FILES};
 use crate::metrics_file::{self, Found};
+use crate::oom;
 use crate::process::Ended;
 
 /// What is to be recorded of a run.
@@ -53,8 +56,29 @@ pub(crate) fn judge(ended: &Ended, case: &Case<'_>) -> Outcome {
                 format!("it ran longer than the {limit} that class {class} allows"),
             )
         }
+        Ended::Exceeded(breach) => exceeded(breach, case),
         Ended::Exited(status) => exited(*status, case),
     }
+}
+
+fn exceeded(breach: &Breach, case: &Case<'_>) -> Outcome {
+    let class = case.class;
+    let (kind, error) = match breach {
+        Breach::Memory(limit) => (
+            FailureKind::OomHost,
+            format!("it used more memory than the {} that class {class} allows", ByteSize(*limit)),
+        ),
+        Breach::Disk(limit) => (
+            FailureKind::OutputLimit,
+            format!("it had more on disk than the {} that class {class} allows", ByteSize(*limit)),
+        ),
+        Breach::Files => (FailureKind::OutputLimit, format!("it had more than {MAX_FILES} files and folders")),
+        Breach::Closed => (
+            FailureKind::OutputLimit,
+            "it had folders that the platform can't look into: closed by chmod, or too deep".to_owned(),
+        ),
+    };
+    failed(case, kind, None, error)
 }
 
 /// The outcome of a run that was stopped.
@@ -75,13 +99,30 @@ fn exited(status: ExitStatus, case: &Case<'_>) -> Outcome {
         }),
         (Some(code), _) => {
             let error = format!("{program} exited with code {code}{}", last_words());
-            failed(case, FailureKind::NonzeroExit, Some(code), error)
+            failed(case, kind_of_exit(&case.log.tail()), Some(code), error)
         }
         (None, number) => {
             let signal = number.and_then(|number| Signal::try_from(number).ok());
+            if signal == Some(Signal::SIGXFSZ) {
+                let error = format!("{program} wrote a file larger than class {} allows{}", case.class, last_words());
+                return failed(case, FailureKind::OutputLimit, None, error);
+            }
             let name = signal.map_or_else(|| "a signal".to_owned(), |signal| signal.as_str().to_owned());
             failed(case, FailureKind::Signal, None, format!("{program} was ended by {name}{}", last_words()))
         }
+    }
+}
+
+/// What a program that exited with a code above 0 ended of, by its last words.
+fn kind_of_exit(tail: &str) -> FailureKind {
+    if oom::gpu_oom_in(tail) {
+        FailureKind::OomGpu
+    } else if oom::host_oom_in(tail) {
+        FailureKind::OomHost
+    } else if oom::file_limit_in(tail) {
+        FailureKind::OutputLimit
+    } else {
+        FailureKind::NonzeroExit
     }
 }
 

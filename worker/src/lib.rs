@@ -6,8 +6,9 @@
 //! silent, `reconciler` puts right what no other part can, `expirer` removes what was kept for long enough, and `predecessors` settles, once at the start, what earlier
 //! processes under the same work root left behind. The work root is one machine's own.
 //!
-//! A job's program sees no token, no address and no fence: `process` lists all that it does see.
+//! A job's program sees no token, no address and no fence: `program` lists all that it does see.
 
+mod census;
 mod claims;
 mod dispatcher;
 mod expirer;
@@ -18,16 +19,17 @@ mod job_log;
 mod judge;
 mod leftovers;
 mod live_log;
+mod limits;
 mod metrics_file;
 mod nudges;
 mod observe;
-#[cfg_attr(not(test), expect(dead_code, reason = "the judge asks it"))]
 mod oom;
 mod outage;
 mod pipeline;
 mod predecessors;
 mod presence;
 mod process;
+mod program;
 mod python;
 mod reaper;
 mod reconciler;
@@ -46,4 +48,5 @@ pub use gpu::{Choice, GpuOptions, Gpus, Selection};
 pub use process::Graces;
 pub use python::{Python, PythonError};
 pub use reconciler::{Reconciler, ReconcilerPorts, Walk};
+pub use sandbox::{Answer, Attempt, Level, Network, Reach, Sandbox, SandboxError, SandboxOptions, Targets};
 pub use worker::{Ports, Worker, WorkerConfig, WorkerError};

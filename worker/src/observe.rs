@@ -24,6 +24,11 @@ impl Drop for BusySlot<'_> {
     }
 }
 
+/// Tells what confines the jobs of this worker.
+pub(crate) fn confined(applied: &str) {
+    gauge!("leadersboard_worker_sandbox_info", "applied" => applied.to_owned()).set(1);
+}
+
 /// Counts the end of a run.
 pub(crate) fn ended(class: &ClassName, outcome: &'static str, kind: &'static str, run_time: Option<Duration>) {
     let class = class.to_string();

@@ -1,4 +1,4 @@
-//! Whether a program ended for want of memory, by the last words of its framework.
+//! What a program ended of, by the last words of its framework.
 
 /// How many lines from the end are looked at: a traceback's reason stands last, and a few farewells may follow it.
 const LINES: usize = 20;
@@ -26,6 +26,12 @@ pub(crate) fn host_oom_in(tail: &str) -> bool {
             && !name.ends_with("OutOfMemoryError")
     });
     is_python || last_lines(tail).any(|line| line.contains("std::bad_alloc"))
+}
+
+/// Whether the end of a log says that a file grew beyond the limit of its size: Python ignores the signal that comes
+/// with it, and raises EFBIG as the last exception.
+pub(crate) fn file_limit_in(tail: &str) -> bool {
+    last_lines(tail).find(|line| is_exception(line)).is_some_and(|line| line.starts_with("OSError: [Errno 27] "))
 }
 
 fn last_lines(tail: &str) -> impl Iterator<Item = &str> {
@@ -80,6 +86,12 @@ mod tests {
         ] {
             assert!(!host_oom_in(tail) && !gpu_oom_in(tail), "{tail:?}");
         }
+    }
+
+    #[test]
+    fn a_file_that_grew_too_large_is_told_apart() {
+        assert!(file_limit_in("Traceback (most recent call last):\nOSError: [Errno 27] File too large\n"));
+        assert!(!file_limit_in("OSError: [Errno 28] No space left on device"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use events::ports::{ArchiveLimits, PortError, StorageError};
 use events::submission::Manifest;
-use events::{LossCause, ResourceClass, Submission, SubmissionId};
+use events::{LossCause, Submission, SubmissionId};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -16,8 +16,10 @@ use crate::interrupt::{Interrupt, Reason};
 use crate::job_log::{JobLog, Stream};
 use crate::judge::{Case, Outcome, judge, setup_failure, stopped};
 use crate::live_log::LiveLog;
+use crate::limits::Watch;
 use crate::outage::Outage;
-use crate::process::{Graces, Process, Program};
+use crate::process::{Graces, Process};
+use crate::program::Program;
 use crate::record::record;
 use crate::run_directory::RunDirectory;
 use crate::session::{Session, Settled};
@@ -69,8 +71,7 @@ pub(crate) async fn run(session: &Session, run: &Run, gpus: GpuLease) -> Settled
 /// Makes the run's directory, runs the job in it, and removes it.
 async fn attempt(session: &Session, run: &Run, gpus: &GpuLease, interrupt: &Interrupt, vitals: &Vitals) -> Report {
     vitals.enter("preparing", FETCH_LIMIT);
-    let name = format!("{}-{}", run.job.id, run.job.attempt());
-    let directory = match RunDirectory::create(&session.station, &name) {
+    let directory = match RunDirectory::create(&session.station, &short_name(run)) {
         Ok(directory) => directory,
         Err(error) => return broken(format!("the work directory could not be made: {error}")).into(),
     };
@@ -136,15 +137,15 @@ async fn execute(
     interrupt: &Interrupt,
     vitals: &Vitals,
 ) -> Report {
-    let class = &run.job.spec.class;
+    let name = &run.job.spec.class;
     let policy = session.policy.get();
-    let Some(ResourceClass { time_limit_s, log_bytes, .. }) = policy.class(class) else {
-        return broken(format!("this worker does not know resource class {class}")).into();
+    let Some(class) = policy.class(name) else {
+        return broken(format!("this worker does not know resource class {name}")).into();
     };
-    let limit = Duration::from_secs(*time_limit_s);
+    let limit = Duration::from_secs(class.time_limit_s);
     let Graces { interrupt: first, terminate: second } = session.config.graces;
     vitals.enter("running", limit + first + second);
-    let log = open_log(session, run, *log_bytes).await;
+    let log = open_log(session, run, class.log_bytes).await;
     let marker = format!("{}/{}-{}", session.config.consumer, run.job.id, run.job.attempt());
     let program = Program {
         python: &session.config.python,
@@ -153,13 +154,18 @@ async fn execute(
         directory,
         job: run.job.id,
         marker: &marker,
-        environment: gpus.environment(),
+        environment: &gpus.environment(),
+    };
+    let sandbox = &session.config.sandbox;
+    let cell = match sandbox.cell(&short_name(run), directory, &gpus.device_nodes(), class).await {
+        Ok(cell) => cell,
+        Err(error) => return broken(format!("its sandbox could not be made: {error}")).into(),
     };
     let meter = Meter::begin(gpus).await;
-    let mut process = match Process::start(&program).await {
+    let mut process = match Process::start(&program.spec(&cell), &marker).await {
         Ok(process) => process,
         Err(error) => {
-            return broken(format!("{} could not be started: {error}", session.config.python.display())).into();
+            return broken(format!("{} could not be started: {error}", session.config.python.path.display())).into();
         }
     };
     let began = Instant::now();
@@ -168,12 +174,14 @@ async fn execute(
         pumps.spawn(log.clone().pump(output, Stream::Output));
         pumps.spawn(log.clone().pump(errors, Stream::Errors));
     }
-    let ended = process.finish(limit, interrupt, session.config.graces, &session.stop.waiting).await;
+    let watch = Watch::of(&cell, &process, directory, &sandbox.counter);
+    let ended = process.finish(limit, interrupt, session.config.graces, &session.stop.waiting, watch.breach()).await;
+    let ended = ended.map(|ended| cell.close(ended, directory));
     let run_time = Some(began.elapsed());
     if timeout(LAST_OUTPUT, async { while pumps.join_next().await.is_some() {} }).await.is_err() {
         log.note("something the job left holds its output open; it is not read any further").await;
     }
-    let case = Case { entrypoint: &manifest.entrypoint, class, limit, output: &directory.output(), log: &log };
+    let case = Case { entrypoint: &manifest.entrypoint, class: name, limit, output: &directory.output(), log: &log };
     let outcome = match ended {
         Ok(ended) => with_usage(judge(&ended, &case), meter.end(gpus).await),
         Err(error) => {
@@ -182,6 +190,12 @@ async fn execute(
         }
     };
     Report { outcome, run_time }
+}
+
+/// Short, for sockets in a job's own directories have paths of at most 107 bytes; the end of an id is random.
+fn short_name(run: &Run) -> String {
+    let id = run.job.id.to_string();
+    format!("{}-{}", &id[id.len() - 12..], run.job.attempt())
 }
 
 /// What the platform measured stands beside what the job measured itself.

@@ -26,6 +26,7 @@ pub(crate) async fn take_over(session: &Session) -> Vec<Claim> {
         if !survivors.is_empty() {
             tracing::error!(%dead, ?survivors, "processes of its jobs do not die");
         }
+        session.config.sandbox.sweep(dead.as_str());
         let Some(claims) = adopt(session, &dead).await else { return inherited };
         for claim in claims {
             if end_lease(session, &dead, &claim).await {

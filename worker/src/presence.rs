@@ -32,6 +32,7 @@ pub(crate) async fn run(session: Arc<Session>) {
             slots: session.config.slots,
             busy: session.busy.load(Ordering::Relaxed),
             draining,
+            sandbox: session.config.sandbox.to_string(),
             gpus: session.config.gpus.presence(),
         };
         // An outage is told by whoever claims.

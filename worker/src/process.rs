@@ -3,11 +3,10 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use events::{JobId, seeded_bug};
+use events::seeded_bug;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -16,30 +15,18 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::interrupt::{Interrupt, Reason};
-use crate::leftovers::{MARKER, kill_marked};
-use crate::run_directory::RunDirectory;
+use crate::leftovers::kill_marked;
+use crate::limits::Breach;
 use crate::sandbox::{COMMAND, Order, Report, Spec};
 
 /// This very program, even if its file was replaced since.
 const SUPERVISOR: &str = "/proc/self/exe";
 /// How long the supervisor may take to start the program.
 const START_LIMIT: Duration = Duration::from_secs(30);
+/// How long a supervisor whose tree is gone may take to end.
+const LAST_STEP: Duration = Duration::from_secs(1);
 /// How long a tree that was killed may take to be gone.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
-
-/// What is run.
-#[derive(Debug, Clone)]
-pub(crate) struct Program<'a> {
-    pub(crate) python: &'a Path,
-    pub(crate) entrypoint: &'a str,
-    pub(crate) config_file: &'a str,
-    pub(crate) directory: &'a RunDirectory,
-    pub(crate) job: JobId,
-    /// Marks every process of the run; begins with the worker's name.
-    pub(crate) marker: &'a str,
-    /// What it sees beside the list below: what shows it its GPUs.
-    pub(crate) environment: Vec<(String, String)>,
-}
 
 /// How a program that is to end is told so: SIGINT, then SIGTERM, then SIGKILL, each to its whole tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +46,8 @@ pub(crate) enum Ended {
     TimedOut,
     /// It was stopped.
     Interrupted(Reason),
+    /// It took too much of something, and was killed.
+    Exceeded(Breach),
 }
 
 /// A program that runs below its supervisor. Dropping it has the supervisor kill the tree.
@@ -79,10 +68,8 @@ struct Exit {
 }
 
 impl Process {
-    /// Starts `<python> <entrypoint> --config <config_file> --output <directory>`.
-    ///
-    /// Its environment is what stands here and nothing else.
-    pub(crate) async fn start(program: &Program<'_>) -> io::Result<Self> {
+    /// Starts a program, every process of which bears this marker in its environment.
+    pub(crate) async fn start(spec: &Spec, marker: &str) -> io::Result<Self> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let supervisor = Command::new(SUPERVISOR)
@@ -94,8 +81,8 @@ impl Process {
             .spawn()?;
         let (reading, orders) = UnixStream::from_std(ours)?.into_split();
         let reports = BufReader::new(reading).lines();
-        let mut process = Self { supervisor, orders, reports, marker: program.marker.to_owned() };
-        process.send(&spec(program)).await?;
+        let mut process = Self { supervisor, orders, reports, marker: marker.to_owned() };
+        process.send(spec).await?;
         match timeout(START_LIMIT, process.report()).await {
             Ok(Ok(Some(Report::Started))) => Ok(process),
             Ok(Ok(Some(Report::NotStarted(error)))) => Err(io::Error::other(error)),
@@ -110,20 +97,30 @@ impl Process {
         self.supervisor.stdout.take().zip(self.supervisor.stderr.take())
     }
 
+    /// The id of its supervisor's process; none once that was waited for.
+    pub(crate) fn supervisor(&self) -> Option<i32> {
+        self.supervisor.id().and_then(|id| i32::try_from(id).ok())
+    }
+
     /// Waits for its end, or brings it about, and returns when nothing of its tree is left.
     ///
-    /// `at_once` cuts all graces short.
+    /// `at_once` cuts all graces short; a `breach` gives none.
     pub(crate) async fn finish(
         &mut self,
         limit: Duration,
         interrupt: &Interrupt,
         graces: Graces,
         at_once: &CancellationToken,
+        breach: impl Future<Output = Breach>,
     ) -> io::Result<Ended> {
         let ended = tokio::select! {
             biased;
             exit = self.exit() => Ended::Exited(exit?.status),
             reason = interrupt.raised() => self.stop(Ended::Interrupted(reason), graces, at_once).await?,
+            breach = breach => {
+                self.order(Order::Kill).await;
+                Ended::Exceeded(breach)
+            }
             () = sleep(limit) => self.stop(Ended::TimedOut, graces, at_once).await?,
         };
         if !seeded_bug!("event_before_tree_is_gone") {
@@ -184,7 +181,10 @@ impl Process {
             }
         };
         if matches!(timeout(KILL_LIMIT, empty).await, Ok(Ok(true))) {
-            self.supervisor.wait().await?;
+            // It has nothing left to do, unless somebody has stopped it.
+            if timeout(LAST_STEP, self.supervisor.wait()).await.is_err() {
+                self.supervisor.kill().await?;
+            }
             return Ok(());
         }
         // It may have been stopped by the job.
@@ -215,34 +215,5 @@ impl Process {
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
             Err(error) => Err(error),
         }
-    }
-}
-
-fn spec(program: &Program<'_>) -> Spec {
-    let text = |path: &Path| path.to_string_lossy().into_owned();
-    let directory = program.directory;
-    let packages = program.python.parent().map(text).unwrap_or_default();
-    let environment = [
-        ("PATH", format!("{packages}:/usr/local/bin:/usr/bin:/bin")),
-        ("HOME", text(&directory.home())),
-        ("TMPDIR", text(&directory.temporary())),
-        ("LANG", "C.UTF-8".to_owned()),
-        ("LC_ALL", "C.UTF-8".to_owned()),
-        ("PYTHONUNBUFFERED", "1".to_owned()),
-        ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
-        ("LEADERSBOARD_JOB_ID", program.job.to_string()),
-        (MARKER, program.marker.to_owned()),
-    ];
-    let output = text(&directory.output());
-    let arguments = [program.entrypoint, "--config", program.config_file, "--output", &output];
-    Spec {
-        program: program.python.to_owned(),
-        arguments: arguments.map(str::to_owned).to_vec(),
-        directory: directory.work(),
-        environment: environment
-            .map(|(name, value)| (name.to_owned(), value))
-            .into_iter()
-            .chain(program.environment.iter().cloned())
-            .collect(),
     }
 }

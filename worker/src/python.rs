@@ -9,7 +9,10 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-const PROBE: &str = "import sys; print('.'.join(map(str, sys.version_info[:3])))";
+/// Its version, its own path, and the folders that it needs.
+const PROBE: &str = "import sys
+print('.'.join(map(str, sys.version_info[:3])), sys.executable, sep='\\n')
+print(*{sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}, sep='\\n')";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An interpreter that was seen to run.
@@ -19,6 +22,8 @@ pub struct Python {
     pub path: PathBuf,
     /// Its version, such as `3.11.7`.
     pub version: String,
+    /// The folders that hold it and its packages, and itself should it lie elsewhere, as absolute paths.
+    pub folders: Vec<PathBuf>,
 }
 
 impl fmt::Display for Python {
@@ -51,7 +56,8 @@ impl Python {
     pub async fn find(given: Option<&Path>, search_path: &OsStr) -> Result<Self, PythonError> {
         if let Some(path) = given {
             let failed = |problem| PythonError::Given { path: path.to_owned(), problem };
-            return probe(path).await.map_err(failed);
+            let found = probe(path).await.map_err(failed)?;
+            return found.started_by(path).map_err(failed);
         }
         let folders: Vec<PathBuf> = std::env::split_paths(search_path).collect();
         let on_path = ["python3", "python"].into_iter().flat_map(|name| folders.iter().map(move |f| f.join(name)));
@@ -64,13 +70,21 @@ impl Python {
         }
         Err(PythonError::NoneFound)
     }
+
+    /// The same, started by this path: it may be a script that does more than to start it.
+    fn started_by(mut self, path: &Path) -> Result<Self, String> {
+        // Not resolved further: a virtual environment knows itself by the link it was started by.
+        self.path = std::path::absolute(path).map_err(|error| error.to_string())?;
+        if !self.folders.iter().any(|folder| self.path.starts_with(folder)) {
+            self.folders.push(self.path.clone());
+        }
+        Ok(self)
+    }
 }
 
 /// Runs an interpreter as a job would be run: with an empty environment.
 async fn probe(path: &Path) -> Result<Python, String> {
-    // Not resolved further: a virtual environment knows itself by the link it was started by.
-    let path = std::path::absolute(path).map_err(|error| error.to_string())?;
-    let mut command = Command::new(&path);
+    let mut command = Command::new(path);
     command
         .args(["-c", PROBE])
         .env_clear()
@@ -84,11 +98,18 @@ async fn probe(path: &Path) -> Result<Python, String> {
     if !output.status.success() {
         return Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()));
     }
-    let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let told = String::from_utf8_lossy(&output.stdout);
+    let mut lines = told.lines().map(str::trim);
+    let version = lines.next().unwrap_or_default().to_owned();
     if !version.starts_with("3.") {
         return Err(format!("it is version {version:?}, and Python 3 is needed"));
     }
-    Ok(Python { path, version })
+    // What was found may be a script that looks for the interpreter, by settings that a job does not see.
+    let path = lines.next().map(PathBuf::from).filter(|itself| itself.is_absolute());
+    let path = path.ok_or("it does not tell its own path")?;
+    let mut folders: Vec<PathBuf> = lines.map(PathBuf::from).filter(|folder| folder.is_absolute()).collect();
+    folders.sort();
+    Ok(Python { path, version, folders })
 }
 
 #[cfg(test)]

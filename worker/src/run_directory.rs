@@ -1,11 +1,19 @@
 //! The directory of one run: `work` with the submission's files, `output` for what the job leaves, and its homes.
+//!
+//! Its own entries are the platform's; what is in its parts is the job's from [`RunDirectory::hand_over`] on.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
-/// The directory of one run, private to the worker's user.
+use rustix::fs::{Mode, OFlags};
+use tokio::task::spawn_blocking;
+
+use crate::sandbox::Identity;
+
+/// The directory of one run.
 #[derive(Debug)]
 pub(crate) struct RunDirectory {
     path: PathBuf,
@@ -16,12 +24,40 @@ impl RunDirectory {
     pub(crate) fn create(station: &Path, name: &str) -> io::Result<Self> {
         let directory = Self { path: station.join(name) };
         let mut builder = DirBuilder::new();
+        // The job's user comes through, and sees nothing but what it knows of.
+        builder.mode(0o711).create(&directory.path)?;
         builder.mode(0o700);
-        builder.create(&directory.path)?;
-        for part in [directory.work(), directory.output(), directory.home(), directory.temporary()] {
+        for part in directory.parts().into_iter().chain([directory.root()]) {
             builder.create(part)?;
         }
         Ok(directory)
+    }
+
+    /// Gives what is in it to the user that the job runs as. Before the job has begun: nothing in it is planted.
+    pub(crate) async fn hand_over(&self, Identity(number): Identity) -> io::Result<()> {
+        let parts = self.parts();
+        // A submission may have many files.
+        let done = spawn_blocking(move || parts.iter().try_for_each(|part| hand_over(part, number))).await;
+        done.map_err(io::Error::other)?
+    }
+
+    /// Opens the output again to the platform, should the job have closed it. Once nothing of the job is left.
+    pub(crate) fn reopen_output(&self) -> io::Result<()> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let output = rustix::fs::open(self.output(), flags, Mode::empty())?;
+        // By what was opened, never by what its name may lead to.
+        let opened = format!("/proc/self/fd/{}", output.as_raw_fd());
+        fs::set_permissions(opened, Permissions::from_mode(0o700))
+    }
+
+    /// All that the job may write.
+    pub(crate) fn parts(&self) -> [PathBuf; 4] {
+        [self.work(), self.output(), self.home(), self.temporary()]
+    }
+
+    /// Where a job with a root of its own has it built.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.path.join("root")
     }
 
     /// Where the submission's files are, and where the program runs.
@@ -60,6 +96,16 @@ pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         done => done,
     }
+}
+
+fn hand_over(path: &Path, number: u32) -> io::Result<()> {
+    lchown(path, Some(number), Some(number))?;
+    if fs::symlink_metadata(path)?.is_dir() {
+        for entry in fs::read_dir(path)? {
+            hand_over(&entry?.path(), number)?;
+        }
+    }
+    Ok(())
 }
 
 fn open_up(folder: &Path) -> io::Result<()> {

@@ -13,9 +13,6 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use crate::outage::Outage;
 use crate::session::Session;
 
-/// What confines a job so far: nothing but its process group.
-const SANDBOX: &str = "off";
-
 /// A job in this worker's hands.
 pub(crate) struct Run {
     /// The job as it stood right after its start.
@@ -52,7 +49,7 @@ pub(crate) async fn start(session: &Session, claim: &Claim, gpus: Vec<String>) -
         ticket: claim.ticket.clone(),
         worker: session.config.consumer.clone(),
         gpus,
-        sandbox: SANDBOX.to_owned(),
+        sandbox: session.config.sandbox.to_string(),
     });
     let mut outage = Outage::of("starting a job");
     loop {

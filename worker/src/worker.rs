@@ -18,9 +18,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::gpu::{self, Gpus};
 use crate::process::Graces;
+use crate::python::Python;
+use crate::sandbox::Sandbox;
 use crate::session::{Session, Settled, Stop};
 use crate::station::Station;
-use crate::{claims, dispatcher, expirer, nudges, predecessors, presence, reaper, reconciler};
+use crate::{claims, dispatcher, expirer, nudges, observe, predecessors, presence, reaper, reconciler};
 
 /// How many nudges may wait for a run to hear them; one that misses some looks at its job.
 const NUDGES_WAITING: usize = 64;
@@ -38,8 +40,10 @@ pub struct WorkerConfig {
     pub slots: usize,
     /// The resource classes it serves.
     pub classes: Vec<ClassName>,
-    /// The interpreter for jobs, as an absolute path.
-    pub python: PathBuf,
+    /// The interpreter for jobs.
+    pub python: Python,
+    /// What confines them.
+    pub sandbox: Arc<Sandbox>,
     /// Where jobs have their work directories: local to this machine, shared with its other workers.
     pub work_root: PathBuf,
     /// How often all jobs that have not ended are compared with the work there is.
@@ -138,6 +142,9 @@ impl Worker {
             policy,
             stop: Stop { claiming: stop, running: stop_now.child_token(), waiting: stop_now },
         });
+        let WorkerConfig { gpus, sandbox, python, .. } = &session.config;
+        observe::confined(&sandbox.to_string());
+        gpus.try_out(sandbox, python, &session.station).await;
         let dispatcher = AbortOnDropHandle::new(tokio::spawn(dispatcher::run(Arc::clone(&session))));
         let reaper = AbortOnDropHandle::new(tokio::spawn(reaper::run(Arc::clone(&session))));
         let reconciler = AbortOnDropHandle::new(tokio::spawn(reconciler::run(Arc::clone(&session))));

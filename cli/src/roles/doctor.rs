@@ -11,13 +11,14 @@ use adapters::redis::Redis;
 use adapters::redis::check::Verdict;
 use adapters::storage::DirectoryStorage;
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, Subcommand};
 use events::policy::LivePolicy;
 use events::ports::{Room, StorageError, StoragePort};
 use serde::Serialize;
 use worker::{Reconciler, ReconcilerPorts};
 
 use super::answer;
+use super::attempts::SandboxDoctor;
 use crate::client::Output;
 use crate::options::{RedisOptions, StorageOptions};
 use crate::policy;
@@ -26,8 +27,13 @@ use crate::wiring::connect;
 
 /// Check Redis, storage and Python, and say how to cure what is wrong.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit code 0: everything will do, perhaps at a risk; 1: something can't work.")]
+#[command(
+    after_help = "Exit code 0: everything will do, perhaps at a risk; 1: something can't work.",
+    args_conflicts_with_subcommands = true
+)]
 pub(crate) struct DoctorCommand {
+    #[command(subcommand)]
+    subject: Option<Subject>,
     #[command(flatten)]
     redis: RedisOptions,
     #[command(flatten)]
@@ -38,6 +44,11 @@ pub(crate) struct DoctorCommand {
     /// First put right what jobs lack that have not ended: lost tickets, lost leases, forgotten retries
     #[arg(long)]
     repair: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Subject {
+    Sandbox(Box<SandboxDoctor>),
 }
 
 /// How long a repair waits between the two walks that must agree.
@@ -63,6 +74,9 @@ impl Row {
 
 impl DoctorCommand {
     pub(crate) async fn run(self, output: Output) -> Result<ExitCode> {
+        if let Some(Subject::Sandbox(sandbox)) = self.subject {
+            return sandbox.run(output).await;
+        }
         let mut rows = if self.repair { vec![self.repair().await?] } else { vec![] };
         rows.extend(self.look_at_redis().await);
         rows.push(self.look_at_uploads().await);

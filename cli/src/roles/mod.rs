@@ -1,11 +1,13 @@
 //! The commands for operators: they speak to Redis.
 
 pub(crate) mod api;
+mod attempts;
 pub(crate) mod dlq;
 pub(crate) mod doctor;
 pub(crate) mod migrate;
 pub(crate) mod policy;
 pub(crate) mod projections;
+pub(crate) mod sandbox;
 pub(crate) mod stop;
 pub(crate) mod up;
 pub(crate) mod worker;

@@ -72,7 +72,8 @@ impl UpCommand {
             let ports = self.open(&url, &data).await?;
             policy::set(ports.redis(), Actor::System("up".to_owned()), &given).await?;
             let policy = policy::follow(ports.redis(), &given).await?;
-            let worker = self.jobs.worker(&ports, Arc::clone(&policy), data.path(), self.drain_timeout).await?;
+            let worker =
+                self.jobs.worker(&ports, Arc::clone(&policy), (data.path(), &self.storage), self.drain_timeout).await?;
             // Not before everything behind it is there: a client that is let in is answered.
             let listener = listen(self.listen).await?;
             let server = format!("http://{}", listener.local_addr()?);

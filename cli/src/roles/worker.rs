@@ -16,6 +16,7 @@ use worker::{GpuOptions, Gpus, Graces, Selection, Worker, WorkerConfig};
 
 use super::api::serve_metrics;
 use super::doctor::find_python;
+use super::sandbox::{ConfinementOptions, Site};
 use super::stop::Stop;
 use crate::client::Output;
 use crate::options::{RedisOptions, StorageOptions, StrictOption};
@@ -71,9 +72,8 @@ pub(crate) struct JobOptions {
     /// The interpreter for jobs [default: the first of python3, python on PATH, then /usr/bin/python3]
     #[arg(long, env = "JOB_PYTHON")]
     job_python: Option<PathBuf>,
-    /// Where jobs have their work directories [default: <data>/work]
-    #[arg(long, env = "WORK_ROOT")]
-    work_root: Option<PathBuf>,
+    #[command(flatten)]
+    confinement: ConfinementOptions,
     /// How often all jobs that have not ended are compared with the work there is
     #[arg(long, env = "RECONCILE_INTERVAL", default_value = "30s", value_parser = humantime::parse_duration)]
     reconcile_interval: Duration,
@@ -97,7 +97,7 @@ impl WorkerCommand {
         let ports =
             Ports::shared(&self.redis, &self.strict, &self.storage, &format!("worker.{}", self.jobs.name())).await?;
         let policy = policy::follow(ports.redis(), &given).await?;
-        let worker = self.jobs.worker(&ports, policy, &self.redis.data, self.drain_timeout).await?;
+        let worker = self.jobs.worker(&ports, policy, (&self.redis.data, &self.storage), self.drain_timeout).await?;
         let render = with_gpu_jobs(render, worker.gpus());
         let metrics = serve_metrics(self.metrics_addr, render, stop.orderly.clone());
         let work = async { worker.run(stop.orderly.clone(), stop.now.clone()).await.context("the worker ended") };
@@ -120,7 +120,7 @@ impl JobOptions {
         &self,
         ports: &Ports,
         policy: Arc<LivePolicy>,
-        data: &Path,
+        (data, storage): (&Path, &StorageOptions),
         drain_timeout: Duration,
     ) -> Result<Worker> {
         if self.slots == Some(0) {
@@ -138,19 +138,18 @@ impl JobOptions {
         let name = self.name();
         let consumer: Consumer = format!("{name}-{}", random_hex::<4>()).parse().context("WORKER_NAME")?;
         let python = find_python(self.job_python.as_deref()).await?;
-        let work_root = self.work_root.clone().unwrap_or_else(|| data.join("work"));
-        std::fs::create_dir_all(&work_root)
-            .with_context(|| format!("the work directory {} can't be made", work_root.display()))?;
-        let work_root = work_root.canonicalize()?;
-        let gpus = Gpus::open(self.gpu_options(&work_root)).await;
+        let gpus = Gpus::open(self.gpu_options(data)).await;
         let slots = self.slots.unwrap_or_else(|| gpus.capacity().max(1));
-        tracing::info!(%consumer, slots, python = %python, "the worker is ready");
+        let Site { sandbox, work_root } =
+            self.confinement.prepare(&python, (data, storage), consumer.as_str(), slots).await?;
+        tracing::info!(%consumer, slots, python = %python, sandbox = %sandbox, "the worker is ready");
         let config = WorkerConfig {
             consumer,
             host: host_name(),
             slots,
             classes,
-            python: python.path,
+            python,
+            sandbox,
             work_root,
             reconcile_interval: self.reconcile_interval.max(Duration::from_millis(100)),
             expire_interval: self.expire_interval.max(Duration::from_millis(100)),
@@ -177,11 +176,11 @@ impl JobOptions {
 }
 
 impl JobOptions {
-    fn gpu_options(&self, work_root: &Path) -> GpuOptions {
+    fn gpu_options(&self, data: &Path) -> GpuOptions {
         GpuOptions {
             selection: self.gpus.clone(),
             slots_per_gpu: self.gpu_slots,
-            locks: work_root.join("gpus"),
+            locks: self.confinement.work_root(data).join("gpus"),
             #[cfg(feature = "faults")]
             fake: self.fake_gpus.clone(),
         }

@@ -57,6 +57,7 @@ fn document(worker: &SeenWorker) -> Value {
         document["classes"] = json!(presence.classes);
         document["slots"] = json!(presence.slots);
         document["busy"] = json!(presence.busy);
+        document["sandbox"] = json!(presence.sandbox);
         document["gpus"] = json!(presence.gpus);
     }
     document
@@ -76,6 +77,11 @@ fn gpus(gpus: &[GpuPresence]) -> String {
     gpus.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// How far jobs are confined, in a word; the document tells all of it.
+fn sandbox(applied: &str) -> String {
+    applied.split(' ').next().filter(|word| !word.is_empty()).map_or_else(|| "-".to_owned(), human::plain)
+}
+
 fn table(workers: &[SeenWorker]) -> String {
     if workers.is_empty() {
         return "No workers.".to_owned();
@@ -86,6 +92,7 @@ fn table(workers: &[SeenWorker]) -> String {
         ("LAST BEAT", Align::Right),
         ("JOBS", Align::Right),
         ("TICKETS", Align::Right),
+        ("SANDBOX", Align::Left),
         ("GPUS", Align::Left),
         ("CLASSES", Align::Left),
         ("HOST", Align::Left),
@@ -103,6 +110,7 @@ fn table(workers: &[SeenWorker]) -> String {
             text(worker.silent.map(|silent| format!("{} ago", human::duration(silent)))),
             text(told.map(|told| format!("{} of {}", told.busy, told.slots))),
             worker.tickets.to_string(),
+            text(told.map(|told| sandbox(&told.sandbox))),
             text(told.map(|told| gpus(&told.gpus))),
             text(told.map(|told| classes(&told.classes))),
             text(told.map(|told| human::plain(&told.host))),

@@ -43,6 +43,9 @@ pub struct Presence {
     pub busy: usize,
     /// Whether it claims nothing more.
     pub draining: bool,
+    /// What confines its jobs, such as `full landlock=7 seccomp user=own memory=cgroup_v2 network=none`.
+    #[serde(default)]
+    pub sandbox: String,
     /// The GPUs it gives to jobs.
     #[serde(default)]
     pub gpus: Vec<GpuPresence>,

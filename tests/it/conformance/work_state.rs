@@ -55,6 +55,7 @@ async fn a_worker_is_known_by_what_it_tells_and_by_what_it_holds() {
         slots: 2,
         busy: 1,
         draining: false,
+        sandbox: String::new(),
         gpus: vec![],
     };
     port.announce(&presence, Duration::from_mins(1)).await.expect("told");

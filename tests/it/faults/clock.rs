@@ -46,7 +46,7 @@ async fn nothing_minds_steps_of_the_clock(step: impl Fn(&Clock, u32)) {
     let (_api, alice) = roles.api();
     // Each worker watches the leases of the other.
     let crew = crew(&roles);
-    let gate = roles.data.path().join("gate");
+    let gate = roles.gate("gate");
     let running = alice.run(&gated(&gate)).await;
     alice.wait_for(&running, "running").await;
 
@@ -134,7 +134,7 @@ async fn workers_whose_clocks_are_wrong_run_jobs_whose_times_are_redis_s() {
     slow.set_behind(HOUR);
     let _fast = worker(&roles, "fast", fast.environment());
     let _slow = worker(&roles, "slow", slow.environment());
-    let gate = roles.data.path().join("gate");
+    let gate = roles.gate("gate");
     let submission = alice.submit(&gated(&gate)).await;
     let mut jobs = Vec::new();
     for _ in 0..2 {

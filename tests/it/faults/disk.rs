@@ -64,7 +64,7 @@ async fn a_full_disk_under_the_logs_shortens_the_log_and_not_the_job() {
     let mut worker = roles.worker_command("w", "1s");
     worker.envs(disk.environment());
     let _worker = Process::spawn(worker);
-    let gate = roles.data.path().join("gate");
+    let gate = roles.gate("gate");
     let program = format!("{}\nprint('x' * 200000)", gated(&gate));
     let job = alice.run(&program).await;
     let path = format!("/jobs/{job}/logs");
@@ -97,7 +97,7 @@ async fn with_less_than_5_percent_of_the_disk_free_uploads_are_refused_and_jobs_
         environment.iter().map(|(name, value)| (*name, value.to_str().expect("a path"))).collect();
     let (_api, alice) = roles.api_with("api", &environment);
     let _worker = roles.worker("w", "1s");
-    let gate = roles.data.path().join("gate");
+    let gate = roles.gate("gate");
     let submission = alice.submit(&gated(&gate)).await;
     let running = alice.enqueue(&submission, json!({})).await;
     alice.wait_for(&running, "running").await;

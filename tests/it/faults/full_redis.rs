@@ -18,7 +18,7 @@ async fn a_redis_at_its_memory_limit_takes_nothing_in_and_ends_what_it_took() {
     let roles = Roles::new().await;
     let (_api, alice) = roles.api();
     let _crew = crew(&roles);
-    let gate = roles.data.path().join("gate");
+    let gate = roles.gate("gate");
     let submission = alice.submit(&gated(&gate)).await;
     // Four run and two wait.
     let mut jobs = Vec::new();

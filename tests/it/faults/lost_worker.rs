@@ -22,7 +22,7 @@ const LOST_AND_RUN_AGAIN: [&str; 7] = [
 
 /// A program that waits for a gate in its first run and completes at once in the next.
 fn patient(roles: &Roles) -> String {
-    let gate = roles.data.path().join("gate").display().to_string();
+    let gate = roles.gate("gate").display().to_string();
     format!("import os, time\nprint('begun')\nwhile not os.path.exists({gate:?}): time.sleep(0.02)\n{INSTANT}")
 }
 
@@ -39,7 +39,7 @@ async fn the_job_of_a_worker_that_was_killed_is_run_by_another() {
     alice.wait_for(&job, "running").await;
     lost.signal(Signal::SIGKILL);
     let _other = roles.worker("other", "1s");
-    std::fs::write(roles.data.path().join("gate"), "").expect("the gate");
+    std::fs::write(roles.gate("gate"), "").expect("the gate");
     let shown = alice.wait_for(&job, "completed").await;
     assert!(shown["worker"].as_str().expect("a name").starts_with("other-"), "{shown}");
     let folded = ended(&roles).await;
@@ -56,7 +56,7 @@ async fn a_worker_that_slept_past_its_lease_changes_nothing_when_it_wakes() {
     sleeper.signal(Signal::SIGSTOP);
     let _other = roles.worker("other", "1s");
     // The sleeper's program goes on and ends in time: only its worker does not see it.
-    std::fs::write(roles.data.path().join("gate"), "").expect("the gate");
+    std::fs::write(roles.gate("gate"), "").expect("the gate");
     alice.wait_for(&job, "completed").await;
     sleeper.signal(Signal::SIGCONT);
     let next = alice.run(INSTANT).await;

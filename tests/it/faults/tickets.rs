@@ -20,7 +20,7 @@ async fn a_job_with_several_tickets_runs_once_whether_it_waits_runs_or_has_ended
     let roles = Roles::new().await;
     let (_api, alice) = roles.api();
     let mut redis = roles.redis.connection().await;
-    let gate = roles.data.path().join("gate");
+    let gate = roles.gate("gate");
     let job = alice.run(&gated(&gate)).await;
     add_ticket(&mut redis, "job", job.as_bytes()).await;
     let _crew = crew(&roles);

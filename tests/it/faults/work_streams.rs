@@ -36,7 +36,7 @@ async fn a_group_destroyed_under_blocked_readers_costs_no_running_job_and_no_lat
     let (_api, alice) = roles.api();
     // Both have free slots, so both are blocked for tickets.
     let _crew = crew(&roles);
-    let gate = roles.data.path().join("gate");
+    let gate = roles.gate("gate");
     let running = alice.run(&gated(&gate)).await;
     alice.wait_for(&running, "running").await;
     let mut redis = roles.redis.connection().await;
@@ -67,7 +67,7 @@ async fn a_worker_that_is_handed_the_ticket_of_a_running_job_leaves_it_in_its_st
     (roles.lease, roles.reconcile_interval) = ("10min", "10min");
     let (_api, alice) = roles.api();
     let _holder = roles.worker("holder", roles.lease);
-    let gate = roles.data.path().join("gate");
+    let gate = roles.gate("gate");
     let running = alice.run(&gated(&gate)).await;
     alice.wait_for(&running, "running").await;
     let mut redis = roles.redis.connection().await;
@@ -90,7 +90,7 @@ async fn a_running_job_survives_the_removal_of_its_worker_from_the_group() {
     let roles = Roles::new().await;
     let (_api, alice) = roles.api();
     let _worker = roles.worker("w", "1s");
-    let gate = roles.data.path().join("gate");
+    let gate = roles.gate("gate");
     let running = alice.run(&gated(&gate)).await;
     alice.wait_for(&running, "running").await;
     let submission = alice.submit(INSTANT).await;

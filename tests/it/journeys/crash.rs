@@ -13,7 +13,7 @@ use super::{INSTANT, all_is_well, processes_of};
 async fn nothing_accepted_is_lost_when_up_is_killed_in_the_middle_of_a_job() {
     let mut board = Board::start(&[]).await;
     let alice = Client::new(board.server(), ALICE);
-    let gate = board.data().join("gate");
+    let gate = board.gate("gate");
     // The first run waits for ever; the one after the crash finds the gate open.
     let program =
         format!("import os, time\nprint('begun')\nwhile not os.path.exists({gate:?}): time.sleep(0.02)\n{INSTANT}");
@@ -48,7 +48,7 @@ async fn nothing_accepted_is_lost_when_up_is_killed_in_the_middle_of_a_job() {
 async fn an_orderly_end_gives_running_jobs_back_without_costing_them_a_try() {
     let mut board = Board::start(&[("DRAIN_TIMEOUT", "100ms")]).await;
     let alice = Client::new(board.server(), ALICE);
-    let gate = board.data().join("gate");
+    let gate = board.gate("gate");
     let program = format!("import os, time\nwhile not os.path.exists({gate:?}): time.sleep(0.02)\n{INSTANT}");
     let job = alice.run(&program).await;
     alice.wait_for(&job, "running").await;

@@ -102,7 +102,7 @@ async fn jobs_are_listed_newest_first_in_pages_without_gap_or_repeat() {
 async fn a_log_is_read_while_it_grows_and_its_end_is_told() {
     let board = Board::start(&[]).await;
     let alice = Client::new(board.server(), ALICE);
-    let gate = board.data().join("gate");
+    let gate = board.gate("gate");
     let program = format!(
         "import os, sys, time\nprint('first é')\nwhile not os.path.exists({gate:?}): time.sleep(0.02)\nprint('last')\n"
     );

@@ -47,7 +47,7 @@ async fn what_was_kept_for_long_enough_leaves_only_its_history() {
     let alice = Client::new(board.server(), ALICE);
     let before = lasting_keys(&board).await;
     let (uploads, logs) = (board.data().join("uploads"), board.data().join("logs"));
-    let gate = board.data().join("gate");
+    let gate = board.gate("gate");
 
     let unused = alice.submit(INSTANT).await;
     std::fs::write(&gate, "").expect("the gate");

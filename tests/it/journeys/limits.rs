@@ -173,7 +173,7 @@ async fn nobody_is_turned_away_because_slots_are_taken_and_given_back_all_the_ti
 async fn while_as_many_run_as_may_a_further_job_is_refused() {
     let pair = Pair::start(&[("MAX_CONCURRENT_RUNNING", "1")]).await;
     let [alice, _] = &pair.alice;
-    let gate = pair.roles.data.path().join("gate");
+    let gate = pair.roles.gate("gate");
     let submission = alice.submit(&gated(&gate)).await;
     let first = alice.enqueue(&submission, json!({})).await;
     let second = alice.enqueue(&submission, json!({})).await;
@@ -196,7 +196,7 @@ async fn while_as_many_run_as_may_a_further_job_is_held_if_that_is_the_policy() 
     let pair = Pair::start(&[("MAX_CONCURRENT_RUNNING", "1"), ("CONCURRENCY_POLICY", "queue")]).await;
     let [alice, _] = &pair.alice;
     let _worker = pair.roles.worker("one", "1s");
-    let [gate, closed] = ["gate", "closed"].map(|name| pair.roles.data.path().join(name));
+    let [gate, closed] = ["gate", "closed"].map(|name| pair.roles.gate(name));
     let first = alice.run(&gated(&gate)).await;
     alice.wait_for(&first, "running").await;
     let second = alice.run(&gated(&closed)).await;
@@ -487,7 +487,7 @@ async fn the_command_line_shows_what_is_left_and_when_to_try_again() {
 async fn limits_that_are_set_are_followed_by_whoever_runs() {
     let pair = Pair::start(&[("MAX_CONCURRENT_RUNNING", "1"), ("MAX_SUBMISSIONS_PER_HOUR", "2")]).await;
     let [alice, other] = &pair.alice;
-    let gate = pair.roles.data.path().join("gate");
+    let gate = pair.roles.gate("gate");
     let submission = alice.submit(&gated(&gate)).await;
     let [first, second] = [alice.enqueue(&submission, json!({})).await, alice.enqueue(&submission, json!({})).await];
     let mut worker = pair.roles.worker_command("one", "1s");

@@ -47,7 +47,7 @@ fn open(gate: &Path) {
 async fn a_waiting_job_is_told_its_place_who_would_run_it_and_when() {
     let roles = Roles::new().await;
     let (_api, alice) = roles.api();
-    let gate = roles.data.path().join("gate");
+    let gate = roles.gate("gate");
     let submission = alice.submit(&gated(&gate)).await;
     let first = alice.enqueue(&submission, json!({})).await;
     let nobody = waits(&alice, &first, "no worker for class small is alive").await;
@@ -88,7 +88,7 @@ async fn a_waiting_job_is_told_its_place_who_would_run_it_and_when() {
     }
 
     // Now it is known how long runs take.
-    let closed = roles.data.path().join("closed");
+    let closed = roles.gate("closed");
     let busy = alice.run(&gated(&closed)).await;
     alice.wait_for(&busy, "running").await;
     let last = alice.run(INSTANT).await;
@@ -110,7 +110,7 @@ async fn a_retry_tells_when_it_is_due_and_after_what() {
     let (_api, alice) = roles.api();
     let later = roles.command(&["policy", "set", "--retry-backoff", "1h"]).output().expect("the binary runs");
     assert!(later.status.success(), "{later:?}");
-    let gate = roles.data.path().join("gate");
+    let gate = roles.gate("gate");
     let mut dies = worker(&roles, "dies", "small");
     let job = alice.run(&gated(&gate)).await;
     alice.wait_for(&job, "running").await;

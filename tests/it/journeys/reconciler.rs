@@ -22,7 +22,7 @@ async fn running() -> (Roles, (Process, Client), [Process; 2], String) {
     let roles = Roles::new().await;
     let (api, alice) = roles.api();
     let workers = [roles.worker("one", "1s"), roles.worker("two", "1s")];
-    let gate = roles.data.path().join("gate").display().to_string();
+    let gate = roles.gate("gate").display().to_string();
     let job =
         alice.run(&format!("import os, time\nwhile not os.path.exists({gate:?}): time.sleep(0.02)\n{INSTANT}")).await;
     alice.wait_for(&job, "running").await;
@@ -30,7 +30,7 @@ async fn running() -> (Roles, (Process, Client), [Process; 2], String) {
 }
 
 fn open_gate(roles: &Roles) {
-    std::fs::write(roles.data.path().join("gate"), "").expect("the gate");
+    std::fs::write(roles.gate("gate"), "").expect("the gate");
 }
 
 #[tokio::test]

@@ -109,7 +109,7 @@ async fn a_stream_tells_why_a_job_failed_and_nothing_to_strangers() {
 async fn a_client_that_comes_back_after_a_crash_of_everything_misses_nothing() {
     let mut board = Board::start(&[]).await;
     let alice = Client::new(board.server(), ALICE);
-    let gate = board.data().join("gate");
+    let gate = board.gate("gate");
     let job = alice.run(&gated(&gate)).await;
     let path = format!("/jobs/{job}/stream");
     let mut stream = alice.stream(&path, Some("0")).await;

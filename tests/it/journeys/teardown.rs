@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use leadersboard_tests::board::{ALICE, Board};
 use leadersboard_tests::client::Client;
+use leadersboard_tests::processes::{children, command_line};
 use leadersboard_tests::roles::Roles;
 use leadersboard_tests::wait::until;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 
 use super::{INSTANT, all_is_well, processes_of};
@@ -32,6 +34,14 @@ fn marked(text: &str) -> usize {
     let processes = fs::read_dir("/proc").expect("/proc").flatten();
     let environments = processes.filter_map(|entry| fs::read(entry.path().join("environ")).ok());
     environments.filter(|environ| String::from_utf8_lossy(environ).contains(text)).count()
+}
+
+async fn until_begun(client: &Client, job: &str) {
+    until("it has begun", Duration::from_secs(10), async || {
+        let logs = client.get(&format!("/jobs/{job}/logs")).await.body;
+        logs["logs"].as_str().filter(|logs| logs.contains("begun")).map(drop)
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -64,37 +74,48 @@ async fn a_job_may_clean_up_when_it_is_cancelled_and_one_that_ends_by_itself_kee
     let job = alice
         .run("import time\nprint('begun')\ntry:\n    time.sleep(300)\nexcept KeyboardInterrupt:\n    print('cleaned up')\n")
         .await;
-    until("it has begun", Duration::from_secs(10), async || {
-        let logs = alice.get(&format!("/jobs/{job}/logs")).await.body;
-        logs["logs"].as_str().filter(|logs| logs.contains("begun")).map(drop)
-    })
-    .await;
+    until_begun(&alice, &job).await;
     alice.post(&format!("/jobs/{job}/cancel"), &json!({})).await;
     alice.wait_for(&job, "cancelled").await;
     assert_eq!(alice.get(&format!("/jobs/{job}/logs")).await.body["logs"], "begun\ncleaned up\n");
     all_is_well(&board).await;
 }
 
+/// The supervisors of the job that runs, the outer one first: two where it has namespaces of its own.
+fn supervisors(board: &Board) -> Vec<Pid> {
+    let below = |pid: &Pid| children(*pid).into_iter().find(|pid| command_line(*pid).ends_with(b"\0__sandbox\0"));
+    std::iter::successors(below(&board.pid()), below).collect()
+}
+
 #[tokio::test]
-async fn a_job_that_kills_its_supervisor_has_failed_and_left_nothing() {
+async fn a_job_whose_supervisor_is_killed_has_failed_and_left_nothing() {
     let board = Board::start(&[]).await;
     let alice = Client::new(board.server(), ALICE);
-    let job = alice.run("import os, signal, time\nos.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(300)\n").await;
-    let failed = alice.wait_for(&job, "failed").await;
-    assert_eq!(failed["failure"]["kind"], "signal", "{failed}");
-    assert_eq!(marked(&job), 0);
+    for which in [0, 1] {
+        let job = alice.run("import time\nprint('begun')\ntime.sleep(300)\n").await;
+        until_begun(&alice, &job).await;
+        let supervisors = supervisors(&board);
+        kill(supervisors[which % supervisors.len()], Signal::SIGKILL).expect("it is there");
+        let failed = alice.wait_for(&job, "failed").await;
+        assert_eq!(failed["failure"]["kind"], "signal", "{failed}");
+        assert_eq!(marked(&job), 0);
+    }
     all_is_well(&board).await;
 }
 
 #[tokio::test]
-async fn a_job_that_stops_its_supervisor_is_ended_all_the_same() {
+async fn a_job_whose_supervisor_is_stopped_is_ended_all_the_same() {
     let board = Board::start(&[("INTERRUPT_GRACE", "100ms"), ("TERMINATE_GRACE", "100ms")]).await;
     let alice = Client::new(board.server(), ALICE);
-    let job = alice.run("import os, signal, time\nos.kill(os.getppid(), signal.SIGSTOP)\ntime.sleep(300)\n").await;
-    alice.wait_for(&job, "running").await;
-    alice.post(&format!("/jobs/{job}/cancel"), &json!({})).await;
-    alice.wait_for(&job, "cancelled").await;
-    assert_eq!(marked(&job), 0);
+    for which in [0, 1] {
+        let job = alice.run("import time\nprint('begun')\ntime.sleep(300)\n").await;
+        until_begun(&alice, &job).await;
+        let supervisors = supervisors(&board);
+        kill(supervisors[which % supervisors.len()], Signal::SIGSTOP).expect("it is there");
+        alice.post(&format!("/jobs/{job}/cancel"), &json!({})).await;
+        alice.wait_for(&job, "cancelled").await;
+        assert_eq!(marked(&job), 0);
+    }
     all_is_well(&board).await;
 }
 
@@ -128,8 +149,8 @@ async fn its_environment_is_what_it_needs_and_nothing_else() {
     let job = alice.run(&format!("import os\nprint(' '.join(sorted(os.environ)))\n{INSTANT}")).await;
     alice.wait_for(&job, "completed").await;
     let logs = alice.get(&format!("/jobs/{job}/logs")).await.body;
-    let known = "HOME LANG LC_ALL LEADERSBOARD_JOB_ID LEADERSBOARD_RUN PATH PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED \
-                 TMPDIR\nhello from the job\n";
+    let known = "CUDA_DEVICE_ORDER CUDA_VISIBLE_DEVICES HOME LANG LC_ALL LEADERSBOARD_JOB_ID LEADERSBOARD_RUN LOGNAME \
+                 PATH PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED TMPDIR USER\nhello from the job\n";
     assert_eq!(logs["logs"], known);
     assert_eq!(processes_of(&board), Vec::<String>::new());
 }

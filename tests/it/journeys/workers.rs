@@ -26,7 +26,7 @@ async fn workers_are_listed_alive_draining_and_silent_and_then_no_more() {
     let roles = Roles::new().await;
     let (_api, alice) = roles.api();
     let leaves = roles.worker("leaves", "1s");
-    let gate = roles.data.path().join("gate").display().to_string();
+    let gate = roles.gate("gate").display().to_string();
     let job =
         alice.run(&format!("import os, time\nwhile not os.path.exists({gate:?}): time.sleep(0.02)\n{INSTANT}")).await;
     let busy = one_is(&roles, "it is busy", |worker| worker["busy"] == 1).await;

@@ -16,6 +16,10 @@ pub(super) trait Driver: Debug + Send + Sync {
 
     /// The most memory that each process had, by accounting, also of those that ended; none where it is off.
     fn accounted(&self, uuid: &str) -> Result<Option<BTreeMap<u32, u64>>, DriverError>;
+
+    /// A script in Python that has the framework's driver begin where this GPU is the only one to be seen, and prints
+    /// `devices: <count>`.
+    fn cuda_script(&self, uuid: &str) -> String;
 }
 
 /// A GPU of this machine.

@@ -24,6 +24,9 @@ struct FakeGpu {
     accounted: Option<BTreeMap<u32, u64>>,
     #[serde(default)]
     energy_mj: u64,
+    /// What `cuInit` answers.
+    #[serde(default)]
+    cuda_code: u32,
 }
 
 impl Fake {
@@ -69,5 +72,13 @@ impl Driver for Fake {
 
     fn accounted(&self, uuid: &str) -> Result<Option<BTreeMap<u32, u64>>, DriverError> {
         Ok(self.gpu(uuid)?.accounted)
+    }
+
+    fn cuda_script(&self, uuid: &str) -> String {
+        match self.gpu(uuid) {
+            Ok(FakeGpu { cuda_code: 0, .. }) => "print('devices: 1')".to_owned(),
+            Ok(FakeGpu { cuda_code, .. }) => format!("raise SystemExit('cuInit answers {cuda_code}')"),
+            Err(error) => format!("raise SystemExit('{error}')"),
+        }
     }
 }

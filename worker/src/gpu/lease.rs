@@ -85,23 +85,18 @@ impl GpuLease {
         self.held.iter().map(|(device, _)| device.uuid.clone()).collect()
     }
 
-    /// What shows a job its GPUs and no others. It guards nothing: that is for the sandbox to do.
+    /// What shows a job its GPUs and no others.
     pub(crate) fn environment(&self) -> Vec<(String, String)> {
-        let variables =
-            [("CUDA_VISIBLE_DEVICES", self.uuids().join(",")), ("CUDA_DEVICE_ORDER", "PCI_BUS_ID".to_owned())];
-        variables.map(|(name, value)| (name.to_owned(), value)).to_vec()
+        environment(self.devices())
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "the sandbox opens them"))]
     /// The device nodes that a job needs for its GPUs; none where it has none.
     pub(crate) fn device_nodes(&self) -> Vec<PathBuf> {
-        const SHARED: [&str; 5] =
-            ["/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset", "/dev/nvidia-caps"];
-        if self.held.is_empty() {
-            return vec![];
-        }
-        let own = self.held.iter().map(|(device, _)| PathBuf::from(format!("/dev/nvidia{}", device.minor)));
-        own.chain(SHARED.map(PathBuf::from)).filter(|node| node.exists()).collect()
+        device_nodes(self.devices())
+    }
+
+    fn devices(&self) -> impl Iterator<Item = &Device> {
+        self.held.iter().map(|(device, _)| device)
     }
 
     /// Has nobody get them until they are seen free again: something of this run may still be on them.
@@ -137,6 +132,25 @@ impl Drop for GpuLease {
     fn drop(&mut self) {
         self.each(|gpus, device| gpus.end(&device.uuid, &self.job));
     }
+}
+
+/// What shows a program these GPUs and no others. It guards nothing: that is for the sandbox to do.
+pub(super) fn environment<'a>(devices: impl Iterator<Item = &'a Device>) -> Vec<(String, String)> {
+    let uuids: Vec<&str> = devices.map(|device| device.uuid.as_str()).collect();
+    let variables = [("CUDA_VISIBLE_DEVICES", uuids.join(",")), ("CUDA_DEVICE_ORDER", "PCI_BUS_ID".to_owned())];
+    variables.map(|(name, value)| (name.to_owned(), value)).to_vec()
+}
+
+/// The device nodes that a program needs for these GPUs; none for none.
+pub(super) fn device_nodes<'a>(devices: impl Iterator<Item = &'a Device>) -> Vec<PathBuf> {
+    const SHARED: [&str; 5] =
+        ["/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset", "/dev/nvidia-caps"];
+    let mut nodes: Vec<PathBuf> = devices.map(|device| PathBuf::from(format!("/dev/nvidia{}", device.minor))).collect();
+    if !nodes.is_empty() {
+        nodes.extend(SHARED.map(PathBuf::from));
+    }
+    nodes.retain(|node| node.exists());
+    nodes
 }
 
 /// What the GPUs of a run do at one moment.

@@ -11,7 +11,6 @@ mod lease;
 mod meter;
 mod nvml;
 mod pool;
-#[cfg_attr(not(test), expect(dead_code, reason = "the sandbox runs it at the worker's start"))]
 mod probe;
 mod selection;
 #[cfg(test)]

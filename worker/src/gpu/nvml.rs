@@ -135,6 +135,10 @@ impl Driver for Nvml {
             Ok(Some(device.accounting_pids()?.into_iter().filter_map(peak).collect()))
         })
     }
+
+    fn cuda_script(&self, _: &str) -> String {
+        super::probe::SCRIPT.to_owned()
+    }
 }
 
 fn describe(index: u32, device: &NvmlDevice<'_>) -> Result<Device, NvmlError> {

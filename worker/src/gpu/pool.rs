@@ -57,6 +57,8 @@ struct Gpu {
     jobs: Vec<String>,
     /// Why it is not offered before it was seen free again.
     unhealthy: Option<String>,
+    /// Why frameworks can't begin on it, as far as was tried.
+    no_cuda: Option<String>,
     /// Why no job can use it now.
     lost: Option<String>,
     /// Who else uses it, so that a job would not have it for itself.
@@ -138,6 +140,26 @@ impl Gpus {
         tracing::error!(gpu = uuid, why, "the GPU is not offered until it is seen free again");
         if let Some(gpu) = self.table().get_mut(uuid) {
             gpu.unhealthy = Some(why.to_owned());
+        }
+    }
+
+    /// Each GPU.
+    pub(super) fn devices(&self) -> Vec<Device> {
+        self.table().values().map(|gpu| gpu.device.clone()).collect()
+    }
+
+    /// What a program is to run to see whether frameworks can begin on a GPU.
+    pub(super) fn cuda_script(&self, uuid: &str) -> String {
+        self.0.driver.cuda_script(uuid)
+    }
+
+    /// Offers a GPU to nobody, for frameworks can't begin on it; or again, if they can.
+    pub(super) fn tried_out(&self, uuid: &str, no_cuda: Option<String>) {
+        if let Some(gpu) = self.table().get_mut(uuid) {
+            if let Some(why) = &no_cuda {
+                gpu.lose(why);
+            }
+            gpu.no_cuda = no_cuda;
         }
     }
 
@@ -290,6 +312,7 @@ impl Gpu {
             device,
             jobs: vec![],
             unhealthy: None,
+            no_cuda: None,
             lost: None,
             taken: None,
             sample: Sample::default(),
@@ -304,7 +327,10 @@ impl Gpu {
             Ok(seen) => seen,
             Err(error) => return self.lose(&error.to_string()),
         };
-        self.lost = None;
+        match self.device.unfit.clone().or_else(|| self.no_cuda.clone()) {
+            Some(why) => self.lose(&why),
+            None => self.lost = None,
+        }
         self.sample = sample;
         let of_processes = processes.iter().filter_map(|process| process.memory_bytes).reduce(|sum, more| sum + more);
         self.peak_of_processes = self.peak_of_processes.max(of_processes);
@@ -312,9 +338,6 @@ impl Gpu {
         self.taken = self.who_is_on_it(&processes);
         if self.taken.is_none() {
             self.unhealthy = None;
-        }
-        if let Some(why) = self.device.unfit.clone() {
-            self.lose(&why);
         }
     }
 

@@ -1,9 +1,14 @@
 //! Whether CUDA works where jobs run.
 
-use std::io;
+use std::path::Path;
+
+use super::lease::{device_nodes, environment};
+use super::pool::Gpus;
+use crate::python::Python;
+use crate::sandbox::{Probe, Sandbox};
 
 /// Asks the CUDA driver to begin, as every framework does first, and counts what it shows; needs nothing but Python.
-pub(crate) const SCRIPT: &str = r#"
+pub(super) const SCRIPT: &str = r#"
 import ctypes
 try:
     cuda = ctypes.CDLL("libcuda.so.1")
@@ -19,13 +24,24 @@ if code or count.value < 1:
 print("devices: %d" % count.value)
 "#;
 
-/// Runs the script where jobs run, with one GPU leased; gives why CUDA does not work there.
-///
-/// `run` gives what the script printed, or as an error what it said when it failed.
-pub(crate) async fn probe(run: impl AsyncFnOnce(&str) -> io::Result<String>) -> Result<(), String> {
-    let printed = run(SCRIPT).await.map_err(|error| error.to_string())?;
-    let count = printed.trim().strip_prefix("devices: ").and_then(|count| count.parse::<u32>().ok());
-    match count {
+impl Gpus {
+    /// Has CUDA begin on each where jobs run. One on which it does not is offered to nobody.
+    pub(crate) async fn try_out(&self, sandbox: &Sandbox, python: &Python, work_root: &Path) {
+        for device in self.devices() {
+            let probe = Probe {
+                script: &self.cuda_script(&device.uuid),
+                devices: &device_nodes(std::iter::once(&device)),
+                environment: &environment(std::iter::once(&device)),
+                ..Probe::default()
+            };
+            let printed = sandbox.run_probe(python, work_root, &probe).await;
+            self.tried_out(&device.uuid, printed.and_then(|printed| sees_one(&printed)).err());
+        }
+    }
+}
+
+fn sees_one(printed: &str) -> Result<(), String> {
+    match printed.trim().strip_prefix("devices: ").and_then(|count| count.parse::<u32>().ok()) {
         Some(1..) => Ok(()),
         _ => Err(format!("the CUDA probe printed {:?}", printed.chars().take(200).collect::<String>())),
     }
@@ -35,12 +51,10 @@ pub(crate) async fn probe(run: impl AsyncFnOnce(&str) -> io::Result<String>) -> 
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn only_a_count_of_devices_is_a_yes() {
-        assert_eq!(probe(async |_| Ok("devices: 1\n".to_owned())).await, Ok(()));
-        assert!(probe(async |_| Ok("devices: 0\n".to_owned())).await.is_err());
-        assert!(probe(async |_| Ok(String::new())).await.is_err());
-        let failed = probe(async |_| Err(io::Error::other("cuInit answers 999"))).await;
-        assert_eq!(failed, Err("cuInit answers 999".to_owned()));
+    #[test]
+    fn only_a_count_of_devices_is_a_yes() {
+        assert_eq!(sees_one("devices: 1\n"), Ok(()));
+        assert!(sees_one("devices: 0\n").is_err());
+        assert!(sees_one("").is_err());
     }
 }

@@ -3,19 +3,41 @@
 //! The supervisor is the reaper of all that the program starts, however often it forks and whichever session it moves
 //! to, so the whole tree can be signalled, and it is known when it is empty. It lives exactly as long as the tree, and
 //! the tree no longer than the worker: when the worker's end of the control socket closes, however that comes about,
-//! the tree is killed. Nothing is confined so far.
+//! the tree is killed. Between its fork and its first instruction the program gives up all that it is not to have:
+//! `launch` is the order of it. The *floor* works for any user and in a container; where the machine allows it, the
+//! program is *fully* confined: the supervisor is then the first process of namespaces of their own (`namespaces`).
 //!
 //! On the control socket, which is the supervisor's stdin, the worker sends a [`Spec`] and then [`Order`]s, the
-//! supervisor [`Report`]s; each is a line of JSON.
+//! supervisor [`Report`]s; each is a line of JSON. In the worker, [`Sandbox`] knows what this machine can do.
 
+mod attempts;
+mod cell;
 mod descendants;
+mod identities;
+mod landlock;
+mod launch;
+mod level;
+mod machine;
+mod namespaces;
+mod privileges;
+mod probe;
+mod seccomp;
 mod supervisor;
+mod system_calls;
+mod view;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use attempts::{Answer, Attempt, Targets};
+pub(crate) use cell::Cell;
+pub use level::{Level, Network, UnknownWord};
+pub use machine::{Reach, Sandbox, SandboxError, SandboxOptions};
+pub(crate) use privileges::{Identity, ProcessLimits};
+pub(crate) use probe::Probe;
 pub use supervisor::supervise;
+pub(crate) use view::{SHARED_MEMORY, View};
 
 /// The hidden command under which the binary becomes the supervisor.
 pub const COMMAND: &str = "__sandbox";
@@ -29,6 +51,24 @@ pub(crate) struct Spec {
     pub(crate) directory: PathBuf,
     /// The whole environment.
     pub(crate) environment: Vec<(String, String)>,
+    pub(crate) confinement: Confinement,
+    /// Who it runs as; none: as who the worker is.
+    pub(crate) identity: Option<Identity>,
+    pub(crate) limits: ProcessLimits,
+    /// The files of control groups in which it is entered.
+    pub(crate) groups: Vec<PathBuf>,
+}
+
+/// How far a program is confined.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Confinement {
+    /// Not at all.
+    Off,
+    /// By what any user can do anywhere.
+    Floor(View),
+    /// Also by namespaces.
+    Full(View),
 }
 
 /// What the worker asks for: a signal to the whole tree.

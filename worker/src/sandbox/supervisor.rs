@@ -1,18 +1,18 @@
 //! The supervisor's side. One thread, no allocator tricks, no runtime: it waits for its children and its orders.
 
-use std::fs::OpenOptions;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use rustix::process::{Pid, WaitOptions, wait};
+use rustix::process::{DumpableBehavior, Pid, WaitOptions, set_parent_process_death_signal, wait};
 
-use super::descendants;
-use super::{Order, Report, Spec};
+use super::system_calls::{Forked, fork_single_threaded};
+use super::{Confinement, Order, Report, Spec, descendants, launch, namespaces};
 
 /// How long the supervisor waits before it looks again for what does not die.
 const KILL_AGAIN: u16 = 20;
@@ -20,8 +20,8 @@ const KILL_AGAIN: u16 = 20;
 /// Becomes the supervisor of one program; returns when nothing of it is left.
 #[must_use]
 pub fn supervise() -> ExitCode {
-    match Supervisor::begin().and_then(Supervisor::run) {
-        Ok(()) => ExitCode::SUCCESS,
+    match prepare() {
+        Ok(code) => code,
         Err(error) => {
             descendants::kill();
             // The worker reads the program's stderr, and this is all that is left to tell.
@@ -31,38 +31,109 @@ pub fn supervise() -> ExitCode {
     }
 }
 
+/// Reads the specification and supervises, in namespaces of its own where that is asked for.
+fn prepare() -> io::Result<ExitCode> {
+    let mut control = Control::new()?;
+    let spec: Spec = serde_json::from_slice(&control.line()?)?;
+    // It may lead its session already, where a person starts it by hand.
+    let _ = rustix::process::setsid();
+    let groups = match launch::open_groups(&spec) {
+        Ok(groups) => groups,
+        Err(error) => return control.refuse(error),
+    };
+    let Confinement::Full(view) = &spec.confinement else {
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+        return Supervisor::begin(control, &spec, &groups)?.run();
+    };
+    if let Err(error) = namespaces::leave(view.network) {
+        return control.refuse(error);
+    }
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    match fork_single_threaded()? {
+        Forked::Child => {
+            set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+            if let Err(error) = namespaces::enter(view, spec.identity) {
+                return control.refuse(error);
+            }
+            Supervisor::begin(control, &spec, &groups)?.run()
+        }
+        // Out here nothing is left to do but to be the one that the worker waits for.
+        Forked::Parent(child) => {
+            drop((control, groups));
+            let_go_of_streams()?;
+            let status = nix::sys::wait::waitpid(child, None)?;
+            let done = matches!(status, nix::sys::wait::WaitStatus::Exited(_, 0));
+            Ok(if done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+    }
+}
+
+/// The socket to the worker, and what came of it that is not a whole line yet.
+struct Control {
+    socket: UnixStream,
+    unread: Vec<u8>,
+}
+
+impl Control {
+    fn new() -> io::Result<Self> {
+        Ok(Self { socket: UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?), unread: Vec::new() })
+    }
+
+    /// Waits for a line.
+    fn line(&mut self) -> io::Result<Vec<u8>> {
+        loop {
+            if let Some(line) = self.whole_line() {
+                return Ok(line);
+            }
+            let mut chunk = [0; 4096];
+            match self.socket.read(&mut chunk)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => self.unread.extend_from_slice(&chunk[..read]),
+            }
+        }
+    }
+
+    /// A line that has come.
+    fn whole_line(&mut self) -> Option<Vec<u8>> {
+        let end = self.unread.iter().position(|byte| *byte == b'\n')?;
+        Some(self.unread.drain(..=end).collect())
+    }
+
+    fn tell(&mut self, report: &Report) -> io::Result<()> {
+        let mut line = serde_json::to_vec(report)?;
+        line.push(b'\n');
+        self.socket.write_all(&line)
+    }
+
+    /// Tells that nothing was started, and why.
+    fn refuse(&mut self, error: io::Error) -> io::Result<ExitCode> {
+        self.tell(&Report::NotStarted(error.to_string()))?;
+        Ok(ExitCode::FAILURE)
+    }
+}
+
 struct Supervisor {
-    control: UnixStream,
+    control: Control,
     children: SignalFd,
     program: Pid,
-    /// What came of the control socket and is not a whole line yet.
-    unread: Vec<u8>,
     ordered: bool,
     /// Whether all that is left is to be killed.
     killing: bool,
 }
 
 impl Supervisor {
-    /// Reads the specification and starts the program.
-    fn begin() -> io::Result<Self> {
-        let control = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-        let mut line = String::new();
-        let mut reader = BufReader::new(control.try_clone()?);
-        reader.read_line(&mut line)?;
-        let unread = reader.buffer().to_vec();
-        let spec: Spec = serde_json::from_str(&line)?;
-        // It may lead its session already, where a person starts it by hand.
-        let _ = rustix::process::setsid();
-        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-        let program = match start(&spec) {
+    /// Starts the program.
+    fn begin(mut control: Control, spec: &Spec, groups: &[File]) -> io::Result<Self> {
+        let program = match launch::start(spec, groups) {
             Ok(program) => program,
             Err(error) => {
-                tell(&control, &Report::NotStarted(error.to_string()))?;
+                control.tell(&Report::NotStarted(error.to_string()))?;
                 return Err(error);
             }
         };
-        // Only the worker ends it: a job that signals its parent does not get rid of it so easily. Not before the program
-        // was started, which would inherit it. An end before this is seen by the first look at the children.
+        // Only the worker ends it: a job that signals its parent does not get rid of it so easily. An end before this is
+        // seen by the first look at the children.
         let mut blocked = SigSet::empty();
         for signal in [Signal::SIGCHLD, Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
             blocked.add(signal);
@@ -72,19 +143,19 @@ impl Supervisor {
         watched.add(Signal::SIGCHLD);
         let children = SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         let_go_of_streams()?;
-        tell(&control, &Report::Started)?;
-        control.set_nonblocking(true)?;
-        Ok(Self { control, children, program, unread, ordered: false, killing: false })
+        control.tell(&Report::Started)?;
+        control.socket.set_nonblocking(true)?;
+        Ok(Self { control, children, program, ordered: false, killing: false })
     }
 
     /// Waits until nothing is left.
-    fn run(mut self) -> io::Result<()> {
+    fn run(mut self) -> io::Result<ExitCode> {
         self.obey()?;
         loop {
             if self.reap()? {
                 // Where the worker is gone nobody is there to be told.
-                let _ = tell(&self.control, &Report::Empty);
-                return Ok(());
+                let _ = self.control.tell(&Report::Empty);
+                return Ok(ExitCode::SUCCESS);
             }
             if self.killing {
                 descendants::kill();
@@ -93,7 +164,7 @@ impl Supervisor {
             let mut waited_for = vec![PollFd::new(self.children.as_fd(), PollFlags::POLLIN)];
             // Once all is to be killed there is nothing more to be ordered.
             if !self.killing {
-                waited_for.push(PollFd::new(self.control.as_fd(), PollFlags::POLLIN));
+                waited_for.push(PollFd::new(self.control.socket.as_fd(), PollFlags::POLLIN));
             }
             match poll(&mut waited_for, timeout) {
                 Ok(_) | Err(nix::errno::Errno::EINTR) => {}
@@ -114,7 +185,7 @@ impl Supervisor {
                 Ok(Some((pid, status))) if pid == self.program => {
                     let report = Report::Exited { status: status.as_raw(), ordered: self.ordered };
                     // Where the worker is gone the tree is killed all the same.
-                    let _ = tell(&self.control, &report);
+                    let _ = self.control.tell(&report);
                     self.killing = !events::seeded_bug!("event_before_tree_is_gone");
                 }
                 Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
@@ -126,10 +197,10 @@ impl Supervisor {
 
     fn read_orders(&mut self) -> io::Result<()> {
         let mut chunk = [0; 256];
-        match self.control.read(&mut chunk) {
+        match self.control.socket.read(&mut chunk) {
             // The worker has ended or has let go of this run.
             Ok(0) => self.killing = true,
-            Ok(read) => self.unread.extend_from_slice(&chunk[..read]),
+            Ok(read) => self.control.unread.extend_from_slice(&chunk[..read]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => self.killing = true,
             Err(error) => return Err(error),
@@ -138,8 +209,7 @@ impl Supervisor {
     }
 
     fn obey(&mut self) -> io::Result<()> {
-        while let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.unread.drain(..=end).collect();
+        while let Some(line) = self.control.whole_line() {
             // What has ended before the order has ended by itself.
             self.reap()?;
             self.ordered = true;
@@ -153,18 +223,6 @@ impl Supervisor {
     }
 }
 
-fn start(spec: &Spec) -> io::Result<Pid> {
-    let child = Command::new(&spec.program)
-        .args(&spec.arguments)
-        .current_dir(&spec.directory)
-        .env_clear()
-        .envs(spec.environment.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
-        .spawn()?;
-    // It is waited for with all the others.
-    i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| io::Error::other("it has no id"))
-}
-
 /// Leaves stdin, stdout and stderr to the program: its streams end with its tree.
 fn let_go_of_streams() -> io::Result<()> {
     let nothing = OpenOptions::new().read(true).write(true).open("/dev/null")?;
@@ -172,10 +230,4 @@ fn let_go_of_streams() -> io::Result<()> {
     rustix::stdio::dup2_stdout(&nothing)?;
     rustix::stdio::dup2_stderr(&nothing)?;
     Ok(())
-}
-
-fn tell(mut control: &UnixStream, report: &Report) -> io::Result<()> {
-    let mut line = serde_json::to_vec(report)?;
-    line.push(b'\n');
-    control.write_all(&line)
 }

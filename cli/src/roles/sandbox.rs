@@ -1,0 +1,126 @@
+//! How jobs are confined: the options, and what comes of them on this machine.
+
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use worker::{Level, Network, Python, Reach, Sandbox, SandboxError, SandboxOptions};
+
+use crate::options::StorageOptions;
+
+/// Where work directories lie when those of the data directory are closed to the users that jobs run as.
+const OPEN_FOLDER: &str = "/var/tmp";
+
+/// How jobs are confined.
+#[derive(Debug, Args)]
+pub(crate) struct ConfinementOptions {
+    /// What must confine a job: strict (namespaces, and memory limits of the kernel's), standard (at least Landlock and
+    /// seccomp, and not root), or off, for code that is trusted. A worker that can't have it does not start
+    #[arg(long, env = "SANDBOX", default_value_t = Level::Standard)]
+    sandbox: Level,
+    /// What network jobs have: none, loopback (an interface of their own), or host
+    #[arg(long, env = "NETWORK", default_value_t = Network::None)]
+    network: Network,
+    /// A folder of data that jobs may read, at the same path
+    #[arg(long, env = "DATASET_ROOT")]
+    dataset_root: Option<PathBuf>,
+    /// Where jobs have their work directories [default: <data>/work, or a folder below /var/tmp where jobs can't get there]
+    #[arg(long, env = "WORK_ROOT")]
+    work_root: Option<PathBuf>,
+    /// Use no more than what works everywhere
+    #[cfg(feature = "faults")]
+    #[arg(long, env = "LEADERSBOARD_SANDBOX_FLOOR", hide = true)]
+    sandbox_floor: bool,
+}
+
+/// What holds jobs, and where.
+pub(crate) struct Site {
+    pub(crate) sandbox: Arc<Sandbox>,
+    pub(crate) work_root: PathBuf,
+}
+
+impl ConfinementOptions {
+    /// Finds out what this machine can do, for a worker of this name with so many slots.
+    ///
+    /// # Errors
+    /// If it can't do what must hold, or there is no place for work directories.
+    pub(crate) async fn prepare(
+        &self,
+        python: &Python,
+        (data, storage): (&Path, &StorageOptions),
+        scope: &str,
+        slots: usize,
+    ) -> Result<Site> {
+        let options = self.options(data, storage)?;
+        let work_root = make(self.work_root(data))?;
+        let prepared = Sandbox::prepare(&options, python, &work_root, scope, slots).await;
+        let (sandbox, work_root) = match prepared {
+            // A data directory is its owner's alone, and a job may be somebody else.
+            Err(SandboxError::Impossible(_)) if self.work_root.is_none() && nix::unistd::geteuid().is_root() => {
+                let work_root = open_work_root(data)?;
+                (Sandbox::prepare(&options, python, &work_root, scope, slots).await?, work_root)
+            }
+            prepared => (prepared?, work_root),
+        };
+        Ok(Site { sandbox: Arc::new(sandbox), work_root })
+    }
+
+    /// Where work directories are to lie.
+    pub(crate) fn work_root(&self, data: &Path) -> PathBuf {
+        self.work_root.clone().unwrap_or_else(|| data.join("work"))
+    }
+
+    fn options(&self, data: &Path, storage: &StorageOptions) -> Result<SandboxOptions> {
+        let datasets = self.dataset_root.as_deref().map(|folder| {
+            let found = folder.canonicalize().with_context(|| format!("DATASET_ROOT {}", folder.display()))?;
+            // The same path for jobs, wherever it leads.
+            if found != folder {
+                bail!(
+                    "DATASET_ROOT {} must be an absolute path without links: it is {}",
+                    folder.display(),
+                    found.display()
+                );
+            }
+            Ok(found)
+        });
+        let secrets = [data.to_owned(), storage.uploads(data), storage.logs(data)];
+        Ok(SandboxOptions {
+            level: self.sandbox,
+            network: self.network,
+            datasets: datasets.transpose()?,
+            // What is not there yet is not revealed by where it will be, but by what it will be made in.
+            secrets: secrets
+                .into_iter()
+                .map(|path| path.canonicalize().or_else(|_| std::path::absolute(path)))
+                .collect::<Result<_, _>>()?,
+            #[cfg(feature = "faults")]
+            reach: if self.sandbox_floor { Reach::Floor } else { Reach::Full },
+            #[cfg(not(feature = "faults"))]
+            reach: Reach::Full,
+        })
+    }
+}
+
+fn make(work_root: PathBuf) -> Result<PathBuf> {
+    let made = fs::create_dir_all(&work_root).and_then(|()| work_root.canonicalize());
+    made.with_context(|| format!("the work directory {} can't be made", work_root.display()))
+}
+
+/// A folder of this data directory's own where everybody may come through and nobody else may write.
+fn open_work_root(data: &Path) -> Result<PathBuf> {
+    let of_data = fs::metadata(data).with_context(|| data.display().to_string())?;
+    let path = Path::new(OPEN_FOLDER).join(format!("leadersboard-{:x}-{:x}", of_data.dev(), of_data.ino()));
+    match DirBuilder::new().mode(0o711).create(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        made => made.with_context(|| format!("the work directory {} can't be made", path.display()))?,
+    }
+    let found = fs::symlink_metadata(&path)?;
+    let is_ours = found.is_dir() && found.uid() == nix::unistd::geteuid().as_raw() && found.mode() & 0o022 == 0;
+    if !is_ours {
+        bail!("{} is somebody else's: remove it, or give WORK_ROOT", path.display());
+    }
+    Ok(path)
+}

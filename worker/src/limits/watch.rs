@@ -1,0 +1,172 @@
+//! Watches a run, and tells when it takes too much.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::statvfs::statvfs;
+use tokio::time::{Instant, sleep};
+
+use super::disk::{self, DiskUsage};
+use super::{Allowance, Bounds, Breach, Group, MAX_FILES, SharedMemory};
+use crate::census::Counter;
+use crate::process::Process;
+use crate::run_directory::RunDirectory;
+use crate::sandbox::Cell;
+
+/// How often memory is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+/// How often the disk is, at most.
+const LOOK_AT_DISK: Duration = Duration::from_secs(1);
+/// A walk may take this part of the time: the next comes not before so many times its own duration.
+const WALK_SHARE: u32 = 20;
+/// Without a sign that much was written, the disk is walked so seldom.
+const QUIET_WALK: Duration = Duration::from_secs(10);
+
+/// What is watched.
+#[derive(Debug)]
+pub(crate) struct Watch<'a> {
+    /// The process id of the run's supervisor.
+    supervisor: i32,
+    allowance: Allowance,
+    bounds: Bounds,
+    group: &'a dyn Group,
+    /// The folders that it may write.
+    folders: Vec<PathBuf>,
+    /// Where its shared memory lies, if it is not the kernel's to count.
+    shared_memory: Option<&'a SharedMemory>,
+    counter: &'a Counter,
+}
+
+impl<'a> Watch<'a> {
+    /// Over the program that was just started in this cell.
+    pub(crate) fn of(cell: &'a Cell, process: &Process, directory: &RunDirectory, counter: &'a Counter) -> Self {
+        Self {
+            // It was not waited for, so it has one.
+            supervisor: process.supervisor().unwrap_or(0),
+            allowance: cell.allowance,
+            bounds: cell.bounds,
+            group: cell.group.as_ref(),
+            folders: directory.parts().to_vec(),
+            shared_memory: cell.shared_memory.as_ref(),
+            counter,
+        }
+    }
+
+    /// Looks again and again, until too much was taken.
+    pub(crate) async fn breach(&self) -> Breach {
+        let mut disk = Disk::default();
+        loop {
+            sleep(LOOK).await;
+            if let Some(breach) = self.memory().await {
+                return breach;
+            }
+            if let Some(breach) = disk.look(self).await {
+                return breach;
+            }
+        }
+    }
+
+    async fn memory(&self) -> Option<Breach> {
+        let limit = self.allowance.memory_bytes;
+        if self.group.oom_kills() > 0 {
+            return Some(Breach::Memory(limit));
+        }
+        if self.bounds == Bounds::Kernel {
+            return None;
+        }
+        let census = self.counter.census(LOOK / 2).await;
+        let shared = self.shared_memory.map_or(0, |shared| shared.bytes(&census.tree(self.supervisor)));
+        let resident = census.below(self.supervisor).resident_bytes;
+        if resident.saturating_add(shared) <= limit {
+            return None;
+        }
+        // What processes share was counted for each; counted once it may be within the limit.
+        let pids = census.tree(self.supervisor);
+        let proportional = tokio::task::spawn_blocking(move || pids.into_iter().map(proportional_bytes).sum::<u64>());
+        let used = proportional.await.unwrap_or(resident).saturating_add(shared);
+        (used > limit).then_some(Breach::Memory(limit))
+    }
+}
+
+/// How the disk was when it was last walked.
+#[derive(Debug, Default)]
+struct Disk {
+    next_look: Option<Instant>,
+    walked: Option<(Instant, Duration, Free)>,
+}
+
+/// What is free of a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Free {
+    bytes: u64,
+    entries: u64,
+}
+
+impl Disk {
+    async fn look(&mut self, watch: &Watch<'_>) -> Option<Breach> {
+        let now = Instant::now();
+        if self.next_look.is_some_and(|next| now < next) {
+            return None;
+        }
+        self.next_look = Some(now + LOOK_AT_DISK);
+        let free = free(watch.folders.first()?)?;
+        if let Some((at, took, then)) = self.walked {
+            let rested = at.elapsed() >= took * WALK_SHARE;
+            let little = then.bytes.saturating_sub(free.bytes) < watch.allowance.disk_bytes / 8
+                && then.entries.saturating_sub(free.entries) < MAX_FILES / 8;
+            if !rested || (little && at.elapsed() < QUIET_WALK) {
+                return None;
+            }
+        }
+        let folders = watch.folders.clone();
+        let walk = tokio::task::spawn_blocking(move || {
+            let folders: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
+            disk::usage(&folders, MAX_FILES)
+        });
+        // A walk that fails says nothing; the next one may.
+        let usage = walk.await.ok()?.ok();
+        self.walked = Some((Instant::now(), now.elapsed(), free));
+        usage.and_then(|usage| judge(&usage, &watch.allowance))
+    }
+}
+
+fn judge(usage: &DiskUsage, allowance: &Allowance) -> Option<Breach> {
+    if usage.bytes > allowance.disk_bytes {
+        return Some(Breach::Disk(allowance.disk_bytes));
+    }
+    if usage.entries > MAX_FILES {
+        return Some(Breach::Files);
+    }
+    (usage.closed > 0).then_some(Breach::Closed)
+}
+
+fn free(folder: &Path) -> Option<Free> {
+    let space = statvfs(folder).ok()?;
+    Some(Free { bytes: space.blocks_free() * space.fragment_size(), entries: space.files_free() })
+}
+
+/// Resident memory, of which what is shared with others counts in part; all of it where that is not told.
+fn proportional_bytes(pid: i32) -> u64 {
+    let read = |file, key| {
+        let text = fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+        line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()
+    };
+    read("smaps_rollup", "Pss:").or_else(|| read("status", "VmRSS:")).unwrap_or(0) * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_too_much_is_told() {
+        let allowance = Allowance { memory_bytes: 0, processes: 0, disk_bytes: 1_000 };
+        let used = |bytes, entries, closed| judge(&DiskUsage { bytes, entries, closed }, &allowance);
+        assert_eq!(used(1_000, MAX_FILES, 0), None);
+        assert_eq!(used(1_001, 0, 0), Some(Breach::Disk(1_000)));
+        assert_eq!(used(0, MAX_FILES + 1, 0), Some(Breach::Files));
+        assert_eq!(used(0, 0, 1), Some(Breach::Closed));
+    }
+}

@@ -1,0 +1,78 @@
+//! The program of a job as its author knows it: interpreter, arguments, environment.
+
+use std::path::{Path, PathBuf};
+
+use events::JobId;
+
+use crate::leftovers::MARKER;
+use crate::python::Python;
+use crate::run_directory::RunDirectory;
+use crate::sandbox::{Cell, Confinement, Spec};
+
+/// What is run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Program<'a> {
+    pub(crate) python: &'a Python,
+    pub(crate) entrypoint: &'a str,
+    pub(crate) config_file: &'a str,
+    pub(crate) directory: &'a RunDirectory,
+    pub(crate) job: JobId,
+    /// Marks every process of the run; begins with the worker's name.
+    pub(crate) marker: &'a str,
+    /// What its GPUs need beside that.
+    pub(crate) environment: &'a [(String, String)],
+}
+
+impl Program<'_> {
+    /// `<python> <entrypoint> --config <config_file> --output <directory>`, held by this cell.
+    ///
+    /// Its environment is what stands here and nothing else.
+    pub(crate) fn spec(&self, cell: &Cell) -> Spec {
+        let mut environment = environment(self.python, self.directory, &cell.confinement);
+        environment.push(("LEADERSBOARD_JOB_ID".to_owned(), self.job.to_string()));
+        environment.push((MARKER.to_owned(), self.marker.to_owned()));
+        environment.extend_from_slice(self.environment);
+        let output = text(&self.directory.output());
+        let arguments = [self.entrypoint, "--config", self.config_file, "--output", &output];
+        Spec {
+            program: self.python.path.clone(),
+            arguments: arguments.map(str::to_owned).to_vec(),
+            directory: self.directory.work(),
+            environment,
+            confinement: cell.confinement.clone(),
+            identity: cell.identity.as_ref().map(|own| own.identity),
+            limits: cell.limits,
+            groups: cell.group.entrances(),
+        }
+    }
+}
+
+/// The environment of everything that runs in a run's directory.
+pub(crate) fn environment(
+    python: &Python,
+    directory: &RunDirectory,
+    confinement: &Confinement,
+) -> Vec<(String, String)> {
+    let packages = python.path.parent().map(text).unwrap_or_default();
+    // Short where it can be: sockets in it have paths of at most 107 bytes.
+    let temporary = match confinement {
+        Confinement::Full(_) => PathBuf::from("/tmp"),
+        Confinement::Off | Confinement::Floor(_) => directory.temporary(),
+    };
+    let environment = [
+        ("PATH", format!("{packages}:/usr/local/bin:/usr/bin:/bin")),
+        ("HOME", text(&directory.home())),
+        ("TMPDIR", text(&temporary)),
+        ("USER", "job".to_owned()),
+        ("LOGNAME", "job".to_owned()),
+        ("LANG", "C.UTF-8".to_owned()),
+        ("LC_ALL", "C.UTF-8".to_owned()),
+        ("PYTHONUNBUFFERED", "1".to_owned()),
+        ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
+    ];
+    environment.map(|(name, value)| (name.to_owned(), value)).to_vec()
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}

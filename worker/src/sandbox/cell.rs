@@ -1,0 +1,116 @@
+//! What holds one run, from before its program starts until nothing of it is left.
+
+use std::io;
+use std::path::PathBuf;
+
+use events::ResourceClass;
+
+use super::identities::OwnIdentity;
+use super::machine::{Applied, Sandbox};
+use super::view::DEVICES;
+use super::{Confinement, ProcessLimits, SHARED_MEMORY, View};
+use crate::limits::{self, Allowance, Bounds, Breach, Group, SharedMemory};
+use crate::process::Ended;
+use crate::run_directory::RunDirectory;
+
+/// What holds one run.
+#[derive(Debug)]
+pub(crate) struct Cell {
+    pub(crate) confinement: Confinement,
+    pub(crate) identity: Option<OwnIdentity>,
+    pub(crate) limits: ProcessLimits,
+    pub(crate) allowance: Allowance,
+    pub(crate) bounds: Bounds,
+    pub(crate) group: Box<dyn Group>,
+    pub(crate) shared_memory: Option<SharedMemory>,
+}
+
+impl Cell {
+    /// Takes back what the run had, once nothing of it is left, and says how it ended: a program may call it an end of its
+    /// own when the kernel has killed a part of it.
+    pub(crate) fn close(self, ended: Ended, directory: &RunDirectory) -> Ended {
+        if let Some(shared) = &self.shared_memory {
+            shared.sweep();
+        }
+        if let Err(error) = directory.reopen_output() {
+            tracing::warn!(%error, "what the job left can't be looked at");
+        }
+        match ended {
+            Ended::Exited(_) if self.group.oom_kills() > 0 => {
+                Ended::Exceeded(Breach::Memory(self.allowance.memory_bytes))
+            }
+            ended => ended,
+        }
+    }
+}
+
+impl Sandbox {
+    /// What holds a run of this class in this directory, which becomes its user's.
+    pub(crate) async fn cell(
+        &self,
+        name: &str,
+        directory: &RunDirectory,
+        devices: &[PathBuf],
+        class: &ResourceClass,
+    ) -> io::Result<Cell> {
+        let allowance = Allowance {
+            memory_bytes: class.memory_bytes.unwrap_or(self.share_bytes),
+            processes: class.processes.into(),
+            disk_bytes: class.output_bytes,
+        };
+        let identity = match &self.identities {
+            None => None,
+            Some(identities) => {
+                let anywhere = name.bytes().fold(std::process::id(), |sum, byte| sum.rotate_left(5) ^ u32::from(byte));
+                let own = identities.take(anywhere).ok_or_else(|| io::Error::other("no user is left to run it as"))?;
+                directory.hand_over(own.identity).await?;
+                Some(own)
+            }
+        };
+        let own = identity.is_some() || self.applied == Applied::Full;
+        let processes = match self.applied {
+            Applied::Off => None,
+            _ if own => Some(allowance.processes),
+            // They are counted with all others of the worker's user.
+            _ => Some(allowance.processes + limits::threads_of_this_user()),
+        };
+        let shared_memory = match (self.applied, &identity, self.limiter.bounds()) {
+            (_, _, Bounds::Kernel) => None,
+            (Applied::Full, ..) => Some(SharedMemory::Own),
+            (_, Some(own), _) => Some(SharedMemory::of(own.identity.0)),
+            (_, None, _) => Some(SharedMemory::of(nix::unistd::geteuid().as_raw())),
+        };
+        let view = self.view(directory, devices, &allowance);
+        Ok(Cell {
+            confinement: match self.applied {
+                Applied::Off => Confinement::Off,
+                Applied::Floor => Confinement::Floor(view),
+                Applied::Full => Confinement::Full(view),
+            },
+            identity,
+            limits: ProcessLimits { processes, file_bytes: allowance.disk_bytes },
+            allowance,
+            bounds: self.limiter.bounds(),
+            group: self.limiter.group(name, &allowance)?,
+            shared_memory,
+        })
+    }
+
+    fn view(&self, directory: &RunDirectory, devices: &[PathBuf], allowance: &Allowance) -> View {
+        let mut writable = directory.parts().to_vec();
+        writable.push(SHARED_MEMORY.into());
+        if self.applied == Applied::Full {
+            writable.push("/tmp".into());
+        }
+        View {
+            readable: self.readable.clone(),
+            writable,
+            devices: DEVICES.iter().map(PathBuf::from).chain(devices.iter().cloned()).collect(),
+            landlock: self.landlock,
+            network: self.network,
+            root: directory.root(),
+            temporary: directory.temporary(),
+            shm_bytes: allowance.memory_bytes,
+        }
+    }
+}

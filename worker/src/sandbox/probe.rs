@@ -1,0 +1,100 @@
+//! Runs scripts of the worker's own, confined as a job is: to know that it works, and to know what it denies.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use events::ResourceClass;
+use tokio::io::AsyncReadExt;
+use tokio_util::sync::CancellationToken;
+
+use super::{Sandbox, Spec};
+use crate::interrupt::Interrupt;
+use crate::process::{Ended, Graces, Process};
+use crate::program;
+use crate::python::Python;
+use crate::run_directory::RunDirectory;
+
+/// How long a script may run.
+const LIMIT: Duration = Duration::from_mins(1);
+/// How much of what it prints is kept, in bytes.
+const KEPT_BYTES: u64 = 1 << 20;
+
+/// A script, and what it has beside what every job has.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Probe<'a> {
+    pub(crate) script: &'a str,
+    pub(crate) argument: &'a str,
+    pub(crate) devices: &'a [PathBuf],
+    pub(crate) environment: &'a [(String, String)],
+}
+
+impl Sandbox {
+    /// Runs the interpreter confined.
+    pub(super) async fn try_out(&self, python: &Python, work_root: &Path) -> Result<(), String> {
+        const SCRIPT: &str = "import os, sys, tempfile; tempfile.TemporaryFile(); os.listdir('.')";
+        self.run_probe(python, work_root, &Probe { script: SCRIPT, ..Probe::default() }).await.map(drop)
+    }
+
+    /// Runs a script confined, and gives what it printed.
+    ///
+    /// # Errors
+    /// Why it did not run, or what it said at its bad end.
+    pub(crate) async fn run_probe(
+        &self,
+        python: &Python,
+        work_root: &Path,
+        probe: &Probe<'_>,
+    ) -> Result<String, String> {
+        let name = format!("probe-{}", std::process::id());
+        let directory = RunDirectory::create(work_root, &name).map_err(|error| error.to_string())?;
+        let ran = self.run_in(python, &directory, &name, probe).await;
+        if let Err(error) = directory.remove() {
+            tracing::warn!(%error, "the directory of a probe could not be removed");
+        }
+        ran
+    }
+
+    async fn run_in(
+        &self,
+        python: &Python,
+        directory: &RunDirectory,
+        name: &str,
+        probe: &Probe<'_>,
+    ) -> Result<String, String> {
+        let told = |error: io::Error| error.to_string();
+        let class = ResourceClass::of(LIMIT.as_secs());
+        let cell = self.cell(name, directory, probe.devices, &class).await.map_err(told)?;
+        let mut environment = program::environment(python, directory, &cell.confinement);
+        environment.extend_from_slice(probe.environment);
+        let spec = Spec {
+            program: python.path.clone(),
+            arguments: vec!["-c".to_owned(), probe.script.to_owned(), probe.argument.to_owned()],
+            directory: directory.work(),
+            environment,
+            confinement: cell.confinement.clone(),
+            identity: cell.identity.as_ref().map(|own| own.identity),
+            limits: cell.limits,
+            groups: cell.group.entrances(),
+        };
+        let mut process = Process::start(&spec, "probe").await.map_err(told)?;
+        let streams = process.streams();
+        let said = async {
+            let (mut output, mut errors) = (Vec::new(), Vec::new());
+            if let Some((from_output, from_errors)) = streams {
+                let (mut from_output, mut from_errors) = (from_output.take(KEPT_BYTES), from_errors.take(KEPT_BYTES));
+                // What can't be read was not said.
+                let _ = tokio::join!(from_output.read_to_end(&mut output), from_errors.read_to_end(&mut errors));
+            }
+            [output, errors].map(|said| String::from_utf8_lossy(&said).into_owned())
+        };
+        let graces = Graces { interrupt: Duration::ZERO, terminate: Duration::ZERO };
+        let (interrupt, never) = (Interrupt::default(), CancellationToken::new());
+        let finish = process.finish(LIMIT, &interrupt, graces, &never, std::future::pending());
+        let (ended, [output, errors]) = tokio::join!(finish, said);
+        match cell.close(ended.map_err(told)?, directory) {
+            Ended::Exited(status) if status.success() => Ok(output),
+            ended => Err(format!("{ended:?}: {}", errors.trim().lines().last().unwrap_or_default())),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The system calls that no crate offers without `unsafe`.
+#![expect(
+    unsafe_code,
+    reason = "fork, close_range, ioctl and a question to Landlock have no safe form; each call says why it is sound"
+)]
+
+use std::io;
+use std::net::UdpSocket;
+use std::os::fd::AsRawFd;
+
+use nix::sys::signal::{SigHandler, Signal};
+use nix::unistd::{ForkResult, Pid, fork};
+
+/// Which of the two a forked process is.
+pub(super) enum Forked {
+    Parent(Pid),
+    Child,
+}
+
+/// Forks this process, which must have one thread only.
+pub(super) fn fork_single_threaded() -> io::Result<Forked> {
+    // SAFETY: the supervisor never starts a thread, so the child holds no lock that another thread had taken.
+    match unsafe { fork() }? {
+        ForkResult::Parent { child } => Ok(Forked::Parent(child)),
+        ForkResult::Child => Ok(Forked::Child),
+    }
+}
+
+/// Gives a signal back its default effect. Rust's runtime ignores SIGPIPE, which programs would inherit.
+pub(super) fn restore_default(signal: Signal) -> io::Result<()> {
+    // SAFETY: no handler is installed, only the default effect.
+    unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) }?;
+    Ok(())
+}
+
+/// Has every descriptor beyond stderr closed when a program is executed.
+pub(super) fn close_others_on_exec() -> io::Result<()> {
+    // SAFETY: the call only marks descriptors; what owns them goes on to own them.
+    let done = unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC.cast_signed()) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Brings the loopback interface of this network namespace up.
+pub(super) fn bring_loopback_up() -> io::Result<()> {
+    // Any socket will do to talk to the interface; an unbound one needs no address.
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    // SAFETY: all zeros are a valid `ifreq`.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo\0") {
+        *to = from.cast_signed();
+    }
+    let up = libc::IFF_UP | libc::IFF_RUNNING;
+    request.ifr_ifru.ifru_flags = libc::c_short::try_from(up).map_err(io::Error::other)?;
+    // SAFETY: `request` is an `ifreq` as SIOCSIFFLAGS reads it, and outlives the call.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The version of the kernel's Landlock; 0 where there is none. (`landlock_create_ruleset(2)`)
+pub(super) fn landlock_version() -> i32 {
+    const VERSION: libc::c_uint = 1;
+    // SAFETY: asked for its version the call reads no attributes and makes nothing.
+    let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0_usize, VERSION) };
+    i32::try_from(version).unwrap_or(0).max(0)
+}
