@@ -13,7 +13,7 @@ use adapters::storage::DirectoryStorage;
 use anyhow::{Context, Result, bail};
 use events::ports::{
     DurationsPort, EventFeedPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LiveLogPort, LogFeedPort, LogPort,
-    NudgePort, RecordsPort, StoragePort, WorkStatePort, WorkersPort,
+    NudgePort, ProgressPort, RecordsPort, StoragePort, WorkStatePort, WorkersPort,
 };
 use projections::Keyspace;
 use tokio::net::TcpListener;
@@ -36,6 +36,7 @@ pub(crate) struct Ports {
     pub(crate) logs: Arc<dyn LogPort>,
     pub(crate) live_log: Arc<dyn LiveLogPort>,
     pub(crate) log_feed: Arc<dyn LogFeedPort>,
+    pub(crate) progress: Arc<dyn ProgressPort>,
     pub(crate) ids: Arc<dyn Ids>,
 }
 
@@ -71,6 +72,7 @@ impl Ports {
             status: Arc::new(redis.clone()),
             live_log: Arc::new(redis.clone()),
             log_feed: Arc::new(RedisLogFeed::new(redis.clone())),
+            progress: Arc::new(redis.clone()),
             redis,
             storage: Arc::new(storage),
             logs: Arc::new(logs),

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use events::policy::LivePolicy;
 use events::ports::{
-    DurationsPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LiveLogPort, LogPort, NudgePort, RecordsPort,
-    StoragePort, WorkStatePort, WorkersPort,
+    DurationsPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LiveLogPort, LogPort, NudgePort, ProgressPort,
+    RecordsPort, StoragePort, WorkStatePort, WorkersPort,
 };
 use events::{ClassName, Consumer};
 use tokio::sync::broadcast;
@@ -83,6 +83,8 @@ pub struct Ports {
     pub logs: Arc<dyn LogPort>,
     /// Where what they print is shown as it comes.
     pub live_log: Arc<dyn LiveLogPort>,
+    /// Where is told how far they are.
+    pub progress: Arc<dyn ProgressPort>,
     /// Fences and chance.
     pub ids: Arc<dyn Ids>,
 }

@@ -87,6 +87,7 @@ pub(super) async fn serve(
         storage: Arc::clone(&ports.storage),
         logs: Arc::clone(&ports.logs),
         log_feed: Arc::clone(&ports.log_feed),
+        progress: Arc::clone(&ports.progress),
         ids: Arc::clone(&ports.ids),
         policy,
         tokens,

@@ -169,6 +169,7 @@ impl JobOptions {
             storage: Arc::clone(&ports.storage),
             logs: Arc::clone(&ports.logs),
             live_log: Arc::clone(&ports.live_log),
+            progress: Arc::clone(&ports.progress),
             ids: Arc::clone(&ports.ids),
         };
         Ok(Worker::new(config, ports, policy))

@@ -13,6 +13,7 @@ mod limits;
 mod live_log;
 mod migrate;
 mod policy;
+mod progress;
 mod queue;
 mod readme;
 mod reconciler;

@@ -1,5 +1,6 @@
 //! `leadersboard jobs`: look at jobs, follow them, read their logs, cancel them.
 
+mod curves;
 mod history;
 mod list;
 mod logs;
@@ -22,6 +23,7 @@ Examples:
   leadersboard jobs logs ID --tail 20 --follow
   leadersboard jobs watch ID
   leadersboard jobs history ID
+  leadersboard jobs curves ID
   leadersboard jobs cancel ID
   leadersboard jobs show ID --json | jq .metrics";
 
@@ -48,7 +50,7 @@ pub(crate) struct JobsCommand {
 enum Action {
     /// List jobs, newest first, with why they failed or what they wait for
     List(list::ListCommand),
-    /// Show all of one job: state, place in the queue and why it waits, failure, metrics
+    /// Show all of one job: state, place in the queue and why it waits, progress, failure, metrics
     Show {
         /// The job's id
         #[arg(value_name = "ID", value_parser = parse_id)]
@@ -66,6 +68,12 @@ enum Action {
     /// Show a job's history, event by event
     #[command(visible_alias = "events")]
     History {
+        /// The job's id
+        #[arg(value_name = "ID", value_parser = parse_id)]
+        job_id: String,
+    },
+    /// Show how a job's numbers went while it ran: those it told, and what it used of the machine
+    Curves {
         /// The job's id
         #[arg(value_name = "ID", value_parser = parse_id)]
         job_id: String,
@@ -92,6 +100,7 @@ impl JobsCommand {
                 return until_interrupted(Some(&job_id), follow(&client, &job_id, output)).await;
             }
             Action::History { job_id } => history::run(&client, &job_id, output).await?,
+            Action::Curves { job_id } => curves::run(&client, &job_id, output).await?,
             Action::Cancel { job_id, force } => {
                 // The body is left empty where nothing is asked for, as the server's own default.
                 let body = if force { json!({"force": true}) } else { json!({}) };
