@@ -9,13 +9,13 @@
 --
 -- Answers 1 if it is told, 0 if the fence is not the current one.
 --
--- Without allow-oom: a Redis that is full has better use for its last room.
+-- Without allow-oom: a Redis that is full has better use for its last room. So the first write is one that needs room.
 
 if redis.call('HGET', KEYS[1], 'fence') ~= ARGV[1] then return 0 end
 local before = redis.call('HMGET', KEYS[2], 'fence', 'progress')
 if before[1] ~= ARGV[1] then
-  redis.call('DEL', KEYS[2])
   redis.call('HSET', KEYS[2], 'fence', ARGV[1])
+  redis.call('HDEL', KEYS[2], 'progress', 'at', 'curves')
   before[2] = false
 end
 if ARGV[2] ~= '' and ARGV[2] ~= before[2] then
