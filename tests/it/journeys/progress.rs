@@ -94,7 +94,7 @@ async fn a_job_that_tells_nothing_has_no_progress_and_one_that_ends_at_once_has_
 async fn a_flood_of_markers_stays_bounded_and_loses_nothing_of_the_log() {
     let board = Board::start(&[]).await;
     let alice = Client::new(board.server(), ALICE);
-    let flood = "for n in range(100_000): print(f'::metric m{n % 100} {n} step={n}\\n::progress {n / 100_000}')\n\
+    let flood = "for n in range(100_000): print(f'::metric m{n % 100} {n} step={n}\\n::progress {n / 100_000:.5f}')\n\
                  print('::metric ' + 'x' * 1_000_000 + ' 1')\nprint('::metric system/cpu_percent 1e9')\n";
     let job = alice.run(&format!("{flood}{INSTANT}")).await;
     let done = alice.wait_for(&job, "completed").await;
@@ -110,6 +110,12 @@ async fn a_flood_of_markers_stays_bounded_and_loses_nothing_of_the_log() {
     size.arg("USAGE").arg(keys.progress(job.parse().expect("an id")));
     let bytes: u64 = size.query_async(&mut board.redis().await).await.expect("a size");
     assert!(bytes < 1_500_000, "{bytes} bytes");
+    let printed: usize = (0..100_000_u32)
+        .map(|n| format!("::metric m{} {n} step={n}\n::progress {:.5}\n", n % 100, f64::from(n) / 1e5).len())
+        .sum();
+    let others = "::metric  1\n::metric system/cpu_percent 1e9\nhello from the job\n".len() + 1_000_000;
+    let log = alice.get(&format!("/jobs/{job}/logs?tail_lines=1")).await.body;
+    assert_eq!(log["next_offset"], json!(printed + others));
     all_is_well(&board).await;
 }
 

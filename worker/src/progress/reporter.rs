@@ -22,16 +22,16 @@ pub(super) async fn run(port: Arc<dyn ProgressPort>, job: JobId, fence: Fence, s
     loop {
         let now = Instant::now();
         let is_last = shared.closed.is_cancelled();
-        let part = if is_last || now >= curves_due { Part::All } else { Part::Progress };
-        let news = shared.lock().news(part);
+        let news = shared.lock().news(if is_last || now >= curves_due { Part::All } else { Part::Progress });
         let Some(report) = news else {
             if is_last {
                 return;
             }
-            let next = shared.lock().curves_wait().then(|| curves_due.min(now + INTERVAL));
-            match next {
-                Some(next) => rest(&shared, next).await,
-                None => tokio::select! { () = shared.news.notified() => {} () = shared.closed.cancelled() => {} },
+            let curves_wait = shared.lock().curves_wait();
+            if curves_wait {
+                rest(&shared, curves_due.min(now + INTERVAL)).await;
+            } else {
+                tokio::select! { () = shared.news.notified() => {} () = shared.closed.cancelled() => {} }
             }
             continue;
         };

@@ -110,6 +110,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::float_cmp, reason = "whole numbers, and the very ones that were told")]
     fn of_many_points_the_first_the_newest_and_evenly_some_between_are_kept() {
         let mut series = Series::default();
         for n in 0..1_000_000 {
