@@ -1,6 +1,6 @@
 //! `make bench`: figures, printed and left to the reader. Nothing is asserted.
 //!
-//! `cargo bench -p leadersboard-tests --bench figures -- [footprint|status_reads|start_latency|life_cycles|recovery|dead_letters|stream_clients|live_log|fairness|scale …]`
+//! `cargo bench -p leadersboard-tests --bench figures -- [footprint|status_reads|start_latency|life_cycles|recovery|sandbox|dead_letters|stream_clients|live_log|fairness|scale …]`
 //!
 //! `BENCH_MILLION=1` has `scale` go on to a million jobs.
 
@@ -10,6 +10,7 @@ mod footprint;
 mod life_cycles;
 mod live_log;
 mod recovery;
+mod sandbox;
 mod scale;
 mod start_latency;
 mod status_reads;
@@ -34,6 +35,9 @@ fn main() {
         }
         if asked("recovery") {
             recovery::print().await;
+        }
+        if asked("sandbox") {
+            sandbox::print().await;
         }
         if asked("dead_letters") {
             dead_letters::print().await;

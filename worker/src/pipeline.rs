@@ -4,12 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use events::job::ArtifactTotals;
 use events::ports::{ArchiveLimits, PortError, StorageError};
 use events::submission::Manifest;
 use events::{LossCause, Submission, SubmissionId};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
+use crate::artifacts::Keeper;
 use crate::gpu::{GpuLease, Meter, Usage};
 use crate::heartbeat;
 use crate::interrupt::{Interrupt, Reason};
@@ -32,15 +34,16 @@ const FETCH_LIMIT: Duration = Duration::from_mins(10);
 /// How long the streams are read once the program has ended: something it left may hold them open.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
-/// What came of a run, and how long its program ran, if it did.
+/// What came of a run, how long its program ran, if it did, and what is kept of what it left.
 pub(crate) struct Report {
     pub(crate) outcome: Outcome,
     pub(crate) run_time: Option<Duration>,
+    pub(crate) artifacts: ArtifactTotals,
 }
 
 impl From<Outcome> for Report {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, run_time: None }
+        Self { outcome, run_time: None, artifacts: ArtifactTotals::default() }
     }
 }
 
@@ -196,7 +199,9 @@ async fn execute(
             broken(format!("the program could not be waited for: {error}"))
         }
     };
-    Report { outcome, run_time }
+    let (output, output_bytes) = (directory.output(), class.output_bytes);
+    let keeper = Keeper { session, run, output: &output, output_bytes, log: &log, interrupt, vitals };
+    keeper.keep(Report { outcome, run_time, artifacts: ArtifactTotals::default() }).await
 }
 
 /// Short, for sockets in a job's own directories have paths of at most 107 bytes; the end of an id is random.

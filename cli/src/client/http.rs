@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response, StatusCode, Url, multipart};
 use rustls::crypto::{CryptoProvider, ring};
 use serde::de::DeserializeOwned;
@@ -22,6 +23,24 @@ const MAX_DETAIL_CHARS: usize = 1_000;
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 /// How often a request is sent again that got no answer.
 const RETRIES: u32 = 3;
+
+/// A file on its way here.
+pub(crate) struct Download<'a> {
+    client: &'a Client,
+    response: Response,
+    /// It begins where it was asked to, not at the file's beginning.
+    pub(crate) is_rest: bool,
+}
+
+impl Download<'_> {
+    /// The next bytes; none at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
+        match tokio::time::timeout(ANSWER_TIMEOUT, self.response.chunk()).await {
+            Ok(chunk) => chunk.map_err(|error| self.client.no_answer(&error)),
+            Err(_) => Err(self.client.silent()),
+        }
+    }
+}
 
 /// A connection to one server as one user.
 #[derive(Debug, Clone)]
@@ -99,6 +118,24 @@ impl Client {
     ) -> Result<T, ClientError> {
         let request = self.http.post(format!("{}{path}", self.base)).header(IDEMPOTENCY_KEY, request_key());
         self.send(request.multipart(form)).await
+    }
+
+    /// Asks for a file from a byte on, as long as it is still the one of this tag. However long it takes to come, only
+    /// its silences are bounded.
+    pub(crate) async fn download(&self, path: &str, from: u64, etag: &str) -> Result<Download<'_>, ClientError> {
+        let mut request = self.http.get(format!("{}{path}", self.base));
+        if from > 0 {
+            request = request.header(RANGE, format!("bytes={from}-")).header(IF_RANGE, etag);
+        }
+        let response = match tokio::time::timeout(ANSWER_TIMEOUT, request.send()).await {
+            Ok(response) => response.map_err(|error| self.no_answer(&error))?,
+            Err(_) => return Err(self.silent()),
+        };
+        if !response.status().is_success() {
+            return Err(self.refusal(response).await);
+        }
+        let is_rest = response.status() == StatusCode::PARTIAL_CONTENT;
+        Ok(Download { client: self, response, is_rest })
     }
 
     /// A `GET` whose answer may go on for as long as it likes.

@@ -23,14 +23,14 @@ pub(crate) fn spinner(text: &str) -> ProgressBar {
     bar
 }
 
-/// A bar over the bytes of an upload on stderr; nothing where that is no terminal.
-pub(crate) fn byte_bar(bytes: u64) -> ProgressBar {
+/// A bar over the bytes of a transfer on stderr, with what is done before it; nothing where that is no terminal.
+pub(crate) fn byte_bar(doing: &str, bytes: u64) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let bar = ProgressBar::new(bytes);
+    let bar = ProgressBar::new(bytes).with_message(doing.to_owned());
     if let Ok(style) = ProgressStyle::with_template(
-        "sending [{bar:30}] {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left",
+        "{msg} [{bar:30}] {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left",
     ) {
         bar.set_style(style.progress_chars("=> "));
     }

@@ -86,6 +86,7 @@ pub(super) async fn serve(
         crews: Crews::new(Arc::clone(&ports.workers), Arc::clone(&ports.durations)),
         storage: Arc::clone(&ports.storage),
         logs: Arc::clone(&ports.logs),
+        artifacts: api::Artifacts::new(Arc::clone(&ports.artifacts)),
         log_feed: Arc::clone(&ports.log_feed),
         progress: Arc::clone(&ports.progress),
         ids: Arc::clone(&ports.ids),

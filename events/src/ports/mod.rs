@@ -1,5 +1,6 @@
 //! What the domain asks of the outside world. Adapters implement these; `cli` wires them once.
 
+mod artifacts;
 mod dead_letters;
 mod durations;
 mod event_feed;
@@ -21,6 +22,7 @@ mod workers;
 
 use crate::commit::CommitError;
 
+pub use artifacts::{ArtifactPort, ArtifactReader, StagedArtifact, StagedArtifacts};
 pub use dead_letters::{DeadLetterPort, DeadLetterQuery, Quarantined};
 pub use durations::DurationsPort;
 pub use event_feed::{EventFeed, EventFeedPort, Heard};

@@ -1,6 +1,7 @@
 //! One suite a port, over every adapter of it. A suite speaks to the port; what an adapter is made of stands in
 //! [`Bench`] alone.
 
+mod artifacts;
 mod audit;
 mod event_log;
 mod feed;

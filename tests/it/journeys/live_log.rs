@@ -59,7 +59,7 @@ async fn lines_arrive_while_the_job_runs_at_every_api_and_then_the_end() {
     // A host that does not even have the logs.
     let elsewhere = roles.data.path().join("elsewhere").display().to_string();
     let (_other, far) = roles.api_with("other", &[("LOG_ROOT", &elsewhere)]);
-    let gate = roles.data.path().join("gate");
+    let gate = roles.gate("gate");
     let job = alice.run(&gated(&gate)).await;
     let mut streams = [alice.stream(&path(&job), None).await, alice.stream(&path(&job), None).await];
     let mut far = far.stream(&path(&job), None).await;
@@ -146,7 +146,7 @@ async fn a_new_attempt_says_so_and_begins_at_0() {
     let roles = Roles::new().await;
     let (_api, alice) = roles.api();
     let lost = roles.worker("lost", "1s");
-    let gate = roles.data.path().join("gate");
+    let gate = roles.gate("gate");
     let job = alice.run(&gated(&gate)).await;
     let mut stream = alice.stream(&path(&job), None).await;
     read_until(&mut stream, "begun\n").await;
@@ -204,7 +204,7 @@ async fn a_live_log_that_is_lost_costs_nothing_but_time() {
     let roles = Roles::new().await;
     let (_api, alice) = roles.api();
     let _worker = roles.worker("one", "30s");
-    let gate = roles.data.path().join("gate");
+    let gate = roles.gate("gate");
     let job = alice.run(&gated(&gate)).await;
     let mut stream = alice.stream(&path(&job), None).await;
     read_until(&mut stream, "begun\n").await;
@@ -263,7 +263,7 @@ async fn clients_that_read_nothing_cost_no_memory_and_hold_up_nobody() {
     let roles = Roles::new().await;
     let (api, alice) = roles.api();
     let _worker = roles.worker("one", "30s");
-    let gate = roles.data.path().join("gate");
+    let gate = roles.gate("gate");
     let loud = format!("for _ in range(100): print(('x' * 99 + '\\n') * 2_000, end='', flush=True)\n{}", gated(&gate));
     let job = alice.run(&loud).await;
     alice.wait_for(&job, "running").await;

@@ -20,6 +20,8 @@ const LOOK: Duration = Duration::from_millis(100);
 const LOOK_AT_DISK: Duration = Duration::from_secs(1);
 /// A walk may take this part of the time: the next comes not before so many times its own duration.
 const WALK_SHARE: u32 = 20;
+/// And this part where so much was written meanwhile that the run may have had too much of it.
+const URGENT_SHARE: u32 = 3;
 /// Without a sign that much was written, the disk is walked so seldom.
 const QUIET_WALK: Duration = Duration::from_secs(10);
 
@@ -93,7 +95,7 @@ impl<'a> Watch<'a> {
 #[derive(Debug, Default)]
 struct Disk {
     next_look: Option<Instant>,
-    walked: Option<(Instant, Duration, Free)>,
+    walked: Option<(Instant, Duration, Free, DiskUsage)>,
 }
 
 /// What is free of a file system.
@@ -111,10 +113,13 @@ impl Disk {
         }
         self.next_look = Some(now + LOOK_AT_DISK);
         let free = free(watch.folders.first()?)?;
-        if let Some((at, took, then)) = self.walked {
-            let rested = at.elapsed() >= took * WALK_SHARE;
-            let little = then.bytes.saturating_sub(free.bytes) < watch.allowance.disk_bytes / 8
-                && then.entries.saturating_sub(free.entries) < MAX_FILES / 8;
+        if let Some((at, took, then, usage)) = self.walked {
+            let allowed = watch.allowance.disk_bytes;
+            let (bytes, entries) = (then.bytes.saturating_sub(free.bytes), then.entries.saturating_sub(free.entries));
+            let urgent =
+                usage.bytes.saturating_add(bytes) > allowed || usage.entries.saturating_add(entries) > MAX_FILES;
+            let rested = at.elapsed() >= took * if urgent { URGENT_SHARE } else { WALK_SHARE };
+            let little = bytes < allowed / 8 && entries < MAX_FILES / 8;
             if !rested || (little && at.elapsed() < QUIET_WALK) {
                 return None;
             }
@@ -126,7 +131,7 @@ impl Disk {
         });
         // A walk that fails says nothing; the next one may.
         let usage = walk.await.ok()?.ok();
-        self.walked = Some((Instant::now(), now.elapsed(), free));
+        self.walked = Some((Instant::now(), now.elapsed(), free, usage.unwrap_or_default()));
         usage.and_then(|usage| judge(&usage, &watch.allowance))
     }
 }
