@@ -34,8 +34,8 @@ use axum::middleware;
 use axum::routing::{get, post};
 use events::policy::LivePolicy;
 use events::ports::{
-    ArchiveLimits, EventFeedPort, EventLogPort, Ids, JobStatusPort, LogFeedPort, LogPort, NudgePort, StoragePort,
-    UploadLimits,
+    ArchiveLimits, EventFeedPort, EventLogPort, Ids, JobStatusPort, LogFeedPort, LogPort, NudgePort, ProgressPort,
+    StoragePort, UploadLimits,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -69,6 +69,8 @@ pub struct Api {
     pub artifacts: Artifacts,
     /// Where what runs print is heard of as it comes.
     pub log_feed: Arc<dyn LogFeedPort>,
+    /// Where is read how far runs are.
+    pub progress: Arc<dyn ProgressPort>,
     /// Where ids come from.
     pub ids: Arc<dyn Ids>,
     /// The rules that all roles share.
@@ -113,6 +115,7 @@ pub fn router(api: Api) -> Router {
         .route("/jobs/{id}/logs", get(logs::logs))
         .route("/jobs/{id}/logs/stream", get(logs::stream))
         .route("/jobs/{id}/stream", get(jobs::stream))
+        .route("/jobs/{id}/curves", get(jobs::curves))
         .route("/jobs/{id}/results", get(results::results))
         .route("/jobs/{id}/artifacts", get(artifacts::list))
         .route("/jobs/{id}/artifacts.tar.gz", get(artifacts::archive))

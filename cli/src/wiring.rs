@@ -14,7 +14,7 @@ use adapters::storage::DirectoryStorage;
 use anyhow::{Context, Result, bail};
 use events::ports::{
     ArtifactPort, DurationsPort, EventFeedPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LiveLogPort,
-    LogFeedPort, LogPort, NudgePort, RecordsPort, StoragePort, WorkStatePort, WorkersPort,
+    LogFeedPort, LogPort, NudgePort, ProgressPort, RecordsPort, StoragePort, WorkStatePort, WorkersPort,
 };
 use projections::Keyspace;
 use tokio::net::TcpListener;
@@ -38,6 +38,7 @@ pub(crate) struct Ports {
     pub(crate) artifacts: Arc<dyn ArtifactPort>,
     pub(crate) live_log: Arc<dyn LiveLogPort>,
     pub(crate) log_feed: Arc<dyn LogFeedPort>,
+    pub(crate) progress: Arc<dyn ProgressPort>,
     pub(crate) ids: Arc<dyn Ids>,
 }
 
@@ -76,6 +77,7 @@ impl Ports {
             status: Arc::new(redis.clone()),
             live_log: Arc::new(redis.clone()),
             log_feed: Arc::new(RedisLogFeed::new(redis.clone())),
+            progress: Arc::new(redis.clone()),
             redis,
             storage: Arc::new(storage),
             logs: Arc::new(logs),

@@ -33,6 +33,7 @@ mod predecessors;
 mod presence;
 mod process;
 mod program;
+mod progress;
 mod python;
 mod reaper;
 mod reconciler;

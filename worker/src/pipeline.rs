@@ -22,6 +22,7 @@ use crate::live_log::LiveLog;
 use crate::outage::Outage;
 use crate::process::{Graces, Process};
 use crate::program::Program;
+use crate::progress::RunProgress;
 use crate::record::record;
 use crate::run_directory::RunDirectory;
 use crate::session::{Session, Settled};
@@ -172,18 +173,24 @@ async fn execute(
         }
     };
     let began = Instant::now();
+    let progress = RunProgress::begin(Arc::clone(&session.ports.progress), run.job.id, run.fence.clone());
     let mut pumps = JoinSet::new();
     if let Some((output, errors)) = process.streams() {
-        pumps.spawn(log.clone().pump(output, Stream::Output));
+        pumps.spawn(log.clone().pump(progress.tee(output), Stream::Output));
         pumps.spawn(log.clone().pump(errors, Stream::Errors));
     }
     let watch = Watch::of(&cell, &process, directory, &sandbox.counter);
-    let ended = process.finish(limit, interrupt, session.config.graces, &session.stop.waiting, watch.breach()).await;
+    let supervisor = process.supervisor();
+    let ended = tokio::select! {
+        ended = process.finish(limit, interrupt, session.config.graces, &session.stop.waiting, watch.breach()) => ended,
+        never = progress.sample(&sandbox.counter, supervisor, gpus) => match never {},
+    };
     let ended = ended.map(|ended| cell.close(ended, directory));
     let run_time = Some(began.elapsed());
     if timeout(LAST_OUTPUT, async { while pumps.join_next().await.is_some() {} }).await.is_err() {
         log.note("something the job left holds its output open; it is not read any further").await;
     }
+    progress.close().await;
     let case = Case { entrypoint: &manifest.entrypoint, class: name, limit, output: &directory.output(), log: &log };
     let outcome = match ended {
         Ok(ended) => with_usage(judge(&ended, &case), meter.end(gpus).await),

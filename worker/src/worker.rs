@@ -8,7 +8,7 @@ use std::time::Duration;
 use events::policy::LivePolicy;
 use events::ports::{
     ArtifactPort, DurationsPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LiveLogPort, LogPort, NudgePort,
-    RecordsPort, StoragePort, WorkStatePort, WorkersPort,
+    ProgressPort, RecordsPort, StoragePort, WorkStatePort, WorkersPort,
 };
 use events::{ClassName, Consumer};
 use tokio::sync::broadcast;
@@ -88,6 +88,8 @@ pub struct Ports {
     pub artifacts: Arc<dyn ArtifactPort>,
     /// Where what they print is shown as it comes.
     pub live_log: Arc<dyn LiveLogPort>,
+    /// Where is told how far they are.
+    pub progress: Arc<dyn ProgressPort>,
     /// Fences and chance.
     pub ids: Arc<dyn Ids>,
 }

@@ -15,6 +15,7 @@ mod live_log;
 mod log_feed;
 mod nudge;
 mod position;
+mod progress;
 mod reader;
 mod records;
 mod regress;

@@ -57,6 +57,7 @@ pub(crate) struct Job {
     pub(crate) run_seconds: Option<f64>,
     pub(crate) run_id: Option<String>,
     pub(crate) error: Option<String>,
+    pub(crate) progress: Option<Progress>,
     pub(crate) failure: Option<Failure>,
     pub(crate) params: Option<Map<String, Value>>,
     pub(crate) metrics: Option<Map<String, Value>>,
@@ -74,6 +75,14 @@ impl Job {
         let told = self.failure.as_ref().map(|failure| failure.error.as_str());
         told.or(self.error.as_deref()).filter(|why| !why.is_empty())
     }
+}
+
+/// How far a job said it was.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Progress {
+    pub(crate) fraction: f64,
+    pub(crate) message: Option<String>,
+    pub(crate) at: Option<String>,
 }
 
 /// Why a job failed.

@@ -88,6 +88,7 @@ pub(super) async fn serve(
         logs: Arc::clone(&ports.logs),
         artifacts: api::Artifacts::new(Arc::clone(&ports.artifacts)),
         log_feed: Arc::clone(&ports.log_feed),
+        progress: Arc::clone(&ports.progress),
         ids: Arc::clone(&ports.ids),
         policy,
         tokens,

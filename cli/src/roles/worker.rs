@@ -178,6 +178,7 @@ impl JobOptions {
             logs: Arc::clone(&ports.logs),
             artifacts: Arc::clone(&ports.artifacts),
             live_log: Arc::clone(&ports.live_log),
+            progress: Arc::clone(&ports.progress),
             ids: Arc::clone(&ports.ids),
         };
         Ok(Worker::new(config, ports, policy))

@@ -14,6 +14,7 @@ mod log_feed;
 mod nudge;
 mod page;
 mod permits;
+mod progress;
 mod records;
 mod storage;
 mod work_state;
@@ -35,6 +36,7 @@ pub use log_feed::{LogChunk, LogFeed, LogFeedPort, Printed};
 pub use nudge::{NudgePort, Nudges};
 pub use page::PageCursor;
 pub use permits::Permits;
+pub use progress::{Curve, Progress, ProgressPort, Report, Stated};
 pub use records::{OldJobs, OldSubmissions, RecordsPort};
 pub use storage::{
     ArchiveLimits, FileName, Published, Room, StagedFile, StagedUpload, StorageError, StoragePort, UploadLimits,

@@ -25,7 +25,7 @@ impl Bench {
     }
 
     /// Jobs that run under a fence each.
-    async fn running(&self, count: usize) -> Vec<(JobId, Fence)> {
+    pub(super) async fn running(&self, count: usize) -> Vec<(JobId, Fence)> {
         let worker = consumer("w-1");
         let mut reader = self.redis.reader(&worker, &["small".parse().expect("a class")]).await.expect("a reader");
         let mut running = Vec::new();

@@ -10,6 +10,7 @@ mod job_queue;
 mod job_status;
 mod live_log;
 mod log;
+mod progress;
 mod quota;
 mod records;
 mod regress;

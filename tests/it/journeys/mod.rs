@@ -14,6 +14,7 @@ mod limits;
 mod live_log;
 mod migrate;
 mod policy;
+mod progress;
 mod queue;
 mod readme;
 mod reconciler;

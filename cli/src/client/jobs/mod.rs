@@ -1,6 +1,7 @@
 //! `leadersboard jobs`: look at jobs, follow them, read their logs, fetch what they left, cancel them.
 
 mod artifacts;
+mod curves;
 mod download;
 mod history;
 mod list;
@@ -24,6 +25,7 @@ Examples:
   leadersboard jobs logs ID --tail 20 --follow
   leadersboard jobs watch ID
   leadersboard jobs history ID
+  leadersboard jobs curves ID
   leadersboard jobs download ID
   leadersboard jobs cancel ID
   leadersboard jobs show ID --json | jq .metrics";
@@ -51,7 +53,7 @@ pub(crate) struct JobsCommand {
 enum Action {
     /// List jobs, newest first, with why they failed or what they wait for
     List(list::ListCommand),
-    /// Show all of one job: state, place in the queue and why it waits, failure, metrics
+    /// Show all of one job: state, place in the queue and why it waits, progress, failure, metrics
     Show {
         /// The job's id
         #[arg(value_name = "ID", value_parser = parse_id)]
@@ -69,6 +71,12 @@ enum Action {
     /// Show a job's history, event by event
     #[command(visible_alias = "events")]
     History {
+        /// The job's id
+        #[arg(value_name = "ID", value_parser = parse_id)]
+        job_id: String,
+    },
+    /// Show how a job's numbers went while it ran: those it told, and what it used of the machine
+    Curves {
         /// The job's id
         #[arg(value_name = "ID", value_parser = parse_id)]
         job_id: String,
@@ -103,6 +111,7 @@ impl JobsCommand {
                 return until_interrupted(Some(&job_id), follow(&client, &job_id, output)).await;
             }
             Action::History { job_id } => history::run(&client, &job_id, output).await?,
+            Action::Curves { job_id } => curves::run(&client, &job_id, output).await?,
             Action::Artifacts { job_id } => artifacts::run(&client, &job_id, output).await?,
             Action::Download(command) => command.run(&client, output).await?,
             Action::Cancel { job_id, force } => {
