@@ -10,6 +10,7 @@
 mod archives;
 mod attempts;
 mod bombs;
+mod doctor;
 mod endings;
 mod kernel;
 mod logs;

@@ -148,6 +148,17 @@ impl Board {
         Finished::of(command.output().expect("the binary runs"))
     }
 
+    /// The same with the user and the settings of this board itself, as its operator.
+    ///
+    /// # Panics
+    /// If the binary does not run.
+    #[must_use]
+    pub fn run_alike<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Finished {
+        let mut command = as_user(command(self.data()), self.user);
+        command.args(arguments).envs(self.options.iter().map(|(name, value)| (name, value)));
+        Finished::of(command.output().expect("the binary runs"))
+    }
+
     /// Kills it as a crash would, and starts it again on the same data.
     pub async fn crash_and_restart(&mut self) {
         self.process.signal(Signal::SIGKILL);
@@ -314,6 +325,13 @@ pub fn gates(data: &Path) -> PathBuf {
     folder
 }
 
+fn as_user(mut command: Command, user: Option<u32>) -> Command {
+    if let Some(user) = user {
+        command.uid(user).gid(user);
+    }
+    command
+}
+
 async fn up(data: &Path, user: Option<u32>, options: &[(String, String)]) -> (Process, String) {
     let log = std::fs::File::options()
         .create(true)
@@ -323,14 +341,11 @@ async fn up(data: &Path, user: Option<u32>, options: &[(String, String)]) -> (Pr
     let lock = data.join("lock");
     // The lock still names the process before this one.
     let _ = std::fs::remove_file(data.join("client.json"));
-    let mut up = command(data);
+    let mut up = as_user(command(data), user);
     up.args(["up", "--listen", "127.0.0.1:0"])
         .envs(options.iter().map(|(name, value)| (name, value)))
         .stdout(Stdio::null())
         .stderr(log);
-    if let Some(user) = user {
-        up.uid(user).gid(user);
-    }
     let mut process = Process::spawn(up);
     let server = until("`up` serves", Duration::from_mins(1), async || {
         assert!(
