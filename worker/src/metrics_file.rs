@@ -1,15 +1,12 @@
-//! Reading `metrics.json` out of a directory that a job could write.
-//!
-//! Only after its processes are gone, beneath the directory, following no link, without blocking, and bounded.
+//! The `metrics.json` that a job left, read once its processes are gone.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 use events::Results;
 use events::results::MAX_METRICS_FILE_BYTES;
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2};
-use rustix::io::Errno;
+
+use crate::planted::{self, Planted};
 
 /// What was found.
 #[derive(Debug, PartialEq)]
@@ -29,32 +26,13 @@ const NAME: &str = "metrics.json";
 /// # Errors
 /// If the directory itself can't be read, which is the platform's fault.
 pub(crate) fn read(output: &Path) -> io::Result<Found> {
-    let folder = open(output, OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve =
-        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-    let file = match openat2(&folder, NAME, flags, Mode::empty(), resolve) {
-        Ok(file) => file,
-        Err(Errno::NOENT) => return Ok(Found::Nothing),
-        Err(Errno::LOOP) => return Ok(Found::Invalid(format!("{NAME} is a symbolic link"))),
-        Err(error) => return Ok(Found::Invalid(format!("{NAME} can't be opened: {error}"))),
-    };
-    let stat = fstat(&file)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Ok(Found::Invalid(format!("{NAME} is not a regular file")));
-    }
-    if stat.st_nlink != 1 {
-        return Ok(Found::Invalid(format!("{NAME} has another name elsewhere (a hard link)")));
-    }
-    let mut content = Vec::new();
-    File::from(file).take(MAX_METRICS_FILE_BYTES + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > MAX_METRICS_FILE_BYTES {
-        let limit = MAX_METRICS_FILE_BYTES >> 10;
-        return Ok(Found::Invalid(format!("{NAME} is larger than {limit} KiB")));
-    }
-    Ok(match Results::from_metrics_json(&content) {
-        Ok(results) => Found::Results(results),
-        Err(error) => Found::Invalid(error.to_string()),
+    Ok(match planted::read(output, NAME, MAX_METRICS_FILE_BYTES)? {
+        Planted::Nothing => Found::Nothing,
+        Planted::Refused(sentence) => Found::Invalid(sentence),
+        Planted::Content(content) => match Results::from_metrics_json(&content) {
+            Ok(results) => Found::Results(results),
+            Err(error) => Found::Invalid(error.to_string()),
+        },
     })
 }
 

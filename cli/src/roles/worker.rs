@@ -16,6 +16,7 @@ use worker::{GpuOptions, Gpus, Graces, Selection, Worker, WorkerConfig};
 
 use super::api::serve_metrics;
 use super::doctor::find_python;
+use super::requirements::RequirementsOptions;
 use super::sandbox::{ConfinementOptions, Site};
 use super::stop::Stop;
 use crate::client::Output;
@@ -74,6 +75,8 @@ pub(crate) struct JobOptions {
     job_python: Option<PathBuf>,
     #[command(flatten)]
     confinement: ConfinementOptions,
+    #[command(flatten)]
+    requirements: RequirementsOptions,
     /// How often all jobs that have not ended are compared with the work there is
     #[arg(long, env = "RECONCILE_INTERVAL", default_value = "30s", value_parser = humantime::parse_duration)]
     reconcile_interval: Duration,
@@ -140,8 +143,9 @@ impl JobOptions {
         let python = find_python(self.job_python.as_deref()).await?;
         let gpus = Gpus::open(self.gpu_options(data)).await;
         let slots = self.slots.unwrap_or_else(|| gpus.capacity().max(1));
-        let Site { sandbox, work_root } =
-            self.confinement.prepare(&python, (data, storage), consumer.as_str(), slots).await?;
+        let site = self.confinement.prepare(&python, (data, storage), consumer.as_str(), slots).await?;
+        let installer = self.requirements.installer(&site, &python).await?;
+        let Site { sandbox, work_root } = site;
         tracing::info!(%consumer, slots, python = %python, sandbox = %sandbox, "the worker is ready");
         let config = WorkerConfig {
             consumer,
@@ -149,6 +153,7 @@ impl JobOptions {
             slots,
             classes,
             python,
+            installer,
             sandbox,
             work_root,
             reconcile_interval: self.reconcile_interval.max(Duration::from_millis(100)),
