@@ -67,25 +67,25 @@ need_wrk() {
         fail "wrk is missing and could not be installed (Debian: apt install wrk)"
 }
 
-# A virtual environment for the examples, made once for each state of their requirements.
+# A virtual environment for the examples and the tests, made once for each state of their requirements.
 need_venv() {
-    local requirements=examples/requirements.txt stamp=.venv/requirements.sha256 wanted
-    wanted=$(sha256sum "$requirements" | cut -d' ' -f1)
+    local examples=examples/requirements.txt tests=tests/requirements.txt stamp=.venv/requirements.sha256 wanted
+    wanted=$(cat "$examples" "$tests" | sha256sum | cut -d' ' -f1)
     if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && .venv/bin/python -c '' 2>/dev/null; then
         return
     fi
-    say "making .venv for the examples"
-    local no_packages="could not install $requirements into .venv: see above; a mirror is set by UV_DEFAULT_INDEX for uv,"
+    say "making .venv for the examples and the tests"
+    local no_packages="could not install $examples and $tests into .venv: see above; a mirror is set by UV_DEFAULT_INDEX for uv,"
     no_packages+=" by PIP_INDEX_URL for pip"
     rm -rf .venv
     if command -v uv >/dev/null; then
         # The system's interpreter before uv's own, which lies in a home that the user of a job may not enter.
         uv venv --quiet --python-preference system .venv || fail "uv could not make .venv: see above"
-        uv pip install --quiet --python .venv/bin/python -r "$requirements" || fail "$no_packages"
+        uv pip install --quiet --python .venv/bin/python -r "$examples" -r "$tests" || fail "$no_packages"
     else
         plain_venv || { apt_install python3-venv && plain_venv; } ||
             fail "python3 can't make a virtual environment: install uv, or Python with venv (Debian: apt install python3-venv)"
-        .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$requirements" || fail "$no_packages"
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$examples" -r "$tests" || fail "$no_packages"
     fi
     # Last, so that what was cut short is made again.
     printf '%s' "$wanted" >"$stamp"

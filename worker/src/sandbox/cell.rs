@@ -113,8 +113,10 @@ impl Sandbox {
         if self.applied == Applied::Full {
             writable.push("/tmp".into());
         }
+        // What lies in one of them is there already, and nothing can be put into it.
+        let known = |path: &&PathBuf| !self.readable.iter().any(|folder| path.starts_with(folder));
         View {
-            readable: self.readable.iter().chain(needs.readable).cloned().collect(),
+            readable: self.readable.iter().chain(needs.readable.iter().filter(known)).cloned().collect(),
             writable,
             devices: DEVICES.iter().map(PathBuf::from).chain(needs.devices.iter().cloned()).collect(),
             landlock: self.landlock,
