@@ -79,7 +79,7 @@ fn wheel(name: &str, more: &str, content: &[(&str, &str)]) -> Vec<u8> {
         content.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
     all.push((format!("{info}/METADATA"), metadata));
     all.push((format!("{info}/WHEEL"), kind.to_owned()));
-    let record: String = all.iter().map(|(path, _)| format!("{path},,\n")).collect();
+    let record: String = all.iter().flat_map(|(path, _)| [path, ",,\n"]).collect();
     all.push((format!("{info}/RECORD"), format!("{record}{info}/RECORD,,\n")));
     let mut archive = zip::ZipWriter::new(Cursor::new(vec![]));
     for (path, text) in all {
@@ -218,6 +218,26 @@ async fn an_installation_is_cancelled_like_a_job_and_its_lease_is_kept_meanwhile
     assert_eq!(ended["failure"], Value::Null);
     assert_eq!(processes_of(&board), Vec::<String>::new());
     assert_eq!(environments(board.data()), 0);
+    all_is_well(&board).await;
+}
+
+#[tokio::test]
+async fn what_a_worker_that_was_killed_had_begun_to_install_is_swept_and_begun_again() {
+    let index = Index::start().await;
+    let mut board = board(&index.address, &[("LEASE", "1s"), ("RETRY_BACKOFF", "100ms")]).await;
+    let alice = Client::new(board.server(), ALICE);
+    let job = run(&alice, INSTANT, "slow\n").await;
+    let minute = Duration::from_mins(1);
+    until("the index is asked", minute, async || (!index.asked().is_empty()).then_some(())).await;
+    board.crash_and_restart().await;
+    until("the index is asked again", minute, async || (index.asked().len() > 1).then_some(())).await;
+    let alice = Client::new(board.server(), ALICE);
+    let work = std::fs::read_dir(board.data().join("work")).expect("a work root").flatten();
+    let names: Vec<String> = work.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let stations = names.iter().filter(|name| !["environments", "gpus"].contains(&name.as_str())).count();
+    assert_eq!(stations, 1, "{names:?}");
+    assert_eq!(alice.post(&format!("/jobs/{job}/cancel"), &json!({})).await.status, 202);
+    alice.wait_for(&job, "cancelled").await;
     all_is_well(&board).await;
 }
 

@@ -83,10 +83,7 @@ impl Environments {
     pub(crate) fn look(&self, digest: &str) -> io::Result<Place> {
         let path = self.folder.join(digest);
         let file = path.with_extension(LOCK);
-        let shared = match lock(&file, FlockArg::LockSharedNonblock)? {
-            Some(lock) => lock,
-            None => return Ok(Place::Busy),
-        };
+        let Some(shared) = lock(&file, FlockArg::LockSharedNonblock)? else { return Ok(Place::Busy) };
         if path.is_dir() {
             let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
             // The order in which they were used.

@@ -67,7 +67,7 @@ pub(super) async fn install(
     let (target, base) = (text(environment.clone()), text(python.path.clone()));
     let make = uv(Network::None, &["venv", "--quiet", "--no-config", "--relocatable", "--python", &base, &target]);
     let (inner, file) = (text(interpreter(&environment)), text(file));
-    let fill = uv(
+    let install = uv(
         Network::Host,
         &[
             "pip",
@@ -86,7 +86,7 @@ pub(super) async fn install(
     // The interpreter alone, which looks at nothing that was installed. Else every job would compile it all anew.
     let compile = ["-I", "-S", "-m", "compileall", "-q", "-j", "0", &text(environment.join("lib"))].map(str::to_owned);
     let compile = Step { program: python.path.clone(), arguments: compile.to_vec(), network: Network::None };
-    for step in [make, fill] {
+    for step in [make, install] {
         run(demand, installer, directory, &demand.log.aside(), step).await.map_err(|failed| match failed {
             Failed::Refused(why) => demand.refused(format!("requirements.txt could not be installed: {why}")),
             Failed::Otherwise(outcome) => outcome,

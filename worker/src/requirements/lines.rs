@@ -41,7 +41,7 @@ impl Lines {
 
     /// The file as the installer gets it.
     pub(crate) fn file(&self) -> String {
-        self.0.iter().map(|line| format!("{line}\n")).collect()
+        self.0.iter().flat_map(|line| [line, "\n"]).collect()
     }
 }
 
@@ -101,7 +101,7 @@ fn hash(option: &str) -> Result<String, String> {
     let digits = option.strip_prefix("--hash=sha256:").filter(|digits| digits.len() == 64);
     match digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit())) {
         Some(digits) => Ok(format!("sha256:{}", digits.to_ascii_lowercase())),
-        None => Err(format!("has the option {:.40}: only --hash=sha256: and 64 digits may stand there", option)),
+        None => Err(format!("has the option {option:.40}: only --hash=sha256: and 64 digits may stand there")),
     }
 }
 
@@ -141,7 +141,7 @@ fn normal_name(name: &str) -> Option<String> {
         return None;
     }
     let parts = name.split(['.', '_', '-']).filter(|part| !part.is_empty());
-    let normal = Vec::from_iter(parts).join("-").to_ascii_lowercase();
+    let normal = parts.collect::<Vec<_>>().join("-").to_ascii_lowercase();
     normal.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-').then_some(normal)
 }
 

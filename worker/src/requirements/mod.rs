@@ -75,7 +75,7 @@ impl Demand<'_> {
         loop {
             match environments.look(&digest).map_err(unusable)? {
                 Place::Ready(environment) => {
-                    self.log.note(&format!("{NAME} is installed: environment {:.12}", digest)).await;
+                    self.log.note(&format!("{NAME} is installed: environment {digest:.12}")).await;
                     return Ok(Some(environment));
                 }
                 Place::Vacant(vacancy) => {
@@ -151,7 +151,7 @@ fn digest(parts: &[&str]) -> String {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part.as_bytes());
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(hash.finalize())
 }
 
 /// The outcome where the platform failed, not the job.
