@@ -1,6 +1,6 @@
 //! `make bench`: figures, printed and left to the reader. Nothing is asserted.
 //!
-//! `cargo bench -p leadersboard-tests --bench figures -- [footprint|status_reads|start_latency|life_cycles|recovery|dead_letters|stream_clients|fairness|scale …]`
+//! `cargo bench -p leadersboard-tests --bench figures -- [footprint|status_reads|start_latency|life_cycles|recovery|sandbox|dead_letters|stream_clients|live_log|fairness|scale …]`
 //!
 //! `BENCH_MILLION=1` has `scale` go on to a million jobs.
 
@@ -8,7 +8,9 @@ mod dead_letters;
 mod fairness;
 mod footprint;
 mod life_cycles;
+mod live_log;
 mod recovery;
+mod sandbox;
 mod scale;
 mod start_latency;
 mod status_reads;
@@ -34,11 +36,17 @@ fn main() {
         if asked("recovery") {
             recovery::print().await;
         }
+        if asked("sandbox") {
+            sandbox::print().await;
+        }
         if asked("dead_letters") {
             dead_letters::print().await;
         }
         if asked("stream_clients") {
             stream_clients::print().await;
+        }
+        if asked("live_log") {
+            live_log::print().await;
         }
         if asked("fairness") {
             fairness::print().await;

@@ -1,12 +1,12 @@
 //! How long it takes until a job goes on whose worker died, and until one is gone that was cancelled.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use leadersboard_tests::board::{ALICE, Board};
 use leadersboard_tests::client::Client;
+use leadersboard_tests::processes::marked;
 use leadersboard_tests::roles::Roles;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -35,10 +35,9 @@ pub(crate) async fn print() {
 }
 
 /// With a child of its own, which stays in its group.
-const HEEDS: &str =
-    "import subprocess, os\nchild = subprocess.Popen(['sleep', '300'])\nprint(os.getpid(), child.pid)\nchild.wait()\n";
-const IGNORES: &str = "import os, signal, time\nfor number in (signal.SIGINT, signal.SIGTERM):\n    \
-                       signal.signal(number, signal.SIG_IGN)\nprint(os.getpid())\nwhile True: time.sleep(1)\n";
+const HEEDS: &str = "import subprocess\nchild = subprocess.Popen(['sleep', '300'])\nprint('begun')\nchild.wait()\n";
+const IGNORES: &str = "import signal, time\nfor number in (signal.SIGINT, signal.SIGTERM):\n    \
+                       signal.signal(number, signal.SIG_IGN)\nprint('begun')\nwhile True: time.sleep(1)\n";
 
 async fn lost_worker(lease: &'static str) -> f64 {
     let mut roles = Roles::new().await;
@@ -64,18 +63,15 @@ async fn cancels(program: &str) -> Vec<u128> {
     let mut millis = Vec::new();
     for _ in 0..CANCELS {
         let job = alice.enqueue(&submission, json!({})).await;
-        let pids = loop {
-            let logs = alice.get(&format!("/jobs/{job}/logs")).await.body;
-            let pids: Vec<String> =
-                logs["logs"].as_str().unwrap_or_default().split_whitespace().map(str::to_owned).collect();
-            if !pids.is_empty() {
-                break pids;
-            }
+        // Its own ids are of a namespace of its own.
+        let has_printed = async || alice.get(&format!("/jobs/{job}/logs")).await.body["logs"] == "begun\n";
+        while !has_printed().await {
             sleep(Duration::from_millis(5)).await;
-        };
+        }
+        let pids = marked(&job);
         let began = Instant::now();
         alice.post(&format!("/jobs/{job}/cancel"), &json!({})).await;
-        while pids.iter().any(|pid| Path::new("/proc").join(pid).exists()) {
+        while pids.iter().any(|pid| kill(*pid, None).is_ok()) {
             sleep(LOOK).await;
         }
         millis.push(began.elapsed().as_millis());

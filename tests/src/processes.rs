@@ -21,3 +21,15 @@ pub fn children(parent: Pid) -> Vec<Pid> {
 pub fn command_line(pid: Pid) -> Vec<u8> {
     std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()
 }
+
+/// The processes that are alive and have this text in their environment, such as the id of their job.
+#[must_use]
+pub fn marked(text: &str) -> Vec<Pid> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let is_marked = |pid: &i32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        String::from_utf8_lossy(&environment).contains(text)
+    };
+    pids.filter(is_marked).map(Pid::from_raw).collect()
+}

@@ -10,8 +10,12 @@ mod feed;
 mod index;
 mod job_queue;
 mod job_status;
+mod listeners;
+mod live_log;
+mod log_feed;
 mod nudge;
 mod position;
+mod progress;
 mod reader;
 mod records;
 mod regress;
@@ -32,6 +36,7 @@ use redis::aio::{ConnectionManager, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Client, RedisError};
 
 pub use feed::RedisFeed;
+pub use log_feed::RedisLogFeed;
 
 use commit::Committer;
 use position::Position;

@@ -2,6 +2,7 @@
 
 mod connect;
 mod error;
+mod events;
 mod file;
 mod http;
 pub(crate) mod human;
@@ -13,6 +14,8 @@ mod pace;
 mod pack;
 mod pages;
 mod screen;
+mod settled;
+mod standing;
 mod submissions;
 mod submit;
 #[cfg(test)]

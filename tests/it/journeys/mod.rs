@@ -1,5 +1,6 @@
 //! What users do, over the real binary, a real Redis and a real Python.
 
+mod artifacts;
 mod bad_input;
 mod broken_jobs;
 mod cancel;
@@ -10,8 +11,10 @@ mod end_to_end;
 mod expiry;
 mod idempotency;
 mod limits;
+mod live_log;
 mod migrate;
 mod policy;
+mod progress;
 mod queue;
 mod readme;
 mod reconciler;

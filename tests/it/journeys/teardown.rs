@@ -1,11 +1,10 @@
 //! Nothing of a job outlives it, and no job outlives its worker.
 
-use std::fs;
 use std::time::Duration;
 
 use leadersboard_tests::board::{ALICE, Board};
 use leadersboard_tests::client::Client;
-use leadersboard_tests::processes::{children, command_line};
+use leadersboard_tests::processes::{children, command_line, marked};
 use leadersboard_tests::roles::Roles;
 use leadersboard_tests::wait::until;
 use nix::sys::signal::{Signal, kill};
@@ -29,13 +28,6 @@ if os.fork() == 0:
 os.wait()
 ";
 
-/// The processes whose environment has this text.
-fn marked(text: &str) -> usize {
-    let processes = fs::read_dir("/proc").expect("/proc").flatten();
-    let environments = processes.filter_map(|entry| fs::read(entry.path().join("environ")).ok());
-    environments.filter(|environ| String::from_utf8_lossy(environ).contains(text)).count()
-}
-
 async fn until_begun(client: &Client, job: &str) {
     until("it has begun", Duration::from_secs(10), async || {
         let logs = client.get(&format!("/jobs/{job}/logs")).await.body;
@@ -50,7 +42,7 @@ async fn what_a_job_left_running_is_gone_when_it_has_ended() {
     let alice = Client::new(board.server(), ALICE);
     let job = alice.run(&format!("{STUBBORN}{INSTANT}")).await;
     alice.wait_for(&job, "completed").await;
-    assert_eq!(marked(&job), 0);
+    assert_eq!(marked(&job), []);
     all_is_well(&board).await;
 }
 
@@ -60,10 +52,10 @@ async fn a_job_that_will_not_end_is_killed_with_all_it_started() {
     let alice = Client::new(board.server(), ALICE);
     let job = alice.run(&format!("{STUBBORN}stubborn()")).await;
     alice.wait_for(&job, "running").await;
-    until("it has forked", Duration::from_secs(10), async || (marked(&job) == 2).then_some(())).await;
+    until("it has forked", Duration::from_secs(10), async || (marked(&job).len() == 2).then_some(())).await;
     alice.post(&format!("/jobs/{job}/cancel"), &json!({})).await;
     alice.wait_for(&job, "cancelled").await;
-    assert_eq!(marked(&job), 0);
+    assert_eq!(marked(&job), []);
     all_is_well(&board).await;
 }
 
@@ -98,7 +90,7 @@ async fn a_job_whose_supervisor_is_killed_has_failed_and_left_nothing() {
         kill(supervisors[which % supervisors.len()], Signal::SIGKILL).expect("it is there");
         let failed = alice.wait_for(&job, "failed").await;
         assert_eq!(failed["failure"]["kind"], "signal", "{failed}");
-        assert_eq!(marked(&job), 0);
+        assert_eq!(marked(&job), []);
     }
     all_is_well(&board).await;
 }
@@ -114,7 +106,7 @@ async fn a_job_whose_supervisor_is_stopped_is_ended_all_the_same() {
         kill(supervisors[which % supervisors.len()], Signal::SIGSTOP).expect("it is there");
         alice.post(&format!("/jobs/{job}/cancel"), &json!({})).await;
         alice.wait_for(&job, "cancelled").await;
-        assert_eq!(marked(&job), 0);
+        assert_eq!(marked(&job), []);
     }
     all_is_well(&board).await;
 }
@@ -126,7 +118,7 @@ async fn a_storm_of_processes_is_emptied() {
     let storm = "import os, time\nfor _ in range(60):\n    if os.fork() == 0:\n        for _ in range(3): os.fork()\n        time.sleep(300)\n";
     let job = alice.run(&format!("{storm}{INSTANT}")).await;
     alice.wait_for(&job, "completed").await;
-    assert_eq!(marked(&job), 0);
+    assert_eq!(marked(&job), []);
     all_is_well(&board).await;
 }
 
@@ -137,9 +129,9 @@ async fn a_worker_that_is_killed_takes_its_jobs_with_it() {
     let worker = roles.worker("one", "1s");
     let job = alice.run(&format!("{STUBBORN}stubborn()")).await;
     alice.wait_for(&job, "running").await;
-    until("it has forked", Duration::from_secs(10), async || (marked(&job) == 2).then_some(())).await;
+    until("it has forked", Duration::from_secs(10), async || (marked(&job).len() == 2).then_some(())).await;
     worker.signal(Signal::SIGKILL);
-    until("nothing of it is left", Duration::from_secs(5), async || (marked(&job) == 0).then_some(())).await;
+    until("nothing of it is left", Duration::from_secs(5), async || (marked(&job).is_empty()).then_some(())).await;
 }
 
 #[tokio::test]

@@ -93,7 +93,7 @@ pub(super) async fn install(
         })?;
     }
     // Some packages hold files that no interpreter of this version can compile, and says so at length.
-    match run(demand, installer, directory, &JobLog::new(None, 0), compile).await {
+    match run(demand, installer, directory, &JobLog::shown(None, 0, None), compile).await {
         Ok(()) | Err(Failed::Refused(_)) => Ok(environment),
         Err(Failed::Otherwise(outcome)) => Err(outcome),
     }

@@ -8,7 +8,7 @@ mod install;
 mod installer;
 mod lines;
 
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use lines::Lines;
 use crate::interrupt::Interrupt;
 use crate::job_log::JobLog;
 use crate::judge::{Outcome, setup_failure, stopped};
-use crate::planted::{self, Planted};
+use crate::output::{Refusal, open_directory, open_file};
 use crate::run_directory::RunDirectory;
 use crate::session::Session;
 use crate::vitals::Vitals;
@@ -135,11 +135,17 @@ impl Demand<'_> {
 
 /// What the file asks for, if there is one that asks for anything.
 fn read(work: &Path) -> Result<Option<Lines>, Outcome> {
-    let content = match planted::read(work, NAME, lines::MAX_BYTES).map_err(unusable)? {
-        Planted::Nothing => return Ok(None),
-        Planted::Refused(sentence) => return Err(setup_failure(sentence)),
-        Planted::Content(content) => content,
+    let folder = open_directory(work).map_err(|error| unusable(error.into()))?;
+    let file = match open_file(&folder, NAME) {
+        Ok((file, _)) => file,
+        Err(Refusal::Missing) => return Ok(None),
+        Err(refusal) => return Err(setup_failure(format!("{NAME} {refusal}"))),
     };
+    let mut content = Vec::new();
+    file.take(lines::MAX_BYTES + 1).read_to_end(&mut content).map_err(unusable)?;
+    if content.len() as u64 > lines::MAX_BYTES {
+        return Err(setup_failure(format!("{NAME} is larger than {} KiB", lines::MAX_BYTES >> 10)));
+    }
     let lines = Lines::parse(&content).map_err(|why| setup_failure(format!("{NAME} can't be used: {why}")))?;
     Ok((!lines.is_empty()).then_some(lines))
 }
@@ -166,6 +172,26 @@ fn unusable(error: io::Error) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_small_regular_file_of_the_submission_is_read() {
+        let work = tempfile::tempdir().unwrap();
+        let file = work.path().join(NAME);
+        let refused = |word: &str| match read(work.path()) {
+            Err(Outcome::Failed(failure)) => assert!(failure.error.contains(word), "{}", failure.error),
+            other => panic!("{word}: {other:?}"),
+        };
+        assert!(matches!(read(work.path()), Ok(None)));
+        std::os::unix::fs::symlink("/etc/hosts", &file).unwrap();
+        refused("symbolic link");
+        std::fs::remove_file(&file).unwrap();
+        std::fs::write(&file, vec![b'#'; (64 << 10) + 1]).unwrap();
+        refused("larger than 64 KiB");
+        std::fs::write(&file, "# nothing\n").unwrap();
+        assert!(matches!(read(work.path()), Ok(None)));
+        std::fs::write(&file, "numpy\n").unwrap();
+        assert!(matches!(read(work.path()), Ok(Some(_))));
+    }
 
     #[test]
     fn what_is_split_otherwise_is_another_environment() {
