@@ -1,6 +1,6 @@
 //! One run, from its files to its outcome.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +24,9 @@ use crate::process::{Graces, Process};
 use crate::program::Program;
 use crate::progress::RunProgress;
 use crate::record::record;
+use crate::requirements::Demand;
 use crate::run_directory::RunDirectory;
+use crate::sandbox::Needs;
 use crate::session::{Session, Settled};
 use crate::start::Run;
 use crate::vitals::Vitals;
@@ -148,11 +150,19 @@ async fn execute(
     };
     let limit = Duration::from_secs(class.time_limit_s);
     let Graces { interrupt: first, terminate: second } = session.config.graces;
-    vitals.enter("running", limit + first + second);
     let log = open_log(session, run, class.log_bytes).await;
     let marker = format!("{}/{}-{}", session.config.consumer, run.job.id, run.job.attempt());
+    let name_of_run = short_name(run);
+    let demand = Demand { session, name: &name_of_run, marker: &marker, class, log: &log, interrupt, vitals };
+    let environment = match demand.environment(directory).await {
+        Ok(environment) => environment,
+        Err(outcome) => return outcome.into(),
+    };
+    vitals.enter("running", limit + first + second);
+    let base = &session.config.python;
+    let python = environment.as_ref().map_or_else(|| base.clone(), |environment| environment.python(base));
     let program = Program {
-        python: &session.config.python,
+        python: &python,
         entrypoint: &manifest.entrypoint,
         config_file: &manifest.config_file,
         directory,
@@ -161,7 +171,9 @@ async fn execute(
         environment: &gpus.environment(),
     };
     let sandbox = &session.config.sandbox;
-    let cell = match sandbox.cell(&short_name(run), directory, &gpus.device_nodes(), class).await {
+    let readable: Vec<PathBuf> = environment.iter().map(|environment| environment.path().to_owned()).collect();
+    let needs = Needs { devices: &gpus.device_nodes(), readable: &readable, ..Needs::default() };
+    let cell = match sandbox.cell(&name_of_run, directory, needs, class).await {
         Ok(cell) => cell,
         Err(error) => return broken(format!("its sandbox could not be made: {error}")).into(),
     };
@@ -169,7 +181,7 @@ async fn execute(
     let mut process = match Process::start(&program.spec(&cell), &marker).await {
         Ok(process) => process,
         Err(error) => {
-            return broken(format!("{} could not be started: {error}", session.config.python.path.display())).into();
+            return broken(format!("{} could not be started: {error}", python.path.display())).into();
         }
     };
     let began = Instant::now();
