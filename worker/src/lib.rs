@@ -13,6 +13,7 @@ mod artifacts;
 mod census;
 mod claims;
 mod dispatcher;
+mod execution;
 mod expirer;
 mod gpu;
 mod heartbeat;

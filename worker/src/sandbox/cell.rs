@@ -41,6 +41,11 @@ impl Cell {
             ended => ended,
         }
     }
+
+    /// Lets go of what the run had where something of it may be left: nobody gets its user again.
+    pub(crate) fn abandon(self) {
+        std::mem::forget(self.identity);
+    }
 }
 
 /// What one run has beside what every run of this worker has.
