@@ -12,6 +12,7 @@ crate::tests!(
     memory_is_bounded_wherever_it_is_taken,
     the_disk_is_bounded_in_bytes,
     the_disk_is_bounded_in_files,
+    folders_of_any_depth_are_removed,
 );
 
 /// Classes with little of everything.
@@ -49,7 +50,7 @@ async fn a_fork_bomb_and_a_thread_bomb_stay_within_their_class(level: Level) {
 
 async fn memory_is_bounded_wherever_it_is_taken(level: Level) {
     let site = Site::new(level, &[CLASSES]).await;
-    for bomb in ["memory", "memory of many", "shared memory", "unnamed memory"] {
+    for bomb in ["memory", "memory of many", "shared memory", "folder in shared memory", "unnamed memory"] {
         let job = explode(&site, "lean", bomb).await;
         let shown = site.failed(&job, "oom_host").await;
         assert!(error_of(&shown).contains("256.0 MiB"), "{bomb}: {shown:#}");
@@ -73,6 +74,17 @@ async fn the_disk_is_bounded_in_bytes(level: Level) {
         let shown = site.failed(&job, "output_limit").await;
         assert!(error_of(&shown).contains("16.0 MiB"), "{place}: {shown:#}");
     }
+    for hidden in ["removed files", "closed folder"] {
+        let job = explode(&site, "tidy", hidden).await;
+        site.failed(&job, "output_limit").await;
+    }
+    site.unharmed().await;
+}
+
+async fn folders_of_any_depth_are_removed(level: Level) {
+    let site = Site::new(level, &[CLASSES]).await;
+    let job = explode(&site, "small", "deep folders").await;
+    site.ended(&job).await;
     site.unharmed().await;
 }
 

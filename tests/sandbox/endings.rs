@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{Level, PATIENCE, Site, processes_with};
 
 crate::tests!(
+    nothing_outlives_a_supervisor_that_was_killed,
     nothing_outlives_its_job,
     what_is_deaf_or_stopped_is_ended_all_the_same,
     nothing_outlives_its_worker,
@@ -100,5 +101,24 @@ async fn what_closes_its_streams_runs_on(level: Level) {
     let job = end(&site, "small", "silent", "").await;
     assert_eq!(site.completed(&job).await["metrics"], json!({ "ran_on": 1.0 }));
     assert_eq!(site.log(&job).await, "last words\n");
+    site.unharmed().await;
+}
+
+/// Takes a name and an environment that nobody knows, and has its supervisor killed, which only the floor's user may.
+const RUNS_AWAY: &str = "
+import signal, time
+if os.fork() == 0:
+    os.setsid()
+    os.execve('/bin/sleep', ['sleep', '987654'], {})
+time.sleep(0.3)
+os.kill(os.getppid(), signal.SIGKILL)
+time.sleep(60)
+";
+
+async fn nothing_outlives_a_supervisor_that_was_killed(level: Level) {
+    let site = Site::new(level, &[]).await;
+    let job = site.submit(RUNS_AWAY, &json!({})).await;
+    site.failed(&job, level.pick("nonzero_exit", "signal")).await;
+    until_equal("processes that ran away", PATIENCE, 0, async || processes_with("987654")).await;
     site.unharmed().await;
 }

@@ -67,6 +67,11 @@ impl Census {
         found
     }
 
+    /// The ids of the children of a process.
+    pub(crate) fn children(&self, parent: i32) -> Vec<i32> {
+        self.children.get(&parent).cloned().unwrap_or_default()
+    }
+
     /// What the tree below a process uses, that process apart: it is the supervisor.
     pub(crate) fn below(&self, root: i32) -> TreeUsage {
         let mut usage = TreeUsage::default();

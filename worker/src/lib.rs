@@ -39,6 +39,7 @@ mod python;
 mod reaper;
 mod reconciler;
 mod record;
+mod remove_tree;
 mod requirements;
 mod run_directory;
 pub mod sandbox;
@@ -46,6 +47,7 @@ mod session;
 mod start;
 mod station;
 mod steady;
+mod strays;
 mod vitals;
 mod worker;
 

@@ -18,6 +18,7 @@ use crate::interrupt::{Interrupt, Reason};
 use crate::leftovers::kill_marked;
 use crate::limits::Breach;
 use crate::sandbox::{COMMAND, Order, Report, Spec};
+use crate::strays::kill_strays;
 
 /// This very program, even if its file was replaced since.
 const SUPERVISOR: &str = "/proc/self/exe";
@@ -190,7 +191,10 @@ impl Process {
         // It may have been stopped by the job.
         let _ = self.supervisor.start_kill();
         tracing::warn!("the job's supervisor is gone or does not get rid of its tree; looking for it by its marker");
-        match kill_marked(&self.marker).await {
+        let mut survivors = kill_marked(&self.marker).await;
+        // A process may have dropped its marker.
+        survivors.extend(kill_strays().await);
+        match survivors {
             survivors if survivors.is_empty() => Ok(()),
             survivors => Err(io::Error::other(format!("processes of the job do not die: {survivors:?}"))),
         }

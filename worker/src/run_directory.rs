@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use tokio::task::spawn_blocking;
 
+use crate::remove_tree::remove_tree;
 use crate::sandbox::Identity;
 
 /// The directory of one run.
@@ -86,34 +87,11 @@ impl RunDirectory {
     }
 }
 
-/// Removes a directory tree, opening up what a job may have closed. Links are removed, never followed.
-pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            open_up(path)?;
-            fs::remove_dir_all(path)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        done => done,
-    }
-}
-
 fn hand_over(path: &Path, number: u32) -> io::Result<()> {
     lchown(path, Some(number), Some(number))?;
     if fs::symlink_metadata(path)?.is_dir() {
         for entry in fs::read_dir(path)? {
             hand_over(&entry?.path(), number)?;
-        }
-    }
-    Ok(())
-}
-
-fn open_up(folder: &Path) -> io::Result<()> {
-    fs::set_permissions(folder, Permissions::from_mode(0o700))?;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            open_up(&entry.path())?;
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use events::Consumer;
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::run_directory::remove_tree;
+use crate::remove_tree::remove_tree;
 
 const LOCK: &str = "worker.lock";
 

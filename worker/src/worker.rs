@@ -24,7 +24,7 @@ use crate::requirements::Installer;
 use crate::sandbox::Sandbox;
 use crate::session::{Session, Settled, Stop};
 use crate::station::Station;
-use crate::{claims, dispatcher, expirer, nudges, observe, predecessors, presence, reaper, reconciler};
+use crate::{claims, dispatcher, expirer, nudges, observe, predecessors, presence, reaper, reconciler, strays};
 
 /// How many nudges may wait for a run to hear them; one that misses some looks at its job.
 const NUDGES_WAITING: usize = 64;
@@ -153,6 +153,9 @@ impl Worker {
             stop: Stop { claiming: stop, running: stop_now.child_token(), waiting: stop_now },
         });
         let WorkerConfig { gpus, sandbox, python, .. } = &session.config;
+        if let Err(error) = strays::adopt() {
+            tracing::warn!(%error, "what a job leaves when it kills its supervisor may not be found");
+        }
         observe::confined(&sandbox.to_string());
         gpus.try_out(sandbox, python, &session.station).await;
         let dispatcher = AbortOnDropHandle::new(tokio::spawn(dispatcher::run(Arc::clone(&session))));

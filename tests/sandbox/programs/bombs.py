@@ -140,7 +140,53 @@ def small_files():
     complete()
 
 
+def folder_in_shared_memory():
+    """Fills /dev/shm below a folder."""
+    folder = f"/dev/shm/leadersboard-attack-{os.getpid()}"
+    os.mkdir(folder)
+    for number in range(1024):
+        with open(f"{folder}/{number}", "wb", buffering=0) as file:
+            file.write(BLOCK)
+    time.sleep(60)
+    complete()
+
+
+def removed_files():
+    """Fills the disk by files that have no name any more."""
+    kept = []
+    for number in range(100):
+        path = os.path.join(OUTPUT, f"removed-{number}")
+        file = open(path, "wb", buffering=0)
+        os.unlink(path)
+        for _ in range(8):
+            file.write(BLOCK)
+        kept.append(file)
+        time.sleep(0.01)
+    time.sleep(60)
+    complete()
+
+
+def closed_folder():
+    """Fills the disk behind a folder that can be listed and not entered."""
+    os.mkdir("closed")
+    os.chmod("closed", 0o400)
+    large_files(OUTPUT)
+
+
+def deep_folders():
+    """Nests folders deeper than whoever removes them may have stack or descriptors for."""
+    for chain in range(100):
+        os.makedirs(f"chain-{chain}/" + "/".join("d" * 180))
+    for chain in range(99, 0, -1):
+        os.rename(f"chain-{chain}", f"chain-{chain - 1}/" + "/".join("d" * 180) + "/next")
+    complete()
+
+
 {
+    "folder in shared memory": folder_in_shared_memory,
+    "removed files": removed_files,
+    "closed folder": closed_folder,
+    "deep folders": deep_folders,
     "fork bomb": fork_bomb,
     "forks": forks,
     "threads": threads,

@@ -1,6 +1,5 @@
 //! What a run has on disk: walked without following anything that it may have planted.
 
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -22,43 +21,70 @@ pub(super) struct DiskUsage {
 }
 
 /// Counts what is below these folders, and stops at so many entries. Not for an asynchronous thread.
-pub(super) fn usage(folders: &[&Path], most_entries: u64) -> io::Result<DiskUsage> {
+pub(super) fn usage(folders: &[&Path], most_entries: u64) -> DiskUsage {
     let mut usage = DiskUsage::default();
     for folder in folders {
-        count(open_folder(CWD, *folder)?, 0, most_entries, &mut usage)?;
+        match open_folder(CWD, *folder) {
+            Ok(folder) => count(&folder, 0, most_entries, &mut usage),
+            Err(error) => usage.miss(error),
+        }
     }
-    Ok(usage)
+    usage
 }
 
-fn count(folder: OwnedFd, depth: usize, most_entries: u64, usage: &mut DiskUsage) -> io::Result<()> {
-    for entry in Dir::read_from(&folder)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if matches!(name.to_bytes(), b"." | b"..") {
-            continue;
-        }
-        usage.entries += 1;
-        if usage.entries > most_entries {
-            return Ok(());
-        }
-        let stat = match statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => stat,
-            // The job removes files while they are counted.
-            Err(Errno::NOENT) => continue,
-            Err(error) => return Err(error.into()),
-        };
-        usage.bytes += u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
-        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            match open_folder(&folder, name) {
-                Ok(_) if depth + 1 >= MAX_DEPTH => usage.closed += 1,
-                Ok(below) => count(below, depth + 1, most_entries, usage)?,
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
-                Err(Errno::ACCESS) => usage.closed += 1,
-                Err(error) => return Err(error.into()),
+fn count(folder: &OwnedFd, depth: usize, most_entries: u64, usage: &mut DiskUsage) {
+    let mut below = Vec::new();
+    // Each level has one descriptor: this second one is closed before the next level begins.
+    match Dir::read_from(folder) {
+        Ok(entries) => {
+            for entry in entries {
+                let entry = match entry {
+                    Ok(entry) => entry,
+                    Err(error) => {
+                        usage.miss(error);
+                        break;
+                    }
+                };
+                let name = entry.file_name();
+                if matches!(name.to_bytes(), b"." | b"..") {
+                    continue;
+                }
+                usage.entries += 1;
+                if usage.entries > most_entries {
+                    return;
+                }
+                match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(stat) => {
+                        usage.bytes += u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
+                        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                            below.push(name.to_owned());
+                        }
+                    }
+                    Err(error) => usage.miss(error),
+                }
             }
         }
+        Err(error) => usage.miss(error),
     }
-    Ok(())
+    for name in below {
+        match open_folder(folder, &name) {
+            Ok(_) if depth + 1 >= MAX_DEPTH => usage.closed += 1,
+            Ok(folder) => count(&folder, depth + 1, most_entries, usage),
+            Err(error) => usage.miss(error),
+        }
+        if usage.entries > most_entries {
+            return;
+        }
+    }
+}
+
+impl DiskUsage {
+    /// What can't be looked at is closed, unless the job has only removed or replaced it meanwhile.
+    fn miss(&mut self, error: Errno) {
+        if !matches!(error, Errno::NOENT | Errno::NOTDIR | Errno::LOOP) {
+            self.closed += 1;
+        }
+    }
 }
 
 fn open_folder(parent: impl std::os::fd::AsFd, name: impl rustix::path::Arg) -> rustix::io::Result<OwnedFd> {
@@ -80,10 +106,10 @@ mod tests {
         fs::write(path.join("a/full"), vec![1; 100_000]).unwrap();
         fs::File::create(path.join("sparse")).unwrap().set_len(1 << 40).unwrap();
         symlink("/usr", path.join("a/link")).unwrap();
-        let found = usage(&[path], 1_000).unwrap();
+        let found = usage(&[path], 1_000);
         assert_eq!((found.entries, found.closed), (4, 0));
         assert!((100_000..1_000_000).contains(&found.bytes), "{found:?}");
-        assert_eq!(usage(&[path], 2).unwrap().entries, 3, "it stops once there are too many");
+        assert_eq!(usage(&[path], 2).entries, 3, "it stops once there are too many");
     }
 
     #[test]
@@ -94,6 +120,6 @@ mod tests {
             deep.push("d");
             fs::create_dir(&deep).unwrap();
         }
-        assert_eq!(usage(&[folder.path()], 10_000).unwrap().closed, 1);
+        assert_eq!(usage(&[folder.path()], 10_000).closed, 1);
     }
 }

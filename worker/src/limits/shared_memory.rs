@@ -1,7 +1,7 @@
 //! Shared memory of a run: it is memory, wherever it lies as files.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -9,6 +9,9 @@ use std::sync::{Mutex, PoisonError};
 
 use nix::sys::statvfs::statvfs;
 
+use super::nameless::Open;
+use super::{MAX_FILES, disk};
+use crate::remove_tree::remove_tree;
 use crate::sandbox::SHARED_MEMORY;
 
 /// Where the shared memory of a run lies, where the kernel does not count it as the run's.
@@ -45,18 +48,22 @@ impl SharedMemory {
         Self::Machine(Share::new(uid))
     }
 
-    /// What it takes now. `tree` are the processes of the run, its supervisor first.
-    pub(crate) fn bytes(&self, tree: &[i32]) -> u64 {
+    /// What it takes now, with what the run has open without a name. `tree` are the processes of the run, its supervisor
+    /// first.
+    pub(super) fn bytes(&self, tree: &[i32], open: Open) -> u64 {
         match self {
             Self::Own => {
                 // The supervisor lets nobody look into it, and stands outside.
                 let inside = |pid: &i32| statvfs(Path::new(&format!("/proc/{pid}/root{SHARED_MEMORY}"))).ok();
                 let space = tree.iter().skip(1).rev().find_map(inside);
-                space.map_or(0, |space| (space.blocks() - space.blocks_free()) * space.fragment_size())
+                // What was removed and is still open has its place there.
+                let taken = space.map_or(0, |space| (space.blocks() - space.blocks_free()) * space.fragment_size());
+                taken.saturating_add(open.memory)
             }
             Self::Machine(Share { uid, before }) => {
                 let files = files_of(*uid).filter(|(name, _)| !before.contains(name));
-                files.map(|(_, metadata)| metadata.blocks() * 512).sum()
+                let taken: u64 = files.map(|(name, metadata)| bytes_of(&name, &metadata)).sum();
+                taken.saturating_add(open.memory).saturating_add(open.shared_memory)
             }
         }
     }
@@ -92,11 +99,25 @@ fn sweep(uid: u32, before: &BTreeSet<OsString>) {
     }
     let used = used();
     for (name, metadata) in left {
-        if !used.contains(&metadata.ino()) {
-            // It belongs to the run's user, and to the folder itself: no link is followed.
-            let _ = fs::remove_file(Path::new(SHARED_MEMORY).join(&name));
+        // It belongs to the run's user, and to the folder itself: no link is followed.
+        let path = Path::new(SHARED_MEMORY).join(&name);
+        if metadata.is_dir() {
+            let _ = remove_tree(&path);
+        } else if !used.contains(&metadata.ino()) {
+            let _ = fs::remove_file(path);
         }
     }
+}
+
+/// What a file takes, or a folder with all that is in it. An entry takes some memory itself.
+fn bytes_of(name: &OsStr, metadata: &Metadata) -> u64 {
+    const ENTRY_BYTES: u64 = 1024;
+    if !metadata.is_dir() {
+        return metadata.blocks() * 512 + ENTRY_BYTES;
+    }
+    let usage = disk::usage(&[&Path::new(SHARED_MEMORY).join(name)], MAX_FILES);
+    // What can't be looked into counts as more than anybody may have.
+    if usage.closed > 0 { u64::MAX / 2 } else { usage.bytes + (usage.entries + 1) * ENTRY_BYTES }
 }
 
 /// The files of a user in the machine's shared memory.

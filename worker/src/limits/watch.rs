@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::iter::Sum;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,9 +11,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use super::disk::{self, DiskUsage};
-use super::nameless::Nameless;
+use super::nameless::{Nameless, Open};
 use super::{Allowance, Bounds, Breach, Group, MAX_FILES, SharedMemory};
-use crate::census::Counter;
+use crate::census::{Census, Counter};
 use crate::process::Process;
 use crate::run_directory::RunDirectory;
 use crate::sandbox::Cell;
@@ -62,18 +63,21 @@ impl<'a> Watch<'a> {
     pub(crate) async fn breach(&self) -> Breach {
         let mut disk = Disk::default();
         let mut nameless = Nameless::default();
+        let device = self.folders.first().and_then(|folder| Some(fs::metadata(folder).ok()?.dev()));
         loop {
             sleep(LOOK).await;
-            if let Some(breach) = self.memory(&mut nameless).await {
+            let census = self.counter.census(LOOK / 2).await;
+            let open = nameless.look(&census.tree(self.supervisor), device).await;
+            if let Some(breach) = self.memory(&census, open).await {
                 return breach;
             }
-            if let Some(breach) = disk.look(self).await {
+            if let Some(breach) = disk.look(self, open).await {
                 return breach;
             }
         }
     }
 
-    async fn memory(&self, nameless: &mut Nameless) -> Option<Breach> {
+    async fn memory(&self, census: &Census, open: Open) -> Option<Breach> {
         let limit = self.allowance.memory_bytes;
         if self.group.oom_kills() > 0 {
             return Some(Breach::Memory(limit));
@@ -81,10 +85,8 @@ impl<'a> Watch<'a> {
         if self.bounds == Bounds::Kernel {
             return None;
         }
-        let census = self.counter.census(LOOK / 2).await;
         let pids = census.tree(self.supervisor);
-        let files = self.shared_memory.map_or(0, |shared| shared.bytes(&pids));
-        let shared = files.saturating_add(nameless.bytes(&pids).await);
+        let shared = self.shared_memory.map_or(0, |shared| shared.bytes(&pids, open));
         let resident = census.below(self.supervisor).resident_bytes;
         if resident.saturating_add(shared) <= limit {
             return None;
@@ -112,8 +114,11 @@ struct Free {
 }
 
 impl Disk {
-    async fn look(&mut self, watch: &Watch<'_>) -> Option<Breach> {
+    async fn look(&mut self, watch: &Watch<'_>, open: Open) -> Option<Breach> {
         let now = Instant::now();
+        if open.disk > watch.allowance.disk_bytes {
+            return Some(Breach::Disk(watch.allowance.disk_bytes));
+        }
         if self.next_look.is_some_and(|next| now < next) {
             return None;
         }
@@ -135,8 +140,10 @@ impl Disk {
             let folders: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
             disk::usage(&folders, MAX_FILES)
         });
-        // A walk that fails says nothing; the next one may.
-        let usage = walk.await.ok()?.ok();
+        let mut usage = walk.await.ok();
+        if let Some(usage) = &mut usage {
+            usage.bytes = usage.bytes.saturating_add(open.disk);
+        }
         self.walked = Some((Instant::now(), now.elapsed(), free, usage.unwrap_or_default()));
         usage.and_then(|usage| judge(&usage, &watch.allowance))
     }

@@ -16,7 +16,7 @@ use nix::unistd::{getegid, geteuid};
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens, syncfs};
 
 use crate::python::Python;
-use crate::run_directory::remove_tree;
+use crate::remove_tree::remove_tree;
 
 /// So many are kept.
 const KEPT: usize = 20;

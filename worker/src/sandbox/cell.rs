@@ -90,7 +90,8 @@ impl Sandbox {
             _ => Some(allowance.processes + limits::threads_of_this_user()),
         };
         let shared_memory = match (self.applied, &identity, self.limiter.bounds()) {
-            (_, _, Bounds::Kernel) => None,
+            // It goes with the run, and the kernel counts it.
+            (Applied::Full | Applied::Off, _, Bounds::Kernel) => None,
             (Applied::Full, ..) => Some(SharedMemory::Own),
             (_, Some(own), _) => Some(SharedMemory::of(own.identity.0)),
             (_, None, _) => Some(SharedMemory::of(nix::unistd::geteuid().as_raw())),

@@ -7,15 +7,21 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{chdir, getgid, getuid, pivot_root};
 
 use super::level::Network;
 use super::privileges::Identity;
-use super::system_calls::bring_loopback_up;
+use super::system_calls::{add_mount_attributes, bring_loopback_up};
 use super::view::{SHARED_MEMORY, View};
 
 const NOTHING: Option<&str> = None;
+
+/// What a program may do with what is bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Read,
+    Write,
+}
 
 /// What the root has of its own, whatever the machine has there.
 const MADE: &[&str] = &["/proc", SHARED_MEMORY, "/tmp", "/etc/passwd", "/etc/group"];
@@ -62,15 +68,16 @@ pub(super) fn enter(view: &View, identity: Option<Identity>) -> io::Result<()> {
     symlink("/tmp", root.join("var/tmp"))?;
     mount(Some("proc"), &root.join("proc"), Some("proc"), safe | MsFlags::MS_NOEXEC, NOTHING).map_err(at("/proc"))?;
     devices(view)?;
-    bind(&view.temporary, &root.join("tmp"), MsFlags::empty())?;
+    bind(&view.temporary, &root.join("tmp"), Access::Write)?;
     for path in &view.readable {
-        place(root, path, MsFlags::MS_RDONLY)?;
+        place(root, path, Access::Read)?;
     }
     for path in &view.writable {
-        place(root, path, MsFlags::empty())?;
+        place(root, path, Access::Write)?;
     }
     people(root, identity)?;
-    remount(root, MsFlags::MS_RDONLY).map_err(at("a root that nobody writes"))?;
+    let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | safe;
+    mount(NOTHING, root, NOTHING, read_only, NOTHING).map_err(at("a root that nobody writes"))?;
     chdir(root)?;
     // Both at the same place: the old root then lies on top, and is let go of.
     pivot_root(".", ".").map_err(at("pivot_root"))?;
@@ -80,7 +87,7 @@ pub(super) fn enter(view: &View, identity: Option<Identity>) -> io::Result<()> {
 }
 
 /// Puts a path of the machine at the same path below `root`.
-fn place(root: &Path, path: &Path, flags: MsFlags) -> io::Result<()> {
+fn place(root: &Path, path: &Path, access: Access) -> io::Result<()> {
     // These are made, not bound.
     if MADE.iter().any(|made| path == Path::new(made)) {
         return Ok(());
@@ -100,7 +107,7 @@ fn place(root: &Path, path: &Path, flags: MsFlags) -> io::Result<()> {
     } else {
         drop(File::create(&target)?);
     }
-    bind(path, &target, flags)
+    bind(path, &target, access)
 }
 
 fn below(root: &Path, path: &Path) -> PathBuf {
@@ -108,29 +115,16 @@ fn below(root: &Path, path: &Path) -> PathBuf {
     names.fold(root.to_owned(), |below, name| below.join(name))
 }
 
-fn bind(from: &Path, to: &Path, flags: MsFlags) -> io::Result<()> {
+/// Binds a path with all mounts below it, none of which may then have more than this one.
+fn bind(from: &Path, to: &Path, access: Access) -> io::Result<()> {
     let context = || format!("binding {}", from.display());
     mount(Some(from), to, NOTHING, MsFlags::MS_BIND | MsFlags::MS_REC, NOTHING)
         .map_err(|error| with(error, &context()))?;
-    remount(to, flags).map_err(|error| with(error, &context()))
-}
-
-/// Gives a mount these flags beside those it has, which only the machine's root could take from it.
-fn remount(path: &Path, flags: MsFlags) -> nix::Result<()> {
-    let has = statvfs(path)?.flags();
-    let mut flags = flags | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    for (known, flag) in [
-        (FsFlags::ST_RDONLY, MsFlags::MS_RDONLY),
-        (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
-        (FsFlags::ST_NOATIME, MsFlags::MS_NOATIME),
-        (FsFlags::ST_NODIRATIME, MsFlags::MS_NODIRATIME),
-        (FsFlags::ST_RELATIME, MsFlags::MS_RELATIME),
-    ] {
-        if has.contains(known) {
-            flags |= flag;
-        }
+    let mut attributes = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+    if access == Access::Read {
+        attributes |= libc::MOUNT_ATTR_RDONLY;
     }
-    mount(NOTHING, path, NOTHING, MsFlags::MS_REMOUNT | MsFlags::MS_BIND | flags, NOTHING)
+    add_mount_attributes(to, attributes).map_err(|error| io::Error::other(format!("{}: {error}", context())))
 }
 
 /// A `/dev` with nothing but these devices, and shared memory that ends with the run.

@@ -46,8 +46,7 @@ impl Sandbox {
         work_root: &Path,
         probe: &Probe<'_>,
     ) -> Result<String, String> {
-        let name = format!("probe-{}", std::process::id());
-        let directory = RunDirectory::create(work_root, &name).map_err(|error| error.to_string())?;
+        let (name, directory) = own_directory(work_root).map_err(|error| error.to_string())?;
         let ran = self.run_in(python, &directory, &name, probe).await;
         if let Err(error) = directory.remove() {
             tracing::warn!(%error, "the directory of a probe could not be removed");
@@ -97,4 +96,17 @@ impl Sandbox {
             ended => Err(format!("{ended:?}: {}", errors.trim().lines().last().unwrap_or_default())),
         }
     }
+}
+
+/// A directory that no other probe has: in containers the process id is the same at every start.
+fn own_directory(work_root: &Path) -> io::Result<(String, RunDirectory)> {
+    let pid = std::process::id();
+    for number in 0..u32::MAX {
+        let name = format!("probe-{pid}-{number}");
+        match RunDirectory::create(work_root, &name) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return Ok((name, made?)),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
 }

@@ -86,7 +86,21 @@ const DENIED_HERE: &[libc::c_long] = &[
 const DENIED_HERE: &[libc::c_long] = &[libc::SYS_kexec_file_load];
 
 /// What is shared by key with every process of the machine: denied where it has no namespace of its own.
-const SHARED_BY_KEY: &[libc::c_long] = &[libc::SYS_shmget, libc::SYS_semget, libc::SYS_msgget, libc::SYS_mq_open];
+const SHARED_BY_KEY: &[libc::c_long] = &[
+    libc::SYS_shmget,
+    libc::SYS_shmat,
+    libc::SYS_shmctl,
+    libc::SYS_semget,
+    libc::SYS_semop,
+    libc::SYS_semtimedop,
+    libc::SYS_semctl,
+    libc::SYS_msgget,
+    libc::SYS_msgsnd,
+    libc::SYS_msgrcv,
+    libc::SYS_msgctl,
+    libc::SYS_mq_open,
+    libc::SYS_mq_unlink,
+];
 
 /// Calls that count as not there.
 const ABSENT: &[libc::c_long] =
@@ -129,6 +143,9 @@ const OF_OTHERS: &[(libc::c_long, u8)] = &[
     (libc::SYS_ioprio_set, 1),
 ];
 
+/// Calls that change all processes of a user when they name this kind of whom they mean.
+const OF_A_USER: &[(libc::c_long, u64)] = &[(libc::SYS_setpriority, 2), (libc::SYS_ioprio_set, 3)];
+
 /// Before this version Landlock lets every file that may be read be cut short as well, by whoever owns it.
 const LANDLOCK_WITH_TRUNCATE: i32 = 3;
 
@@ -159,6 +176,9 @@ fn programs(network: Network, landlock: i32, company: Company) -> Result<Vec<Bpf
         for (call, whose) in OF_OTHERS {
             refused.insert(*call, vec![rule(*whose, SeccompCmpOp::Ne, 0)?]);
         }
+        for (call, kind) in OF_A_USER {
+            refused.entry(*call).or_default().push(rule(0, SeccompCmpOp::Eq, *kind)?);
+        }
     }
     if landlock < LANDLOCK_WITH_TRUNCATE {
         refused.insert(libc::SYS_truncate, vec![]);
@@ -181,6 +201,14 @@ fn programs(network: Network, landlock: i32, company: Company) -> Result<Vec<Bpf
     refused.insert(
         libc::SYS_ioctl,
         vec![rule(1, SeccompCmpOp::Eq, libc::TIOCSTI)?, rule(1, SeccompCmpOp::Eq, TIOCLINUX)?],
+    );
+    // What a process has open is then out of the platform's sight.
+    refused.insert(
+        libc::SYS_prctl,
+        vec![SeccompRule::new(vec![
+            condition(0, SeccompCmpOp::Eq, u64::from(libc::PR_SET_DUMPABLE.cast_unsigned()))?,
+            condition(1, SeccompCmpOp::Eq, 0)?,
+        ])?],
     );
     // All but asking for the present one and setting the usual one.
     refused.insert(

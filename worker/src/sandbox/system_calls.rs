@@ -1,12 +1,15 @@
 //! The system calls that no crate offers without `unsafe`.
 #![expect(
     unsafe_code,
-    reason = "fork, close_range, ioctl and a question to Landlock have no safe form; each call says why it is sound"
+    reason = "fork, close_range, ioctl, mount_setattr and a question to Landlock have no safe form; each call says why it is sound"
 )]
 
+use std::ffi::CString;
 use std::io;
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::sys::signal::{SigHandler, Signal};
 use nix::unistd::{ForkResult, Pid, fork};
@@ -53,6 +56,27 @@ pub(super) fn bring_loopback_up() -> io::Result<()> {
     request.ifr_ifru.ifru_flags = libc::c_short::try_from(up).map_err(io::Error::other)?;
     // SAFETY: `request` is an `ifreq` as SIOCSIFFLAGS reads it, and outlives the call.
     let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Gives a mount these attributes (`MOUNT_ATTR_…`) beside those it has, and all mounts below it. (`mount_setattr(2)`)
+pub(super) fn add_mount_attributes(path: &Path, attributes: u64) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: all zeros are a valid `mount_attr`: no change.
+    let mut attr: libc::mount_attr = unsafe { std::mem::zeroed() };
+    attr.attr_set = attributes;
+    let flags = libc::AT_RECURSIVE;
+    // SAFETY: the path is a C string and `attr` of the size that is told; both outlive the call, which only reads them.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            flags,
+            &raw const attr,
+            std::mem::size_of::<libc::mount_attr>(),
+        )
+    };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
