@@ -13,6 +13,7 @@ mod history;
 mod home;
 mod idempotency;
 mod jobs;
+mod leaderboard;
 mod limited;
 mod logs;
 mod me;
@@ -33,13 +34,15 @@ use axum::middleware;
 use axum::routing::{get, post};
 use events::policy::LivePolicy;
 use events::ports::{
-    ArchiveLimits, EventFeedPort, EventLogPort, Ids, JobStatusPort, LogPort, NudgePort, StoragePort, UploadLimits,
+    ArchiveLimits, EventFeedPort, EventLogPort, Ids, JobStatusPort, LeaderboardPort, LogPort, NudgePort, StoragePort,
+    UploadLimits,
 };
 use tokio_util::sync::CancellationToken;
 
 pub use auth::{Role, TokenError, Tokens};
 pub use crew::Crews;
 pub use idempotency::UnderWay;
+pub use leaderboard::{BoardMetrics, BoardMetricsError};
 pub use results::MlflowLinks;
 pub use serve::serve;
 
@@ -74,6 +77,10 @@ pub struct Api {
     pub upload_limits: UploadLimits,
     /// What an archive in an upload may hold.
     pub archive_limits: ArchiveLimits,
+    /// Where the boards are read.
+    pub leaderboard: Arc<dyn LeaderboardPort>,
+    /// Which metrics people compare.
+    pub board_metrics: BoardMetrics,
     /// Where runs are shown; none where tracking is off.
     pub mlflow: Option<MlflowLinks>,
     /// What `GET /metrics` answers; none where metrics have a port of their own.
@@ -106,6 +113,10 @@ pub fn router(api: Api) -> Router {
         .route("/jobs/{id}/logs", get(logs::logs))
         .route("/jobs/{id}/stream", get(jobs::stream))
         .route("/jobs/{id}/results", get(results::results))
+        .route("/leaderboard", get(leaderboard::leaderboard))
+        .route("/leaderboard.csv", get(leaderboard::leaderboard_csv))
+        .route("/leaderboard/metrics", get(leaderboard::metrics))
+        .route("/leaderboard/history", get(leaderboard::history))
         .with_state(Arc::clone(&api));
     let routes = match metrics_text {
         Some(render) => routes.merge(metrics_router(render)),

@@ -12,8 +12,8 @@ use adapters::redis::{Redis, RedisFeed};
 use adapters::storage::DirectoryStorage;
 use anyhow::{Context, Result, bail};
 use events::ports::{
-    DurationsPort, EventFeedPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, NudgePort, RecordsPort,
-    StoragePort, WorkStatePort, WorkersPort,
+    DurationsPort, EventFeedPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LeaderboardPort, LogPort, NudgePort,
+    RecordsPort, StoragePort, WorkStatePort, WorkersPort,
 };
 use projections::Keyspace;
 use tokio::net::TcpListener;
@@ -32,6 +32,7 @@ pub(crate) struct Ports {
     pub(crate) work_state: Arc<dyn WorkStatePort>,
     pub(crate) records: Arc<dyn RecordsPort>,
     pub(crate) status: Arc<dyn JobStatusPort>,
+    pub(crate) leaderboard: Arc<dyn LeaderboardPort>,
     pub(crate) storage: Arc<dyn StoragePort>,
     pub(crate) logs: Arc<dyn LogPort>,
     pub(crate) ids: Arc<dyn Ids>,
@@ -67,6 +68,7 @@ impl Ports {
             work_state: Arc::new(redis.clone()),
             records: Arc::new(redis.clone()),
             status: Arc::new(redis.clone()),
+            leaderboard: Arc::new(redis.clone()),
             redis,
             storage: Arc::new(storage),
             logs: Arc::new(logs),

@@ -6,7 +6,7 @@
 use std::fmt::Display;
 
 use events::{AggregateId, ClassName, Consumer, Fence, JobId, SubmissionId, UserId};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::patch::SetKind;
 
@@ -31,6 +31,12 @@ pub enum ReadModel {
     Window,
     /// The size of all of a user's submissions.
     Stored,
+    /// What a user's jobs reached on a board.
+    Standings,
+    /// The best of each user on a board: a sum over [`Self::Standings`].
+    Best,
+    /// How many users there are on each board: a sum over [`Self::Best`].
+    Boards,
 }
 
 /// The keys of one namespace.
@@ -183,6 +189,52 @@ impl Keyspace {
         self.key(format_args!("uploads:{}", encode(user)))
     }
 
+    /// Read model: what a user's jobs reached in a metric, by value.
+    #[must_use]
+    pub fn standings(&self, metric: &str, user: &UserId) -> String {
+        self.board(metric, format_args!("of:{}", encode(user)))
+    }
+
+    /// Read model: the greatest value of each user in a metric.
+    #[must_use]
+    pub fn highest(&self, metric: &str) -> String {
+        self.board(metric, "high")
+    }
+
+    /// Read model: the least value of each user in a metric.
+    #[must_use]
+    pub fn lowest(&self, metric: &str) -> String {
+        self.board(metric, "low")
+    }
+
+    /// Read model: the metrics of which there is a board, by how many users are on it.
+    #[must_use]
+    pub fn boards(&self) -> String {
+        self.key("boards")
+    }
+
+    /// A pattern that every key of every board matches, for `SCAN`.
+    #[must_use]
+    pub fn boards_pattern(&self) -> String {
+        self.key("board:*")
+    }
+
+    /// The metric and, for [`ReadModel::Standings`], the user of a key of a board.
+    #[must_use]
+    pub fn board_of(&self, key: &str) -> Option<(String, Option<UserId>)> {
+        let (metric, rest) = key.strip_prefix(&self.key("board:"))?.split_once(':')?;
+        let metric = decode(metric)?;
+        match rest.split_once(':') {
+            Some(("of", user)) => Some((metric, Some(decode(user)?.parse().ok()?))),
+            None if rest == "high" || rest == "low" => Some((metric, None)),
+            Some(_) | None => None,
+        }
+    }
+
+    fn board(&self, metric: &str, what: impl Display) -> String {
+        self.key(format_args!("board:{}:{what}", utf8_percent_encode(metric, NON_ALPHANUMERIC)))
+    }
+
     /// The prefix of the status of all jobs, for scripts that learn the job from an index.
     #[must_use]
     pub fn job_prefix(&self) -> String {
@@ -325,6 +377,11 @@ impl Keyspace {
                 Some(ReadModel::Index(SetKind::Sorted))
             }
             ("rate" | "refunds" | "uploads", _) => Some(ReadModel::Window),
+            ("boards", "") => Some(ReadModel::Boards),
+            ("board", _) => match self.board_of(key)? {
+                (_, Some(_)) => Some(ReadModel::Standings),
+                (_, None) => Some(ReadModel::Best),
+            },
             ("user", rest) => match rest.rsplit_once(':')?.1 {
                 "jobs" | "submissions" | "active" | "held" | "delayed" => Some(ReadModel::Index(SetKind::Sorted)),
                 "stored" => Some(ReadModel::Stored),
@@ -341,6 +398,8 @@ impl Keyspace {
         let of_user = name.starts_with("user:") && name.ends_with(":submissions");
         if name == "submissions" || of_user || name.starts_with("uploads:") {
             Some(AggregateId::Submission(member.parse().ok()?))
+        } else if name.starts_with("board:") {
+            Some(AggregateId::Job(crate::board::job_of(member)?))
         } else {
             Some(AggregateId::Job(member.parse().ok()?))
         }
@@ -352,11 +411,26 @@ impl Keyspace {
         let Some(name) = key.strip_prefix(&self.tag).and_then(|rest| rest.strip_prefix(':')) else {
             return false;
         };
-        let exact =
-            ["events", "schema", "policy", "regress", "open", "jobs", "submissions", "delayed", "dlq", "leases"];
-        let under = ["job:", "result:", "submission:", "pending:", "queue:", "user:"];
+        let exact = [
+            "events",
+            "schema",
+            "policy",
+            "regress",
+            "open",
+            "jobs",
+            "submissions",
+            "delayed",
+            "dlq",
+            "leases",
+            "boards",
+        ];
+        let under = ["job:", "result:", "submission:", "pending:", "queue:", "user:", "board:"];
         exact.contains(&name) || under.iter().any(|prefix| name.starts_with(prefix))
     }
+}
+
+fn decode(text: &str) -> Option<String> {
+    percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned)
 }
 
 fn encode(user: &UserId) -> impl Display {

@@ -9,6 +9,7 @@ mod dlq;
 mod end_to_end;
 mod expiry;
 mod idempotency;
+mod leaderboard;
 mod limits;
 mod migrate;
 mod policy;

@@ -1,5 +1,6 @@
 //! `leadersboard jobs`: look at jobs, follow them, read their logs, cancel them.
 
+mod compare;
 mod history;
 mod list;
 mod logs;
@@ -19,6 +20,7 @@ const EXAMPLES: &str = "\
 Examples:
   leadersboard jobs list --status running
   leadersboard jobs show ID
+  leadersboard jobs compare ID ID
   leadersboard jobs logs ID --tail 20 --follow
   leadersboard jobs watch ID
   leadersboard jobs history ID
@@ -54,6 +56,8 @@ enum Action {
         #[arg(value_name = "ID", value_parser = parse_id)]
         job_id: String,
     },
+    /// Compare jobs side by side: params that differ are marked
+    Compare(compare::CompareCommand),
     /// Print a job's log
     Logs(logs::LogsCommand),
     /// Follow a job's status and log to its end; the exit code tells how it ended
@@ -87,6 +91,7 @@ impl JobsCommand {
         match self.action {
             Action::List(command) => command.run(&client, output).await?,
             Action::Show { job_id } => show(&client, &job_id, output).await?,
+            Action::Compare(command) => command.run(&client, output).await?,
             Action::Logs(command) => command.run(&client, output).await?,
             Action::Watch { job_id } => {
                 return until_interrupted(Some(&job_id), follow(&client, &job_id, output)).await;

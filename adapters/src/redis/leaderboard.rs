@@ -1,0 +1,264 @@
+//! The boards as clients ask for them.
+//!
+//! A page without a filter reads as many of the best as it shows. With one, users are looked at in the order of their
+//! best value, which no value of theirs that fits can beat, until enough that fit are better than all that is left.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use events::ports::{Board, BoardQuery, Leader, LeaderboardPort, PortError};
+use events::{Order, Standing, UserId};
+use projections::board::{self, best, score};
+
+use super::{Redis, away, corrupt};
+
+/// How many users are looked at in one go.
+const USERS: usize = 100;
+/// How many jobs' params are looked at in one go.
+const PARAMS: usize = 64;
+/// How often a page is read anew when a job of it vanished meanwhile.
+const TRIES: usize = 3;
+
+#[async_trait]
+impl LeaderboardPort for Redis {
+    async fn boards(&self) -> Result<Vec<Board>, PortError> {
+        let found: Vec<(String, f64)> = redis::cmd("ZRANGE")
+            .arg(&[&self.keys().boards(), "0", "-1", "WITHSCORES"])
+            .query_async(&mut self.connection())
+            .await
+            .map_err(|error| away(&error))?;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of users")]
+        let board = |(metric, users): (String, f64)| Board { metric, users: users as u64 };
+        let mut boards: Vec<Board> = found.into_iter().map(board).collect();
+        boards.sort_by(|one, other| one.metric.cmp(&other.metric));
+        Ok(boards)
+    }
+
+    async fn leaders(&self, query: &BoardQuery) -> Result<Vec<Leader>, PortError> {
+        let mut tries = 1;
+        loop {
+            let ranked = self.ranked(query).await?;
+            let wanted = ranked.len();
+            let leaders = self.with_results(ranked).await?;
+            // A job that expired meanwhile leaves its place to another.
+            if leaders.len() == wanted || tries == TRIES {
+                return Ok(leaders);
+            }
+            tries += 1;
+        }
+    }
+
+    async fn records(&self, query: &BoardQuery) -> Result<Vec<Standing>, PortError> {
+        let mut all = Vec::new();
+        let users = match &query.user {
+            Some(user) => vec![user.clone()],
+            None => self.bests(query, Reach::All).await?.into_iter().map(|(user, _)| user).collect(),
+        };
+        for users in users.chunks(USERS) {
+            all.extend(self.standings(query, users).await?.into_iter().flatten());
+        }
+        all.sort_by_key(|standing| (standing.completed_at, standing.job));
+        let mut records: Vec<Standing> = Vec::new();
+        let mut rest = all.into_iter();
+        loop {
+            // Only what beats the record so far can be one, and only of that the params matter.
+            let record = records.last().map(|record| record.value);
+            let beats = |standing: &Standing| record.is_none_or(|record| query.order.is_better(standing.value, record));
+            let next: Vec<Standing> = rest.by_ref().filter(beats).take(PARAMS).collect();
+            if next.is_empty() {
+                break;
+            }
+            let fits = self.fit(&query.params, &next).await?;
+            for (standing, _) in next.into_iter().zip(fits).filter(|(_, fits)| *fits) {
+                if records.last().is_none_or(|record| query.order.is_better(standing.value, record.value)) {
+                    records.push(standing);
+                }
+            }
+        }
+        Ok(records.split_off(records.len().saturating_sub(query.limit)))
+    }
+}
+
+/// How far down a board is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// So many, and all whose value is that of the last.
+    First(usize),
+    /// To its end.
+    All,
+}
+
+impl Redis {
+    /// The best of each user that fits, with its rank, best first.
+    async fn ranked(&self, query: &BoardQuery) -> Result<Vec<(u64, Standing)>, PortError> {
+        let own = match &query.user {
+            None => None,
+            Some(user) => match self.best_of(query, std::slice::from_ref(user)).await?.pop() {
+                Some(standing) => Some(standing),
+                None => return Ok(vec![]),
+            },
+        };
+        let is_filtered = query.since.is_some() || !query.params.is_empty();
+        let reach = if is_filtered || own.is_some() { Reach::All } else { Reach::First(query.limit) };
+        let bests = self.bests(query, reach).await?;
+        let mut found: Vec<Standing> = Vec::new();
+        for bests in bests.chunks(USERS) {
+            let left = bests[0].1;
+            let last = own.as_ref().or_else(|| found.get(query.limit.saturating_sub(1)));
+            if last.is_some_and(|last| query.order.is_better(last.value, left)) {
+                break;
+            }
+            if is_filtered {
+                let users: Vec<UserId> = bests.iter().map(|(user, _)| user.clone()).collect();
+                found.extend(self.best_of(query, &users).await?);
+            } else {
+                found.extend(self.first_with(query, bests).await?);
+            }
+            found.sort_by(|one, other| query.order.compare(one, other));
+        }
+        let ranked = (1..).zip(found);
+        Ok(match &query.user {
+            None => ranked.take(query.limit).collect(),
+            Some(user) => ranked.filter(|(_, standing)| standing.user == *user).collect(),
+        })
+    }
+
+    /// Users and their best values, best first.
+    async fn bests(&self, query: &BoardQuery, reach: Reach) -> Result<Vec<(UserId, f64)>, PortError> {
+        let key = best(self.keys(), &query.metric, query.order);
+        let last = match reach {
+            Reach::All => -1,
+            Reach::First(count) => i64::try_from(count).map_or(-1, |count| count - 1),
+        };
+        let mut read = redis::cmd("ZRANGE");
+        read.arg(&key).arg(0).arg(last);
+        if query.order == Order::Desc {
+            read.arg("REV");
+        }
+        read.arg("WITHSCORES");
+        let mut found: Vec<(String, f64)> =
+            read.query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        if let (Reach::First(count), Some((_, last))) = (reach, found.last().filter(|_| found.len() > 0))
+            && found.len() == count
+        {
+            let last = *last;
+            let tied: Vec<String> = redis::cmd("ZRANGE")
+                .arg(&[&key, &score(last), &score(last), "BYSCORE"])
+                .query_async(&mut self.connection())
+                .await
+                .map_err(|error| away(&error))?;
+            found.retain(|(_, value)| query.order.is_better(*value, last));
+            found.extend(tied.into_iter().map(|user| (user, last)));
+        }
+        found.into_iter().map(|(user, value)| Ok((user.parse().map_err(corrupt)?, value))).collect()
+    }
+
+    /// The first job of each of these users that reached their best value.
+    async fn first_with(&self, query: &BoardQuery, bests: &[(UserId, f64)]) -> Result<Vec<Standing>, PortError> {
+        let mut read = redis::pipe();
+        for (user, value) in bests {
+            let (key, value) = (self.keys().standings(&query.metric, user), score(*value));
+            read.cmd("ZRANGE").arg(&[&key, &value, &value, "BYSCORE", "LIMIT", "0", "1"]);
+        }
+        let members: Vec<Vec<String>> = read.query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        let (mut first, mut moved) = (Vec::new(), Vec::new());
+        for ((user, value), members) in bests.iter().zip(members) {
+            match members.first() {
+                Some(member) => first.push(read_member(user, member, *value)?),
+                // Their best has expired since it was read.
+                None => moved.push(user.clone()),
+            }
+        }
+        first.extend(self.best_of(query, &moved).await?);
+        Ok(first)
+    }
+
+    /// The best job that fits of each of these users; none of a user who has none.
+    async fn best_of(&self, query: &BoardQuery, users: &[UserId]) -> Result<Vec<Standing>, PortError> {
+        let mut candidates = self.standings(query, users).await?;
+        for standings in &mut candidates {
+            standings.sort_by(|one, other| query.order.compare(one, other));
+        }
+        let mut open: Vec<_> = candidates.into_iter().map(|standings| standings.into_iter().peekable()).collect();
+        let mut found = Vec::new();
+        loop {
+            open.retain_mut(|standings| standings.peek().is_some());
+            if open.is_empty() {
+                return Ok(found);
+            }
+            // Of each user the same share of one go.
+            let share = (PARAMS / open.len()).max(1);
+            let next: Vec<Vec<Standing>> = open.iter_mut().map(|user| user.by_ref().take(share).collect()).collect();
+            let mut fits = self.fit(&query.params, &next.concat()).await?.into_iter();
+            let mut still_open = Vec::new();
+            for (user, next) in open.into_iter().zip(next) {
+                let fits: Vec<bool> = fits.by_ref().take(next.len()).collect();
+                match next.into_iter().zip(fits).find(|(_, fits)| *fits) {
+                    Some((standing, _)) => found.push(standing),
+                    None => still_open.push(user),
+                }
+            }
+            open = still_open;
+        }
+    }
+
+    /// What the jobs of these users reached, of each those that are new enough.
+    async fn standings(&self, query: &BoardQuery, users: &[UserId]) -> Result<Vec<Vec<Standing>>, PortError> {
+        if users.is_empty() {
+            return Ok(vec![]);
+        }
+        let mut read = redis::pipe();
+        for user in users {
+            read.cmd("ZRANGE").arg(&[&self.keys().standings(&query.metric, user), "0", "-1", "WITHSCORES"]);
+        }
+        let found: Vec<Vec<(String, f64)>> =
+            read.query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        let of_user = |(user, found): (&UserId, Vec<(String, f64)>)| {
+            let all = found.iter().map(|(member, value)| read_member(user, member, *value));
+            let is_new = |standing: &Standing| query.since.is_none_or(|since| standing.completed_at >= since);
+            all.filter(|standing| standing.as_ref().map_or(true, is_new)).collect()
+        };
+        users.iter().zip(found).map(of_user).collect()
+    }
+
+    /// Which of these jobs have such params.
+    async fn fit(&self, params: &[(String, String)], standings: &[Standing]) -> Result<Vec<bool>, PortError> {
+        if params.is_empty() || standings.is_empty() {
+            return Ok(vec![true; standings.len()]);
+        }
+        let mut read = redis::pipe();
+        for standing in standings {
+            read.cmd("HGET").arg(self.keys().result(standing.job)).arg("params");
+        }
+        let found: Vec<Option<String>> =
+            read.query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        let fits = |text: Option<String>| {
+            let Some(text) = text else { return Ok(false) };
+            let found: HashMap<String, serde_json::Value> = serde_json::from_str(&text).map_err(corrupt)?;
+            Ok(params.iter().all(|(name, wanted)| found.get(name).is_some_and(|value| is_text(value, wanted))))
+        };
+        found.into_iter().map(fits).collect()
+    }
+
+    /// The jobs and their results, but for those that have expired.
+    async fn with_results(&self, ranked: Vec<(u64, Standing)>) -> Result<Vec<Leader>, PortError> {
+        let ids: Vec<_> = ranked.iter().map(|(_, standing)| standing.job).collect();
+        let keys: Vec<String> = ids.iter().map(|id| self.keys().result(*id)).collect();
+        let (jobs, hashes) = futures::try_join!(self.read_jobs(&ids), self.hashes(&keys))?;
+        let mut leaders = Vec::with_capacity(ranked.len());
+        for ((rank, standing), ((job, key), hash)) in ranked.into_iter().zip(jobs.into_iter().zip(keys).zip(hashes)) {
+            let results = projections::results::read(&key, &hash).map_err(corrupt)?;
+            leaders.extend(job.zip(results).map(|(job, results)| Leader { rank, standing, job, results }));
+        }
+        Ok(leaders)
+    }
+}
+
+fn read_member(user: &UserId, member: &str, value: f64) -> Result<Standing, PortError> {
+    board::read(user, member, value).ok_or_else(|| corrupt(format!("{member:?} is no place on a board")))
+}
+
+/// Whether a param has this value: a string as it is, anything else as its JSON.
+fn is_text(value: &serde_json::Value, wanted: &str) -> bool {
+    value.as_str().map_or_else(|| value.to_string() == wanted, |text| text == wanted)
+}
