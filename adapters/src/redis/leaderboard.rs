@@ -13,7 +13,7 @@ use projections::board::{self, best, score};
 use super::{Redis, away, corrupt};
 
 /// How many users are looked at in one go.
-const USERS: usize = 100;
+const USERS: usize = 50;
 /// How many jobs' params are looked at in one go.
 const PARAMS: usize = 64;
 /// How often a page is read anew when a job of it vanished meanwhile.
@@ -99,7 +99,10 @@ impl Redis {
             },
         };
         let is_filtered = query.since.is_some() || !query.params.is_empty();
-        let reach = if is_filtered || own.is_some() { Reach::All } else { Reach::First(query.limit) };
+        if let Some(own) = own.as_ref().filter(|_| !is_filtered) {
+            return Ok(vec![(self.rank(query, own).await?, own.clone())]);
+        }
+        let reach = if is_filtered { Reach::All } else { Reach::First(query.limit) };
         let bests = self.bests(query, reach).await?;
         let mut found: Vec<Standing> = Vec::new();
         for bests in bests.chunks(USERS) {
@@ -123,6 +126,27 @@ impl Redis {
         })
     }
 
+    /// The rank of a user's best on a whole board.
+    async fn rank(&self, query: &BoardQuery, own: &Standing) -> Result<u64, PortError> {
+        let (key, value) = (best(self.keys(), &query.metric, query.order), score(own.value));
+        let (from, to) = match query.order {
+            Order::Asc => ("-inf".to_owned(), format!("({value}")),
+            Order::Desc => (format!("({value}"), "+inf".to_owned()),
+        };
+        let (better, tied): (u64, Vec<String>) = redis::pipe()
+            .cmd("ZCOUNT")
+            .arg(&[&key, &from, &to])
+            .cmd("ZRANGE")
+            .arg(&[&key, &value, &value, "BYSCORE"])
+            .query_async(&mut self.connection())
+            .await
+            .map_err(|error| away(&error))?;
+        let tied = tied.into_iter().map(|user| Ok((user.parse().map_err(corrupt)?, own.value)));
+        let tied = self.first_with(query, &tied.collect::<Result<Vec<_>, _>>()?).await?;
+        let earlier = tied.iter().filter(|other| query.order.compare(other, own).is_lt()).count();
+        Ok(better + earlier as u64 + 1)
+    }
+
     /// Users and their best values, best first.
     async fn bests(&self, query: &BoardQuery, reach: Reach) -> Result<Vec<(UserId, f64)>, PortError> {
         let key = best(self.keys(), &query.metric, query.order);
@@ -138,7 +162,7 @@ impl Redis {
         read.arg("WITHSCORES");
         let mut found: Vec<(String, f64)> =
             read.query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
-        if let (Reach::First(count), Some((_, last))) = (reach, found.last().filter(|_| found.len() > 0))
+        if let (Reach::First(count), Some((_, last))) = (reach, found.last())
             && found.len() == count
         {
             let last = *last;
@@ -260,5 +284,6 @@ fn read_member(user: &UserId, member: &str, value: f64) -> Result<Standing, Port
 
 /// Whether a param has this value: a string as it is, anything else as its JSON.
 fn is_text(value: &serde_json::Value, wanted: &str) -> bool {
-    value.as_str().map_or_else(|| value.to_string() == wanted, |text| text == wanted)
+    let json = || value.to_string();
+    value.as_str().map_or_else(json, str::to_owned) == wanted
 }

@@ -27,7 +27,7 @@ fn text(board: &LeaderboardView) -> String {
     let names = names.chain(metrics.iter().map(|name| format!("metrics.{name}")));
     let mut lines = line(names.chain(performance.iter().map(|name| format!("performance.{name}"))));
     for row in &board.rows {
-        let metrics = metrics.iter().map(|name| row.metrics.get(*name).map(number));
+        let metrics = metrics.iter().map(|name| row.metrics.get(*name).copied().map(number));
         let performance = performance.iter().map(|name| row.performance.get(*name).cloned().map(as_text));
         lines += &line(fixed(row).into_iter().chain(metrics.chain(performance).map(Option::unwrap_or_default)));
     }
@@ -39,7 +39,7 @@ fn fixed(row: &RowView) -> [String; 9] {
     [
         row.rank.to_string(),
         row.user.clone(),
-        number(&row.value),
+        number(row.value),
         text(&row.method),
         row.job_id.clone(),
         row.submission_id.clone(),
@@ -50,7 +50,7 @@ fn fixed(row: &RowView) -> [String; 9] {
 }
 
 /// The shortest text that is read as the same number.
-fn number(value: &f64) -> String {
+fn number(value: f64) -> String {
     format!("{value:?}")
 }
 

@@ -42,9 +42,8 @@ impl Asked {
             match key.as_str() {
                 "order" => asked.order = Some(value.parse().map_err(|_| refuse("order is asc or desc".to_owned()))?),
                 "since" => {
-                    asked.since = Some(read_since(&value).ok_or_else(|| {
-                        refuse("since is a time as 2026-01-31T12:00:00Z or a day as 2026-01-31".to_owned())
-                    })?)
+                    let rule = "since is a time as 2026-01-31T12:00:00Z or a day as 2026-01-31";
+                    asked.since = Some(read_since(&value).ok_or_else(|| refuse(rule.to_owned()))?);
                 }
                 "limit" => {
                     let limit = value.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));

@@ -24,7 +24,7 @@ const METHOD_CHARS: usize = 32;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct BoardCommand {
-    /// The metric [default: the first of the server's LEADERBOARD_METRICS]
+    /// The metric [default: the first of the server's `LEADERBOARD_METRICS`]
     #[arg(long, short, value_name = "NAME")]
     metric: Option<String>,
 
@@ -40,7 +40,7 @@ pub(crate) struct BoardCommand {
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
 
-    /// Only jobs with this param, such as dataset=mvtec_ad; may be given again
+    /// Only jobs with this param, such as `dataset=mvtec_ad`; may be given again
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_param)]
     param: Vec<(String, String)>,
 
@@ -94,10 +94,14 @@ struct Metrics {
 
 #[derive(Debug, Deserialize)]
 struct Metric {
-    metric: String,
+    #[serde(rename = "metric")]
+    name: String,
     order: String,
     users: u64,
 }
+
+/// An answer in words.
+type Report = fn(&Value) -> Result<String, ClientError>;
 
 impl BoardCommand {
     pub(super) async fn run(self, output: Output) -> Result<Outcome, ClientError> {
@@ -108,7 +112,7 @@ impl BoardCommand {
             print_text(&client.get_text("/leaderboard.csv", &query).await?)?;
             return Ok(Outcome::Done);
         }
-        let (path, report): (_, fn(&Value) -> Result<String, ClientError>) =
+        let (path, report): (_, Report) =
             if self.metrics { ("/leaderboard/metrics", metrics) } else { ("/leaderboard", board) };
         if self.metrics {
             query.clear();
@@ -185,7 +189,7 @@ fn metrics(document: &Value) -> Result<String, ClientError> {
         return Ok("No job has completed with a metric yet.".to_owned());
     }
     let columns = [("METRIC", Align::Left), ("ORDER", Align::Left), ("USERS", Align::Right)];
-    let row = |metric: &Metric| [human::plain(&metric.metric), metric.order.clone(), metric.users.to_string()];
+    let row = |metric: &Metric| [human::plain(&metric.name), metric.order.clone(), metric.users.to_string()];
     Ok(render(columns, answer.metrics.iter().map(row)))
 }
 

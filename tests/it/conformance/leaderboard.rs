@@ -138,7 +138,7 @@ async fn assert_as_expected(bench: &Bench, jobs: &[Done]) {
                 assert_eq!(found, expected_leaders(jobs, &query), "{query:?}");
                 for leader in leaders {
                     assert_eq!(leader.job.id, leader.standing.job);
-                    assert_eq!(leader.results.metrics[metric], leader.standing.value);
+                    assert_eq!(leader.results.metrics.get(metric), Some(&leader.standing.value));
                 }
                 let records = board.records(&query).await.expect("records");
                 assert_eq!(records, expected_records(jobs, &query), "{query:?}");

@@ -17,6 +17,9 @@ const VALUE_CHARS: usize = 40;
 /// What stands before a param that is not the same everywhere.
 const DIFFERENT: &str = "*";
 
+/// A part of a job's results.
+type Section = fn(&Job) -> Option<&Map<String, Value>>;
+
 /// Compare jobs side by side
 #[derive(Debug, Args)]
 pub(super) struct CompareCommand {
@@ -65,7 +68,7 @@ fn report(jobs: &[Job]) -> String {
     fixed("created", |job| human::time(&job.created_at));
     fixed("ran", |job| job.run_seconds.map(seconds).unwrap_or_default());
     let different = different(jobs);
-    let sections: [(&str, fn(&Job) -> Option<&Map<String, Value>>); 3] = [
+    let sections: [(&str, Section); 3] = [
         ("params", |job| job.params.as_ref()),
         ("metrics", |job| job.metrics.as_ref()),
         ("performance", |job| job.performance.as_ref()),
