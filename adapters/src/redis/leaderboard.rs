@@ -55,7 +55,7 @@ impl LeaderboardPort for Redis {
             None => self.bests(query, Reach::All).await?.into_iter().map(|(user, _)| user).collect(),
         };
         for users in users.chunks(USERS) {
-            all.extend(self.standings(query, users).await?.into_iter().flatten());
+            all.extend(self.standings(query, users, None).await?.into_iter().flatten());
         }
         all.sort_by_key(|standing| (standing.completed_at, standing.job));
         let mut records: Vec<Standing> = Vec::new();
@@ -93,7 +93,7 @@ impl Redis {
     async fn ranked(&self, query: &BoardQuery) -> Result<Vec<(u64, Standing)>, PortError> {
         let own = match &query.user {
             None => None,
-            Some(user) => match self.best_of(query, std::slice::from_ref(user)).await?.pop() {
+            Some(user) => match self.best_of(query, std::slice::from_ref(user), None).await?.pop() {
                 Some(standing) => Some(standing),
                 None => return Ok(vec![]),
             },
@@ -113,7 +113,8 @@ impl Redis {
             }
             if is_filtered {
                 let users: Vec<UserId> = bests.iter().map(|(user, _)| user.clone()).collect();
-                found.extend(self.best_of(query, &users).await?);
+                let floor = last.map(|last| last.value);
+                found.extend(self.best_of(query, &users, floor).await?);
             } else {
                 found.extend(self.first_with(query, bests).await?);
             }
@@ -193,13 +194,18 @@ impl Redis {
                 None => moved.push(user.clone()),
             }
         }
-        first.extend(self.best_of(query, &moved).await?);
+        first.extend(self.best_of(query, &moved, None).await?);
         Ok(first)
     }
 
-    /// The best job that fits of each of these users; none of a user who has none.
-    async fn best_of(&self, query: &BoardQuery, users: &[UserId]) -> Result<Vec<Standing>, PortError> {
-        let mut candidates = self.standings(query, users).await?;
+    /// The best job that fits of each of these users; none of a user who has none, or none that is as good as `floor`.
+    async fn best_of(
+        &self,
+        query: &BoardQuery,
+        users: &[UserId],
+        floor: Option<f64>,
+    ) -> Result<Vec<Standing>, PortError> {
+        let mut candidates = self.standings(query, users, floor).await?;
         for standings in &mut candidates {
             standings.sort_by(|one, other| query.order.compare(one, other));
         }
@@ -226,14 +232,25 @@ impl Redis {
         }
     }
 
-    /// What the jobs of these users reached, of each those that are new enough.
-    async fn standings(&self, query: &BoardQuery, users: &[UserId]) -> Result<Vec<Vec<Standing>>, PortError> {
+    /// What the jobs of these users reached that are new enough and as good as `floor`.
+    async fn standings(
+        &self,
+        query: &BoardQuery,
+        users: &[UserId],
+        floor: Option<f64>,
+    ) -> Result<Vec<Vec<Standing>>, PortError> {
         if users.is_empty() {
             return Ok(vec![]);
         }
+        let floor = floor.map(score);
+        let (from, to) = match query.order {
+            Order::Asc => ("-inf", floor.as_deref().unwrap_or("+inf")),
+            Order::Desc => (floor.as_deref().unwrap_or("-inf"), "+inf"),
+        };
         let mut read = redis::pipe();
         for user in users {
-            read.cmd("ZRANGE").arg(&[&self.keys().standings(&query.metric, user), "0", "-1", "WITHSCORES"]);
+            let key = self.keys().standings(&query.metric, user);
+            read.cmd("ZRANGE").arg(&[&key, from, to, "BYSCORE", "WITHSCORES"]);
         }
         let found: Vec<Vec<(String, f64)>> =
             read.query_async(&mut self.connection()).await.map_err(|error| away(&error))?;

@@ -192,6 +192,39 @@ async fn every_query_is_answered_as_by_sorting_all_jobs_whatever_completes_and_e
     }
 }
 
+#[tokio::test]
+async fn a_page_of_many_users_is_the_same_however_much_of_the_board_is_looked_at() {
+    let bench = Bench::new().await;
+    let mut jobs: Vec<Done> = vec![];
+    for number in 0..420_u32 {
+        // As good as random, with ties, and the same each time.
+        let value = f64::from(number * 7_919 % 97) / 8.0;
+        let results = results(&[("auc", value)], ["mvtec", "visa", "other"][(number * 31 % 7 % 3) as usize]);
+        let (user, at) = (format!("user{}", number % 140), at(i64::from(number * 13 % 400)));
+        let id = complete(&bench, &user, at, results.clone()).await;
+        jobs.push(Done { id, user, at, results });
+    }
+    let board: &dyn LeaderboardPort = &bench.redis;
+    let mvtec = vec![("dataset".to_owned(), "mvtec".to_owned())];
+    for order in [Order::Asc, Order::Desc] {
+        for limit in [1, 3, 49, 50, 51, 139, 1_000] {
+            for (since, params) in
+                [(None, vec![]), (Some(at(200)), vec![]), (None, mvtec.clone()), (Some(at(390)), mvtec.clone())]
+            {
+                for user in [None, Some("user7"), Some("user99")] {
+                    let user = user.map(|name| name.parse().expect("a name"));
+                    let query = BoardQuery { limit, since, params: params.clone(), user, ..query("auc", order) };
+                    let leaders = board.leaders(&query).await.expect("leaders");
+                    let found: Vec<_> = leaders.into_iter().map(|leader| (leader.rank, leader.standing)).collect();
+                    assert_eq!(found, expected_leaders(&jobs, &query), "{query:?}");
+                    assert_eq!(board.records(&query).await, Ok(expected_records(&jobs, &query)), "{query:?}");
+                }
+            }
+        }
+    }
+    bench.check(Expect::AllEnded).await;
+}
+
 /// All boards are dropped and come back from the log as they were, to the byte.
 async fn assert_rebuilt_to_the_byte(bench: &Bench) {
     let mut raw = bench.raw().await;
