@@ -24,8 +24,8 @@ up: ## Build, then run everything: Redis, API and worker in one process (DATA=./
 build: ## Build the release binary, target/release/leadersboard
 	cargo build --release -p leadersboard-cli
 
-test: ## Run every test, against real processes
-	@scripts/bootstrap.sh redis venv
+test: ## Run every test, against real processes; those of the sandbox need root
+	@scripts/bootstrap.sh redis venv sandbox-venv
 	cargo build -p leadersboard-cli
 	cargo $(TEST_RUNNER) --workspace
 	$(VENV_PYTHON) -m unittest discover -s examples/tests
@@ -41,12 +41,12 @@ deny: ## Check licences, banned crates and sources (needs cargo-deny)
 		{ echo "cargo-deny is missing: cargo install --locked cargo-deny --version '^0.18'" >&2; exit 1; }
 	cargo deny check licenses bans sources
 
-test-faults: ## Fail at every step, and see that every known mistake is noticed
-	@scripts/bootstrap.sh redis venv
+test-faults: ## Fail at every step, confine by the least there is, and see that every known mistake is noticed
+	@scripts/bootstrap.sh redis venv sandbox-venv
 	cargo build -p leadersboard-cli --features faults
 	mkdir -p target/faults && cp target/debug/leadersboard target/faults/leadersboard
 	LEADERSBOARD_BINARY=$(CURDIR)/target/faults/leadersboard \
-		cargo $(TEST_RUNNER) -p leadersboard-tests --features faults --test failpoints
+		cargo $(TEST_RUNNER) -p leadersboard-tests --features faults --test failpoints --test sandbox
 	LEADERSBOARD_BINARY=$(CURDIR)/target/faults/leadersboard CHAOS_JOBS=100 CHAOS_SECONDS=20 \
 		cargo bench --profile dev -p leadersboard-tests --bench chaos
 	scripts/seeded-bugs.sh

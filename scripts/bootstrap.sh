@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Installs what the build and the tests need beyond Rust and Python. Quiet where there is nothing to do.
 #
-#   scripts/bootstrap.sh [redis] [wrk] [venv]        all three when none is named
+#   scripts/bootstrap.sh [redis] [wrk] [venv] [sandbox-venv]        all of them when none is named
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-usage="usage: scripts/bootstrap.sh [redis] [wrk] [venv]"
+usage="usage: scripts/bootstrap.sh [redis] [wrk] [venv] [sandbox-venv]"
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -69,23 +69,34 @@ need_wrk() {
 
 # A virtual environment for the examples, made once for each state of their requirements.
 need_venv() {
-    local requirements=examples/requirements.txt stamp=.venv/requirements.sha256 wanted
+    # The system's interpreter before uv's own, which lies in a home that the user of a job may not enter.
+    make_venv .venv examples/requirements.txt python3 --python-preference system
+}
+
+# One for the programs of tests/sandbox, which run as users that may enter nobody's home.
+need_sandbox_venv() {
+    make_venv target/sandbox-venv tests/sandbox/requirements.txt /usr/bin/python3 --python /usr/bin/python3
+}
+
+# make_venv FOLDER REQUIREMENTS PYTHON UV_OPTION…
+make_venv() {
+    local folder=$1 requirements=$2 python=$3 stamp=$1/requirements.sha256 wanted
+    shift 3
     wanted=$(sha256sum "$requirements" | cut -d' ' -f1)
-    if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && .venv/bin/python -c '' 2>/dev/null; then
+    if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && "$folder/bin/python" -c '' 2>/dev/null; then
         return
     fi
-    say "making .venv for the examples"
-    local no_packages="could not install $requirements into .venv: see above; a mirror is set by UV_DEFAULT_INDEX for uv,"
-    no_packages+=" by PIP_INDEX_URL for pip"
-    rm -rf .venv
+    say "making $folder for $requirements"
+    local no_packages="could not install $requirements into $folder: see above; a mirror is set by UV_DEFAULT_INDEX for"
+    no_packages+=" uv, by PIP_INDEX_URL for pip"
+    rm -rf "$folder"
     if command -v uv >/dev/null; then
-        # The system's interpreter before uv's own, which lies in a home that the user of a job may not enter.
-        uv venv --quiet --python-preference system .venv || fail "uv could not make .venv: see above"
-        uv pip install --quiet --python .venv/bin/python -r "$requirements" || fail "$no_packages"
+        uv venv --quiet "$@" "$folder" || fail "uv could not make $folder: see above"
+        uv pip install --quiet --python "$folder/bin/python" -r "$requirements" || fail "$no_packages"
     else
-        plain_venv || { apt_install python3-venv && plain_venv; } ||
-            fail "python3 can't make a virtual environment: install uv, or Python with venv (Debian: apt install python3-venv)"
-        .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$requirements" || fail "$no_packages"
+        plain_venv "$python" "$folder" || { apt_install python3-venv && plain_venv "$python" "$folder"; } ||
+            fail "$python can't make a virtual environment: install uv, or Python with venv (Debian: apt install python3-venv)"
+        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements" || fail "$no_packages"
     fi
     # Last, so that what was cut short is made again.
     printf '%s' "$wanted" >"$stamp"
@@ -93,14 +104,14 @@ need_venv() {
 
 # Debian's python3 has the venv module, but without python3-venv not the pip that goes into one.
 plain_venv() {
-    rm -rf .venv
-    python3 -m venv .venv >/dev/null 2>&1
+    rm -rf "$2"
+    "$1" -m venv "$2" >/dev/null 2>&1
 }
 
-[ "$#" -gt 0 ] || set -- redis wrk venv
+[ "$#" -gt 0 ] || set -- redis wrk venv sandbox-venv
 for need in "$@"; do
     case $need in
-    redis | wrk | venv) ;;
+    redis | wrk | venv | sandbox-venv) ;;
     *)
         say "$usage"
         exit 2
@@ -108,5 +119,5 @@ for need in "$@"; do
     esac
 done
 for need in "$@"; do
-    "need_$need"
+    "need_${need//-/_}"
 done

@@ -46,7 +46,8 @@ impl LogPort for LogFiles {
         let folder = path.parent().unwrap_or(&self.root);
         fs::create_dir_all(folder).await.map_err(|error| away(&error))?;
         let file = File::options().create(true).append(true).open(&path).await.map_err(|error| away(&error))?;
-        Ok(Box::new(FileWriter { file }))
+        let position = file.metadata().await.map_err(|error| away(&error))?.len();
+        Ok(Box::new(FileWriter { file, position, torn: false }))
     }
 
     async fn len(&self, job: JobId, fence: &Fence) -> Result<Option<u64>, PortError> {
@@ -77,14 +78,28 @@ impl LogPort for LogFiles {
 
 struct FileWriter {
     file: File,
+    position: u64,
+    /// A write went wrong: a part of its bytes may be there, and stays, for somebody may have read it.
+    torn: bool,
 }
 
 #[async_trait]
 impl LogWriter for FileWriter {
     async fn append(&mut self, chunk: &[u8]) -> Result<(), PortError> {
+        if self.torn {
+            self.position = self.file.metadata().await.map_err(|error| away(&error))?.len();
+        }
+        self.torn = true;
         self.file.write_all(chunk).await.map_err(|error| away(&error))?;
         // Tokio's file buffers; a reader must see the bytes now.
-        self.file.flush().await.map_err(|error| away(&error))
+        self.file.flush().await.map_err(|error| away(&error))?;
+        self.torn = false;
+        self.position += chunk.len() as u64;
+        Ok(())
+    }
+
+    fn position(&self) -> u64 {
+        self.position
     }
 }
 

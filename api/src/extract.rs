@@ -10,6 +10,7 @@ use axum::http::request::Parts;
 use bytes::Bytes;
 use events::{Job, JobId, Submission, SubmissionId};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::Api;
@@ -70,6 +71,12 @@ pub(crate) fn media_type(headers: &HeaderMap) -> String {
     name.unwrap_or_default().trim().to_ascii_lowercase()
 }
 
+/// A path that names a job, and maybe something of it.
+#[derive(Deserialize)]
+struct OfJob {
+    id: String,
+}
+
 /// The job that the path names, if the caller may see it.
 pub(crate) struct VisibleJob(pub(crate) Job);
 
@@ -79,7 +86,7 @@ impl FromRequestParts<Arc<Api>> for VisibleJob {
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Error> {
         let caller = Caller::from_request_parts(parts, api).await?;
         let unknown = || Error::Unknown("there is no such job".to_owned());
-        let Path(id) = Path::<String>::from_request_parts(parts, api).await.map_err(|_| unknown())?;
+        let Path(OfJob { id }) = Path::from_request_parts(parts, api).await.map_err(|_| unknown())?;
         let id: JobId = id.parse().map_err(|_| unknown())?;
         tracing::Span::current().record("job_id", tracing::field::display(id));
         match api.status.job(id).await? {

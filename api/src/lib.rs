@@ -3,6 +3,7 @@
 //! Handlers know the domain and its ports, never an adapter. Each noun has a file, every refusal goes through
 //! `error.rs`, and everything that is awaited from a client is bounded in bytes and in time.
 
+mod artifacts;
 mod auth;
 mod body;
 mod crew;
@@ -34,11 +35,12 @@ use axum::middleware;
 use axum::routing::{get, post};
 use events::policy::LivePolicy;
 use events::ports::{
-    ArchiveLimits, EventFeedPort, EventLogPort, Ids, JobStatusPort, LeaderboardPort, LogPort, NudgePort, StoragePort,
-    UploadLimits,
+    ArchiveLimits, EventFeedPort, EventLogPort, Ids, JobStatusPort, LeaderboardPort, LogFeedPort, LogPort, NudgePort,
+    ProgressPort, StoragePort, UploadLimits,
 };
 use tokio_util::sync::CancellationToken;
 
+pub use artifacts::Artifacts;
 pub use auth::{Role, TokenError, Tokens};
 pub use crew::Crews;
 pub use idempotency::UnderWay;
@@ -65,6 +67,12 @@ pub struct Api {
     pub storage: Arc<dyn StoragePort>,
     /// Where the logs of runs are read.
     pub logs: Arc<dyn LogPort>,
+    /// Where the files that jobs left are read.
+    pub artifacts: Artifacts,
+    /// Where what runs print is heard of as it comes.
+    pub log_feed: Arc<dyn LogFeedPort>,
+    /// Where is read how far runs are.
+    pub progress: Arc<dyn ProgressPort>,
     /// Where ids come from.
     pub ids: Arc<dyn Ids>,
     /// The rules that all roles share.
@@ -111,12 +119,19 @@ pub fn router(api: Api) -> Router {
         .route("/jobs/{id}/cancel", post(jobs::cancel))
         .route("/jobs/{id}/events", get(history::history))
         .route("/jobs/{id}/logs", get(logs::logs))
+        .route("/jobs/{id}/logs/stream", get(logs::stream))
         .route("/jobs/{id}/stream", get(jobs::stream))
+        .route("/jobs/{id}/curves", get(jobs::curves))
         .route("/jobs/{id}/results", get(results::results))
         .route("/leaderboard", get(leaderboard::leaderboard))
         .route("/leaderboard.csv", get(leaderboard::leaderboard_csv))
         .route("/leaderboard/metrics", get(leaderboard::metrics))
         .route("/leaderboard/history", get(leaderboard::history))
+        .route("/jobs/{id}/artifacts", get(artifacts::list))
+        .route("/jobs/{id}/artifacts.tar.gz", get(artifacts::archive))
+        .route("/jobs/{id}/artifacts/{*path}", get(artifacts::file))
+        .route("/jobs/{id}/visualizations", get(artifacts::pictures))
+        .route("/jobs/{id}/visualizations/{filename}", get(artifacts::picture))
         .with_state(Arc::clone(&api));
     let routes = match metrics_text {
         Some(render) => routes.merge(metrics_router(render)),

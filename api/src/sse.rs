@@ -1,6 +1,7 @@
 //! Server-sent events: how a stream is answered, and where a client wants to go on.
 
 use std::convert::Infallible;
+use std::str::FromStr;
 use std::time::Duration;
 
 use axum::http::header::CACHE_CONTROL;
@@ -9,6 +10,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt};
 use metrics::gauge;
+use serde::Serialize;
 
 use crate::error::Error;
 
@@ -31,11 +33,17 @@ pub(crate) fn answer(events: impl Stream<Item = Event> + Send + 'static) -> Resp
     ([(CACHE_CONTROL, "no-store"), (X_ACCEL_BUFFERING, "no")], sse).into_response()
 }
 
-/// The id of the last event that a client has, as a number; none from one that begins.
-pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Error> {
+/// An event of this name that says this.
+pub(crate) fn event(name: &str, data: &impl Serialize) -> Event {
+    let data = serde_json::to_string(data).expect("events hold only texts and numbers, so they always serialise");
+    Event::default().event(name).data(data)
+}
+
+/// The id of the last event that a client has; none from one that begins. `what` names such an id in the refusal.
+pub(crate) fn last_event_id<Id: FromStr>(headers: &HeaderMap, what: &str) -> Result<Option<Id>, Error> {
     let Some(value) = headers.get(LAST_EVENT_ID) else { return Ok(None) };
     let id = value.to_str().ok().and_then(|text| text.parse().ok());
-    let refused = || Error::Invalid(format!("Last-Event-ID must be the number of an event, not {value:?}"));
+    let refused = || Error::Invalid(format!("Last-Event-ID must be {what}, not {value:?}"));
     id.map(Some).ok_or_else(refused)
 }
 
@@ -75,9 +83,10 @@ mod tests {
 
     #[test]
     fn a_client_goes_on_after_a_number_and_after_nothing_else() {
+        let last_event_id = |headers| super::last_event_id::<u64>(&headers, "the number of an event");
         let read =
-            |id: &'static str| last_event_id(&HeaderMap::from_iter([(LAST_EVENT_ID, HeaderValue::from_static(id))]));
-        assert!(matches!(last_event_id(&HeaderMap::new()), Ok(None)));
+            |id: &'static str| last_event_id(HeaderMap::from_iter([(LAST_EVENT_ID, HeaderValue::from_static(id))]));
+        assert!(matches!(last_event_id(HeaderMap::new()), Ok(None)));
         assert!(matches!(read("0"), Ok(Some(0))));
         assert!(matches!(read("17"), Ok(Some(17))));
         for bad in ["", "-1", "1.5", "x", "1 2", "18446744073709551616"] {

@@ -75,6 +75,7 @@ pub(crate) struct StrictOption {
 
 /// Where files are.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_field_names, reason = "named as the options are")]
 pub(crate) struct StorageOptions {
     /// Where submissions are stored [default: <data>/uploads]
     #[arg(long, env = "UPLOAD_ROOT")]
@@ -82,6 +83,9 @@ pub(crate) struct StorageOptions {
     /// Where logs are stored [default: <data>/logs]
     #[arg(long, env = "LOG_ROOT")]
     log_root: Option<PathBuf>,
+    /// Where the files that jobs leave are stored [default: <data>/artifacts]
+    #[arg(long, env = "ARTIFACT_ROOT")]
+    artifact_root: Option<PathBuf>,
 }
 
 impl StorageOptions {
@@ -91,6 +95,10 @@ impl StorageOptions {
 
     pub(crate) fn logs(&self, data: &Path) -> PathBuf {
         self.log_root.clone().unwrap_or_else(|| data.join("logs"))
+    }
+
+    pub(crate) fn artifacts(&self, data: &Path) -> PathBuf {
+        self.artifact_root.clone().unwrap_or_else(|| data.join("artifacts"))
     }
 }
 

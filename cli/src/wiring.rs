@@ -4,16 +4,17 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use adapters::artifact_files::ArtifactFiles;
 use adapters::ids::SystemIds;
 use adapters::log_files::LogFiles;
 use adapters::redis::audit::Mode;
 use adapters::redis::check::Verdict;
-use adapters::redis::{Redis, RedisFeed};
+use adapters::redis::{Redis, RedisFeed, RedisLogFeed};
 use adapters::storage::DirectoryStorage;
 use anyhow::{Context, Result, bail};
 use events::ports::{
-    DurationsPort, EventFeedPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LeaderboardPort, LogPort, NudgePort,
-    RecordsPort, StoragePort, WorkStatePort, WorkersPort,
+    ArtifactPort, DurationsPort, EventFeedPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LeaderboardPort,
+    LiveLogPort, LogFeedPort, LogPort, NudgePort, ProgressPort, RecordsPort, StoragePort, WorkStatePort, WorkersPort,
 };
 use projections::Keyspace;
 use tokio::net::TcpListener;
@@ -35,6 +36,10 @@ pub(crate) struct Ports {
     pub(crate) leaderboard: Arc<dyn LeaderboardPort>,
     pub(crate) storage: Arc<dyn StoragePort>,
     pub(crate) logs: Arc<dyn LogPort>,
+    pub(crate) artifacts: Arc<dyn ArtifactPort>,
+    pub(crate) live_log: Arc<dyn LiveLogPort>,
+    pub(crate) log_feed: Arc<dyn LogFeedPort>,
+    pub(crate) progress: Arc<dyn ProgressPort>,
     pub(crate) ids: Arc<dyn Ids>,
 }
 
@@ -47,9 +52,10 @@ impl Ports {
         url: &str,
         keys: &Keyspace,
         position: PathBuf,
-        uploads: PathBuf,
-        logs: PathBuf,
+        storage: &StorageOptions,
+        data: &Path,
     ) -> Result<Self> {
+        let (uploads, logs, artifacts) = (storage.uploads(data), storage.logs(data), storage.artifacts(data));
         check_schema(url, keys).await?;
         let redis = Redis::connect_keeping(url, keys.clone(), position).await?;
         let board = format!("{}.{}", keys.namespace(), migrations::began(url, keys).await?);
@@ -58,6 +64,8 @@ impl Ports {
             .with_context(|| format!("the upload directory {} can't be used", uploads.display()))?;
         let logs = LogFiles::open(logs.clone())
             .with_context(|| format!("the log directory {} can't be used", logs.display()))?;
+        let artifacts = ArtifactFiles::open(artifacts.clone())
+            .with_context(|| format!("the artifact directory {} can't be used", artifacts.display()))?;
         Ok(Self {
             log: Arc::new(redis.clone()),
             feed: Arc::new(RedisFeed::new(redis.clone())),
@@ -69,9 +77,13 @@ impl Ports {
             records: Arc::new(redis.clone()),
             status: Arc::new(redis.clone()),
             leaderboard: Arc::new(redis.clone()),
+            live_log: Arc::new(redis.clone()),
+            log_feed: Arc::new(RedisLogFeed::new(redis.clone())),
+            progress: Arc::new(redis.clone()),
             redis,
             storage: Arc::new(storage),
             logs: Arc::new(logs),
+            artifacts: Arc::new(artifacts),
             ids: Arc::new(SystemIds),
         })
     }
@@ -93,10 +105,9 @@ impl Ports {
         storage: &StorageOptions,
         role: &str,
     ) -> Result<Self> {
-        let (uploads, logs) = (storage.uploads(&redis.data), storage.logs(&redis.data));
         let keys = &redis.namespace.namespace;
         let position = position_file(&redis.data, keys, role);
-        let ports = Self::open(&redis.url()?, keys, position, uploads, logs).await?;
+        let ports = Self::open(&redis.url()?, keys, position, storage, &redis.data).await?;
         for finding in ports.redis.check().await? {
             match finding.verdict {
                 Verdict::Good => {}

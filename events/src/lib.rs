@@ -4,6 +4,7 @@
 //! folds events into a state, and the [`ports`] say what the outside world must do. Nothing here reads a clock,
 //! draws a random number or opens a connection.
 
+pub mod artifacts;
 pub mod commit;
 pub mod envelope;
 pub mod execute;
@@ -23,6 +24,7 @@ pub mod submission;
 pub mod time;
 pub mod trace;
 
+pub use artifacts::{Artifact, ArtifactList, ArtifactPath};
 pub use commit::{Change, Commit, CommitError, Guard, Lane, Ticket, WorkChange};
 pub use envelope::{Actor, AggregateId, Envelope, StreamId};
 pub use failure::{DeadLetterKind, Failure, FailureKind, LossCause};

@@ -80,8 +80,14 @@ fn take_object(document: &mut Map<String, Value>, key: &str) -> Result<Option<Ma
     }
 }
 
+/// Whether a param or a metric may be called so.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    (1..=MAX_NAME_BYTES).contains(&name.len()) && !name.chars().any(char::is_control)
+}
+
 fn check_name(section: &str, name: &str) -> Result<(), InvalidMetrics> {
-    if name.is_empty() || name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
+    if !is_name(name) {
         let shown: String = name.chars().take(40).collect();
         return Err(InvalidMetrics(format!(
             "{section} has a bad name {shown:?}: names have 1 to {MAX_NAME_BYTES} bytes and no control characters"

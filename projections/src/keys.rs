@@ -350,6 +350,12 @@ impl Keyspace {
         self.key(format_args!("log:{id}:{fence}"))
     }
 
+    /// Live state: how far a job is and how its numbers go.
+    #[must_use]
+    pub fn progress(&self, id: JobId) -> String {
+        self.key(format_args!("progress:{id}"))
+    }
+
     fn user(&self, user: &UserId, what: &str) -> String {
         self.key(format_args!("user:{}:{what}", encode(user)))
     }

@@ -1,6 +1,6 @@
 //! `make bench`: figures, printed and left to the reader. Nothing is asserted.
 //!
-//! `cargo bench -p leadersboard-tests --bench figures -- [footprint|leaderboard|status_reads|start_latency|life_cycles|recovery|sandbox|dead_letters|stream_clients|fairness|scale …]`
+//! `cargo bench -p leadersboard-tests --bench figures -- [footprint|leaderboard|status_reads|start_latency|life_cycles|recovery|sandbox|dead_letters|stream_clients|live_log|fairness|scale …]`
 //!
 //! `BENCH_MILLION=1` has `scale` go on to a million jobs.
 
@@ -9,6 +9,7 @@ mod fairness;
 mod footprint;
 mod leaderboard;
 mod life_cycles;
+mod live_log;
 mod recovery;
 mod sandbox;
 mod scale;
@@ -47,6 +48,9 @@ fn main() {
         }
         if asked("stream_clients") {
             stream_clients::print().await;
+        }
+        if asked("live_log") {
+            live_log::print().await;
         }
         if asked("fairness") {
             fairness::print().await;

@@ -26,9 +26,12 @@ async fn world(step: &str, fault: Fault) {
     until("all is gone", PATIENCE, async || {
         let gone = [format!("/jobs/{job}"), format!("/submissions/{submission}")];
         let answers = futures::future::join_all(gone.iter().map(|path| alice.get(path))).await;
-        let logs = roles.data.path().join("logs").join(&job);
+        let files_of_job = ["logs", "artifacts"].map(|folder| roles.data.path().join(folder).join(&job));
         let files = !leaves_files && uploads.join(&submission).exists();
-        (answers.iter().all(|answer| answer.status == 404) && !logs.exists() && !files).then_some(())
+        (answers.iter().all(|answer| answer.status == 404)
+            && files_of_job.iter().all(|folder| !folder.exists())
+            && !files)
+            .then_some(())
     })
     .await;
     wake(&first);
@@ -44,6 +47,7 @@ async fn world(step: &str, fault: Fault) {
 
 crate::steps! {
     world:
+    before_artifacts_are_removed = "artifacts.delete",
     before_a_job_s_end = "commit.job.expired.before",
     after_a_job_s_end = "commit.job.expired.after",
     before_a_submission_s_end = "commit.submission.expired.before",

@@ -11,6 +11,7 @@ mod reaping;
 mod reconciling;
 mod replaying;
 mod running;
+mod storing;
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Gid, Pid, Uid, chown, geteuid};
 use redis::aio::MultiplexedConnection;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -48,6 +48,7 @@ pub fn repository() -> &'static Path {
 pub struct Board {
     data: TempDir,
     options: Vec<(String, String)>,
+    user: Option<u32>,
     process: Process,
     server: String,
 }
@@ -65,7 +66,22 @@ impl Board {
     /// # Panics
     /// If it does not come up.
     pub async fn start(options: &[(&str, &str)]) -> Self {
+        Self::start_as(None, options).await
+    }
+
+    /// The same as a user who is nobody on this machine and owns nothing but the data directory.
+    ///
+    /// # Panics
+    /// If it does not come up, or who runs the tests may not become another user.
+    pub async fn start_unprivileged(options: &[(&str, &str)]) -> Self {
+        assert!(geteuid().is_root(), "only root can start a worker as another user: run these tests as root");
+        // Tests that run side by side have users of their own.
+        Self::start_as(Some(12_345 + std::process::id() % 10_000), options).await
+    }
+
+    async fn start_as(user: Option<u32>, options: &[(&str, &str)]) -> Self {
         let data = tempfile::Builder::new().prefix("lb-up-").tempdir().expect("a temporary directory");
+        chown(data.path(), user.map(Uid::from_raw), user.map(Gid::from_raw)).expect("its owner may");
         let mut all = vec![
             ("DATASET_ROOT".to_owned(), gates(data.path()).display().to_string()),
             ("API_TOKENS".to_owned(), format!("alice:{ALICE},bob:{BOB}")),
@@ -73,8 +89,8 @@ impl Board {
         ];
         all.extend(ROOMY.map(|(name, value)| (name.to_owned(), value.to_owned())));
         all.extend(options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let (process, server) = up(data.path(), &all).await;
-        Self { data, options: all, process, server }
+        let (process, server) = up(data.path(), user, &all).await;
+        Self { data, options: all, user, process, server }
     }
 
     /// Its address.
@@ -87,6 +103,12 @@ impl Board {
     #[must_use]
     pub fn data(&self) -> &Path {
         self.data.path()
+    }
+
+    /// The user that it runs as, where that is not who runs the tests.
+    #[must_use]
+    pub fn user(&self) -> Option<u32> {
+        self.user
     }
 
     /// A path that jobs see too, and can't write.
@@ -126,11 +148,22 @@ impl Board {
         Finished::of(command.output().expect("the binary runs"))
     }
 
+    /// The same with the user and the settings of this board itself, as its operator.
+    ///
+    /// # Panics
+    /// If the binary does not run.
+    #[must_use]
+    pub fn run_alike<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Finished {
+        let mut command = as_user(command(self.data()), self.user);
+        command.args(arguments).envs(self.options.iter().map(|(name, value)| (name, value)));
+        Finished::of(command.output().expect("the binary runs"))
+    }
+
     /// Kills it as a crash would, and starts it again on the same data.
     pub async fn crash_and_restart(&mut self) {
         self.process.signal(Signal::SIGKILL);
         self.process.wait();
-        let (process, server) = up(self.data.path(), &self.options).await;
+        let (process, server) = up(self.data.path(), self.user, &self.options).await;
         self.process = process;
         self.server = server;
     }
@@ -292,7 +325,14 @@ pub fn gates(data: &Path) -> PathBuf {
     folder
 }
 
-async fn up(data: &Path, options: &[(String, String)]) -> (Process, String) {
+fn as_user(mut command: Command, user: Option<u32>) -> Command {
+    if let Some(user) = user {
+        command.uid(user).gid(user);
+    }
+    command
+}
+
+async fn up(data: &Path, user: Option<u32>, options: &[(String, String)]) -> (Process, String) {
     let log = std::fs::File::options()
         .create(true)
         .append(true)
@@ -301,7 +341,7 @@ async fn up(data: &Path, options: &[(String, String)]) -> (Process, String) {
     let lock = data.join("lock");
     // The lock still names the process before this one.
     let _ = std::fs::remove_file(data.join("client.json"));
-    let mut up = command(data);
+    let mut up = as_user(command(data), user);
     up.args(["up", "--listen", "127.0.0.1:0"])
         .envs(options.iter().map(|(name, value)| (name, value)))
         .stdout(Stdio::null())

@@ -2,8 +2,8 @@
 //! files that no record tells of.
 //!
 //! One process at a time walks from the oldest on, a bounded part of it a walk, and goes on there at its next. What it
-//! removes it removes in an order in which a crash leaves nothing that is told of and not there: a job's log first and
-//! its record after it, for the job has ended and nothing reads on; a submission's record first and its files after it,
+//! removes it removes in an order in which a crash leaves nothing that is told of and not there: a job's files first
+//! and its record after them, for the job has ended and nothing reads on; a submission's record first and its files after it,
 //! for a job may come until the commit says that none can.
 
 use std::sync::Arc;
@@ -12,7 +12,9 @@ use std::time::Duration;
 use events::commit::Guard;
 use events::execute::{self, ExecuteError, Origin};
 use events::policy::{LivePolicy, Policy};
-use events::ports::{EventLogPort, Ids, LogPort, PageCursor, PortError, RecordsPort, StorageError, StoragePort, Turn};
+use events::ports::{
+    ArtifactPort, EventLogPort, Ids, LogPort, PageCursor, PortError, RecordsPort, StorageError, StoragePort, Turn,
+};
 use events::{Actor, Job, JobCommand, JobId, SubmissionCommand, SubmissionId, Timestamp, submission};
 use metrics::counter;
 use tokio::time::sleep;
@@ -38,6 +40,8 @@ pub struct ExpirerPorts {
     pub storage: Arc<dyn StoragePort>,
     /// What jobs printed.
     pub logs: Arc<dyn LogPort>,
+    /// What they left.
+    pub artifacts: Arc<dyn ArtifactPort>,
     /// Chance.
     pub ids: Arc<dyn Ids>,
 }
@@ -61,7 +65,7 @@ struct Reached {
 /// What a walk removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Removed {
-    /// Jobs with their logs and results.
+    /// Jobs with their logs, results and artifacts.
     pub jobs: u64,
     /// Submissions with their files.
     pub submissions: u64,
@@ -77,6 +81,7 @@ pub(crate) async fn run(session: Arc<Session>) {
         records: Arc::clone(&session.ports.records),
         storage: Arc::clone(&session.ports.storage),
         logs: Arc::clone(&session.ports.logs),
+        artifacts: Arc::clone(&session.ports.artifacts),
         ids: Arc::clone(&session.ports.ids),
     };
     let mut expirer = Expirer::new(ports, Arc::clone(&session.policy));
@@ -162,6 +167,7 @@ impl Expirer {
     async fn walk_files(&mut self, removed: &mut Removed) -> Result<(), PortError> {
         if self.reached.files.is_none() {
             self.ports.storage.remove_stale().await.map_err(unreachable_files)?;
+            self.ports.artifacts.remove_stale().await?;
         }
         let page = self.ports.storage.published(self.reached.files, PAGE, UNKNOWN_FOR).await;
         let page = page.map_err(unreachable_files)?;
@@ -175,8 +181,9 @@ impl Expirer {
 
     /// Whether it was there to be removed.
     async fn remove_job(&self, job: &Job, policy: &Policy) -> Result<bool, PortError> {
-        let (log, logs, jitter) = (&*self.ports.log, &*self.ports.logs, self.ports.ids.jitter());
-        match remove_job(log, logs, policy, &origin(), job, jitter).await {
+        let (log, jitter) = (&*self.ports.log, self.ports.ids.jitter());
+        let files = JobFiles { logs: &*self.ports.logs, artifacts: &*self.ports.artifacts };
+        match remove_job(log, files, policy, &origin(), job, jitter).await {
             Ok(()) => Ok(true),
             // It was replayed meanwhile, or somebody else was faster.
             Err(ExecuteError::Rejected(_) | ExecuteError::GuardFailed(_)) => Ok(false),
@@ -202,13 +209,22 @@ impl Expirer {
     }
 }
 
-/// Removes a job that has ended, as it was seen: first what it printed, then its record.
+/// The files of jobs, beside those of their submissions.
+#[derive(Clone, Copy)]
+pub struct JobFiles<'a> {
+    /// What they printed.
+    pub logs: &'a dyn LogPort,
+    /// What they left.
+    pub artifacts: &'a dyn ArtifactPort,
+}
+
+/// Removes a job that has ended, as it was seen: first what it left and printed, then its record.
 ///
 /// # Errors
-/// As of a command on a job; and if its log can't be removed, which leaves its record.
+/// As of a command on a job; and if its files can't be removed, which leaves its record.
 pub async fn remove_job(
     log: &dyn EventLogPort,
-    logs: &dyn LogPort,
+    files: JobFiles<'_>,
     policy: &Policy,
     origin: &Origin,
     job: &Job,
@@ -216,12 +232,13 @@ pub async fn remove_job(
 ) -> Result<(), ExecuteError<events::job::Rejection>> {
     let unavailable = |error: PortError| ExecuteError::Unavailable(error.to_string());
     let seen = Guard::JobAt { job: job.id, version: job.version };
-    // It was read among many, some time ago: one that runs again by now keeps what it prints.
+    // It was read among many, some time ago: one that runs again by now keeps its files.
     let now = log.load_job(job.id).await.map_err(unavailable)?.state;
     if now.is_none_or(|now| now.version != job.version) {
         return Err(ExecuteError::GuardFailed(seen));
     }
-    logs.delete(job.id).await.map_err(unavailable)?;
+    files.artifacts.delete(job.id).await.map_err(unavailable)?;
+    files.logs.delete(job.id).await.map_err(unavailable)?;
     execute::job_if(log, policy, origin, job.id, &JobCommand::Expire, jitter, Some(&seen)).await.map(drop)
 }
 

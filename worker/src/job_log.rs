@@ -9,6 +9,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use crate::live_log::LiveLog;
+
 /// How much of the end is kept in memory.
 const KEPT_BYTES: usize = 16 * 1024;
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -33,15 +35,23 @@ pub(crate) enum Stream {
 struct Writer {
     /// None where there is no log, or once it has reached its limit.
     target: Option<Box<dyn LogWriter>>,
+    /// Where it is shown as it comes.
+    live: Option<LiveLog>,
     left: u64,
     /// How many bytes could not be kept: that never fails a job.
     lost: u64,
 }
 
 impl JobLog {
-    /// A log that keeps at most `limit` bytes.
+    /// A log that keeps at most `limit` bytes and is not shown.
+    #[cfg(test)]
     pub(crate) fn new(target: Option<Box<dyn LogWriter>>, limit: u64) -> Self {
-        let writer = Arc::new(Mutex::new(Writer { target, left: limit, lost: 0 }));
+        Self::shown(target, limit, None)
+    }
+
+    /// A log that keeps at most `limit` bytes, and shows what it keeps at once.
+    pub(crate) fn shown(target: Option<Box<dyn LogWriter>>, limit: u64, live: Option<LiveLog>) -> Self {
+        let writer = Arc::new(Mutex::new(Writer { target, live, left: limit, lost: 0 }));
         Self { writer, all: Tail::default(), errors: Tail::default() }
     }
 
@@ -129,7 +139,12 @@ impl Writer {
     async fn append(&mut self, bytes: &[u8]) -> bool {
         let Some(target) = &mut self.target else { return false };
         match target.append(bytes).await {
-            Ok(()) => true,
+            Ok(()) => {
+                if let Some(live) = &self.live {
+                    live.push(target.position() - bytes.len() as u64, bytes);
+                }
+                true
+            }
             Err(error) => {
                 if self.lost == 0 {
                     tracing::warn!(%error, "a part of the log is lost; the job goes on");
@@ -176,6 +191,10 @@ mod tests {
             self.0.lock().unwrap().extend_from_slice(chunk);
             Ok(())
         }
+
+        fn position(&self) -> u64 {
+            self.0.lock().unwrap().len() as u64
+        }
     }
 
     #[tokio::test]
@@ -200,6 +219,10 @@ mod tests {
                 return Err(PortError::Unavailable("the disk is full".to_owned()));
             }
             self.0.append(chunk).await
+        }
+
+        fn position(&self) -> u64 {
+            self.0.position()
         }
     }
 

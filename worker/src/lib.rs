@@ -1,13 +1,15 @@
 //! The worker: claims tickets, runs each job's program and watches over it, records its end.
 //!
 //! [`Worker::run`] is the way in. From there `claims` fills the slots, `start` turns a ticket into a run, `pipeline`
-//! takes that run from its files to its outcome while `heartbeat` keeps its lease, and `record` commits the outcome.
+//! takes that run from its files to its outcome while `heartbeat` keeps its lease, `artifacts` keeps what it left, and
+//! `record` commits the outcome.
 //! Beside them `dispatcher` hands out tickets for retries that are due, `reaper` ends the leases of workers that fell
 //! silent, `reconciler` puts right what no other part can, `expirer` removes what was kept for long enough, and `predecessors` settles, once at the start, what earlier
 //! processes under the same work root left behind. The work root is one machine's own.
 //!
 //! A job's program sees no token, no address and no fence: `program` lists all that it does see.
 
+mod artifacts;
 mod census;
 mod claims;
 mod dispatcher;
@@ -19,16 +21,19 @@ mod job_log;
 mod judge;
 mod leftovers;
 mod limits;
+mod live_log;
 mod metrics_file;
 mod nudges;
 mod observe;
 mod oom;
 mod outage;
+mod output;
 mod pipeline;
 mod predecessors;
 mod presence;
 mod process;
 mod program;
+mod progress;
 mod python;
 mod reaper;
 mod reconciler;
@@ -42,7 +47,8 @@ mod steady;
 mod vitals;
 mod worker;
 
-pub use expirer::{Expirer, ExpirerPorts, Removed, remove_job};
+pub use artifacts::ArtifactLimits;
+pub use expirer::{Expirer, ExpirerPorts, JobFiles, Removed, remove_job};
 pub use gpu::{Choice, GpuOptions, Gpus, Selection};
 pub use process::Graces;
 pub use python::{Python, PythonError};

@@ -2,14 +2,14 @@
 //!
 //! Only after its processes are gone, beneath the directory, following no link, without blocking, and bounded.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use events::Results;
 use events::results::MAX_METRICS_FILE_BYTES;
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2};
 use rustix::io::Errno;
+
+use crate::output::{Refusal, open_directory, open_file};
 
 /// What was found.
 #[derive(Debug, PartialEq)]
@@ -27,27 +27,22 @@ const NAME: &str = "metrics.json";
 /// Reads the `metrics.json` in `output`.
 ///
 /// # Errors
-/// If the directory itself can't be read, which is the platform's fault.
+/// If reading fails, which is the platform's fault.
 pub(crate) fn read(output: &Path) -> io::Result<Found> {
-    let folder = open(output, OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve =
-        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-    let file = match openat2(&folder, NAME, flags, Mode::empty(), resolve) {
-        Ok(file) => file,
+    let folder = match open_directory(output) {
+        Ok(folder) => folder,
         Err(Errno::NOENT) => return Ok(Found::Nothing),
-        Err(Errno::LOOP) => return Ok(Found::Invalid(format!("{NAME} is a symbolic link"))),
-        Err(error) => return Ok(Found::Invalid(format!("{NAME} can't be opened: {error}"))),
+        Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::IO)) => return Err(error.into()),
+        // What the job did to it.
+        Err(error) => return Ok(Found::Invalid(format!("the --output directory can't be opened any more: {error}"))),
     };
-    let stat = fstat(&file)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Ok(Found::Invalid(format!("{NAME} is not a regular file")));
-    }
-    if stat.st_nlink != 1 {
-        return Ok(Found::Invalid(format!("{NAME} has another name elsewhere (a hard link)")));
-    }
+    let file = match open_file(&folder, NAME) {
+        Ok((file, _)) => file,
+        Err(Refusal::Missing) => return Ok(Found::Nothing),
+        Err(refusal) => return Ok(Found::Invalid(format!("{NAME} {refusal}"))),
+    };
     let mut content = Vec::new();
-    File::from(file).take(MAX_METRICS_FILE_BYTES + 1).read_to_end(&mut content)?;
+    file.take(MAX_METRICS_FILE_BYTES + 1).read_to_end(&mut content)?;
     if content.len() as u64 > MAX_METRICS_FILE_BYTES {
         let limit = MAX_METRICS_FILE_BYTES >> 10;
         return Ok(Found::Invalid(format!("{NAME} is larger than {limit} KiB")));
@@ -61,7 +56,7 @@ pub(crate) fn read(output: &Path) -> io::Result<Found> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use nix::sys::stat::Mode as NixMode;
     use nix::unistd::mkfifo;
@@ -92,5 +87,19 @@ mod tests {
         refused(&linked, "hard link");
         assert_eq!(found(|_| {}), Found::Nothing);
         assert!(matches!(found(|path| fs::write(path, valid).unwrap()), Found::Results(_)));
+    }
+
+    #[test]
+    fn what_a_job_did_to_its_output_directory_is_its_own_affair() {
+        let parent = tempfile::tempdir().unwrap();
+        let output = parent.path().join("output");
+        assert_eq!(read(&output).unwrap(), Found::Nothing, "it removed it");
+        symlink("/etc", &output).unwrap();
+        assert!(matches!(read(&output).unwrap(), Found::Invalid(_)), "it put a link in its place");
+        fs::remove_file(&output).unwrap();
+        fs::create_dir(&output).unwrap();
+        fs::write(output.join(NAME), r#"{"params": {}, "metrics": {}}"#).unwrap();
+        fs::set_permissions(&output, fs::Permissions::from_mode(0o000)).unwrap();
+        assert!(matches!(read(&output).unwrap(), Found::Results(_)), "it closed it");
     }
 }

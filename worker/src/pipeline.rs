@@ -1,23 +1,28 @@
 //! One run, from its files to its outcome.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use events::job::ArtifactTotals;
 use events::ports::{ArchiveLimits, PortError, StorageError};
 use events::submission::Manifest;
 use events::{LossCause, Submission, SubmissionId};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
+use crate::artifacts::Keeper;
 use crate::gpu::{GpuLease, Meter, Usage};
 use crate::heartbeat;
 use crate::interrupt::{Interrupt, Reason};
 use crate::job_log::{JobLog, Stream};
 use crate::judge::{Case, Outcome, judge, setup_failure, stopped};
 use crate::limits::Watch;
+use crate::live_log::LiveLog;
 use crate::outage::Outage;
 use crate::process::{Graces, Process};
 use crate::program::Program;
+use crate::progress::RunProgress;
 use crate::record::record;
 use crate::run_directory::RunDirectory;
 use crate::session::{Session, Settled};
@@ -29,15 +34,16 @@ const FETCH_LIMIT: Duration = Duration::from_mins(10);
 /// How long the streams are read once the program has ended: something it left may hold them open.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
-/// What came of a run, and how long its program ran, if it did.
+/// What came of a run, how long its program ran, if it did, and what is kept of what it left.
 pub(crate) struct Report {
     pub(crate) outcome: Outcome,
     pub(crate) run_time: Option<Duration>,
+    pub(crate) artifacts: ArtifactTotals,
 }
 
 impl From<Outcome> for Report {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, run_time: None }
+        Self { outcome, run_time: None, artifacts: ArtifactTotals::default() }
     }
 }
 
@@ -167,18 +173,24 @@ async fn execute(
         }
     };
     let began = Instant::now();
+    let progress = RunProgress::begin(Arc::clone(&session.ports.progress), run.job.id, run.fence.clone());
     let mut pumps = JoinSet::new();
     if let Some((output, errors)) = process.streams() {
-        pumps.spawn(log.clone().pump(output, Stream::Output));
+        pumps.spawn(log.clone().pump(progress.tee(output), Stream::Output));
         pumps.spawn(log.clone().pump(errors, Stream::Errors));
     }
     let watch = Watch::of(&cell, &process, directory, &sandbox.counter);
-    let ended = process.finish(limit, interrupt, session.config.graces, &session.stop.waiting, watch.breach()).await;
+    let supervisor = process.supervisor();
+    let ended = tokio::select! {
+        ended = process.finish(limit, interrupt, session.config.graces, &session.stop.waiting, watch.breach()) => ended,
+        never = progress.sample(&sandbox.counter, supervisor, gpus) => match never {},
+    };
     let ended = ended.map(|ended| cell.close(ended, directory));
     let run_time = Some(began.elapsed());
     if timeout(LAST_OUTPUT, async { while pumps.join_next().await.is_some() {} }).await.is_err() {
         log.note("something the job left holds its output open; it is not read any further").await;
     }
+    progress.close().await;
     let case = Case { entrypoint: &manifest.entrypoint, class: name, limit, output: &directory.output(), log: &log };
     let outcome = match ended {
         Ok(ended) => with_usage(judge(&ended, &case), meter.end(gpus).await),
@@ -187,7 +199,9 @@ async fn execute(
             broken(format!("the program could not be waited for: {error}"))
         }
     };
-    Report { outcome, run_time }
+    let (output, output_bytes) = (directory.output(), class.output_bytes);
+    let keeper = Keeper { session, run, output: &output, output_bytes, log: &log, interrupt, vitals };
+    keeper.keep(Report { outcome, run_time, artifacts: ArtifactTotals::default() }).await
 }
 
 /// Short, for sockets in a job's own directories have paths of at most 107 bytes; the end of an id is random.
@@ -212,7 +226,8 @@ async fn open_log(session: &Session, run: &Run, limit_bytes: u64) -> JobLog {
             None
         }
     };
-    JobLog::new(target, limit_bytes)
+    let live = LiveLog::begin(Arc::clone(&session.ports.live_log), run.job.id, run.fence.clone());
+    JobLog::shown(target, limit_bytes, Some(live))
 }
 
 fn is_file(path: &Path) -> bool {

@@ -16,10 +16,10 @@ use crate::start::Run;
 
 /// Commits the outcome, however long Redis takes to accept it.
 pub(crate) async fn record(session: &Session, run: &Run, report: Report) -> Settled {
-    let Report { outcome, run_time } = report;
+    let Report { outcome, run_time, artifacts } = report;
     let (name, kind) = label(&outcome);
     let whole_run = run_time.filter(|_| ran_to_its_end(&outcome));
-    let Some(mut command) = command(&run.fence, outcome) else {
+    let Some(mut command) = command(&run.fence, outcome, artifacts) else {
         tracing::warn!("another run is the job's by now; this one is not recorded");
         observe::ended(&run.job.spec.class, name, kind, run_time);
         return Settled::Yes;
@@ -73,12 +73,10 @@ async fn note_duration(session: &Session, run: &Run, whole_run: Option<Duration>
 }
 
 /// The command that records an outcome; none where nothing is to be recorded.
-fn command(fence: &Fence, outcome: Outcome) -> Option<JobCommand> {
+fn command(fence: &Fence, outcome: Outcome, artifacts: ArtifactTotals) -> Option<JobCommand> {
     let fence = fence.clone();
     match outcome {
-        Outcome::Completed(results) => {
-            Some(JobCommand::Complete { fence, results, artifacts: ArtifactTotals::default(), tracked: None })
-        }
+        Outcome::Completed(results) => Some(JobCommand::Complete { fence, results, artifacts, tracked: None }),
         Outcome::Failed(failure) => Some(JobCommand::Fail { fence, failure }),
         Outcome::Cancelled => Some(JobCommand::AcknowledgeCancel { fence }),
         Outcome::GivenBack(cause, error) => Some(JobCommand::LoseLease { fence, cause, error }),

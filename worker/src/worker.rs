@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use events::policy::LivePolicy;
 use events::ports::{
-    DurationsPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LogPort, NudgePort, RecordsPort, StoragePort,
-    WorkStatePort, WorkersPort,
+    ArtifactPort, DurationsPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LiveLogPort, LogPort, NudgePort,
+    ProgressPort, RecordsPort, StoragePort, WorkStatePort, WorkersPort,
 };
 use events::{ClassName, Consumer};
 use tokio::sync::broadcast;
@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::artifacts::ArtifactLimits;
 use crate::gpu::{self, Gpus};
 use crate::process::Graces;
 use crate::python::Python;
@@ -56,6 +57,8 @@ pub struct WorkerConfig {
     pub graces: Graces,
     /// The GPUs for jobs.
     pub gpus: Gpus,
+    /// How much of what a run left is kept.
+    pub artifacts: ArtifactLimits,
 }
 
 /// What a worker asks of the outside world.
@@ -81,6 +84,12 @@ pub struct Ports {
     pub storage: Arc<dyn StoragePort>,
     /// What jobs print.
     pub logs: Arc<dyn LogPort>,
+    /// What runs leave.
+    pub artifacts: Arc<dyn ArtifactPort>,
+    /// Where what they print is shown as it comes.
+    pub live_log: Arc<dyn LiveLogPort>,
+    /// Where is told how far they are.
+    pub progress: Arc<dyn ProgressPort>,
     /// Fences and chance.
     pub ids: Arc<dyn Ids>,
 }

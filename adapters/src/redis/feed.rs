@@ -1,11 +1,9 @@
 //! The events of jobs as they are appended: one reader of the log a process, however many listen.
 //!
 //! The reader has a connection of its own and runs while anybody listens. It goes on from the last entry it has seen,
-//! never from `$`, so that nothing is skipped between two reads or while Redis is away. Who listens has a queue of a
-//! few events: one that runs over costs that listener a look into the history, and the reader nothing.
+//! never from `$`, so that nothing is skipped between two reads or while Redis is away.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,10 +11,10 @@ use events::ports::{EventFeed, EventFeedPort, Heard, PortError};
 use events::{AggregateId, JobId, StreamId};
 use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamId as Entry, StreamRangeReply, StreamReadReply};
-use tokio::sync::broadcast::{self, Receiver, Sender, error::RecvError};
 use tokio::time::sleep;
 
 use super::event_log::read_entry;
+use super::listeners::{Listener, Listeners, Tellable};
 use super::{Redis, away, parse_stream_id};
 
 /// How long one read waits for entries: well below the time that Redis may take to answer.
@@ -25,16 +23,13 @@ const BLOCK: Duration = Duration::from_secs(2);
 /// How many entries one read takes.
 const BATCH: usize = 100;
 
-/// How many events of a job wait for each who listens to it.
-const QUEUE: usize = 16;
-
 /// How long to wait before a connection that could not be opened is tried again.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// The feed of one namespace. There is one a process.
 pub struct RedisFeed {
     redis: Redis,
-    listeners: Arc<Listeners>,
+    listeners: Arc<Listeners<Heard>>,
     /// Held while a reader is started, so that there is one.
     starting: tokio::sync::Mutex<()>,
 }
@@ -49,12 +44,12 @@ impl RedisFeed {
     /// Has a reader run whose place in the log is known, so that no entry appended from now on is skipped.
     async fn ensure_reader(&self) -> Result<(), PortError> {
         let _starting = self.starting.lock().await;
-        if self.listeners.lock().reader == Reading::Runs {
+        if self.listeners.lock().reader_runs() {
             return Ok(());
         }
         let connection = self.redis.blocking_connection().await.map_err(|error| away(&error))?;
         let after = self.redis.newest_entry().await?;
-        self.listeners.lock().reader = Reading::Runs;
+        self.listeners.lock().reader_begins();
         let reader = Reader { redis: self.redis.clone(), listeners: Arc::clone(&self.listeners), after };
         tokio::spawn(reader.run(connection));
         Ok(())
@@ -65,123 +60,41 @@ impl RedisFeed {
 impl EventFeedPort for RedisFeed {
     async fn subscribe(&self, job: JobId) -> Result<Box<dyn EventFeed>, PortError> {
         // A reader that sees somebody listen does not stop, so it is asked for after this.
-        let feed = Feed::join(&self.listeners, job);
+        // By the aggregate as entries name it, so that those of other jobs are passed over unread.
+        let listener = self.listeners.join(AggregateId::Job(job).to_string(), ());
         self.ensure_reader().await?;
-        Ok(Box::new(feed))
+        Ok(Box::new(listener))
     }
 }
 
-/// Who listens to what.
-#[derive(Default)]
-struct Listeners(Mutex<Roll>);
-
-#[derive(Default)]
-struct Roll {
-    /// By the aggregate as entries name it, so that those of other jobs are passed over unread.
-    channels: HashMap<String, Channel>,
-    reader: Reading,
-}
-
-/// Whether there is a reader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Reading {
-    #[default]
-    Stopped,
-    Runs,
-}
-
-struct Channel {
-    sender: Sender<Heard>,
-    listeners: usize,
-}
-
-impl Listeners {
-    fn lock(&self) -> MutexGuard<'_, Roll> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Hands entries to whoever listens to their jobs.
-    fn tell(&self, entries: &[Entry]) {
-        let roll = self.lock();
-        for entry in entries {
-            let Some(channel) = entry.get::<String>("agg").and_then(|aggregate| roll.channels.get(&aggregate)) else {
-                continue;
-            };
-            // Whoever looks up an entry that can't be read is told what is wrong with it.
-            let heard = read_entry(entry).map_or(Heard::Missed, |entry| Heard::Event(Arc::new(entry)));
-            channel.tell(heard);
-        }
-    }
-
-    fn tell_all(&self, heard: &Heard) {
-        self.lock().channels.values().for_each(|channel| channel.tell(heard.clone()));
-    }
-
-    /// Takes the reader off the roll if nobody listens: from then on the next who comes starts another.
-    fn retire_reader(&self) -> bool {
-        let mut roll = self.lock();
-        let retires = roll.channels.is_empty();
-        if retires {
-            roll.reader = Reading::Stopped;
-        }
-        retires
-    }
-}
-
-impl Channel {
-    fn tell(&self, heard: Heard) {
-        // It fails only when nobody listens, and then nobody is to be told.
-        let _ = self.sender.send(heard);
-    }
-}
-
-/// One who listens.
-struct Feed {
-    listeners: Arc<Listeners>,
-    aggregate: String,
-    heard: Receiver<Heard>,
-}
-
-impl Feed {
-    fn join(listeners: &Arc<Listeners>, job: JobId) -> Self {
-        let aggregate = AggregateId::Job(job).to_string();
-        let mut roll = listeners.lock();
-        let channel = roll
-            .channels
-            .entry(aggregate.clone())
-            .or_insert_with(|| Channel { sender: broadcast::channel(QUEUE).0, listeners: 0 });
-        channel.listeners += 1;
-        Self { listeners: Arc::clone(listeners), aggregate, heard: channel.sender.subscribe() }
-    }
+impl Tellable for Heard {
+    const MISSED: Self = Self::Missed;
+    const QUEUE: usize = 16;
+    /// All are in one log.
+    type Place = ();
 }
 
 #[async_trait]
-impl EventFeed for Feed {
+impl EventFeed for Listener<Heard> {
     async fn next(&mut self) -> Heard {
-        match self.heard.recv().await {
-            Ok(heard) => heard,
-            // A channel stays open as long as somebody listens to it.
-            Err(RecvError::Lagged(_) | RecvError::Closed) => Heard::Missed,
-        }
+        Self::next(self).await
     }
 }
 
-impl Drop for Feed {
-    fn drop(&mut self) {
-        let mut roll = self.listeners.lock();
-        if let Some(channel) = roll.channels.get_mut(&self.aggregate) {
-            channel.listeners -= 1;
-            if channel.listeners == 0 {
-                roll.channels.remove(&self.aggregate);
-            }
-        }
+/// Hands entries to whoever listens to their jobs.
+fn tell(listeners: &Listeners<Heard>, entries: &[Entry]) {
+    let roll = listeners.lock();
+    for entry in entries {
+        let Some(aggregate) = entry.get::<String>("agg") else { continue };
+        // Whoever looks up an entry that can't be read is told what is wrong with it.
+        roll.tell(&aggregate, || read_entry(entry).map_or(Heard::Missed, |entry| Heard::Event(Arc::new(entry))));
     }
 }
 
 /// The one who reads the log.
 struct Reader {
     redis: Redis,
-    listeners: Arc<Listeners>,
+    listeners: Arc<Listeners<Heard>>,
     /// The last entry seen; none in an empty log.
     after: Option<StreamId>,
 }
@@ -212,7 +125,7 @@ impl Reader {
         while !self.listeners.retire_reader() {
             let entries = self.read(connection).await?;
             if let Some(last) = entries.last() {
-                self.listeners.tell(&entries);
+                tell(&self.listeners, &entries);
                 self.after = Some(parse_stream_id(&last.id)?);
             }
         }

@@ -11,8 +11,12 @@ mod index;
 mod job_queue;
 mod job_status;
 mod leaderboard;
+mod listeners;
+mod live_log;
+mod log_feed;
 mod nudge;
 mod position;
+mod progress;
 mod reader;
 mod records;
 mod regress;
@@ -33,6 +37,7 @@ use redis::aio::{ConnectionManager, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Client, RedisError};
 
 pub use feed::RedisFeed;
+pub use log_feed::RedisLogFeed;
 
 use commit::Committer;
 use position::Position;

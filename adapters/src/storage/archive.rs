@@ -33,6 +33,8 @@ pub(super) struct Usage {
 
 /// One archive being read: its paths, and what is left to it.
 pub(super) struct Tree<'a> {
+    /// The size of the archive itself.
+    size: u64,
     limits: &'a ArchiveLimits,
     usage: &'a mut Usage,
     sink: &'a mut dyn Sink,
@@ -51,7 +53,15 @@ pub(super) enum Kind {
     Other(&'static str),
 }
 
+/// What any archive may unpack to, however small it is itself.
+const FREE_BYTES: u64 = 1 << 20;
+
 impl Tree<'_> {
+    /// How much an archive of this size may inflate to.
+    pub(super) fn allowed_bytes(&self) -> u64 {
+        FREE_BYTES.saturating_add(self.size.saturating_mul(self.limits.ratio))
+    }
+
     pub(super) fn limits(&self) -> &ArchiveLimits {
         self.limits
     }
@@ -112,6 +122,11 @@ fn spend(used: &mut u64, bytes: u64, limits: &ArchiveLimits) -> io::Result<()> {
     Ok(())
 }
 
+/// The refusal of what inflates to more than [`Tree::allowed_bytes`].
+pub(super) fn refuse_bomb<T>() -> io::Result<T> {
+    refuse("inflates to far more than its own size: it looks like a bomb".to_owned())
+}
+
 pub(super) fn refuse<T>(rule: String) -> io::Result<T> {
     Err(io::Error::other(Refusal(rule)))
 }
@@ -130,12 +145,9 @@ pub(super) fn read(
     let disk = |source| StorageError::Io { context: format!("reading {}", name.as_str()), source };
     let file = File::open(path).map_err(disk)?;
     let size = file.metadata().map_err(disk)?.len();
-    let mut tree = Tree { limits, usage, sink, files: BTreeSet::new(), folders: BTreeSet::new() };
-    let done = if name.as_str().ends_with(".zip") {
-        zip_file::read(file, &mut tree)
-    } else {
-        tar_gz::read(file, size, &mut tree)
-    };
+    let mut tree = Tree { size, limits, usage, sink, files: BTreeSet::new(), folders: BTreeSet::new() };
+    let done =
+        if name.as_str().ends_with(".zip") { zip_file::read(file, &mut tree) } else { tar_gz::read(file, &mut tree) };
     done.map_err(|error| match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::PermissionDenied | io::ErrorKind::QuotaExceeded => disk(error),
         _ => StorageError::Refused(format!("archive {:?} {}", name.as_str(), sentence(&error))),

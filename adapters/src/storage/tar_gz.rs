@@ -9,16 +9,13 @@ use std::io::{self, BufReader, Read};
 use flate2::read::MultiGzDecoder;
 use tar::{Archive, EntryType, PaxExtensions};
 
-use super::archive::{Kind, Tree, refuse};
+use super::archive::{Kind, Tree, refuse, refuse_bomb};
 
 /// The largest header extension: names are far shorter.
 const MAX_EXTENSION_BYTES: u64 = 64 * 1024;
-/// What any archive may unpack to, however small it is itself.
-const FREE_BYTES: u64 = 1 << 20;
 
-pub(super) fn read(file: File, size: u64, tree: &mut Tree<'_>) -> io::Result<()> {
-    let allowed = FREE_BYTES.saturating_add(size.saturating_mul(tree.limits().ratio));
-    let reader = Counted { inner: MultiGzDecoder::new(BufReader::new(file)), count: 0, allowed };
+pub(super) fn read(file: File, tree: &mut Tree<'_>) -> io::Result<()> {
+    let reader = Counted { inner: MultiGzDecoder::new(BufReader::new(file)), count: 0, allowed: tree.allowed_bytes() };
     let mut archive = Archive::new(reader);
     let mut long_name: Option<Vec<u8>> = None;
     for entry in archive.entries()?.raw(true) {
@@ -43,9 +40,14 @@ pub(super) fn read(file: File, size: u64, tree: &mut Tree<'_>) -> io::Result<()>
         }
         let name = long_name.take().unwrap_or_else(|| entry.path_bytes().into_owned());
         let executable = header.mode().is_ok_and(|mode| mode & 0o111 != 0);
-        tree.spend(entry.size())?;
-        tree.entry(&name, classify(kind, executable), &mut entry)?;
-        io::copy(&mut entry, &mut io::sink())?;
+        let size = entry.size();
+        tree.spend(size)?;
+        let mut content = Counted { inner: entry, count: 0, allowed: size };
+        tree.entry(&name, classify(kind, executable), &mut content)?;
+        io::copy(&mut content, &mut io::sink())?;
+        if content.count < size {
+            return refuse("ends in the middle of a file".to_owned());
+        }
     }
     Ok(())
 }
@@ -80,7 +82,7 @@ fn pax_path(bytes: &[u8]) -> io::Result<Option<Vec<u8>>> {
     Ok(path)
 }
 
-/// Stops a stream that inflates to more than its archive's size allows.
+/// Counts what is read, and stops what gives more than it may.
 struct Counted<R> {
     inner: R,
     count: u64,
@@ -92,7 +94,7 @@ impl<R: Read> Read for Counted<R> {
         let read = self.inner.read(buffer)?;
         self.count += read as u64;
         if self.count > self.allowed {
-            return refuse("inflates to far more than its own size: it looks like a bomb".to_owned());
+            return refuse_bomb();
         }
         Ok(read)
     }

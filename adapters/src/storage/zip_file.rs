@@ -6,7 +6,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-use super::archive::{Kind, Tree, refuse};
+use super::archive::{Kind, Tree, refuse, refuse_bomb};
 
 /// The end-of-central-directory record without its comment, and the longest comment.
 const END_RECORD_BYTES: u64 = 22;
@@ -24,6 +24,7 @@ pub(super) fn read(mut file: File, tree: &mut Tree<'_>) -> io::Result<()> {
     if archive.has_duplicate_names() {
         return refuse("holds two entries of one name".to_owned());
     }
+    let mut announced_bytes = 0_u64;
     for index in 0..archive.len() {
         let entry = archive.by_index(index).map_err(unreadable)?;
         let name = entry.name_raw().to_vec();
@@ -37,8 +38,13 @@ pub(super) fn read(mut file: File, tree: &mut Tree<'_>) -> io::Result<()> {
             _ => Kind::Other("device or socket"),
         };
         let size = entry.size();
+        announced_bytes = announced_bytes.saturating_add(size);
+        // Also where many entries are the same bytes of the archive.
+        if announced_bytes > tree.allowed_bytes() {
+            return refuse_bomb();
+        }
         tree.spend(size)?;
-        // An entry may lie about its size: it gives no more bytes than it announced.
+        // An entry may lie about its size: it gives as many bytes as it announced, or is refused.
         let mut content = Announced { inner: entry, left: size };
         tree.entry(&name, kind, &mut content)?;
     }
@@ -77,6 +83,9 @@ struct Announced<R> {
 impl<R: Read> Read for Announced<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
+        if read == 0 && self.left > 0 && !buffer.is_empty() {
+            return refuse("holds an entry smaller than it says".to_owned());
+        }
         match self.left.checked_sub(read as u64) {
             Some(left) => self.left = left,
             None => return refuse("holds an entry larger than it says".to_owned()),

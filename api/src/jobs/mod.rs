@@ -3,6 +3,7 @@
 mod cancel;
 mod estimate;
 mod list;
+mod progress;
 mod queue;
 mod story;
 mod stream;
@@ -28,7 +29,9 @@ use crate::trace::current_traceparent;
 
 pub(crate) use cancel::cancel;
 pub(crate) use list::list;
+pub(crate) use progress::curves;
 use queue::queues;
+pub(crate) use story::StatusEvent;
 pub(crate) use stream::stream;
 use view::{JobView, StatusView};
 
@@ -135,7 +138,8 @@ pub(crate) async fn show(State(api): State<Arc<Api>>, VisibleJob(job): VisibleJo
         | JobState::DeadLettered(_) => None,
     };
     let queue = queues(&api, std::slice::from_ref(&job)).await?.pop().flatten();
-    Ok(Json(JobView::of(&job, results, queue)?))
+    let progress = progress::of(&api, &job).await?;
+    Ok(Json(JobView::of(&job, results, queue, progress)?))
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub(super) enum Turn {
 
 /// The status of a job, after an event or as it was found.
 #[derive(Serialize)]
-pub(super) struct StatusEvent {
+pub(crate) struct StatusEvent {
     /// How many events the job has had.
     pub(super) seq: u64,
     /// What happened; none for a status as it was found.
@@ -103,7 +103,7 @@ impl Story {
 
 impl StatusEvent {
     /// The status of a job as it was found.
-    pub(super) fn as_found(job: &Job) -> Self {
+    pub(crate) fn as_found(job: &Job) -> Self {
         Self {
             seq: job.version,
             kind: None,

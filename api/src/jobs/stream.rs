@@ -29,7 +29,7 @@ pub(crate) async fn stream(
     VisibleJob(job): VisibleJob,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    let last_seen = sse::last_event_id(&headers)?;
+    let last_seen = sse::last_event_id(&headers, "the number of an event")?;
     // Before anything is read: what is appended between the two is heard of.
     let feed = api.feed.subscribe(job.id).await?;
     let mut follower =
@@ -69,14 +69,14 @@ impl Follower {
         let stop = self.api.stop.clone();
         loop {
             if let Some(status) = self.unsent.pop_front() {
-                return Some(event("status", &status).id(status.seq.to_string()));
+                return Some(sse::event("status", &status).id(status.seq.to_string()));
             }
             if let Phase::Over = self.phase {
                 return None;
             }
             if let Some(end) = self.story.end() {
                 self.phase = Phase::Over;
-                return Some(event("end", &end));
+                return Some(sse::event("end", &end));
             }
             let heard = tokio::select! {
                 () = stop.cancelled() => return None,
@@ -163,9 +163,4 @@ impl Follower {
         self.story = Story::Told(Box::new(job));
         Ok(())
     }
-}
-
-fn event(name: &str, status: &StatusEvent) -> Event {
-    let data = serde_json::to_string(status).expect("a status holds only texts and numbers, so it always serialises");
-    Event::default().event(name).data(data)
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::progress::ProgressView;
 use super::queue::QueueView;
 use crate::error::Error;
 
@@ -68,6 +69,7 @@ pub(crate) struct JobView {
     started_at: Option<String>,
     finished_at: Option<String>,
     run_seconds: Option<f64>,
+    progress: Option<ProgressView>,
     failure: Option<FailureView>,
     params: Option<Map<String, Value>>,
     metrics: Option<BTreeMap<String, f64>>,
@@ -75,7 +77,12 @@ pub(crate) struct JobView {
 }
 
 impl JobView {
-    pub(super) fn of(job: &Job, results: Option<Results>, queue: Option<QueueView>) -> Result<Self, Error> {
+    pub(super) fn of(
+        job: &Job,
+        results: Option<Results>,
+        queue: Option<QueueView>,
+        progress: Option<ProgressView>,
+    ) -> Result<Self, Error> {
         let config = RawValue::from_string(job.spec.config.clone())
             .map_err(|error| Error::Internal(format!("the config of {} is no JSON: {error}", job.id)))?;
         let run = job.run.as_ref();
@@ -93,6 +100,7 @@ impl JobView {
             started_at: run.map(|run| to_rfc3339(run.started_at)),
             finished_at: ended_at.map(to_rfc3339),
             run_seconds: ended_at.zip(run).map(|(ended_at, run)| (ended_at - run.started_at).as_seconds_f64()),
+            progress,
             failure: FailureView::of(job),
             params,
             metrics,

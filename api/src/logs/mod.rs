@@ -1,5 +1,10 @@
 //! What a job printed: all of it, its end, or piece by piece for clients that poll.
 
+mod follower;
+mod lines;
+mod messages;
+mod place;
+mod stream;
 mod text;
 
 use std::sync::Arc;
@@ -13,6 +18,7 @@ use crate::Api;
 use crate::error::Error;
 use crate::extract::{Params, VisibleJob};
 
+pub(crate) use stream::stream;
 use text::Part;
 
 /// The most bytes that one answer to a polling client carries, and how many it does unless told.

@@ -37,35 +37,41 @@ pub(super) async fn whole(log: &dyn LogPort, job: JobId, fence: &Fence) -> Resul
     Ok(part)
 }
 
-/// The last `lines` lines, within the last 16 MiB. Reads backwards in blocks, so that the cost is that of the answer.
+/// The last `lines` lines, within the last 16 MiB.
 pub(super) async fn tail(log: &dyn LogPort, job: JobId, fence: &Fence, lines: u64) -> Result<Part, PortError> {
     let end = log.len(job, fence).await?.unwrap_or(0);
+    let start = tail_start(log, job, fence, end, lines).await?;
+    Ok(Part::new(start, &range(log, job, fence, start, end).await?))
+}
+
+/// Where the last `lines` lines before `end` begin, within the 16 MiB before it. Reads backwards in blocks, so that the
+/// cost is that of those lines, and no more than a block is in memory.
+pub(super) async fn tail_start(
+    log: &dyn LogPort,
+    job: JobId,
+    fence: &Fence,
+    end: u64,
+    lines: u64,
+) -> Result<u64, PortError> {
     let floor = end.saturating_sub(MAX_TEXT_BYTES);
     let mut wanted = lines;
     let mut start = end;
-    let mut offset = end;
-    let mut blocks = Vec::new();
     while start > floor && wanted > 0 {
         let from = start.saturating_sub(BLOCK_BYTES).max(floor);
-        let mut block = range(log, job, fence, from, start).await?;
+        let block = range(log, job, fence, from, start).await?;
         // The newline at the very end closes the last line and begins none.
         let searched = block.len() - usize::from(start == end && block.last() == Some(&b'\n'));
-        offset = from;
         for at in (0..searched).rev() {
             if block[at] == b'\n' {
                 wanted -= 1;
                 if wanted == 0 {
-                    block.drain(..=at);
-                    offset = from + at as u64 + 1;
-                    break;
+                    return Ok(from + at as u64 + 1);
                 }
             }
         }
-        blocks.push(block);
         start = from;
     }
-    blocks.reverse();
-    Ok(Part::new(offset, &blocks.concat()))
+    Ok(start)
 }
 
 /// How many of these bytes end with a whole character: all but the at most three that only begin one.
@@ -101,14 +107,22 @@ async fn range(log: &dyn LogPort, job: JobId, fence: &Fence, start: u64, end: u6
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use async_trait::async_trait;
     use bytes::Bytes;
     use events::ports::LogWriter;
 
     use super::*;
 
-    /// One log, given out in pieces of at most 1,000 bytes.
-    struct OneLog(Vec<u8>);
+    /// One log, given out in pieces of at most 1,000 bytes, and how many were.
+    struct OneLog(Vec<u8>, AtomicU64);
+
+    impl OneLog {
+        fn of(bytes: impl Into<Vec<u8>>) -> Self {
+            Self(bytes.into(), AtomicU64::new(0))
+        }
+    }
 
     #[async_trait]
     impl LogPort for OneLog {
@@ -123,6 +137,7 @@ mod tests {
         async fn read(&self, _: JobId, _: &Fence, at: u64, max: usize) -> Result<Bytes, PortError> {
             let at = usize::try_from(at).unwrap().min(self.0.len());
             let end = self.0.len().min(at + max.min(1000));
+            self.1.fetch_add((end - at) as u64, Ordering::Relaxed);
             Ok(Bytes::copy_from_slice(&self.0[at..end]))
         }
 
@@ -138,7 +153,7 @@ mod tests {
 
     async fn tail_of(text: &str, lines: u64) -> String {
         let (job, fence) = run();
-        tail(&OneLog(text.into()), job, &fence, lines).await.unwrap().text
+        tail(&OneLog::of(text), job, &fence, lines).await.unwrap().text
     }
 
     #[tokio::test]
@@ -169,12 +184,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_tail_costs_what_it_is_long_not_what_its_log_is() {
+        let (job, fence) = run();
+        let log = OneLog::of("0123456789\n".repeat(1 << 20));
+        let part = tail(&log, job, &fence, 100).await.unwrap();
+        assert_eq!((part.text.len() as u64, part.next_offset), (1100, log.0.len() as u64));
+        assert!(log.1.load(Ordering::Relaxed) <= BLOCK_BYTES + 1100);
+    }
+
+    #[tokio::test]
     async fn a_long_log_gives_its_end_and_says_so() {
         let (job, fence) = run();
-        let short = whole(&OneLog(b"all\nof it\n".to_vec()), job, &fence).await.unwrap().text;
+        let short = whole(&OneLog::of("all\nof it\n"), job, &fence).await.unwrap().text;
         assert_eq!(short, "all\nof it\n");
         let long = vec![b'x'; usize::try_from(MAX_TEXT_BYTES).unwrap() + 7];
-        let text = whole(&OneLog(long), job, &fence).await.unwrap().text;
+        let text = whole(&OneLog::of(long), job, &fence).await.unwrap().text;
         assert!(text.starts_with("[the first 7 bytes are left out"));
         assert_eq!(text.matches('x').count() as u64, MAX_TEXT_BYTES);
     }

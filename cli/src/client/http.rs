@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response, StatusCode, Url, multipart};
 use rustls::crypto::{CryptoProvider, ring};
 use serde::de::DeserializeOwned;
@@ -15,13 +16,31 @@ use super::pace::retry_delay;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bound of one small request. An upload has none: how long it may take is the network's matter.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// As much of an unexpected answer as a sentence can carry.
 const MAX_DETAIL_CHARS: usize = 1_000;
 /// By this a server knows a request that is sent again, and does not carry it out twice.
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 /// How often a request is sent again that got no answer.
 const RETRIES: u32 = 3;
+
+/// A file on its way here.
+pub(crate) struct Download<'a> {
+    client: &'a Client,
+    response: Response,
+    /// It begins where it was asked to, not at the file's beginning.
+    pub(crate) is_rest: bool,
+}
+
+impl Download<'_> {
+    /// The next bytes; none at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
+        match tokio::time::timeout(ANSWER_TIMEOUT, self.response.chunk()).await {
+            Ok(chunk) => chunk.map_err(|error| self.client.no_answer(&error)),
+            Err(_) => Err(self.client.silent()),
+        }
+    }
+}
 
 /// A connection to one server as one user.
 #[derive(Debug, Clone)]
@@ -111,6 +130,29 @@ impl Client {
         self.send(request.multipart(form)).await
     }
 
+    /// Asks for a file from a byte on, as long as it is still the one of this tag. However long it takes to come, only
+    /// its silences are bounded.
+    pub(crate) async fn download(&self, path: &str, from: u64, etag: &str) -> Result<Download<'_>, ClientError> {
+        let mut request = self.http.get(format!("{}{path}", self.base));
+        if from > 0 {
+            request = request.header(RANGE, format!("bytes={from}-")).header(IF_RANGE, etag);
+        }
+        let response = match tokio::time::timeout(ANSWER_TIMEOUT, request.send()).await {
+            Ok(response) => response.map_err(|error| self.no_answer(&error))?,
+            Err(_) => return Err(self.silent()),
+        };
+        if !response.status().is_success() {
+            return Err(self.refusal(response).await);
+        }
+        let is_rest = response.status() == StatusCode::PARTIAL_CONTENT;
+        Ok(Download { client: self, response, is_rest })
+    }
+
+    /// A `GET` whose answer may go on for as long as it likes.
+    pub(super) fn request(&self, path: &str) -> RequestBuilder {
+        self.http.get(format!("{}{path}", self.base))
+    }
+
     async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
         let response = request.send().await.map_err(|error| self.no_answer(&error))?;
         let status = response.status();
@@ -123,7 +165,7 @@ impl Client {
         })
     }
 
-    fn no_answer(&self, error: &reqwest::Error) -> ClientError {
+    pub(super) fn no_answer(&self, error: &reqwest::Error) -> ClientError {
         let cause = root_cause(error);
         let base = &self.base;
         let sentence = if error.is_connect() {
@@ -131,14 +173,20 @@ impl Client {
             let advice = if local { " Is `leadersboard up` running?" } else { "" };
             format!("no connection to {base}: {cause}.{advice}")
         } else if error.is_timeout() {
-            format!("{base} did not answer within {}.", human::duration(ANSWER_TIMEOUT))
+            return self.silent();
         } else {
             format!("the connection to {base} broke: {cause}.")
         };
         ClientError::Away { sentence, retry_after: None }
     }
 
-    async fn refusal(&self, response: Response) -> ClientError {
+    /// The server is there and says nothing.
+    pub(super) fn silent(&self) -> ClientError {
+        let sentence = format!("{} did not answer within {}.", self.base, human::duration(ANSWER_TIMEOUT));
+        ClientError::Away { sentence, retry_after: None }
+    }
+
+    pub(super) async fn refusal(&self, response: Response) -> ClientError {
         let status = response.status();
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let retry_after = header(RETRY_AFTER).and_then(|text| text.parse().ok()).map(Duration::from_secs);

@@ -56,6 +56,21 @@ impl LogCursor {
         Self { finished: chunk.complete, ..Self::at(chunk.attempt, chunk.next_offset) }
     }
 
+    /// Where it is, as a log's stream takes it.
+    pub(crate) fn event_id(&self) -> String {
+        format!("{}:{}", self.attempt, self.offset)
+    }
+
+    /// Goes to the log of a later attempt.
+    pub(crate) fn turn_to(&mut self, attempt: u32, offset: u64) {
+        *self = Self::at(attempt, offset);
+    }
+
+    /// Knows that the log of this attempt has nothing more.
+    pub(crate) fn finish(&mut self) {
+        self.finished = true;
+    }
+
     /// What to read, given how the job stood *before* the read. Attempts are read in order, each to its end.
     pub(crate) fn need(&mut self, job: &Job) -> Need {
         let given_up = self.empty_reads >= PATIENCE && (job.status.is_over() || job.attempt() > self.attempt);

@@ -3,6 +3,7 @@
 mod board;
 mod connect;
 mod error;
+mod events;
 mod file;
 mod http;
 pub(crate) mod human;
@@ -14,6 +15,8 @@ mod pace;
 mod pack;
 mod pages;
 mod screen;
+mod settled;
+mod standing;
 mod submissions;
 mod submit;
 #[cfg(test)]

@@ -57,6 +57,7 @@ pub(crate) struct Job {
     pub(crate) run_seconds: Option<f64>,
     pub(crate) run_id: Option<String>,
     pub(crate) error: Option<String>,
+    pub(crate) progress: Option<Progress>,
     pub(crate) failure: Option<Failure>,
     pub(crate) params: Option<Map<String, Value>>,
     pub(crate) metrics: Option<Map<String, Value>>,
@@ -74,6 +75,14 @@ impl Job {
         let told = self.failure.as_ref().map(|failure| failure.error.as_str());
         told.or(self.error.as_deref()).filter(|why| !why.is_empty())
     }
+}
+
+/// How far a job said it was.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Progress {
+    pub(crate) fraction: f64,
+    pub(crate) message: Option<String>,
+    pub(crate) at: Option<String>,
 }
 
 /// Why a job failed.
@@ -95,7 +104,7 @@ pub(crate) struct Queue {
     pub(crate) reason: Option<String>,
 }
 
-/// A piece of an attempt's log: the answer of `GET /jobs/{id}/logs`.
+/// A piece of an attempt's log: the answer of `GET /jobs/{id}/logs`, and a `log` message of its stream.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct LogChunk {
     /// The attempt that was read.
@@ -105,8 +114,17 @@ pub(crate) struct LogChunk {
     /// Byte at which to go on.
     pub(crate) next_offset: u64,
     pub(crate) logs: String,
-    /// The attempt has ended and this piece reached the end of its log.
+    /// The attempt has ended and this piece reached the end of its log. A stream tells that otherwise.
+    #[serde(default)]
     pub(crate) complete: bool,
+}
+
+/// An `attempt` message of a log's stream.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(crate) struct AttemptBegins {
+    pub(crate) attempt: u32,
+    /// Byte of its log at which the stream goes on.
+    pub(crate) offset: u64,
 }
 
 /// One entry of a job's history.

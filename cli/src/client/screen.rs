@@ -6,8 +6,9 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::error::ClientError;
-use super::human;
 use super::model::{Job, Status};
+use super::settled::{Rewritten, Settled};
+use super::standing::describe;
 use super::{Output, print_text};
 
 const TICK: Duration = Duration::from_millis(120);
@@ -22,14 +23,14 @@ pub(crate) fn spinner(text: &str) -> ProgressBar {
     bar
 }
 
-/// A bar over the bytes of an upload on stderr; nothing where that is no terminal.
-pub(crate) fn byte_bar(bytes: u64) -> ProgressBar {
+/// A bar over the bytes of a transfer on stderr, with what is done before it; nothing where that is no terminal.
+pub(crate) fn byte_bar(doing: &str, bytes: u64) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let bar = ProgressBar::new(bytes);
+    let bar = ProgressBar::new(bytes).with_message(doing.to_owned());
     if let Ok(style) = ProgressStyle::with_template(
-        "sending [{bar:30}] {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left",
+        "{msg} [{bar:30}] {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left",
     ) {
         bar.set_style(style.progress_chars("=> "));
     }
@@ -50,6 +51,9 @@ pub(crate) struct Screen {
     spinner: Option<ProgressBar>,
     /// The log's last line has no end yet, so nothing else may begin on it.
     mid_line: bool,
+    /// What is held back where lines can't be written over.
+    settled: Settled,
+    rewritten: Rewritten,
     /// Attempt whose log is on the screen: from then on the log itself is the sign of life.
     showing_log_of: Option<u32>,
     last_told: Option<(Status, u32)>,
@@ -57,7 +61,15 @@ pub(crate) struct Screen {
 
 impl Screen {
     pub(crate) fn new(output: Output) -> Self {
-        Self { output, spinner: None, mid_line: false, showing_log_of: None, last_told: None }
+        Self {
+            output,
+            spinner: None,
+            mid_line: false,
+            settled: Settled::default(),
+            rewritten: Rewritten::default(),
+            showing_log_of: None,
+            last_told: None,
+        }
     }
 
     /// Shows where the job stands: as a spinner on a terminal, as a line for each change elsewhere.
@@ -84,7 +96,31 @@ impl Screen {
             return Ok(());
         }
         self.clear();
-        self.showing_log_of = Some(attempt);
+        if self.showing_log_of.replace(attempt).is_some_and(|shown| shown != attempt) {
+            self.settle()?;
+        }
+        let text = if self.is_terminal() { self.rewritten.take(text) } else { self.settled.take(text) };
+        self.write(&text)
+    }
+
+    /// Whether the log goes where a line can be written over.
+    fn is_terminal(&self) -> bool {
+        match self.output {
+            Output::Human => io::stdout().is_terminal(),
+            Output::Json => io::stderr().is_terminal(),
+        }
+    }
+
+    /// Writes what was held back of the log.
+    fn settle(&mut self) -> Result<(), ClientError> {
+        let rest = self.settled.finish();
+        self.write(&rest)
+    }
+
+    fn write(&mut self, text: &str) -> Result<(), ClientError> {
+        if text.is_empty() {
+            return Ok(());
+        }
         self.mid_line = !text.ends_with('\n');
         match self.output {
             Output::Human => {
@@ -109,6 +145,8 @@ impl Screen {
     /// Leaves the screen as a following command expects it.
     pub(crate) fn finish(&mut self) {
         self.clear();
+        // Who can't be told the rest of a line was told all before it.
+        let _ = self.settle();
         self.end_line();
     }
 
@@ -146,96 +184,5 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         self.finish();
-    }
-}
-
-/// `pending: 2 jobs of class small are ahead of you, position 3, starts in about 5 min`, `running on gpu-1 (attempt 2)`.
-pub(crate) fn describe(job: &Job) -> String {
-    let mut text = job.status.name().to_owned();
-    match job.status {
-        Status::Pending => {
-            let parts = waiting_for(job);
-            if !parts.is_empty() {
-                text = format!("{text}: {}", parts.join(", "));
-            }
-        }
-        Status::Running => {
-            if let Some(worker) = &job.worker {
-                text = format!("{text} on {}", human::line(worker, 60));
-            }
-        }
-        Status::Completed | Status::Failed | Status::Cancelled | Status::Unknown => {}
-    }
-    if job.attempt() > 1 { format!("{text} (attempt {})", job.attempt()) } else { text }
-}
-
-/// What a pending job waits for, in parts of a sentence: the server's reason, its place, and about how long.
-pub(crate) fn waiting_for(job: &Job) -> Vec<String> {
-    let Some(queue) = &job.queue else {
-        return Vec::new();
-    };
-    let reason = queue.reason.as_deref().filter(|reason| !reason.is_empty()).map(|reason| human::line(reason, 120));
-    let told = reason.is_some();
-    let mut parts: Vec<String> = reason.into_iter().collect();
-    match (queue.position, queue.ahead) {
-        (Some(position), _) if told => parts.push(format!("position {position}")),
-        (_, Some(0)) => parts.push("next".to_owned()),
-        (_, Some(ahead)) => parts.push(format!("{ahead} ahead")),
-        (_, None) => {}
-    }
-    if let Some(seconds) = queue.eta_seconds.filter(|&seconds| seconds >= 1.0) {
-        // Whole seconds: an estimate has no tenths.
-        let eta = Duration::try_from_secs_f64(seconds.round()).unwrap_or(Duration::MAX);
-        parts.push(format!("starts in about {}", human::duration(eta)));
-    }
-    if queue.workers_alive == Some(0) && !told {
-        parts.push("no worker is alive".to_owned());
-    }
-    parts
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn described(extra: &serde_json::Value) -> String {
-        let mut job = serde_json::json!({
-            "job_id": "j", "submission_id": "s", "user_id": "u", "created_at": "2026-01-01T00:00:00Z",
-        });
-        job.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        describe(&serde_json::from_value(job).unwrap())
-    }
-
-    #[test]
-    fn the_status_line() {
-        let cases = [
-            (serde_json::json!({"status": "pending"}), "pending"),
-            (
-                serde_json::json!({"status": "pending", "queue": {"ahead": 2, "eta_seconds": 90.4}}),
-                "pending: 2 ahead, starts in about 1 min 30 s",
-            ),
-            (
-                serde_json::json!({"status": "pending", "queue": {
-                    "position": 3, "ahead": 2, "workers_alive": 1, "eta_seconds": 90,
-                    "reason": "2 jobs of class small are ahead of you",
-                }}),
-                "pending: 2 jobs of class small are ahead of you, position 3, starts in about 1 min 30 s",
-            ),
-            (
-                serde_json::json!({"status": "pending", "queue": {
-                    "position": 1, "ahead": 0, "workers_alive": 0, "eta_seconds": null,
-                    "reason": "no worker for class small is alive",
-                }}),
-                "pending: no worker for class small is alive, position 1",
-            ),
-            (
-                serde_json::json!({"status": "pending", "attempt": 2, "queue": {"ahead": 0, "workers_alive": 0}}),
-                "pending: next, no worker is alive (attempt 2)",
-            ),
-            (serde_json::json!({"status": "running", "worker": "gpu-1", "attempt": 1}), "running on gpu-1"),
-        ];
-        for (job, expected) in cases {
-            assert_eq!(described(&job), expected);
-        }
     }
 }

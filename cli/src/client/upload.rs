@@ -26,7 +26,7 @@ pub(crate) struct Uploaded {
 
 /// Sends all files of the package with a progress bar; the memory used does not depend on their size.
 pub(crate) async fn send(client: &Client, package: Package, metadata: Option<String>) -> Result<Uploaded, ClientError> {
-    let bar = screen::byte_bar(package.size());
+    let bar = screen::byte_bar("sending", package.size());
     // The fields come before the files, so that a server can judge the files as they arrive.
     let mut form = Form::new().text("entrypoint", package.entrypoint).text("config_file", package.config_file);
     if let Some(metadata) = metadata {

@@ -1,4 +1,5 @@
-//! Follows a job to its end by polling: its status, and the log of every attempt.
+//! Follows a job to its end: its status by polling, and the log of every attempt by its stream, or by polling where the
+//! server has none.
 
 use std::time::Duration;
 
@@ -15,9 +16,14 @@ use super::model::{Job, LogChunk, Status};
 use super::pace::{Pace, retry_delay};
 use super::screen::Screen;
 use super::{Outcome, Output, human, print_json};
+use streamed::Ended;
 
 /// How long a server may be away before watching is given up; a restart or a short network cut fits in.
 const LONGEST_ABSENCE: Duration = Duration::from_mins(5);
+
+/// How often in a row a stream may be cut before it said anything: something between here and the server may not let it
+/// through, and then the log is polled.
+const MOST_CUTS: u32 = 3;
 
 /// Shows a job's status and its log from the beginning to its end, then what became of it.
 pub(crate) async fn follow(client: &Client, job_id: &str, output: Output) -> Result<Outcome, ClientError> {
@@ -40,12 +46,30 @@ pub(crate) struct Watch<'a> {
     job_id: &'a str,
     screen: &'a mut Screen,
     cursor: LogCursor,
+    log: Log,
+    /// The newest attempt whose beginning is plain.
+    announced: u32,
     longest_absence: Duration,
+}
+
+/// How the log is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Log {
+    Streamed,
+    Polled,
 }
 
 impl<'a> Watch<'a> {
     pub(crate) fn new(client: &'a Client, job_id: &'a str, screen: &'a mut Screen, from: LogCursor) -> Self {
-        Self { client, job_id, screen, cursor: from, longest_absence: LONGEST_ABSENCE }
+        Self {
+            client,
+            job_id,
+            screen,
+            cursor: from,
+            log: Log::Streamed,
+            announced: 1,
+            longest_absence: LONGEST_ABSENCE,
+        }
     }
 
     #[cfg(test)]
@@ -58,11 +82,25 @@ impl<'a> Watch<'a> {
     pub(crate) async fn until_end(mut self) -> Result<Value, ClientError> {
         let job_path = format!("/jobs/{}", self.job_id);
         let mut pace = Pace::new();
-        let mut announced = 1;
+        let mut cuts = 0;
         loop {
             let document: Value = self.get(&job_path, &[]).await?;
             let job = parse_job(&document)?;
             self.screen.status(&job);
+            if self.log == Log::Streamed && self.cursor.need(&job) != Need::End {
+                match self.stream_log().await? {
+                    Ended::WithJob => {}
+                    Ended::Unknown => self.log = Log::Polled,
+                    Ended::Cut { messages } => {
+                        cuts = if messages > 0 { 0 } else { cuts + 1 };
+                        if cuts > MOST_CUTS {
+                            self.log = Log::Polled;
+                        }
+                        sleep(retry_delay(cuts)).await;
+                    }
+                }
+                continue;
+            }
             loop {
                 let (attempt, offset) = match self.cursor.need(&job) {
                     Need::Read { attempt, offset } => (attempt, offset),
@@ -72,10 +110,7 @@ impl<'a> Watch<'a> {
                         return Ok(document);
                     }
                 };
-                if attempt > announced {
-                    announced = attempt;
-                    self.screen.notice(&format!("attempt {attempt} begins"));
-                }
+                self.announce(attempt);
                 let read = self.read_log(attempt, offset).await?;
                 if read.news {
                     pace.news();
@@ -88,16 +123,28 @@ impl<'a> Watch<'a> {
         }
     }
 
-    async fn read_log(&mut self, attempt: u32, offset: u64) -> Result<Read, ClientError> {
-        let query = [("attempt", attempt.to_string()), ("offset", offset.to_string())];
-        let chunk: LogChunk = self.get(&format!("/jobs/{}/logs", self.job_id), &query).await?;
-        let step = self.cursor.take(&chunk);
+    fn announce(&mut self, attempt: u32) {
+        if attempt > self.announced {
+            self.announced = attempt;
+            self.screen.notice(&format!("attempt {attempt} begins"));
+        }
+    }
+
+    /// Shows a piece of the log.
+    fn show(&mut self, chunk: &LogChunk) -> Result<Read, ClientError> {
+        let step = self.cursor.take(chunk);
         if step.missing_bytes > 0 {
             self.screen.notice(&format!("({} of the log are no longer there)", human::size(step.missing_bytes)));
         }
         self.screen.log(chunk.attempt, step.text)?;
         // The last piece is news as well: the job's end follows at once.
         Ok(Read { news: !step.text.is_empty() || chunk.complete, more: step.more })
+    }
+
+    async fn read_log(&mut self, attempt: u32, offset: u64) -> Result<Read, ClientError> {
+        let query = [("attempt", attempt.to_string()), ("offset", offset.to_string())];
+        let chunk: LogChunk = self.get(&format!("/jobs/{}/logs", self.job_id), &query).await?;
+        self.show(&chunk)
     }
 
     /// Asks until there is an answer. The job does not depend on us or on the API, so a server that is
@@ -148,5 +195,6 @@ pub(crate) fn parse_job(document: &Value) -> Result<Job, ClientError> {
     })
 }
 
+mod streamed;
 #[cfg(test)]
 mod tests;

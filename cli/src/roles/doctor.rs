@@ -1,7 +1,7 @@
 //! `leadersboard doctor`: looks at everything a job needs, and says how to cure what is wrong.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,7 +80,9 @@ impl DoctorCommand {
         let mut rows = if self.repair { vec![self.repair().await?] } else { vec![] };
         rows.extend(self.look_at_redis().await);
         rows.push(self.look_at_uploads().await);
-        rows.push(self.look_at_logs());
+        let data = &self.redis.data;
+        rows.push(look_at_folder("logs", &self.storage.logs(data), "LOG_ROOT"));
+        rows.push(look_at_folder("artifacts", &self.storage.artifacts(data), "ARTIFACT_ROOT"));
         rows.push(self.look_at_python().await);
         let code = if rows.iter().any(|row| row.verdict == "unusable") { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         answer(output, &table(&rows), &rows)?;
@@ -156,21 +158,19 @@ impl DoctorCommand {
         }
     }
 
-    fn look_at_logs(&self) -> Row {
-        let root = self.storage.logs(&self.redis.data);
-        let shown = root.display().to_string();
-        let probed = std::fs::create_dir_all(&root).and_then(|()| tempfile::tempfile_in(&root));
-        match probed {
-            Ok(_) => Row::good("logs", format!("{shown} is writable")),
-            Err(error) => Row::unusable("logs", error.to_string(), format!("make {shown} writable, or give LOG_ROOT")),
-        }
-    }
-
     async fn look_at_python(&self) -> Row {
         match find_python(self.job_python.as_deref()).await {
             Ok(python) => Row::good("python", python.to_string()),
             Err(error) => Row::unusable("python", "no interpreter runs", error.to_string()),
         }
+    }
+}
+
+fn look_at_folder(name: &str, root: &Path, variable: &str) -> Row {
+    let shown = root.display().to_string();
+    match std::fs::create_dir_all(root).and_then(|()| tempfile::tempfile_in(root)) {
+        Ok(_) => Row::good(name, format!("{shown} is writable")),
+        Err(error) => Row::unusable(name, error.to_string(), format!("make {shown} writable, or give {variable}")),
     }
 }
 

@@ -86,7 +86,7 @@ impl ConfinementOptions {
             }
             Ok(found)
         });
-        let secrets = [data.to_owned(), storage.uploads(data), storage.logs(data)];
+        let secrets = [data.to_owned(), storage.uploads(data), storage.logs(data), storage.artifacts(data)];
         Ok(SandboxOptions {
             level: self.sandbox,
             network: self.network,

@@ -106,8 +106,7 @@ impl UpCommand {
 
     async fn open(&self, url: &str, data: &DataDir) -> Result<Ports> {
         let keys = &self.namespace.namespace;
-        let (uploads, logs) = (self.storage.uploads(data.path()), self.storage.logs(data.path()));
-        Ports::open(url, keys, position_file(data.path(), keys, "up"), uploads, logs).await
+        Ports::open(url, keys, position_file(data.path(), keys, "up"), &self.storage, data.path()).await
     }
 
     /// The tokens that were given; else one of its own for the user `me`.

@@ -9,10 +9,11 @@ use std::time::Duration;
 use adapters::ids::random_hex;
 use anyhow::{Context, Result, bail};
 use api::RenderMetrics;
+use bytesize::ByteSize;
 use clap::Args;
 use events::policy::LivePolicy;
 use events::{ClassName, Consumer};
-use worker::{GpuOptions, Gpus, Graces, Selection, Worker, WorkerConfig};
+use worker::{ArtifactLimits, GpuOptions, Gpus, Graces, Selection, Worker, WorkerConfig};
 
 use super::api::serve_metrics;
 use super::doctor::find_python;
@@ -86,6 +87,12 @@ pub(crate) struct JobOptions {
     /// How long it may take after the SIGTERM that follows, before SIGKILL
     #[arg(long, env = "TERMINATE_GRACE", default_value = "2s", value_parser = humantime::parse_duration)]
     terminate_grace: Duration,
+    /// How much of what a job leaves is kept, such as 5GiB
+    #[arg(long, env = "ARTIFACT_LIMIT", default_value = "5GiB")]
+    artifact_limit: ByteSize,
+    /// How many of its files
+    #[arg(long, env = "ARTIFACT_FILES", default_value_t = ArtifactLimits::default().files)]
+    artifact_files: usize,
 }
 
 impl WorkerCommand {
@@ -156,6 +163,7 @@ impl JobOptions {
             drain_timeout,
             graces: Graces { interrupt: self.interrupt_grace, terminate: self.terminate_grace },
             gpus,
+            artifacts: self.artifact_limits(),
         };
         let ports = worker::Ports {
             log: Arc::clone(&ports.log),
@@ -168,6 +176,9 @@ impl JobOptions {
             status: Arc::clone(&ports.status),
             storage: Arc::clone(&ports.storage),
             logs: Arc::clone(&ports.logs),
+            artifacts: Arc::clone(&ports.artifacts),
+            live_log: Arc::clone(&ports.live_log),
+            progress: Arc::clone(&ports.progress),
             ids: Arc::clone(&ports.ids),
         };
         Ok(Worker::new(config, ports, policy))
@@ -175,6 +186,10 @@ impl JobOptions {
 }
 
 impl JobOptions {
+    fn artifact_limits(&self) -> ArtifactLimits {
+        ArtifactLimits { bytes: self.artifact_limit.as_u64(), files: self.artifact_files }
+    }
+
     fn gpu_options(&self, data: &Path) -> GpuOptions {
         GpuOptions {
             selection: self.gpus.clone(),

@@ -25,6 +25,9 @@ pub trait LogPort: Send + Sync {
 /// The writing end of a run's log.
 #[async_trait]
 pub trait LogWriter: Send {
-    /// Adds bytes as they came.
+    /// Adds bytes as they came. Of those that are refused a part may be there.
     async fn append(&mut self, chunk: &[u8]) -> Result<(), PortError>;
+
+    /// How many bytes there are, after an append that went well: where those of the next will stand.
+    fn position(&self) -> u64;
 }

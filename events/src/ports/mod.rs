@@ -1,5 +1,6 @@
 //! What the domain asks of the outside world. Adapters implement these; `cli` wires them once.
 
+mod artifacts;
 mod dead_letters;
 mod durations;
 mod event_feed;
@@ -8,10 +9,13 @@ mod ids;
 mod job_queue;
 mod job_status;
 mod leaderboard;
+mod live_log;
 mod log;
+mod log_feed;
 mod nudge;
 mod page;
 mod permits;
+mod progress;
 mod records;
 mod storage;
 mod work_state;
@@ -19,6 +23,7 @@ mod workers;
 
 use crate::commit::CommitError;
 
+pub use artifacts::{ArtifactPort, ArtifactReader, StagedArtifact, StagedArtifacts};
 pub use dead_letters::{DeadLetterPort, DeadLetterQuery, Quarantined};
 pub use durations::DurationsPort;
 pub use event_feed::{EventFeed, EventFeedPort, Heard};
@@ -27,10 +32,13 @@ pub use ids::Ids;
 pub use job_queue::{Claim, Heartbeat, JobQueuePort, Lease, QueueDepth, TicketReader, Unstarted};
 pub use job_status::{JobPage, JobQuery, JobStatusPort, QueuePosition, SlotHolder, SubmissionPage, SubmissionQuery};
 pub use leaderboard::{Board, BoardQuery, Leader, LeaderboardPort};
+pub use live_log::{LiveLogPort, MAX_CHUNK_BYTES, Shown};
 pub use log::{LogPort, LogWriter};
+pub use log_feed::{LogChunk, LogFeed, LogFeedPort, Printed};
 pub use nudge::{NudgePort, Nudges};
 pub use page::PageCursor;
 pub use permits::Permits;
+pub use progress::{Curve, Progress, ProgressPort, Report, Stated};
 pub use records::{OldJobs, OldSubmissions, RecordsPort};
 pub use storage::{
     ArchiveLimits, FileName, Published, Room, StagedFile, StagedUpload, StorageError, StoragePort, UploadLimits,

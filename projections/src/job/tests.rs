@@ -230,7 +230,9 @@ fn a_completed_job_stands_on_the_board_of_each_of_its_metrics_until_it_expires()
     let patches = project(&keys, id(), None, &story);
     let job = story.iter().fold(None, |job, event| evolve(id(), job, event));
     let mut kept = Store::default();
-    patches.into_iter().for_each(|patch| kept.apply(patch));
+    for patch in patches {
+        kept.apply(patch);
+    }
     for (metric, value) in [("auc", 0.1 * 3.0), ("top@1:é", 0.0), ("tiny", 5e-324)] {
         let key = keys.standings(metric, &user);
         let (member, found) = kept.places[&key].first_key_value().unwrap();

@@ -1,6 +1,7 @@
 //! One suite a port, over every adapter of it. A suite speaks to the port; what an adapter is made of stands in
 //! [`Bench`] alone.
 
+mod artifacts;
 mod audit;
 mod event_log;
 mod feed;
@@ -8,7 +9,9 @@ mod ids;
 mod job_queue;
 mod job_status;
 mod leaderboard;
+mod live_log;
 mod log;
+mod progress;
 mod quota;
 mod records;
 mod regress;

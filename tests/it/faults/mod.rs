@@ -4,6 +4,7 @@
 mod clock;
 mod disk;
 mod full_redis;
+mod live_log;
 mod lost_worker;
 mod network;
 mod redis_crash;

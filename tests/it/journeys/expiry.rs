@@ -46,7 +46,7 @@ async fn what_was_kept_for_long_enough_leaves_only_its_history() {
     let board = Board::start(&options).await;
     let alice = Client::new(board.server(), ALICE);
     let before = lasting_keys(&board).await;
-    let (uploads, logs) = (board.data().join("uploads"), board.data().join("logs"));
+    let [uploads, logs, artifacts] = ["uploads", "logs", "artifacts"].map(|folder| board.data().join(folder));
     let gate = board.gate("gate");
 
     let unused = alice.submit(INSTANT).await;
@@ -59,13 +59,15 @@ async fn what_was_kept_for_long_enough_leaves_only_its_history() {
     let alone = alice.submit(INSTANT).await;
     let job = alice.enqueue(&alone, json!({})).await;
     alice.wait_for(&job, "completed").await;
-    assert!(logs.join(&job).exists() && uploads.join(&alone).exists());
+    assert!(logs.join(&job).exists() && uploads.join(&alone).exists() && artifacts.join(&job).exists());
 
     for gone_from_lists in [format!("/submissions/{unused}"), format!("/jobs/{first}"), format!("/jobs/{job}")] {
         gone(&alice, &gone_from_lists).await;
     }
     gone(&alice, &format!("/submissions/{alone}")).await;
-    for gone_with_them in [uploads.join(&unused), uploads.join(&alone), logs.join(&job), logs.join(&first)] {
+    for gone_with_them in
+        [uploads.join(&unused), uploads.join(&alone), logs.join(&job), logs.join(&first), artifacts.join(&job)]
+    {
         gone_from_disk(&gone_with_them).await;
     }
     assert_eq!(alice.get(&format!("/jobs/{job}/results")).await.status, 404);
@@ -82,6 +84,9 @@ async fn what_was_kept_for_long_enough_leaves_only_its_history() {
     after.retain(|key| !key.ends_with(":stored"));
     assert_eq!(after, before, "nothing is left but what is permanent");
     assert_eq!(std::fs::read_dir(&logs).expect("logs").count(), 0);
+    let left = std::fs::read_dir(&artifacts).expect("artifacts").map(|entry| entry.expect("an entry").file_name());
+    assert_eq!(left.collect::<Vec<_>>(), [".staging"]);
+    assert_eq!(std::fs::read_dir(artifacts.join(".staging")).expect("staging").count(), 0);
     let verified = board.run(["projections", "verify"]);
     assert_eq!(verified.code, Some(0), "{verified:?}");
     let folded = all_is_well(&board).await;

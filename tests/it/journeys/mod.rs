@@ -1,5 +1,6 @@
 //! What users do, over the real binary, a real Redis and a real Python.
 
+mod artifacts;
 mod bad_input;
 mod broken_jobs;
 mod cancel;
@@ -11,8 +12,10 @@ mod expiry;
 mod idempotency;
 mod leaderboard;
 mod limits;
+mod live_log;
 mod migrate;
 mod policy;
+mod progress;
 mod queue;
 mod readme;
 mod reconciler;

@@ -104,7 +104,6 @@ impl GpuLease {
         self.each(|gpus, device| gpus.mark_unhealthy(&device.uuid, why));
     }
 
-    #[expect(dead_code, reason = "a run's curves are made of it")]
     /// What they do now, as they were last seen; none without a GPU.
     pub(crate) fn now(&self) -> Option<GpuNow> {
         let gpus = self.gpus.as_ref()?;

@@ -192,3 +192,17 @@ async fn a_job_and_its_gpu_are_joined_for_as_long_as_it_has_it() {
     drop(held);
     assert_eq!(gpus.job_info(), "");
 }
+
+#[tokio::test]
+async fn what_the_gpus_of_a_run_do_is_told_together() {
+    let machine = Machine::with(&json!([gpu("GPU-a"), gpu("GPU-b"), gpu("GPU-c")]));
+    let gpus = machine.worker(1).await;
+    let (run, without) = (lease(&gpus, 2).await.unwrap(), lease(&gpus, 0).await.unwrap());
+    let using = |uuid, gib: u64| json!({ "uuid": uuid, "memory_bytes": 80 * GIB, "used_bytes": gib * GIB });
+    machine.is_now(&json!([using("GPU-a", 3), using("GPU-b", 4), using("GPU-c", 50)]));
+    gpus.look().await;
+    let now = run.now().unwrap();
+    assert_eq!(now.memory_used_bytes, 7 * GIB);
+    assert!((now.utilisation_percent - 50.0).abs() < 1e-9);
+    assert_eq!(without.now(), None);
+}

@@ -7,6 +7,7 @@
 mod cgroup_v1;
 mod cgroup_v2;
 mod disk;
+mod nameless;
 mod shared_memory;
 mod watch;
 mod watchdog;

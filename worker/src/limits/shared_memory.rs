@@ -1,33 +1,48 @@
 //! Shared memory of a run: it is memory, wherever it lies as files.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use nix::sys::statvfs::statvfs;
 
 use crate::sandbox::SHARED_MEMORY;
 
 /// Where the shared memory of a run lies, where the kernel does not count it as the run's.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum SharedMemory {
     /// In the run's own mount namespace.
     Own,
-    /// In the machine's, among that of others: what belongs to this user and was not there before.
-    Machine {
-        /// The user.
-        uid: u32,
-        /// What was there before the run.
-        before: BTreeSet<OsString>,
-    },
+    /// In the machine's, among that of others.
+    Machine(Share),
 }
+
+/// A run's part of what belongs to its user. Runs may have one user, and nobody can tell whose a file is that none of
+/// their processes has open: so with the last of them goes all that was not there before the first.
+#[derive(Debug)]
+pub(crate) struct Share {
+    uid: u32,
+    /// What was there before the run.
+    before: BTreeSet<OsString>,
+}
+
+/// The runs of a user, and what was there before the first.
+#[derive(Debug, Default)]
+struct Runs {
+    count: usize,
+    before: BTreeSet<OsString>,
+}
+
+/// The runs of this process by their users.
+static RUNS: Mutex<BTreeMap<u32, Runs>> = Mutex::new(BTreeMap::new());
 
 impl SharedMemory {
     /// What a run that begins now will have in the machine's, as this user.
     pub(crate) fn of(uid: u32) -> Self {
-        Self::Machine { uid, before: files_of(uid).map(|(name, _)| name).collect() }
+        Self::Machine(Share::new(uid))
     }
 
     /// What it takes now. `tree` are the processes of the run, its supervisor first.
@@ -39,45 +54,96 @@ impl SharedMemory {
                 let space = tree.iter().skip(1).rev().find_map(inside);
                 space.map_or(0, |space| (space.blocks() - space.blocks_free()) * space.fragment_size())
             }
-            Self::Machine { uid, before } => {
-                files_of(*uid).filter(|(name, _)| !before.contains(name)).map(|(_, bytes)| bytes).sum()
-            }
-        }
-    }
-
-    /// Removes what the run has left, which nobody else would. What some process still uses stays.
-    pub(crate) fn sweep(&self) {
-        let Self::Machine { uid, before } = self else { return };
-        let left: Vec<OsString> = files_of(*uid).map(|(name, _)| name).filter(|name| !before.contains(name)).collect();
-        if left.is_empty() {
-            return;
-        }
-        let used = used();
-        for name in left {
-            let path = Path::new(SHARED_MEMORY).join(&name);
-            if !used.contains(path.as_os_str()) {
-                // It belongs to the run's user, and to the folder itself: no link is followed.
-                let _ = fs::remove_file(path);
+            Self::Machine(Share { uid, before }) => {
+                let files = files_of(*uid).filter(|(name, _)| !before.contains(name));
+                files.map(|(_, metadata)| metadata.blocks() * 512).sum()
             }
         }
     }
 }
 
-/// The files of a user in the machine's shared memory, and what they take.
-fn files_of(uid: u32) -> impl Iterator<Item = (OsString, u64)> {
+impl Share {
+    fn new(uid: u32) -> Self {
+        let before: BTreeSet<OsString> = files_of(uid).map(|(name, _)| name).collect();
+        let mut all = RUNS.lock().unwrap_or_else(PoisonError::into_inner);
+        let runs = all.entry(uid).or_insert_with(|| Runs { count: 0, before: before.clone() });
+        runs.count += 1;
+        Self { uid, before }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut all = RUNS.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(runs) = all.get_mut(&self.uid) else { return };
+        runs.count -= 1;
+        if runs.count == 0 {
+            let before = all.remove(&self.uid).unwrap_or_default().before;
+            sweep(self.uid, &before);
+        }
+    }
+}
+
+/// Removes what was not there before, and would stay for ever. What some process still uses stays.
+fn sweep(uid: u32, before: &BTreeSet<OsString>) {
+    let left: Vec<_> = files_of(uid).filter(|(name, _)| !before.contains(name)).collect();
+    if left.is_empty() {
+        return;
+    }
+    let used = used();
+    for (name, metadata) in left {
+        if !used.contains(&metadata.ino()) {
+            // It belongs to the run's user, and to the folder itself: no link is followed.
+            let _ = fs::remove_file(Path::new(SHARED_MEMORY).join(&name));
+        }
+    }
+}
+
+/// The files of a user in the machine's shared memory.
+fn files_of(uid: u32) -> impl Iterator<Item = (OsString, Metadata)> {
     let files = fs::read_dir(SHARED_MEMORY).into_iter().flatten().flatten();
     let described = files.filter_map(|file| Some((file.file_name(), file.metadata().ok()?)));
-    described.filter(move |(_, metadata)| metadata.uid() == uid).map(|(name, metadata)| (name, metadata.blocks() * 512))
+    described.filter(move |(_, metadata)| metadata.uid() == uid)
 }
 
-/// The files in shared memory that processes have open or mapped, as far as they can be seen.
-fn used() -> BTreeSet<OsString> {
+/// The files in shared memory that processes have open or mapped, as far as they can be seen: by number, for a
+/// semaphore is mapped under a name that it has no more.
+fn used() -> BTreeSet<u64> {
     let mut used = BTreeSet::new();
     for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let maps = fs::read_to_string(process.path().join("maps")).unwrap_or_default();
-        used.extend(maps.lines().filter_map(|line| line.find(SHARED_MEMORY).map(|at| OsString::from(&line[at..]))));
-        let open = fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
-        used.extend(open.filter_map(|descriptor| Some(fs::read_link(descriptor.path()).ok()?.into_os_string())));
+        let mapped = maps.lines().filter(|line| line.contains(SHARED_MEMORY));
+        used.extend(mapped.filter_map(|line| line.split_whitespace().nth(4)?.parse::<u64>().ok()));
+        let open = fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten().map(|entry| entry.path());
+        let open = open.filter(|path| fs::read_link(path).is_ok_and(|target| target.starts_with(SHARED_MEMORY)));
+        used.extend(open.filter_map(|path| Some(fs::metadata(path).ok()?.ino())));
     }
     used
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_run_left_goes_with_the_last_of_its_user() {
+        let own = nix::unistd::geteuid();
+        // Nobody's, where that can be: what else root has there is none of this test's.
+        let uid = if own.is_root() { 54_321 } else { own.as_raw() };
+        let path = |name: &str| Path::new(SHARED_MEMORY).join(format!("leadersboard-{name}-{}", std::process::id()));
+        let make = |name: &str| {
+            fs::write(path(name), "").unwrap();
+            std::os::unix::fs::chown(path(name), Some(uid), None).unwrap();
+        };
+        make("before");
+        let first = SharedMemory::of(uid);
+        make("left");
+        let second = SharedMemory::of(uid);
+        make("passed-on");
+        drop(first);
+        assert!(path("left").exists() && path("passed-on").exists());
+        drop(second);
+        assert!(!path("left").exists() && !path("passed-on").exists() && path("before").exists());
+        fs::remove_file(path("before")).unwrap();
+    }
 }

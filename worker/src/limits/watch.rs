@@ -1,13 +1,16 @@
 //! Watches a run, and tells when it takes too much.
 
 use std::fs;
+use std::iter::Sum;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::statvfs::statvfs;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use super::disk::{self, DiskUsage};
+use super::nameless::Nameless;
 use super::{Allowance, Bounds, Breach, Group, MAX_FILES, SharedMemory};
 use crate::census::Counter;
 use crate::process::Process;
@@ -20,6 +23,8 @@ const LOOK: Duration = Duration::from_millis(100);
 const LOOK_AT_DISK: Duration = Duration::from_secs(1);
 /// A walk may take this part of the time: the next comes not before so many times its own duration.
 const WALK_SHARE: u32 = 20;
+/// And this part where so much was written meanwhile that the run may have had too much of it.
+const URGENT_SHARE: u32 = 3;
 /// Without a sign that much was written, the disk is walked so seldom.
 const QUIET_WALK: Duration = Duration::from_secs(10);
 
@@ -56,9 +61,10 @@ impl<'a> Watch<'a> {
     /// Looks again and again, until too much was taken.
     pub(crate) async fn breach(&self) -> Breach {
         let mut disk = Disk::default();
+        let mut nameless = Nameless::default();
         loop {
             sleep(LOOK).await;
-            if let Some(breach) = self.memory().await {
+            if let Some(breach) = self.memory(&mut nameless).await {
                 return breach;
             }
             if let Some(breach) = disk.look(self).await {
@@ -67,7 +73,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    async fn memory(&self) -> Option<Breach> {
+    async fn memory(&self, nameless: &mut Nameless) -> Option<Breach> {
         let limit = self.allowance.memory_bytes;
         if self.group.oom_kills() > 0 {
             return Some(Breach::Memory(limit));
@@ -76,16 +82,18 @@ impl<'a> Watch<'a> {
             return None;
         }
         let census = self.counter.census(LOOK / 2).await;
-        let shared = self.shared_memory.map_or(0, |shared| shared.bytes(&census.tree(self.supervisor)));
+        let pids = census.tree(self.supervisor);
+        let files = self.shared_memory.map_or(0, |shared| shared.bytes(&pids));
+        let shared = files.saturating_add(nameless.bytes(&pids).await);
         let resident = census.below(self.supervisor).resident_bytes;
         if resident.saturating_add(shared) <= limit {
             return None;
         }
-        // What processes share was counted for each; counted once it may be within the limit.
-        let pids = census.tree(self.supervisor);
-        let proportional = tokio::task::spawn_blocking(move || pids.into_iter().map(proportional_bytes).sum::<u64>());
-        let used = proportional.await.unwrap_or(resident).saturating_add(shared);
-        (used > limit).then_some(Breach::Memory(limit))
+        // What processes share was counted for each, and what they have mapped of shared memory once more. Counted once it
+        // may be within the limit.
+        let proportional = spawn_blocking(move || pids.into_iter().map(Proportional::of).sum::<Proportional>());
+        let Proportional { own, mapped } = proportional.await.ok()?;
+        (own + mapped.max(shared) > limit).then_some(Breach::Memory(limit))
     }
 }
 
@@ -93,7 +101,7 @@ impl<'a> Watch<'a> {
 #[derive(Debug, Default)]
 struct Disk {
     next_look: Option<Instant>,
-    walked: Option<(Instant, Duration, Free)>,
+    walked: Option<(Instant, Duration, Free, DiskUsage)>,
 }
 
 /// What is free of a file system.
@@ -111,22 +119,25 @@ impl Disk {
         }
         self.next_look = Some(now + LOOK_AT_DISK);
         let free = free(watch.folders.first()?)?;
-        if let Some((at, took, then)) = self.walked {
-            let rested = at.elapsed() >= took * WALK_SHARE;
-            let little = then.bytes.saturating_sub(free.bytes) < watch.allowance.disk_bytes / 8
-                && then.entries.saturating_sub(free.entries) < MAX_FILES / 8;
+        if let Some((at, took, then, usage)) = self.walked {
+            let allowed = watch.allowance.disk_bytes;
+            let (bytes, entries) = (then.bytes.saturating_sub(free.bytes), then.entries.saturating_sub(free.entries));
+            let urgent =
+                usage.bytes.saturating_add(bytes) > allowed || usage.entries.saturating_add(entries) > MAX_FILES;
+            let rested = at.elapsed() >= took * if urgent { URGENT_SHARE } else { WALK_SHARE };
+            let little = bytes < allowed / 8 && entries < MAX_FILES / 8;
             if !rested || (little && at.elapsed() < QUIET_WALK) {
                 return None;
             }
         }
         let folders = watch.folders.clone();
-        let walk = tokio::task::spawn_blocking(move || {
+        let walk = spawn_blocking(move || {
             let folders: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
             disk::usage(&folders, MAX_FILES)
         });
         // A walk that fails says nothing; the next one may.
         let usage = walk.await.ok()?.ok();
-        self.walked = Some((Instant::now(), now.elapsed(), free));
+        self.walked = Some((Instant::now(), now.elapsed(), free, usage.unwrap_or_default()));
         usage.and_then(|usage| judge(&usage, &watch.allowance))
     }
 }
@@ -146,14 +157,33 @@ fn free(folder: &Path) -> Option<Free> {
     Some(Free { bytes: space.blocks_free() * space.fragment_size(), entries: space.files_free() })
 }
 
-/// Resident memory, of which what is shared with others counts in part; all of it where that is not told.
-fn proportional_bytes(pid: i32) -> u64 {
-    let read = |file, key| {
-        let text = fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix(key))?;
-        line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()
-    };
-    read("smaps_rollup", "Pss:").or_else(|| read("status", "VmRSS:")).unwrap_or(0) * 1024
+/// Resident memory, of which what is shared with others counts in part, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Proportional {
+    /// Without what is mapped of shared memory.
+    own: u64,
+    /// What is.
+    mapped: u64,
+}
+
+impl Proportional {
+    /// That of a process; all of its resident memory where its parts are not told.
+    fn of(pid: i32) -> Self {
+        let read = |file, key| {
+            let text = fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
+            let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+            Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? * 1024)
+        };
+        let mapped = read("smaps_rollup", "Pss_Shmem:").unwrap_or(0);
+        let all = read("smaps_rollup", "Pss:").or_else(|| read("status", "VmRSS:")).unwrap_or(0);
+        Self { own: all.saturating_sub(mapped), mapped }
+    }
+}
+
+impl Sum for Proportional {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self { own: sum.own + one.own, mapped: sum.mapped + one.mapped })
+    }
 }
 
 #[cfg(test)]

@@ -29,9 +29,8 @@ impl Cell {
     /// Takes back what the run had, once nothing of it is left, and says how it ended: a program may call it an end of its
     /// own when the kernel has killed a part of it.
     pub(crate) fn close(self, ended: Ended, directory: &RunDirectory) -> Ended {
-        if let Some(shared) = &self.shared_memory {
-            shared.sweep();
-        }
+        // Whatever it left there goes with it.
+        drop(self.shared_memory);
         if let Err(error) = directory.reopen_output() {
             tracing::warn!(%error, "what the job left can't be looked at");
         }

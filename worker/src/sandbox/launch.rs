@@ -14,7 +14,7 @@ use nix::unistd::{chdir, execve, fchown, pipe2, setsid};
 use rustix::process::{Pid, set_parent_process_death_signal};
 
 use super::privileges::Identity;
-use super::seccomp::{self, Namespaces};
+use super::seccomp::{self, Company};
 use super::system_calls::{Forked, close_others_on_exec, fork_single_threaded, restore_default};
 use super::{Confinement, Spec, landlock, privileges};
 
@@ -82,8 +82,9 @@ fn become_program(spec: &Spec, groups: &[File]) -> io::Result<std::convert::Infa
     set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     match &spec.confinement {
         Confinement::Off => {}
-        Confinement::Floor(view) => seccomp::deny(view, Namespaces::Machine)?,
-        Confinement::Full(view) => seccomp::deny(view, Namespaces::Own)?,
+        Confinement::Floor(view) if spec.identity.is_some() => seccomp::deny(view, Company::Others)?,
+        Confinement::Floor(view) => seccomp::deny(view, Company::SameUser)?,
+        Confinement::Full(view) => seccomp::deny(view, Company::None)?,
     }
     execve(&program, &arguments, &environment).map_err(|error| named(&spec.program, error))
 }

@@ -106,16 +106,19 @@ const NAMESPACES: &[libc::c_int] = &[
 /// Puts bytes into a terminal's input.
 const TIOCLINUX: u64 = 0x541c;
 
-/// Whose namespaces the job is in.
+/// Whom the job has for company.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Namespaces {
-    /// Its own: there is nobody else to be got at.
-    Own,
-    /// The machine's, and it may have the worker's user.
-    Machine,
+pub(super) enum Company {
+    /// Nobody: its namespaces are its own.
+    None,
+    /// The machine's other users.
+    Others,
+    /// The worker itself, and other jobs, as the same user.
+    SameUser,
 }
 
-/// Calls that change another process of the same user, unless this argument is 0: one's own.
+/// Calls that change another process of the same user, unless this argument is 0. Those that name a thread of one's own
+/// by its number are denied with them.
 const OF_OTHERS: &[(libc::c_long, u8)] = &[
     (libc::SYS_prlimit64, 0),
     (libc::SYS_sched_setaffinity, 0),
@@ -136,25 +139,23 @@ const OPENING: &[(libc::c_long, u8)] = &[(libc::SYS_open, 1), (libc::SYS_openat,
 const OPENING: &[(libc::c_long, u8)] = &[(libc::SYS_openat, 2)];
 
 /// Denies them to this thread and to all that it will start, for good.
-pub(super) fn deny(view: &View, namespaces: Namespaces) -> io::Result<()> {
-    for program in programs(view.network, view.landlock, namespaces).map_err(io::Error::other)? {
+pub(super) fn deny(view: &View, company: Company) -> io::Result<()> {
+    for program in programs(view.network, view.landlock, company).map_err(io::Error::other)? {
         apply_filter(&program).map_err(io::Error::other)?;
     }
     Ok(())
 }
 
-fn programs(
-    network: Network,
-    landlock: i32,
-    namespaces: Namespaces,
-) -> Result<Vec<BpfProgram>, seccompiler::BackendError> {
+fn programs(network: Network, landlock: i32, company: Company) -> Result<Vec<BpfProgram>, seccompiler::BackendError> {
     let mut refused: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     let mut absent: BTreeMap<i64, Vec<SeccompRule>> = ABSENT.iter().map(|call| (*call, vec![])).collect();
     for call in DENIED.iter().chain(DENIED_HERE) {
         refused.insert(*call, vec![]);
     }
-    if namespaces == Namespaces::Machine {
+    if company != Company::None {
         refused.extend(SHARED_BY_KEY.iter().map(|call| (*call, vec![])));
+    }
+    if company == Company::SameUser {
         for (call, whose) in OF_OTHERS {
             refused.insert(*call, vec![rule(*whose, SeccompCmpOp::Ne, 0)?]);
         }
@@ -242,8 +243,8 @@ mod tests {
     #[test]
     fn every_filter_compiles_and_fits_the_kernel() {
         for network in [Network::None, Network::Loopback, Network::Host] {
-            for (landlock, namespaces) in [(7, Namespaces::Own), (2, Namespaces::Machine)] {
-                let programs = programs(network, landlock, namespaces).unwrap();
+            for (landlock, company) in [(7, Company::None), (4, Company::Others), (2, Company::SameUser)] {
+                let programs = programs(network, landlock, company).unwrap();
                 assert!(programs.iter().all(|program| (1..4096).contains(&program.len())));
             }
         }

@@ -7,6 +7,7 @@ use crate::client::error::ClientError;
 use crate::client::http::Client;
 use crate::client::model::Job;
 use crate::client::pages::{Listed, PageOptions};
+use crate::client::standing::waiting_for;
 use crate::client::watch::parse_job;
 use crate::client::{Output, human, print_json, print_text, screen};
 use crate::table::{Align, render};
@@ -72,7 +73,7 @@ impl ListCommand {
 pub(super) fn rows(jobs: &[Job]) -> String {
     let class = |job: &Job| human::plain(job.resource_class.as_deref().unwrap_or_default());
     let details = |job: &Job| {
-        let text = job.why().map_or_else(|| screen::waiting_for(job).join(", "), str::to_owned);
+        let text = job.why().map_or_else(|| waiting_for(job).join(", "), str::to_owned);
         human::line(&text, MAX_DETAIL_CHARS)
     };
     let attempt = |job: &Job| match job.attempt() {

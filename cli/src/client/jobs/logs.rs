@@ -7,7 +7,8 @@ use crate::client::error::ClientError;
 use crate::client::http::Client;
 use crate::client::log_cursor::LogCursor;
 use crate::client::model::{LogChunk, parse_id};
-use crate::client::screen::{self, Screen, describe};
+use crate::client::screen::{self, Screen};
+use crate::client::standing::describe;
 use crate::client::watch::{Watch, parse_job};
 use crate::client::{Output, print_json, until_interrupted};
 

@@ -1,6 +1,9 @@
-//! `leadersboard jobs`: look at jobs, follow them, read their logs, cancel them.
+//! `leadersboard jobs`: look at jobs, follow them, read their logs, fetch what they left, cancel them.
 
+mod artifacts;
 mod compare;
+mod curves;
+mod download;
 mod history;
 mod list;
 mod logs;
@@ -24,6 +27,8 @@ Examples:
   leadersboard jobs logs ID --tail 20 --follow
   leadersboard jobs watch ID
   leadersboard jobs history ID
+  leadersboard jobs curves ID
+  leadersboard jobs download ID
   leadersboard jobs cancel ID
   leadersboard jobs show ID --json | jq .metrics";
 
@@ -35,7 +40,7 @@ Exit codes:
   3    the server could not be reached
   130  Ctrl-C; the job goes on";
 
-/// Look at jobs and their logs, or cancel one
+/// Look at jobs, their logs and their files, or cancel one
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct JobsCommand {
@@ -50,7 +55,7 @@ pub(crate) struct JobsCommand {
 enum Action {
     /// List jobs, newest first, with why they failed or what they wait for
     List(list::ListCommand),
-    /// Show all of one job: state, place in the queue and why it waits, failure, metrics
+    /// Show all of one job: state, place in the queue and why it waits, progress, failure, metrics
     Show {
         /// The job's id
         #[arg(value_name = "ID", value_parser = parse_id)]
@@ -74,6 +79,20 @@ enum Action {
         #[arg(value_name = "ID", value_parser = parse_id)]
         job_id: String,
     },
+    /// Show how a job's numbers went while it ran: those it told, and what it used of the machine
+    Curves {
+        /// The job's id
+        #[arg(value_name = "ID", value_parser = parse_id)]
+        job_id: String,
+    },
+    /// List the files that a job left
+    Artifacts {
+        /// The job's id
+        #[arg(value_name = "ID", value_parser = parse_id)]
+        job_id: String,
+    },
+    /// Fetch the files that a job left
+    Download(download::DownloadCommand),
     /// Cancel a job that waits or runs
     Cancel {
         /// The job's id
@@ -97,6 +116,9 @@ impl JobsCommand {
                 return until_interrupted(Some(&job_id), follow(&client, &job_id, output)).await;
             }
             Action::History { job_id } => history::run(&client, &job_id, output).await?,
+            Action::Curves { job_id } => curves::run(&client, &job_id, output).await?,
+            Action::Artifacts { job_id } => artifacts::run(&client, &job_id, output).await?,
+            Action::Download(command) => command.run(&client, output).await?,
             Action::Cancel { job_id, force } => {
                 // The body is left empty where nothing is asked for, as the server's own default.
                 let body = if force { json!({"force": true}) } else { json!({}) };

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::client::human;
-use crate::client::model::{Job, Status};
-use crate::client::screen::waiting_for;
+use crate::client::model::{Job, Progress, Status};
+use crate::client::standing::waiting_for;
 use crate::table::{Align, render};
 
 /// Everything worth knowing about a job.
@@ -26,6 +26,7 @@ pub(crate) fn whole(job: &Job) -> String {
         ("user", human::plain(&job.user_id)),
         ("status", job.status.name().to_owned()),
         ("waits", waiting_for(job).join(", ")),
+        ("progress", job.progress.as_ref().map(progress).unwrap_or_default()),
         ("error", human::line(job.why().unwrap_or_default(), 1_000)),
         ("failure", job.failure.as_ref().map(|failure| human::plain(&failure.kind)).unwrap_or_default()),
         ("exit code", exit_code(job).map(|code| code.to_string()).unwrap_or_default()),
@@ -82,6 +83,14 @@ fn numbers(title: &str, values: Option<&Map<String, Value>>) -> Option<String> {
 fn log_tail(job: &Job) -> Option<String> {
     let tail = job.failure.as_ref()?.log_tail.as_deref()?.trim_end();
     (!tail.is_empty()).then(|| format!("the log's end:\n{}", human::plain(tail)))
+}
+
+/// `42 %, epoch 3 of 7 (3 s ago)`
+fn progress(progress: &Progress) -> String {
+    let message = human::line(progress.message.as_deref().unwrap_or_default(), 200);
+    let message = if message.is_empty() { message } else { format!(", {message}") };
+    let at = progress.at.as_deref().map(|at| format!(" ({})", human::ago(at))).unwrap_or_default();
+    format!("{:.0} %{message}{at}", progress.fraction * 100.0)
 }
 
 fn exit_code(job: &Job) -> Option<i64> {

@@ -51,7 +51,7 @@ async fn a_job_of_two_attempts_is_followed_through_an_outage() {
     let server = TestServer::start(scripted(jobs)).await;
     let document = watched(&server, LONGEST_ABSENCE).await.unwrap();
     assert_eq!(document["metrics"]["acc"], 0.5);
-    let logs: Vec<String> = server.lines().into_iter().filter(|line| line.contains("logs")).collect();
+    let logs: Vec<String> = server.lines().into_iter().filter(|line| line.contains("logs?")).collect();
     assert_eq!(
         logs,
         [
@@ -76,4 +76,39 @@ async fn a_refusal_is_final() {
     let server = TestServer::start(|_| (404, "", json!({"detail": "no such job"}).to_string())).await;
     assert!(matches!(watched(&server, LONGEST_ABSENCE).await, Err(ClientError::Refused { .. })));
     assert_eq!(server.requests().len(), 1);
+}
+
+/// Messages of a log's stream.
+fn stream(messages: &[(&str, Value)]) -> Answer {
+    let messages = messages.iter().map(|(name, data)| format!("event: {name}\ndata: {data}\n\n"));
+    (200, "content-type: text/event-stream\r\n", messages.collect())
+}
+
+fn piece(attempt: u32, offset: usize, logs: &str) -> (&'static str, Value) {
+    let data = json!({ "attempt": attempt, "offset": offset, "next_offset": offset + logs.len(), "logs": logs });
+    ("log", data)
+}
+
+#[tokio::test]
+async fn a_stream_that_is_cut_is_gone_on_with_where_it_was_cut() {
+    let calls = AtomicUsize::new(0);
+    let begins = |attempt| ("attempt", json!({ "attempt": attempt, "offset": 0 }));
+    let server = TestServer::start(move |request| match request.line.as_str() {
+        "GET /jobs/j/logs/stream" => match calls.fetch_add(1, Ordering::Relaxed) {
+            0 => stream(&[begins(1), piece(1, 0, "one\n"), piece(1, 4, "two\n")]),
+            1 => (503, "retry-after: 0\r\n", json!({ "detail": "Redis is away" }).to_string()),
+            2 => stream(&[piece(1, 8, "three\n"), begins(2), piece(2, 0, "four\n")]),
+            _ => stream(&[piece(2, 5, "five\n"), ("end", json!({ "status": "completed" }))]),
+        },
+        "GET /jobs/j" if calls.load(Ordering::Relaxed) > 3 => job("completed", 2),
+        _ => job("running", 2),
+    })
+    .await;
+    let document = watched(&server, LONGEST_ABSENCE).await.unwrap();
+    assert_eq!(document["status"], "completed");
+    let requests = server.requests();
+    let ids = requests.iter().filter_map(|request| {
+        request.head.lines().find_map(|line| line.strip_prefix("last-event-id: ")).map(str::to_owned)
+    });
+    assert_eq!(ids.collect::<Vec<_>>(), ["1:0", "1:8", "1:8", "2:5"]);
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use adapters::artifact_files::ArtifactFiles;
 use adapters::ids::SystemIds;
 use adapters::log_files::LogFiles;
 use adapters::redis::Redis;
@@ -65,6 +66,10 @@ impl Purge {
         let root = self.storage.logs(data);
         let logs = LogFiles::open(root.clone())
             .with_context(|| format!("the log directory {} can't be used", root.display()))?;
+        let root = self.storage.artifacts(data);
+        let artifacts = ArtifactFiles::open(root.clone())
+            .with_context(|| format!("the artifact directory {} can't be used", root.display()))?;
+        let files = worker::JobFiles { logs: &logs, artifacts: &artifacts };
         let mut selection = self.filters.select(redis, u64::MAX).await?;
         let policy = policy::stored(redis).await?.policy();
         let mut count = 0;
@@ -72,7 +77,7 @@ impl Purge {
             for job in page {
                 if self.yes {
                     let jitter = SystemIds.jitter();
-                    match worker::remove_job(redis, &logs, &policy, &origin, &job, jitter).await {
+                    match worker::remove_job(redis, files, &policy, &origin, &job, jitter).await {
                         Ok(()) => {}
                         // It was replayed or purged by somebody else meanwhile.
                         Err(ExecuteError::Rejected(_) | ExecuteError::GuardFailed(_)) => continue,

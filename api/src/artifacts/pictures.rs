@@ -1,0 +1,74 @@
+//! The pictures among what a job left.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::request::Parts;
+use axum::response::Response;
+use events::artifacts::VisualizationKind;
+use events::{Job, JobStatus};
+use serde::{Deserialize, Serialize};
+
+use super::catalogue::{Kept, Picture};
+use super::{address, download};
+use crate::Api;
+use crate::error::Error;
+use crate::extract::VisibleJob;
+
+#[derive(Serialize)]
+pub(crate) struct PicturesView {
+    job_id: String,
+    artifacts: Vec<PictureView>,
+    /// Clients look for it; there has never been anything in it.
+    csv_files: [String; 0],
+}
+
+#[derive(Serialize)]
+struct PictureView {
+    filename: String,
+    artifact_type: VisualizationKind,
+    url: String,
+}
+
+/// What follows the job's id in a path.
+#[derive(Deserialize)]
+pub(crate) struct Named {
+    filename: String,
+}
+
+/// `GET /jobs/{id}/visualizations`: empty until the job has completed.
+pub(crate) async fn pictures(
+    State(api): State<Arc<Api>>,
+    VisibleJob(job): VisibleJob,
+) -> Result<Json<PicturesView>, Error> {
+    let kept = of_completed(&api, &job).await?;
+    let view = |picture: &Picture| PictureView {
+        filename: picture.file_name.clone(),
+        artifact_type: picture.kind,
+        url: address(&job, "visualizations", &picture.file_name),
+    };
+    let artifacts = kept.pictures.iter().map(view).collect();
+    Ok(Json(PicturesView { job_id: job.id.to_string(), artifacts, csv_files: [] }))
+}
+
+/// `GET /jobs/{id}/visualizations/{filename}`
+pub(crate) async fn picture(
+    State(api): State<Arc<Api>>,
+    VisibleJob(job): VisibleJob,
+    name: Result<Path<Named>, PathRejection>,
+    request: Parts,
+) -> Result<Response, Error> {
+    let kept = of_completed(&api, &job).await?;
+    let file = name.as_ref().ok().and_then(|name| {
+        let at = kept.pictures.binary_search_by(|picture| picture.file_name.as_str().cmp(&name.filename)).ok()?;
+        kept.list.file(kept.pictures[at].path.as_str())
+    });
+    let file = file.ok_or_else(|| Error::Unknown("the job has left no such visualization".to_owned()))?;
+    download::answer(&api.artifacts, &job, &kept, file, file.path.file_name(), &request).await
+}
+
+async fn of_completed(api: &Api, job: &Job) -> Result<Arc<Kept>, Error> {
+    if job.status() == JobStatus::Completed { api.artifacts.of(job).await } else { Ok(Arc::default()) }
+}

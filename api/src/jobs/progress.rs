@@ -1,0 +1,64 @@
+//! How far a job is and how its numbers go, as it was last told.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use events::ports::{Curve, Stated};
+use events::time::to_rfc3339;
+use events::{Job, JobStatus};
+use serde::Serialize;
+
+use crate::Api;
+use crate::error::Error;
+use crate::extract::VisibleJob;
+
+#[derive(Serialize)]
+pub(crate) struct ProgressView {
+    fraction: f64,
+    message: String,
+    at: String,
+}
+
+#[derive(Serialize)]
+pub(crate) struct CurvesView {
+    job_id: String,
+    attempt: u32,
+    curves: Vec<CurveView>,
+}
+
+#[derive(Serialize)]
+struct CurveView {
+    name: String,
+    /// The step, or the seconds since the program began, and the number.
+    points: Vec<(f64, f64)>,
+}
+
+/// How far the newest attempt of a job said it was; none for a job that waits.
+pub(super) async fn of(api: &Api, job: &Job) -> Result<Option<ProgressView>, Error> {
+    match job.fences.last() {
+        Some(fence) if job.status() != JobStatus::Pending => {
+            Ok(api.progress.progress(job.id, fence).await?.map(ProgressView::from))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// `GET /jobs/{id}/curves`, of the newest attempt.
+pub(crate) async fn curves(
+    State(api): State<Arc<Api>>,
+    VisibleJob(job): VisibleJob,
+) -> Result<Json<CurvesView>, Error> {
+    let curves = match job.fences.last() {
+        Some(fence) => api.progress.curves(job.id, fence).await?,
+        None => Vec::new(),
+    };
+    let curves = curves.into_iter().map(|Curve { name, points }| CurveView { name, points }).collect();
+    Ok(Json(CurvesView { job_id: job.id.to_string(), attempt: job.attempt(), curves }))
+}
+
+impl From<Stated> for ProgressView {
+    fn from(Stated { progress, at }: Stated) -> Self {
+        Self { fraction: progress.fraction, message: progress.message, at: to_rfc3339(at) }
+    }
+}

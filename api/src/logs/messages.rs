@@ -1,0 +1,44 @@
+//! What the stream of a log says.
+
+use axum::response::sse::Event;
+use events::Job;
+use serde::Serialize;
+
+use super::lines::Excerpt;
+use super::place::Place;
+use crate::jobs::StatusEvent;
+use crate::sse;
+
+/// The data of an `attempt` message.
+#[derive(Serialize)]
+struct AttemptView {
+    attempt: u32,
+    offset: u64,
+}
+
+/// The data of a `log` message: keys of a piece for polling clients.
+#[derive(Serialize)]
+struct LogView<'a> {
+    attempt: u32,
+    offset: u64,
+    next_offset: u64,
+    logs: &'a str,
+}
+
+/// What follows is from this place on.
+pub(super) fn attempt(place: Place) -> Event {
+    let Place { attempt, offset } = place;
+    sse::event("attempt", &AttemptView { attempt, offset }).id(place.to_string())
+}
+
+/// Text of an attempt's log.
+pub(super) fn log(attempt: u32, Excerpt { text, offset, next_offset }: &Excerpt) -> Event {
+    let (offset, next_offset) = (*offset, *next_offset);
+    let data = LogView { attempt, offset, next_offset, logs: text };
+    sse::event("log", &data).id(Place { attempt, offset: next_offset }.to_string())
+}
+
+/// How the job ended; nothing comes after it.
+pub(super) fn end(job: &Job) -> Event {
+    sse::event("end", &StatusEvent::as_found(job))
+}

@@ -1,0 +1,70 @@
+//! `leadersboard jobs curves`.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::client::error::ClientError;
+use crate::client::http::Client;
+use crate::client::{Output, human, print_json, print_text};
+use crate::table::{Align, render};
+
+#[derive(Deserialize)]
+struct Curves {
+    curves: Vec<Curve>,
+}
+
+#[derive(Deserialize)]
+struct Curve {
+    name: String,
+    /// A step, or seconds since the program began, and the number then.
+    points: Vec<(f64, f64)>,
+}
+
+/// Prints how a job's numbers stand, and between what they went.
+pub(super) async fn run(client: &Client, job_id: &str, output: Output) -> Result<(), ClientError> {
+    let document: Value = client.get(&format!("/jobs/{job_id}/curves"), &[]).await?;
+    match output {
+        Output::Json => print_json(&document),
+        Output::Human => {
+            let curves = Curves::deserialize(&document).map_err(std::io::Error::from)?.curves;
+            if curves.is_empty() {
+                return print_text("no curves: the job has not run, told nothing, or is over for too long");
+            }
+            print_text(&rows(&curves))
+        }
+    }
+}
+
+fn rows(curves: &[Curve]) -> String {
+    let rows = curves.iter().map(|curve| {
+        let numbers = || curve.points.iter().map(|(_, number)| *number);
+        let shown = |number: Option<f64>| number.map(|number| number.to_string()).unwrap_or_default();
+        [
+            human::line(&curve.name, 100),
+            shown(numbers().next_back()),
+            shown(numbers().reduce(f64::min)),
+            shown(numbers().reduce(f64::max)),
+            curve.points.len().to_string(),
+        ]
+    });
+    let columns = [
+        ("NAME", Align::Left),
+        ("LAST", Align::Right),
+        ("MIN", Align::Right),
+        ("MAX", Align::Right),
+        ("POINTS", Align::Right),
+    ];
+    render(columns, rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_tells_where_a_number_is_and_where_it_was() {
+        let loss = Curve { name: "loss".to_owned(), points: vec![(1.0, 0.5), (2.0, 1.25), (3.0, 0.125)] };
+        let text = rows(&[loss]);
+        assert_eq!(text, "NAME   LAST    MIN   MAX  POINTS\nloss  0.125  0.125  1.25       3");
+    }
+}

@@ -1,0 +1,81 @@
+//! The log of a job by its stream.
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::{Watch, parse_job};
+use crate::client::error::ClientError;
+use crate::client::events::{EventStream, ServerEvent};
+use crate::client::model::{AttemptBegins, LogChunk};
+
+/// How long a stream may say nothing before the job's status is looked at: there may be a queue to tell of.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// How a stream came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The job is over and its log is read.
+    WithJob,
+    /// Something broke after so many messages.
+    Cut { messages: u64 },
+    /// The server has no such stream.
+    Unknown,
+}
+
+impl Watch<'_> {
+    /// Shows the log as it comes, until the job is over or the stream is cut.
+    pub(super) async fn stream_log(&mut self) -> Result<Ended, ClientError> {
+        let path = format!("/jobs/{}/logs/stream", self.job_id);
+        let mut stream = match self.client.stream(&path, &self.cursor.event_id()).await {
+            Ok(Some(stream)) => stream,
+            Ok(None) => return Ok(Ended::Unknown),
+            // The next look at the job waits for the server.
+            Err(ClientError::Away { .. } | ClientError::Limited { .. }) => return Ok(Ended::Cut { messages: 0 }),
+            Err(error) => return Err(error),
+        };
+        let mut messages = 0;
+        while let Some(event) = self.next(&mut stream).await? {
+            messages += 1;
+            match event.name.as_str() {
+                "log" => {
+                    let chunk: LogChunk = parse(&event)?;
+                    self.show(&chunk)?;
+                }
+                "attempt" => {
+                    let AttemptBegins { attempt, offset } = parse(&event)?;
+                    self.cursor.turn_to(attempt, offset);
+                    self.announce(attempt);
+                }
+                "end" => {
+                    self.cursor.finish();
+                    return Ok(Ended::WithJob);
+                }
+                // A newer server may tell more.
+                _ => {}
+            }
+        }
+        Ok(Ended::Cut { messages })
+    }
+
+    /// The next message of a stream; while there is none, the job's status is shown.
+    async fn next(&mut self, stream: &mut EventStream) -> Result<Option<ServerEvent>, ClientError> {
+        loop {
+            if let Ok(event) = timeout(SILENCE, stream.next()).await {
+                return Ok(event);
+            }
+            // A server that is away is noticed by the stream.
+            if let Ok(document) = self.client.get::<Value>(&format!("/jobs/{}", self.job_id), &[]).await {
+                self.screen.status(&parse_job(&document)?);
+            }
+        }
+    }
+}
+
+fn parse<T: DeserializeOwned>(event: &ServerEvent) -> Result<T, ClientError> {
+    serde_json::from_str(&event.data).map_err(|error| ClientError::Refused {
+        sentence: format!("the server told of the log in a way this version does not know ({error})."),
+    })
+}

@@ -1,0 +1,56 @@
+//! How far a run is and how its numbers go, kept where every host reads it: live state, lost without harm.
+
+use async_trait::async_trait;
+
+use crate::id::{Fence, JobId};
+use crate::ports::{PortError, Shown};
+use crate::time::Timestamp;
+
+/// Where a worker tells how far a run is, and whoever looks on reads it.
+#[async_trait]
+pub trait ProgressPort: Send + Sync {
+    /// Tells how a run stands. What earlier runs of the job told is gone with the first report of this one.
+    async fn report(&self, job: JobId, fence: &Fence, report: &Report) -> Result<Shown, PortError>;
+
+    /// How far a run said it was the last time; none where that is not known, or no longer.
+    async fn progress(&self, job: JobId, fence: &Fence) -> Result<Option<Stated>, PortError>;
+
+    /// The curves of a run in the order of their names; none where they are not known, or no longer.
+    async fn curves(&self, job: JobId, fence: &Fence) -> Result<Vec<Curve>, PortError>;
+}
+
+/// How a run stands. What is none stays as it was told before.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Report {
+    /// How far it is.
+    pub progress: Option<Progress>,
+    /// All its curves.
+    pub curves: Option<Vec<Curve>>,
+}
+
+/// How far a program says it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// From 0 to 1.
+    pub fraction: f64,
+    /// In the program's own words; may be empty.
+    pub message: String,
+}
+
+/// What a program said, and when that was first told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stated {
+    /// What it said.
+    pub progress: Progress,
+    /// By Redis's clock.
+    pub at: Timestamp,
+}
+
+/// How a number went while a program ran.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Curve {
+    /// Of the number.
+    pub name: String,
+    /// The step, or the seconds since the program began, and the number then; in ascending order of the first.
+    pub points: Vec<(f64, f64)>,
+}

@@ -1,0 +1,104 @@
+//! Programs that will not end, or leave something that does not.
+
+use std::time::Duration;
+
+use leadersboard_tests::wait::until_equal;
+use nix::sys::signal::{Signal, kill};
+use serde_json::{Value, json};
+
+use super::{Level, PATIENCE, Site, processes_with};
+
+crate::tests!(
+    nothing_outlives_its_job,
+    what_is_deaf_or_stopped_is_ended_all_the_same,
+    nothing_outlives_its_worker,
+    a_signal_of_its_own_is_named,
+    what_closes_its_streams_runs_on,
+);
+
+const ENDS: &str = include_str!("programs/ends.py");
+
+/// A word that no other process has on its command line.
+fn token(name: &str) -> String {
+    format!("leadersboard-{name}-{}", std::process::id())
+}
+
+async fn end(site: &Site, class: &str, way: &str, token: &str) -> String {
+    site.submit_to(class, ENDS, &json!({ "way": way, "token": token })).await
+}
+
+async fn nothing_outlives_its_job(level: Level) {
+    let site = Site::new(level, &[]).await;
+    let token = token("survivor");
+    let job = end(&site, "small", "survive", &token).await;
+    site.completed(&job).await;
+    assert_eq!(processes_with(&token), 0);
+    let job = end(&site, "small", "changed later", &token).await;
+    assert_eq!(site.completed(&job).await["metrics"], json!({ "value": 1.0 }));
+    site.unharmed().await;
+}
+
+async fn what_is_deaf_or_stopped_is_ended_all_the_same(level: Level) {
+    let site = Site::new(level, &[("RESOURCE_CLASSES", "small=5m,short=2s")]).await;
+    let token = token("deaf");
+    for way in ["deaf", "stopped"] {
+        let job = end(&site, "small", way, &token).await;
+        site.begun(&job).await;
+        site.cancel(&job).await;
+        assert_eq!(site.ended(&job).await["status"], "cancelled", "{way}");
+        assert_eq!(processes_with(&token), 0, "{way}");
+    }
+    let jobs = [end(&site, "short", "deaf", &token).await, end(&site, "short", "stopped", &token).await];
+    for job in jobs {
+        site.failed(&job, "timeout").await;
+    }
+    assert_eq!(processes_with(&token), 0);
+    site.unharmed().await;
+}
+
+async fn nothing_outlives_its_worker(level: Level) {
+    let mut site = Site::new(level, &[]).await;
+    let token = token("orphan");
+    let jobs = [end(&site, "small", "deaf", &token).await, end(&site, "small", "stopped", &token).await];
+    for job in &jobs {
+        site.begun(job).await;
+    }
+    until_equal("processes of the jobs", PATIENCE, true, async || processes_with(&token) >= 2).await;
+    kill(site.board.pid(), Signal::SIGKILL).expect("it runs");
+    until_equal("processes that outlive the worker", Duration::from_secs(10), 0, async || processes_with(&token)).await;
+    site.board.crash_and_restart().await;
+    site.alice = leadersboard_tests::client::Client::new(site.board.server(), leadersboard_tests::board::ALICE);
+    for job in &jobs {
+        site.alice.post(&format!("/jobs/{job}/cancel"), &json!({})).await;
+        assert_eq!(site.ended(job).await["status"], "cancelled");
+    }
+    assert_eq!(processes_with(&token), 0);
+}
+
+async fn a_signal_of_its_own_is_named(level: Level) {
+    let site = Site::new(level, &[]).await;
+    // One of them tells of a file that was too large.
+    let ignored = [Signal::SIGXFSZ, Signal::SIGCHLD, Signal::SIGCONT, Signal::SIGURG, Signal::SIGWINCH];
+    let stopping = [Signal::SIGSTOP, Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU];
+    let mut jobs = Vec::new();
+    for signal in Signal::iterator().filter(|signal| !ignored.contains(signal) && !stopping.contains(signal)) {
+        let targets = json!({ "way": "signalled", "token": "", "signal": signal as i32 });
+        jobs.push((signal.as_str(), site.submit(ENDS, &targets).await));
+    }
+    jobs.push(("a signal", site.submit(ENDS, &json!({ "way": "signalled", "token": "", "signal": 40 })).await));
+    for (name, job) in jobs {
+        let shown = site.failed(&job, "signal").await;
+        let error = shown["failure"]["error"].as_str().unwrap_or_default();
+        assert!(error.contains(name), "{name}: {shown:#}");
+        assert_eq!(shown["failure"]["exit_code"], Value::Null, "{name}");
+    }
+    site.unharmed().await;
+}
+
+async fn what_closes_its_streams_runs_on(level: Level) {
+    let site = Site::new(level, &[]).await;
+    let job = end(&site, "small", "silent", "").await;
+    assert_eq!(site.completed(&job).await["metrics"], json!({ "ran_on": 1.0 }));
+    assert_eq!(site.log(&job).await, "last words\n");
+    site.unharmed().await;
+}

@@ -1,0 +1,157 @@
+import multiprocessing
+import resource
+import threading
+import time
+
+MIB = 1 << 20
+BLOCK = bytes(range(256)) * (MIB // 256)
+
+
+def fork_bomb():
+    """Forks without end, as a shell's famous line does."""
+    while True:
+        try:
+            os.fork()
+        except OSError:
+            pass
+
+
+def forks():
+    """Forks until that is denied."""
+    count = 0
+    try:
+        while count < 100_000:
+            if os.fork() == 0:
+                time.sleep(300)
+                os._exit(0)
+            count += 1
+    except OSError as error:
+        print(f"forks: denied {errno.errorcode[error.errno]} after {count}")
+    complete(count=count)
+
+
+def threads():
+    """Starts threads until that is denied."""
+    threading.stack_size(64 * 1024)
+    count = 0
+    try:
+        while count < 100_000:
+            threading.Thread(target=time.sleep, args=(300,), daemon=True).start()
+            count += 1
+    except RuntimeError as error:
+        print(f"threads: denied {error} after {count}")
+    complete(count=count)
+    os._exit(0)
+
+
+def descriptors():
+    """Opens files until that is denied, in several processes."""
+
+    def fill():
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        opened = []
+        try:
+            while len(opened) < 2_000_000:
+                opened.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError as error:
+            print(f"descriptors: denied {errno.errorcode[error.errno]} after {len(opened)}", flush=True)
+        return 0 if opened else 1
+
+    complete(failed=sum(in_child(fill) for _ in range(4)))
+
+
+def memory():
+    """Fills memory."""
+    kept = []
+    while len(kept) < 2048:
+        kept.append(BLOCK * 1 + b"x")
+    complete(mib=len(kept))
+
+
+def memory_of_many():
+    """Fills memory with many processes, none of which has much."""
+    children = [multiprocessing.Process(target=hold, args=(24,)) for _ in range(24)]
+    for child in children:
+        child.start()
+    time.sleep(60)
+    complete()
+
+
+def hold(mib):
+    kept = [BLOCK + b"x" for _ in range(mib)]
+    time.sleep(60)
+    return kept
+
+
+def shared_memory():
+    """Fills /dev/shm."""
+    for number in range(1024):
+        with open(f"/dev/shm/leadersboard-attack-{os.getpid()}-{number}", "wb", buffering=0) as file:
+            file.write(BLOCK)
+    time.sleep(60)
+    complete()
+
+
+def unnamed_memory():
+    """Fills files in memory that have no name and are not mapped."""
+    descriptor = os.memfd_create("attack")
+    for _ in range(1024):
+        os.write(descriptor, BLOCK)
+    time.sleep(60)
+    complete()
+
+
+def one_file():
+    """Fills the disk by one file."""
+    written = 0
+    with open(os.path.join(OUTPUT, "large"), "wb", buffering=0) as file:
+        try:
+            for _ in range(1024):
+                written += file.write(BLOCK)
+        except OSError as error:
+            print(f"one file: denied {errno.errorcode[error.errno]} after {written}", flush=True)
+    complete(written=written)
+
+
+def large_files(folder):
+    """Fills the disk by files none of which is too large."""
+    number = 0
+    while number < 1024:
+        with open(os.path.join(folder, f"large-{number}"), "wb", buffering=0) as file:
+            file.write(BLOCK)
+        number += 1
+        time.sleep(0.005)
+    time.sleep(60)
+    complete()
+
+
+def small_files():
+    """Fills the disk by a million files, most of them further names of others: a disk may be slow to give new ones."""
+    for number in range(1_000_000):
+        if number % 1_000 == 0:
+            folder = os.path.join(OUTPUT, f"folder-{number}")
+            os.mkdir(folder)
+            first = f"{folder}/{number}"
+            os.close(os.open(first, os.O_CREAT | os.O_WRONLY))
+        else:
+            os.link(first, f"{folder}/{number}")
+    time.sleep(60)
+    complete()
+
+
+{
+    "fork bomb": fork_bomb,
+    "forks": forks,
+    "threads": threads,
+    "descriptors": descriptors,
+    "memory": memory,
+    "memory of many": memory_of_many,
+    "shared memory": shared_memory,
+    "unnamed memory": unnamed_memory,
+    "one file": one_file,
+    "large files in the output": lambda: large_files(OUTPUT),
+    "large files in the temporary folder": lambda: large_files(os.environ["TMPDIR"]),
+    "large files in the work directory": lambda: large_files("."),
+    "small files": small_files,
+}[TARGETS["bomb"]]()
