@@ -56,6 +56,14 @@ pub(crate) fn places(keys: &Keyspace, job: &Job) -> BTreeMap<String, (Place, f64
     ranked.iter().map(at_place).collect()
 }
 
+/// Whether a job has this member in a user's standings at `key`: as its view has, without making all of that.
+pub(crate) fn stands(keys: &Keyspace, job: &Job, key: &str, found: &str) -> bool {
+    let JobState::Completed(Completed { at, ranked, .. }) = &job.state else { return false };
+    keys.board_of(key).is_some_and(|(metric, user)| {
+        user.as_ref() == Some(&job.spec.user) && ranked.contains_key(&metric) && found == member(*at, job.id)
+    })
+}
+
 /// The key of the best values of all users in an order.
 #[must_use]
 pub fn best(keys: &Keyspace, metric: &str, order: Order) -> String {

@@ -239,6 +239,8 @@ fn a_completed_job_stands_on_the_board_of_each_of_its_metrics_until_it_expires()
         assert_eq!(found.to_bits(), f64::to_bits(value), "{metric}");
         assert_eq!(keys.board_of(&key), Some((metric.to_owned(), Some(user.clone()))));
         assert_eq!(keys.member(&key, member), Some(AggregateId::Job(id())));
+        assert!(board::stands(&keys, job.as_ref().unwrap(), &key, member));
+        assert!(!board::stands(&keys, job.as_ref().unwrap(), &keys.standings("other", &user), member));
         let standing = board::read(&user, member, value).unwrap();
         assert_eq!((standing.completed_at, standing.job), (at, id()));
     }

@@ -31,10 +31,8 @@ impl Redis {
                     }
                     // Who is here and has no standings is to go.
                     Some((metric, None)) => {
-                        for user in self.members(&key).await? {
-                            if let Ok(user) = user.parse() {
-                                self.audit_best(mode, &metric, Some(&user), report).await?;
-                            }
+                        for user in self.without_standings(&metric, &key).await? {
+                            self.audit_best(mode, &metric, Some(&user), report).await?;
                         }
                         metrics.insert(metric);
                     }
@@ -50,6 +48,20 @@ impl Redis {
             self.audit_best(mode, &metric, None, report).await?;
         }
         Ok(())
+    }
+
+    /// The users among the bests at `key` who have no standings in the metric.
+    async fn without_standings(&self, metric: &str, key: &str) -> Result<Vec<UserId>, PortError> {
+        let users: Vec<UserId> = self.members(key).await?.iter().filter_map(|user| user.parse().ok()).collect();
+        if users.is_empty() {
+            return Ok(users);
+        }
+        let mut read = redis::pipe();
+        for user in &users {
+            read.cmd("EXISTS").arg(self.keys().standings(metric, user));
+        }
+        let there: Vec<bool> = read.query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        Ok(users.into_iter().zip(there).filter(|(_, there)| !there).map(|(user, _)| user).collect())
     }
 
     /// All members of a sorted set; none of what is another type, which its own comparison tells.

@@ -273,8 +273,7 @@ impl Audit<'_> {
             Some(ReadModel::Index(_)) => folded.view(keys).memberships.contains_key(&suspect.key),
             Some(ReadModel::Window) => folded.view(keys).windows.contains_key(&suspect.key),
             Some(ReadModel::Standings) => {
-                let places = folded.view(keys).places;
-                places.get(&suspect.key).is_some_and(|(place, _)| suspect.remove.last() == Some(&place.member))
+                suspect.remove.last().is_some_and(|member| folded.stands(keys, &suspect.key, member))
             }
             Some(ReadModel::Hash(_) | ReadModel::Stored | ReadModel::Best | ReadModel::Boards) | None => true,
         })
