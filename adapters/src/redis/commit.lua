@@ -52,8 +52,9 @@ local holds = {
 local function settle(standings, highest, lowest, boards, metric, user)
   local greatest = redis.call('ZRANGE', standings, -1, -1, 'WITHSCORES')[2]
   if greatest then
-    redis.call('ZADD', highest, greatest, user)
+    local is_new = redis.call('ZADD', highest, greatest, user) == 1
     redis.call('ZADD', lowest, redis.call('ZRANGE', standings, 0, 0, 'WITHSCORES')[2], user)
+    if not is_new then return end
   else
     redis.call('ZREM', highest, user)
     redis.call('ZREM', lowest, user)
