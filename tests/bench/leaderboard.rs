@@ -86,7 +86,7 @@ async fn fill(redis: &Redis, jobs: usize, metrics: usize, prefix: &str) -> Durat
         let value = |metric: usize| ((number * 7919 + metric * 104_729) % 1_000_003) as f64 / 1_000_003.0;
         let metrics: BTreeMap<String, f64> =
             (0..metrics).map(|metric| (format!("{prefix}{metric}"), value(metric))).collect();
-        let params = json!({ "method": "patchcore", "dataset": format!("d{}", number % 10) });
+        let params = json!({ "method": "patchcore", "dataset": format!("d{}", number / USERS % 10) });
         let params = params.as_object().expect("an object").clone();
         let results = Results { params, metrics, ..Results::default() };
         let at = from_unix_micros(1_800_000_000_000_000 + i64::try_from(number).expect("small") * 1_000_000);

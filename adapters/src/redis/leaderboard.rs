@@ -15,7 +15,7 @@ use super::{Redis, away, corrupt};
 /// How many users are looked at in one go.
 const USERS: usize = 50;
 /// How many jobs' params are looked at in one go.
-const PARAMS: usize = 64;
+const PARAMS: usize = 256;
 /// How often a page is read anew when a job of it vanished meanwhile.
 const TRIES: usize = 3;
 
