@@ -55,6 +55,11 @@ impl JobLog {
         Self { writer, all: Tail::default(), errors: Tail::default() }
     }
 
+    /// The same log for another program: the ends of the two are kept apart.
+    pub(crate) fn aside(&self) -> Self {
+        Self { writer: Arc::clone(&self.writer), all: Tail::default(), errors: Tail::default() }
+    }
+
     /// Copies a stream of the program to its end.
     pub(crate) async fn pump(self, mut from: impl AsyncRead + Unpin, stream: Stream) {
         let mut buffer = vec![0; CHUNK_BYTES];
@@ -88,6 +93,11 @@ impl JobLog {
             text.remove(0);
         }
         text
+    }
+
+    /// As much of the end as is kept.
+    pub(crate) fn kept(&self) -> String {
+        String::from_utf8_lossy(&self.all.kept()).into_owned()
     }
 
     /// The last line on stderr that is not empty.

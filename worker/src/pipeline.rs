@@ -1,28 +1,20 @@
-//! One run, from its files to its outcome.
+//! One run, from its files to its recorded end.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use events::job::ArtifactTotals;
 use events::ports::{ArchiveLimits, PortError, StorageError};
 use events::submission::Manifest;
 use events::{LossCause, Submission, SubmissionId};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-use crate::artifacts::Keeper;
-use crate::gpu::{GpuLease, Meter, Usage};
+use crate::execution::Execution;
+use crate::gpu::GpuLease;
 use crate::heartbeat;
 use crate::interrupt::{Interrupt, Reason};
-use crate::job_log::{JobLog, Stream};
-use crate::judge::{Case, Outcome, judge, setup_failure, stopped};
-use crate::limits::Watch;
-use crate::live_log::LiveLog;
+use crate::judge::{Outcome, setup_failure, stopped};
 use crate::outage::Outage;
-use crate::process::{Graces, Process};
-use crate::program::Program;
-use crate::progress::RunProgress;
 use crate::record::record;
 use crate::run_directory::RunDirectory;
 use crate::session::{Session, Settled};
@@ -31,8 +23,6 @@ use crate::vitals::Vitals;
 
 /// How long fetching and unpacking a submission may take.
 const FETCH_LIMIT: Duration = Duration::from_mins(10);
-/// How long the streams are read once the program has ended: something it left may hold them open.
-const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
 /// What came of a run, how long its program ran, if it did, and what is kept of what it left.
 pub(crate) struct Report {
@@ -80,7 +70,10 @@ async fn attempt(session: &Session, run: &Run, gpus: &GpuLease, interrupt: &Inte
         Err(error) => return broken(format!("the work directory could not be made: {error}")).into(),
     };
     let report = match prepare(session, run, &directory, interrupt).await {
-        Ok(manifest) => execute(session, run, gpus, &directory, &manifest, interrupt, vitals).await,
+        Ok(manifest) => {
+            let (directory, manifest) = (&directory, &manifest);
+            Execution { session, run, gpus, directory, manifest, interrupt, vitals }.carry_out().await
+        }
         Err(outcome) => outcome.into(),
     };
     let removed = tokio::task::spawn_blocking(|| directory.remove()).await;
@@ -131,103 +124,10 @@ async fn read_submission(session: &Session, id: SubmissionId) -> Result<Option<S
     }
 }
 
-/// Runs the program and judges its end.
-async fn execute(
-    session: &Session,
-    run: &Run,
-    gpus: &GpuLease,
-    directory: &RunDirectory,
-    manifest: &Manifest,
-    interrupt: &Interrupt,
-    vitals: &Vitals,
-) -> Report {
-    let name = &run.job.spec.class;
-    let policy = session.policy.get();
-    let Some(class) = policy.class(name) else {
-        return broken(format!("this worker does not know resource class {name}")).into();
-    };
-    let limit = Duration::from_secs(class.time_limit_s);
-    let Graces { interrupt: first, terminate: second } = session.config.graces;
-    vitals.enter("running", limit + first + second);
-    let log = open_log(session, run, class.log_bytes).await;
-    let marker = format!("{}/{}-{}", session.config.consumer, run.job.id, run.job.attempt());
-    let program = Program {
-        python: &session.config.python,
-        entrypoint: &manifest.entrypoint,
-        config_file: &manifest.config_file,
-        directory,
-        job: run.job.id,
-        marker: &marker,
-        environment: &gpus.environment(),
-    };
-    let sandbox = &session.config.sandbox;
-    let cell = match sandbox.cell(&short_name(run), directory, &gpus.device_nodes(), class).await {
-        Ok(cell) => cell,
-        Err(error) => return broken(format!("its sandbox could not be made: {error}")).into(),
-    };
-    let meter = Meter::begin(gpus).await;
-    let mut process = match Process::start(&program.spec(&cell), &marker).await {
-        Ok(process) => process,
-        Err(error) => {
-            return broken(format!("{} could not be started: {error}", session.config.python.path.display())).into();
-        }
-    };
-    let began = Instant::now();
-    let progress = RunProgress::begin(Arc::clone(&session.ports.progress), run.job.id, run.fence.clone());
-    let mut pumps = JoinSet::new();
-    if let Some((output, errors)) = process.streams() {
-        pumps.spawn(log.clone().pump(progress.tee(output), Stream::Output));
-        pumps.spawn(log.clone().pump(errors, Stream::Errors));
-    }
-    let watch = Watch::of(&cell, &process, directory, &sandbox.counter);
-    let supervisor = process.supervisor();
-    let ended = tokio::select! {
-        ended = process.finish(limit, interrupt, session.config.graces, &session.stop.waiting, watch.breach()) => ended,
-        never = progress.sample(&sandbox.counter, supervisor, gpus) => match never {},
-    };
-    let ended = ended.map(|ended| cell.close(ended, directory));
-    let run_time = Some(began.elapsed());
-    if timeout(LAST_OUTPUT, async { while pumps.join_next().await.is_some() {} }).await.is_err() {
-        log.note("something the job left holds its output open; it is not read any further").await;
-    }
-    progress.close().await;
-    let case = Case { entrypoint: &manifest.entrypoint, class: name, limit, output: &directory.output(), log: &log };
-    let outcome = match ended {
-        Ok(ended) => with_usage(judge(&ended, &case), meter.end(gpus).await),
-        Err(error) => {
-            gpus.mark_unhealthy(&format!("what a job left on it may still be there: {error}"));
-            broken(format!("the program could not be waited for: {error}"))
-        }
-    };
-    let (output, output_bytes) = (directory.output(), class.output_bytes);
-    let keeper = Keeper { session, run, output: &output, output_bytes, log: &log, interrupt, vitals };
-    keeper.keep(Report { outcome, run_time, artifacts: ArtifactTotals::default() }).await
-}
-
 /// Short, for sockets in a job's own directories have paths of at most 107 bytes; the end of an id is random.
-fn short_name(run: &Run) -> String {
+pub(crate) fn short_name(run: &Run) -> String {
     let id = run.job.id.to_string();
     format!("{}-{}", &id[id.len() - 12..], run.job.attempt())
-}
-
-/// What the platform measured stands beside what the job measured itself.
-fn with_usage(mut outcome: Outcome, usage: Usage) -> Outcome {
-    if let Outcome::Completed(results) = &mut outcome {
-        usage.add_to(&mut results.performance);
-    }
-    outcome
-}
-
-async fn open_log(session: &Session, run: &Run, limit_bytes: u64) -> JobLog {
-    let target = match session.ports.logs.create(run.job.id, &run.fence).await {
-        Ok(target) => Some(target),
-        Err(error) => {
-            tracing::warn!(%error, "the log can't be kept; the job goes on");
-            None
-        }
-    };
-    let live = LiveLog::begin(Arc::clone(&session.ports.live_log), run.job.id, run.fence.clone());
-    JobLog::shown(target, limit_bytes, Some(live))
 }
 
 fn is_file(path: &Path) -> bool {
@@ -235,7 +135,7 @@ fn is_file(path: &Path) -> bool {
 }
 
 /// The outcome where the platform failed, not the job.
-fn broken(what: String) -> Outcome {
+pub(crate) fn broken(what: String) -> Outcome {
     Outcome::GivenBack(LossCause::Infrastructure, what)
 }
 

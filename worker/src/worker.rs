@@ -20,6 +20,7 @@ use crate::artifacts::ArtifactLimits;
 use crate::gpu::{self, Gpus};
 use crate::process::Graces;
 use crate::python::Python;
+use crate::requirements::Installer;
 use crate::sandbox::Sandbox;
 use crate::session::{Session, Settled, Stop};
 use crate::station::Station;
@@ -43,6 +44,8 @@ pub struct WorkerConfig {
     pub classes: Vec<ClassName>,
     /// The interpreter for jobs.
     pub python: Python,
+    /// What installs the requirements of submissions; none: they are not looked at.
+    pub installer: Option<Installer>,
     /// What confines them.
     pub sandbox: Arc<Sandbox>,
     /// Where jobs have their work directories: local to this machine, shared with its other workers.

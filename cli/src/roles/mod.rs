@@ -7,6 +7,7 @@ pub(crate) mod doctor;
 pub(crate) mod migrate;
 pub(crate) mod policy;
 pub(crate) mod projections;
+pub(crate) mod requirements;
 pub(crate) mod sandbox;
 pub(crate) mod stop;
 pub(crate) mod up;

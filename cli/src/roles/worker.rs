@@ -17,6 +17,7 @@ use worker::{ArtifactLimits, GpuOptions, Gpus, Graces, Selection, Worker, Worker
 
 use super::api::serve_metrics;
 use super::doctor::find_python;
+use super::requirements::RequirementsOptions;
 use super::sandbox::{ConfinementOptions, Site};
 use super::stop::Stop;
 use crate::client::Output;
@@ -75,6 +76,8 @@ pub(crate) struct JobOptions {
     job_python: Option<PathBuf>,
     #[command(flatten)]
     confinement: ConfinementOptions,
+    #[command(flatten)]
+    requirements: RequirementsOptions,
     /// How often all jobs that have not ended are compared with the work there is
     #[arg(long, env = "RECONCILE_INTERVAL", default_value = "30s", value_parser = humantime::parse_duration)]
     reconcile_interval: Duration,
@@ -147,8 +150,9 @@ impl JobOptions {
         let python = find_python(self.job_python.as_deref()).await?;
         let gpus = Gpus::open(self.gpu_options(data)).await;
         let slots = self.slots.unwrap_or_else(|| gpus.capacity().max(1));
-        let Site { sandbox, work_root } =
-            self.confinement.prepare(&python, (data, storage), consumer.as_str(), slots).await?;
+        let site = self.confinement.prepare(&python, (data, storage), consumer.as_str(), slots).await?;
+        let installer = self.requirements.installer(&site, &python).await?;
+        let Site { sandbox, work_root } = site;
         tracing::info!(%consumer, slots, python = %python, sandbox = %sandbox, "the worker is ready");
         let config = WorkerConfig {
             consumer,
@@ -156,6 +160,7 @@ impl JobOptions {
             slots,
             classes,
             python,
+            installer,
             sandbox,
             work_root,
             reconcile_interval: self.reconcile_interval.max(Duration::from_millis(100)),

@@ -20,6 +20,7 @@ mod queue;
 mod readme;
 mod reconciler;
 mod redis_away;
+mod requirements;
 mod scale;
 mod stream;
 mod submissions;

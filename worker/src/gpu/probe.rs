@@ -5,7 +5,7 @@ use std::path::Path;
 use super::lease::{device_nodes, environment};
 use super::pool::Gpus;
 use crate::python::Python;
-use crate::sandbox::{Probe, Sandbox};
+use crate::sandbox::{Needs, Probe, Sandbox};
 
 /// Asks the CUDA driver to begin, as every framework does first, and counts what it shows; needs nothing but Python.
 pub(super) const SCRIPT: &str = r#"
@@ -30,7 +30,7 @@ impl Gpus {
         for device in self.devices() {
             let probe = Probe {
                 script: &self.cuda_script(&device.uuid),
-                devices: &device_nodes(std::iter::once(&device)),
+                needs: Needs { devices: &device_nodes(std::iter::once(&device)), ..Needs::default() },
                 environment: &environment(std::iter::once(&device)),
                 ..Probe::default()
             };

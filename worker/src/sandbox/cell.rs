@@ -8,7 +8,7 @@ use events::ResourceClass;
 use super::identities::OwnIdentity;
 use super::machine::{Applied, Sandbox};
 use super::view::DEVICES;
-use super::{Confinement, ProcessLimits, SHARED_MEMORY, View};
+use super::{Confinement, Network, ProcessLimits, SHARED_MEMORY, View};
 use crate::limits::{self, Allowance, Bounds, Breach, Group, SharedMemory};
 use crate::process::Ended;
 use crate::run_directory::RunDirectory;
@@ -41,6 +41,22 @@ impl Cell {
             ended => ended,
         }
     }
+
+    /// Lets go of what the run had where something of it may be left: nobody gets its user again.
+    pub(crate) fn abandon(self) {
+        std::mem::forget(self.identity);
+    }
+}
+
+/// What one run has beside what every run of this worker has.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Needs<'a> {
+    /// Device files that it may use.
+    pub(crate) devices: &'a [PathBuf],
+    /// Files and folders that it may read, and execute from.
+    pub(crate) readable: &'a [PathBuf],
+    /// Its network, where that is not the one of jobs.
+    pub(crate) network: Option<Network>,
 }
 
 impl Sandbox {
@@ -49,7 +65,7 @@ impl Sandbox {
         &self,
         name: &str,
         directory: &RunDirectory,
-        devices: &[PathBuf],
+        needs: Needs<'_>,
         class: &ResourceClass,
     ) -> io::Result<Cell> {
         let allowance = Allowance {
@@ -79,7 +95,7 @@ impl Sandbox {
             (_, Some(own), _) => Some(SharedMemory::of(own.identity.0)),
             (_, None, _) => Some(SharedMemory::of(nix::unistd::geteuid().as_raw())),
         };
-        let view = self.view(directory, devices, &allowance);
+        let view = self.view(directory, needs, &allowance);
         Ok(Cell {
             confinement: match self.applied {
                 Applied::Off => Confinement::Off,
@@ -95,18 +111,20 @@ impl Sandbox {
         })
     }
 
-    fn view(&self, directory: &RunDirectory, devices: &[PathBuf], allowance: &Allowance) -> View {
+    fn view(&self, directory: &RunDirectory, needs: Needs<'_>, allowance: &Allowance) -> View {
         let mut writable = directory.parts().to_vec();
         writable.push(SHARED_MEMORY.into());
         if self.applied == Applied::Full {
             writable.push("/tmp".into());
         }
+        // What lies in one of them is there already, and nothing can be put into it.
+        let known = |path: &&PathBuf| !self.readable.iter().any(|folder| path.starts_with(folder));
         View {
-            readable: self.readable.clone(),
+            readable: self.readable.iter().chain(needs.readable.iter().filter(known)).cloned().collect(),
             writable,
-            devices: DEVICES.iter().map(PathBuf::from).chain(devices.iter().cloned()).collect(),
+            devices: DEVICES.iter().map(PathBuf::from).chain(needs.devices.iter().cloned()).collect(),
             landlock: self.landlock,
-            network: self.network,
+            network: needs.network.unwrap_or(self.network),
             root: directory.root(),
             temporary: directory.temporary(),
             shm_bytes: allowance.memory_bytes,

@@ -36,6 +36,13 @@ pub struct UnknownWord {
     given: String,
 }
 
+impl UnknownWord {
+    /// This word, where only those are known.
+    pub(crate) fn new(known: &'static str, given: &str) -> Self {
+        Self { known, given: given.to_owned() }
+    }
+}
+
 impl Network {
     /// The word for it.
     #[must_use]

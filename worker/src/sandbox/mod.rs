@@ -31,7 +31,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use attempts::{Answer, Attempt, Targets};
-pub(crate) use cell::Cell;
+pub(crate) use cell::{Cell, Needs};
 pub use level::{Level, Network, UnknownWord};
 pub use machine::{Reach, Sandbox, SandboxError, SandboxOptions};
 pub(crate) use privileges::{Identity, ProcessLimits};

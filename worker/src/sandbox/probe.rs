@@ -1,14 +1,14 @@
 //! Runs scripts of the worker's own, confined as a job is: to know that it works, and to know what it denies.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use events::ResourceClass;
 use tokio::io::AsyncReadExt;
 use tokio_util::sync::CancellationToken;
 
-use super::{Sandbox, Spec};
+use super::{Needs, Sandbox, Spec};
 use crate::interrupt::Interrupt;
 use crate::process::{Ended, Graces, Process};
 use crate::program;
@@ -25,7 +25,7 @@ const KEPT_BYTES: u64 = 1 << 20;
 pub(crate) struct Probe<'a> {
     pub(crate) script: &'a str,
     pub(crate) argument: &'a str,
-    pub(crate) devices: &'a [PathBuf],
+    pub(crate) needs: Needs<'a>,
     pub(crate) environment: &'a [(String, String)],
 }
 
@@ -64,7 +64,7 @@ impl Sandbox {
     ) -> Result<String, String> {
         let told = |error: io::Error| error.to_string();
         let class = ResourceClass::of(LIMIT.as_secs());
-        let cell = self.cell(name, directory, probe.devices, &class).await.map_err(told)?;
+        let cell = self.cell(name, directory, probe.needs, &class).await.map_err(told)?;
         let mut environment = program::environment(python, directory, &cell.confinement);
         environment.extend_from_slice(probe.environment);
         let spec = Spec {
