@@ -14,6 +14,7 @@ mod history;
 mod home;
 mod idempotency;
 mod jobs;
+mod leaderboard;
 mod limited;
 mod logs;
 mod me;
@@ -34,8 +35,8 @@ use axum::middleware;
 use axum::routing::{get, post};
 use events::policy::LivePolicy;
 use events::ports::{
-    ArchiveLimits, EventFeedPort, EventLogPort, Ids, JobStatusPort, LogFeedPort, LogPort, NudgePort, ProgressPort,
-    StoragePort, UploadLimits,
+    ArchiveLimits, EventFeedPort, EventLogPort, Ids, JobStatusPort, LeaderboardPort, LogFeedPort, LogPort, NudgePort,
+    ProgressPort, StoragePort, UploadLimits,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +44,7 @@ pub use artifacts::Artifacts;
 pub use auth::{Role, TokenError, Tokens};
 pub use crew::Crews;
 pub use idempotency::UnderWay;
+pub use leaderboard::{BoardMetrics, BoardMetricsError};
 pub use results::MlflowLinks;
 pub use serve::serve;
 
@@ -83,6 +85,10 @@ pub struct Api {
     pub upload_limits: UploadLimits,
     /// What an archive in an upload may hold.
     pub archive_limits: ArchiveLimits,
+    /// Where the boards are read.
+    pub leaderboard: Arc<dyn LeaderboardPort>,
+    /// Which metrics people compare.
+    pub board_metrics: BoardMetrics,
     /// Where runs are shown; none where tracking is off.
     pub mlflow: Option<MlflowLinks>,
     /// What `GET /metrics` answers; none where metrics have a port of their own.
@@ -117,6 +123,10 @@ pub fn router(api: Api) -> Router {
         .route("/jobs/{id}/stream", get(jobs::stream))
         .route("/jobs/{id}/curves", get(jobs::curves))
         .route("/jobs/{id}/results", get(results::results))
+        .route("/leaderboard", get(leaderboard::leaderboard))
+        .route("/leaderboard.csv", get(leaderboard::leaderboard_csv))
+        .route("/leaderboard/metrics", get(leaderboard::metrics))
+        .route("/leaderboard/history", get(leaderboard::history))
         .route("/jobs/{id}/artifacts", get(artifacts::list))
         .route("/jobs/{id}/artifacts.tar.gz", get(artifacts::archive))
         .route("/jobs/{id}/artifacts/{*path}", get(artifacts::file))

@@ -30,7 +30,7 @@ impl MlflowLinks {
         Self { ui: public(ui_url.unwrap_or(tracking_uri)), rest: public(tracking_uri) }
     }
 
-    fn ui_link(&self, run: &TrackedRun) -> String {
+    pub(crate) fn ui_link(&self, run: &TrackedRun) -> String {
         let (base, experiment, run) = (&self.ui, &run.experiment_id, &run.run_id);
         format!("{base}/#/experiments/{experiment}/runs/{run}")
     }

@@ -120,6 +120,9 @@ pub(crate) struct AccessOptions {
     /// Where people see the runs [default: `MLFLOW_TRACKING_URI`]
     #[arg(long, env = "MLFLOW_URL")]
     mlflow_url: Option<String>,
+    /// What people compare, such as `image_auc:desc,latency_ms:asc`; the first is what the leaderboard shows by itself
+    #[arg(long, env = "LEADERBOARD_METRICS", default_value = "", hide_default_value = true)]
+    pub(crate) leaderboard_metrics: api::BoardMetrics,
     /// Serve /metrics on an address of its own instead of beside the API
     #[arg(long, env = "METRICS_ADDR")]
     pub(crate) metrics_addr: Option<std::net::SocketAddr>,

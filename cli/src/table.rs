@@ -14,15 +14,23 @@ pub(crate) fn render<const N: usize>(
     columns: [(&str, Align); N],
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> String {
+    render_wide(&columns, rows)
+}
+
+/// As [`render`], for as many columns as there happen to be.
+pub(crate) fn render_wide<R: IntoIterator<Item = String>>(
+    columns: &[(&str, Align)],
+    rows: impl IntoIterator<Item = R>,
+) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     if columns.iter().any(|(title, _)| !title.is_empty()) {
-        table.set_header(columns.map(|(title, _)| title));
+        table.set_header(columns.iter().map(|(title, _)| title));
     }
     for row in rows {
         table.add_row(row);
     }
-    for (index, (_, align)) in columns.into_iter().enumerate() {
+    for (index, (_, align)) in columns.iter().enumerate() {
         if let Some(column) = table.column_mut(index) {
             column.set_padding((0, 2));
             column.set_cell_alignment(match align {

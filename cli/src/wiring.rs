@@ -13,8 +13,8 @@ use adapters::redis::{Redis, RedisFeed, RedisLogFeed};
 use adapters::storage::DirectoryStorage;
 use anyhow::{Context, Result, bail};
 use events::ports::{
-    ArtifactPort, DurationsPort, EventFeedPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LiveLogPort,
-    LogFeedPort, LogPort, NudgePort, ProgressPort, RecordsPort, StoragePort, WorkStatePort, WorkersPort,
+    ArtifactPort, DurationsPort, EventFeedPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LeaderboardPort,
+    LiveLogPort, LogFeedPort, LogPort, NudgePort, ProgressPort, RecordsPort, StoragePort, WorkStatePort, WorkersPort,
 };
 use projections::Keyspace;
 use tokio::net::TcpListener;
@@ -33,6 +33,7 @@ pub(crate) struct Ports {
     pub(crate) work_state: Arc<dyn WorkStatePort>,
     pub(crate) records: Arc<dyn RecordsPort>,
     pub(crate) status: Arc<dyn JobStatusPort>,
+    pub(crate) leaderboard: Arc<dyn LeaderboardPort>,
     pub(crate) storage: Arc<dyn StoragePort>,
     pub(crate) logs: Arc<dyn LogPort>,
     pub(crate) artifacts: Arc<dyn ArtifactPort>,
@@ -75,6 +76,7 @@ impl Ports {
             work_state: Arc::new(redis.clone()),
             records: Arc::new(redis.clone()),
             status: Arc::new(redis.clone()),
+            leaderboard: Arc::new(redis.clone()),
             live_log: Arc::new(redis.clone()),
             log_feed: Arc::new(RedisLogFeed::new(redis.clone())),
             progress: Arc::new(redis.clone()),

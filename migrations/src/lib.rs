@@ -11,7 +11,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, RedisError, Script};
 
 /// The version this program reads and writes: the number of the last step.
-pub const CURRENT: u32 = 2;
+pub const CURRENT: u32 = 3;
 
 /// How long Redis may take to let a connection in, and to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -23,6 +23,7 @@ const STEPS: [(&str, Need); CURRENT as usize] = [
         "slots, hours, submissions and their sizes have read models; a job's records go by event, not by themselves",
         Need::Rebuild,
     ),
+    ("what jobs reached is on boards, one for each metric", Need::Rebuild),
 ];
 
 /// What a step needs before it counts as taken.

@@ -128,6 +128,15 @@ impl Folded {
         }
     }
 
+    /// Whether it has this member in a user's standings ([`crate::keys::ReadModel::Standings`]).
+    #[must_use]
+    pub fn stands(&self, keys: &Keyspace, key: &str, member: &str) -> bool {
+        match &self.state {
+            State::Job(job) => crate::board::stands(keys, job, key, member),
+            State::Submission(_) | State::Policy(_) | State::Log(_) => false,
+        }
+    }
+
     /// The places of its events as [`crate::fields::EVENT_IDS`] holds them.
     #[must_use]
     pub fn packed_ids(&self) -> String {

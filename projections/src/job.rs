@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::fields::{CANCEL_REQUESTED_BY, FENCE, Fields, IDEMPOTENCY, Unreadable, VERSION, store_time};
 use crate::patch::{Patch, View, diff};
-use crate::{Keyspace, idempotency, results};
+use crate::{Keyspace, board, idempotency, results};
 
 /// A job as Redis keys.
 #[must_use]
@@ -27,6 +27,7 @@ pub fn view(keys: &Keyspace, job: &Job) -> View {
         },
         records: job.spec.idempotency.iter().map(record).collect(),
         totals: BTreeMap::new(),
+        places: board::places(keys, job),
     }
 }
 
@@ -147,10 +148,11 @@ fn fields(job: &Job) -> BTreeMap<&'static str, String> {
             "delayed"
         }
         JobState::Running => "running",
-        JobState::Completed(Completed { artifacts, .. }) => {
+        JobState::Completed(Completed { artifacts, ranked, .. }) => {
             if *artifacts != ArtifactTotals::default() {
                 set("artifacts", Some(format!("{} {} {}", artifacts.count, artifacts.bytes, artifacts.digest)));
             }
+            set("ranked", (!ranked.is_empty()).then(|| board::store(ranked)));
             "completed"
         }
         JobState::Failed(Ended { why, .. }) => {
@@ -239,7 +241,11 @@ fn read_state(fields: &Fields<'_>) -> Result<JobState, Unreadable> {
         "dispatched" => JobState::Pending(Waiting::Dispatched(fields.time("since")?)),
         "delayed" => JobState::Pending(Waiting::Delayed(fields.time("due")?)),
         "running" => JobState::Running,
-        "completed" => JobState::Completed(Completed { at: ended()?, artifacts: read_artifacts(fields)? }),
+        "completed" => JobState::Completed(Completed {
+            at: ended()?,
+            artifacts: read_artifacts(fields)?,
+            ranked: board::restore(fields, "ranked")?,
+        }),
         "failed" => {
             let why = Failure {
                 kind: read_kind::<FailureKind>(fields, "kind")?,

@@ -3,6 +3,8 @@
 //! All keys of a namespace share the hash tag `{leaderboard:<namespace>}`, so that one commit is one slot of a Redis
 //! Cluster. User names are percent-encoded.
 
+mod boards;
+
 use std::fmt::Display;
 
 use events::{AggregateId, ClassName, Consumer, Fence, JobId, SubmissionId, UserId};
@@ -31,6 +33,12 @@ pub enum ReadModel {
     Window,
     /// The size of all of a user's submissions.
     Stored,
+    /// What a user's jobs reached on a board.
+    Standings,
+    /// The best of each user on a board: a sum over [`Self::Standings`].
+    Best,
+    /// How many users there are on each board: a sum over [`Self::Best`].
+    Boards,
 }
 
 /// The keys of one namespace.
@@ -331,6 +339,11 @@ impl Keyspace {
                 Some(ReadModel::Index(SetKind::Sorted))
             }
             ("rate" | "refunds" | "uploads", _) => Some(ReadModel::Window),
+            ("boards", "") => Some(ReadModel::Boards),
+            ("board", _) => match self.board_of(key)? {
+                (_, Some(_)) => Some(ReadModel::Standings),
+                (_, None) => Some(ReadModel::Best),
+            },
             ("user", rest) => match rest.rsplit_once(':')?.1 {
                 "jobs" | "submissions" | "active" | "held" | "delayed" => Some(ReadModel::Index(SetKind::Sorted)),
                 "stored" => Some(ReadModel::Stored),
@@ -347,6 +360,8 @@ impl Keyspace {
         let of_user = name.starts_with("user:") && name.ends_with(":submissions");
         if name == "submissions" || of_user || name.starts_with("uploads:") {
             Some(AggregateId::Submission(member.parse().ok()?))
+        } else if name.starts_with("board:") {
+            Some(AggregateId::Job(crate::board::job_of(member)?))
         } else {
             Some(AggregateId::Job(member.parse().ok()?))
         }
@@ -358,9 +373,20 @@ impl Keyspace {
         let Some(name) = key.strip_prefix(&self.tag).and_then(|rest| rest.strip_prefix(':')) else {
             return false;
         };
-        let exact =
-            ["events", "schema", "policy", "regress", "open", "jobs", "submissions", "delayed", "dlq", "leases"];
-        let under = ["job:", "result:", "submission:", "pending:", "queue:", "user:"];
+        let exact = [
+            "events",
+            "schema",
+            "policy",
+            "regress",
+            "open",
+            "jobs",
+            "submissions",
+            "delayed",
+            "dlq",
+            "leases",
+            "boards",
+        ];
+        let under = ["job:", "result:", "submission:", "pending:", "queue:", "user:", "board:"];
         exact.contains(&name) || under.iter().any(|prefix| name.starts_with(prefix))
     }
 }

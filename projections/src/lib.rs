@@ -4,6 +4,7 @@
 //! difference between the views before and after, so the fold that runs at commit is the fold that runs at a rebuild,
 //! and nothing else ever writes these keys.
 
+pub mod board;
 pub mod fields;
 pub mod fold;
 pub mod idempotency;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::board::Place;
+
 /// One change of one read-model key.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Patch {
@@ -66,6 +68,18 @@ pub enum Patch {
         /// How many, below zero to take away.
         bytes: i64,
     },
+    /// Puts a job on a board, and settles which of its user's jobs is the best there.
+    Rank {
+        /// Where.
+        place: Place,
+        /// What it reached.
+        value: f64,
+    },
+    /// Takes a job off a board, and settles likewise.
+    Unrank {
+        /// Where.
+        place: Place,
+    },
     /// Removes a key.
     Delete {
         /// The key.
@@ -100,6 +114,8 @@ pub struct View {
     pub records: BTreeMap<String, Record>,
     /// The totals it counts in, and with how many bytes.
     pub totals: BTreeMap<String, u64>,
+    /// Its places on boards, by the key of its user's jobs there, and what it reached.
+    pub places: BTreeMap<String, (Place, f64)>,
 }
 
 /// A hash that is written once and vanishes by itself.
@@ -158,6 +174,13 @@ pub fn diff(before: Option<&View>, after: Option<&View>) -> Vec<Patch> {
     for (key, record) in new.records.iter().filter(|(key, _)| !old.records.contains_key(*key)) {
         patches.push(Patch::SetFields { key: key.clone(), fields: record.fields.clone() });
         patches.push(Patch::ExpireAt { key: key.clone(), at_ms: record.expires_at_ms });
+    }
+    for (key, (place, _)) in old.places.iter().filter(|(key, _)| !new.places.contains_key(*key)) {
+        debug_assert_eq!(key, &place.standings);
+        patches.push(Patch::Unrank { place: place.clone() });
+    }
+    for (_, (place, value)) in new.places.iter().filter(|(key, there)| old.places.get(*key) != Some(there)) {
+        patches.push(Patch::Rank { place: place.clone(), value: *value });
     }
     for (key, bytes) in total_changes(old, new) {
         patches.push(Patch::AddBytes { key, bytes });

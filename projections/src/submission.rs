@@ -36,6 +36,7 @@ pub fn view(keys: &Keyspace, submission: &Submission) -> View {
         windows: BTreeMap::from([(keys.uploads(user), created_at.timestamp_millis())]),
         records: idempotency.iter().map(record).collect(),
         totals: BTreeMap::from([(keys.user_stored(user), *bytes)]),
+        places: BTreeMap::new(),
     }
 }
 

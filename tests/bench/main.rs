@@ -1,12 +1,13 @@
 //! `make bench`: figures, printed and left to the reader. Nothing is asserted.
 //!
-//! `cargo bench -p leadersboard-tests --bench figures -- [footprint|status_reads|start_latency|life_cycles|recovery|sandbox|dead_letters|stream_clients|live_log|fairness|scale …]`
+//! `cargo bench -p leadersboard-tests --bench figures -- [footprint|leaderboard|status_reads|start_latency|life_cycles|recovery|sandbox|dead_letters|stream_clients|live_log|fairness|scale …]`
 //!
 //! `BENCH_MILLION=1` has `scale` go on to a million jobs.
 
 mod dead_letters;
 mod fairness;
 mod footprint;
+mod leaderboard;
 mod life_cycles;
 mod live_log;
 mod recovery;
@@ -23,6 +24,9 @@ fn main() {
     runtime.block_on(async {
         if asked("footprint") {
             footprint::print().await;
+        }
+        if asked("leaderboard") {
+            leaderboard::print().await;
         }
         if asked("status_reads") {
             status_reads::print().await;

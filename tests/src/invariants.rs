@@ -124,6 +124,8 @@ async fn check_read_models(redis: &mut MultiplexedConnection, keys: &Keyspace, f
     let mut sets: BTreeMap<String, BTreeMap<String, Option<i64>>> = BTreeMap::new();
     let mut windows: BTreeMap<String, BTreeMap<String, Option<i64>>> = BTreeMap::new();
     let mut totals: BTreeMap<String, u64> = BTreeMap::new();
+    let mut boards: BTreeMap<String, BTreeMap<String, f64>> = BTreeMap::new();
+    let mut users: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (aggregate, view) in jobs.chain(submissions) {
         check_hash(redis, &view, &folded.ids[&aggregate]).await;
         for (key, score) in view.memberships {
@@ -132,11 +134,23 @@ async fn check_read_models(redis: &mut MultiplexedConnection, keys: &Keyspace, f
         for (key, at_ms) in view.windows {
             windows.entry(key).or_default().insert(view.member.clone(), Some(at_ms));
         }
+        for (key, (place, value)) in view.places {
+            let bests = [(&place.highest, f64::max as fn(f64, f64) -> f64), (&place.lowest, f64::min)];
+            for (best, better) in bests {
+                let found = boards.entry(best.clone()).or_default().entry(place.user.clone()).or_insert(value);
+                *found = better(*found, value);
+            }
+            boards.entry(key).or_default().insert(place.member, value);
+            users.entry(place.metric).or_default().insert(place.user);
+        }
         for (key, bytes) in view.totals {
             *totals.entry(key).or_default() += bytes;
         }
     }
     let (seconds, _): (i64, i64) = redis::cmd("TIME").query_async(redis).await.expect("the time");
+    if !users.is_empty() {
+        boards.insert(keys.boards(), users.into_iter().map(|(metric, users)| (metric, users.len() as f64)).collect());
+    }
     let in_hour = |_: &String, at_ms: &mut Option<i64>| at_ms.is_some_and(|at| at > (seconds - 3_599) * 1_000);
     for window in windows.values_mut() {
         window.retain(in_hour);
@@ -158,10 +172,15 @@ async fn check_read_models(redis: &mut MultiplexedConnection, keys: &Keyspace, f
                 let found: u64 = redis::cmd("HGET").arg(&key).arg(BYTES).query_async(redis).await.expect("a total");
                 assert_eq!(found, totals.remove(&key).unwrap_or_default(), "{key} is not what the log folds to");
             }
+            Some(ReadModel::Standings | ReadModel::Best | ReadModel::Boards) => {
+                let wanted = boards.remove(&key).unwrap_or_default();
+                assert_eq!(read_scores(redis, &key).await, wanted, "{key} is not what the log folds to");
+            }
             Some(ReadModel::Hash(_) | ReadModel::Results(_)) | None => {}
         }
     }
     assert!(sets.is_empty() && windows.is_empty(), "missing: {sets:?} {windows:?}");
+    assert!(boards.is_empty(), "missing: {boards:?}");
     assert!(totals.is_empty(), "missing: {totals:?}");
 }
 
@@ -185,6 +204,12 @@ async fn read_set(redis: &mut MultiplexedConnection, key: &str) -> BTreeMap<Stri
     let members: Vec<(String, String)> =
         redis::cmd("ZRANGE").arg(key).arg(&["0", "-1", "WITHSCORES"]).query_async(redis).await.expect("a sorted set");
     members.into_iter().map(|(member, score)| (member, score.parse().ok())).collect()
+}
+
+async fn read_scores(redis: &mut MultiplexedConnection, key: &str) -> BTreeMap<String, f64> {
+    let members: Vec<(String, f64)> =
+        redis::cmd("ZRANGE").arg(key).arg(&["0", "-1", "WITHSCORES"]).query_async(redis).await.expect("a sorted set");
+    members.into_iter().collect()
 }
 
 /// The leases and the pending lists are those of the running jobs.

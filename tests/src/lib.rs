@@ -4,6 +4,7 @@
 pub mod age;
 pub mod board;
 pub mod client;
+pub mod finished;
 pub mod invariants;
 pub mod preload;
 pub mod processes;

@@ -48,7 +48,35 @@ local holds = {
   end,
 }
 
+-- Notes which of a user's values on a board is the best, and how many users there are.
+local function settle(standings, highest, lowest, boards, metric, user)
+  local greatest = redis.call('ZRANGE', standings, -1, -1, 'WITHSCORES')[2]
+  if greatest then
+    local is_new = redis.call('ZADD', highest, greatest, user) == 1
+    redis.call('ZADD', lowest, redis.call('ZRANGE', standings, 0, 0, 'WITHSCORES')[2], user)
+    if not is_new then return end
+  else
+    redis.call('ZREM', highest, user)
+    redis.call('ZREM', lowest, user)
+  end
+  local users = redis.call('ZCARD', highest)
+  if users > 0 then
+    redis.call('ZADD', boards, users, metric)
+  else
+    redis.call('ZREM', boards, metric)
+  end
+end
+
 local special = {
+  -- Puts a job on the board of a metric, or takes it off.
+  rank = function(_, member, value, standings, ...)
+    redis.call('ZADD', standings, value, member)
+    settle(standings, ...)
+  end,
+  unrank = function(_, member, standings, ...)
+    redis.call('ZREM', standings, member)
+    settle(standings, ...)
+  end,
   -- Notes the ids of some of this commit's events in a hash.
   note_ids = function(ids, key, first, last)
     local known = redis.call('HGET', key, 'events')

@@ -18,8 +18,8 @@ use super::wire::{self, Encoded, encode};
 const MAX_BATCH: usize = 128;
 /// The most bytes in one call of several commits.
 const MAX_BATCH_BYTES: usize = 256 * 1024;
-/// The largest commit: results twice, in their event and in their read model.
-const MAX_COMMIT_BYTES: usize = 1024 * 1024;
+/// The largest commit: results twice, in their event and in their read model, and the boards that they are on.
+const MAX_COMMIT_BYTES: usize = 1280 * 1024;
 /// How many commits may wait before their callers do.
 const MAX_WAITING: usize = 1024;
 

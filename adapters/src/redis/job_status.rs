@@ -37,7 +37,7 @@ impl Redis {
         ids.iter().zip(&keys).zip(&hashes).map(submission).collect::<Result<_, _>>().map_err(corrupt)
     }
 
-    async fn hashes(&self, keys: &[String]) -> Result<Vec<Hash>, PortError> {
+    pub(super) async fn hashes(&self, keys: &[String]) -> Result<Vec<Hash>, PortError> {
         if keys.is_empty() {
             return Ok(vec![]);
         }

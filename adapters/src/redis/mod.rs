@@ -10,6 +10,7 @@ mod feed;
 mod index;
 mod job_queue;
 mod job_status;
+mod leaderboard;
 mod listeners;
 mod live_log;
 mod log_feed;

@@ -4,6 +4,7 @@ use events::ports::Lease;
 use events::quota::WINDOW_KEPT;
 use events::stored::StoredEvent;
 use events::{Change, Commit, Guard, Ticket, Timestamp, WorkChange};
+use projections::board::{Place, score};
 use projections::fields::BYTES;
 use projections::job::RUNNING;
 use projections::patch::SetKind;
@@ -150,9 +151,25 @@ pub(super) fn encode_patch(patch: Patch) -> Vec<Words> {
         Patch::RemoveMember { key, member, kind: SetKind::Sorted } => words(["ZREM", &key, &member]),
         Patch::RemoveMember { key, member, kind: SetKind::Plain } => words(["SREM", &key, &member]),
         Patch::ExpireAt { key, at_ms } => words(["PEXPIREAT", &key, &at_ms.to_string()]),
+        Patch::Rank { place, value } => {
+            let mut command = words(["rank", &place.member, &score(value)]);
+            command.extend(board_words(place));
+            command
+        }
+        Patch::Unrank { place } => {
+            let mut command = words(["unrank", &place.member]);
+            command.extend(board_words(place));
+            command
+        }
         Patch::Delete { key } => words(["DEL", &key]),
     };
     vec![command]
+}
+
+/// A place as the special changes of `commit.lua` take it.
+fn board_words(place: Place) -> Words {
+    let Place { standings, highest, lowest, boards, metric, user, member: _ } = place;
+    [standings, highest, lowest, boards, metric, user].into()
 }
 
 /// Adds a member to a window, drops what was kept for long enough by then, and has the window vanish so long after its

@@ -87,6 +87,16 @@ impl Client {
         self.send(request.timeout(ANSWER_TIMEOUT)).await
     }
 
+    /// An answer that is no JSON.
+    pub(crate) async fn get_text(&self, path: &str, query: &[(&str, String)]) -> Result<String, ClientError> {
+        let request = self.http.get(format!("{}{path}", self.base)).query(query).timeout(ANSWER_TIMEOUT);
+        let response = request.send().await.map_err(|error| self.no_answer(&error))?;
+        if !response.status().is_success() {
+            return Err(self.refusal(response).await);
+        }
+        response.text().await.map_err(|error| self.no_answer(&error))
+    }
+
     pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, ClientError> {
         let request = self.http.post(format!("{}{path}", self.base)).json(body);
         self.send(request.timeout(ANSWER_TIMEOUT)).await

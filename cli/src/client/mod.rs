@@ -1,5 +1,6 @@
 //! The commands for users: they speak HTTP to a server and know nothing of what stands behind it.
 
+mod board;
 mod connect;
 mod error;
 mod events;
@@ -56,6 +57,8 @@ pub(crate) enum ClientCommand {
     Jobs(jobs::JobsCommand),
     /// Look at what was uploaded
     Submissions(submissions::SubmissionsCommand),
+    /// Show who is best in a metric, each user with their best job
+    Board(Box<board::BoardCommand>),
     /// Show who you are to the server, your limits, and what of them is left
     Me(me::MeCommand),
 }
@@ -76,6 +79,7 @@ pub(crate) async fn run(command: ClientCommand, output: Output) -> ExitCode {
             ClientCommand::Submit(submit) => submit.run(output).await,
             ClientCommand::Jobs(jobs) => jobs.run(output).await,
             ClientCommand::Submissions(submissions) => submissions.run(output).await,
+            ClientCommand::Board(board) => board.run(output).await,
             ClientCommand::Me(me) => me.run(output).await,
         }
     };

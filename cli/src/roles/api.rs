@@ -95,6 +95,8 @@ pub(super) async fn serve(
         under_way: api::UnderWay::default(),
         upload_limits: access.upload_limits(),
         archive_limits: archive_limits(),
+        leaderboard: Arc::clone(&ports.leaderboard),
+        board_metrics: access.leaderboard_metrics.clone(),
         mlflow: access.mlflow(),
         metrics_text,
         stop: stop.clone(),

@@ -4,6 +4,7 @@ use crate::envelope::Envelope;
 use crate::failure::LossCause;
 use crate::id::JobId;
 use crate::job::{Completed, DeadLetter, Ended, Job, JobEvent, JobState, Losses, Run, Waiting};
+use crate::ranking::ranked;
 use crate::time::Timestamp;
 
 /// Folds one event into the state of job `id`. Nothing is there before `job.enqueued` and after `job.expired`.
@@ -43,9 +44,10 @@ pub fn evolve(id: JobId, job: Option<Job>, envelope: &Envelope<JobEvent>) -> Opt
                 Some(Run { started_at: at, worker: worker.clone(), gpus: gpus.clone(), sandbox: sandbox.clone() });
             job.state = JobState::Running;
         }
-        JobEvent::Completed { artifacts, tracked, .. } => {
+        JobEvent::Completed { results, artifacts, tracked, .. } => {
             job.tracked.clone_from(tracked);
-            job.state = JobState::Completed(Completed { at, artifacts: artifacts.clone() });
+            job.state =
+                JobState::Completed(Completed { at, artifacts: artifacts.clone(), ranked: ranked(&results.metrics) });
         }
         JobEvent::Failed { failure, .. } => job.state = JobState::Failed(Ended { at, why: failure.clone() }),
         JobEvent::LeaseLost { cause, .. } => {

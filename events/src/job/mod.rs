@@ -11,6 +11,7 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 pub use command::{CancelMode, JobCommand, Start};
@@ -119,12 +120,14 @@ pub struct Run {
 }
 
 /// The end of a run that left results.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Completed {
     /// When it ended.
     pub at: Timestamp,
     /// What it left beside its results.
     pub artifacts: ArtifactTotals,
+    /// What of its metrics is ranked ([`crate::ranking::ranked`]).
+    pub ranked: BTreeMap<String, f64>,
 }
 
 /// An end and its reason.

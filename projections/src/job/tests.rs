@@ -31,6 +31,7 @@ struct Store {
     sets: BTreeMap<String, BTreeMap<String, Option<i64>>>,
     windows: BTreeMap<String, BTreeMap<String, i64>>,
     expiries: BTreeMap<String, i64>,
+    places: BTreeMap<String, BTreeMap<String, f64>>,
 }
 
 impl Store {
@@ -57,12 +58,26 @@ impl Store {
             }
             Patch::AddBytes { key, .. } => panic!("a job counts in no total, not in {key}"),
             Patch::ExpireAt { key, at_ms } => drop(self.expiries.insert(key, at_ms)),
+            Patch::Rank { place, value } => {
+                self.places.entry(place.standings).or_default().insert(place.member, value);
+            }
+            Patch::Unrank { place } => {
+                let standings = self.places.get_mut(&place.standings).expect("it was ranked");
+                assert!(standings.remove(&place.member).is_some(), "{} was not ranked", place.member);
+                self.places.retain(|_, standings| !standings.is_empty());
+            }
             Patch::Delete { key } => {
                 self.hashes.remove(&key);
                 self.expiries.remove(&key);
             }
         }
     }
+}
+
+fn results(number: usize) -> Results {
+    let metrics = [("auc", 0.1 * number as f64), ("top@1:é", -0.0), ("tiny", 5e-324)];
+    let metrics = metrics.into_iter().take(number % 4).map(|(name, value)| (name.to_owned(), value)).collect();
+    Results { metrics, ..Results::default() }
 }
 
 fn command(number: usize, choice: u8, current: Option<&Fence>) -> JobCommand {
@@ -78,7 +93,7 @@ fn command(number: usize, choice: u8, current: Option<&Fence>) -> JobCommand {
         }),
         2 => JobCommand::Complete {
             fence: current,
-            results: Results::default(),
+            results: results(number),
             artifacts: ArtifactTotals { count: 2, bytes: 10, digest: "ab".to_owned() },
             tracked: Some(run()),
         },
@@ -149,6 +164,12 @@ proptest! {
             let windows: BTreeMap<_, _> =
                 kept.windows.iter().map(|(key, members)| (key.clone(), members[&view.member])).collect();
             prop_assert_eq!(&windows, &view.windows);
+            let places: BTreeMap<_, _> = view
+                .places
+                .iter()
+                .map(|(key, (place, value))| (key.clone(), BTreeMap::from([(place.member.clone(), *value)])))
+                .collect();
+            prop_assert_eq!(&kept.places, &places);
             for (key, record) in &view.records {
                 let fields: BTreeMap<_, _> = record.fields.iter().cloned().collect();
                 prop_assert_eq!(kept.hashes.get(key), Some(&fields));
@@ -188,4 +209,43 @@ fn an_expired_job_leaves_no_key() {
         job = evolve(id(), job, event);
     }
     assert_eq!(kept, Store::default());
+}
+
+#[test]
+fn a_completed_job_stands_on_the_board_of_each_of_its_metrics_until_it_expires() {
+    let keys = keys();
+    let at = from_unix_micros(1_700_000_000_000_000);
+    let envelope = |seq, event| Envelope { seq, at, actor: Actor::System("test".to_owned()), trace: None, event };
+    let spec = JobSpec {
+        submission: "0192f1c3a4b57c6d8e9fa0b1c2d3e4f5".parse().unwrap(),
+        user: "zoë.of".parse().unwrap(),
+        class: "small".parse().unwrap(),
+        config: "{}".to_owned(),
+        idempotency: None,
+    };
+    let user = spec.user.clone();
+    let artifacts = ArtifactTotals::default();
+    let completed = JobEvent::Completed { fence: fence(1), results: results(3), artifacts, tracked: None };
+    let story = [envelope(1, JobEvent::Enqueued { spec, dispatched: true }), envelope(2, completed)];
+    let patches = project(&keys, id(), None, &story);
+    let job = story.iter().fold(None, |job, event| evolve(id(), job, event));
+    let mut kept = Store::default();
+    for patch in patches {
+        kept.apply(patch);
+    }
+    for (metric, value) in [("auc", 0.1 * 3.0), ("top@1:é", 0.0), ("tiny", 5e-324)] {
+        let key = keys.standings(metric, &user);
+        let (member, found) = kept.places[&key].first_key_value().unwrap();
+        assert_eq!(found.to_bits(), f64::to_bits(value), "{metric}");
+        assert_eq!(keys.board_of(&key), Some((metric.to_owned(), Some(user.clone()))));
+        assert_eq!(keys.member(&key, member), Some(AggregateId::Job(id())));
+        assert!(board::stands(&keys, job.as_ref().unwrap(), &key, member));
+        assert!(!board::stands(&keys, job.as_ref().unwrap(), &keys.standings("other", &user), member));
+        let standing = board::read(&user, member, value).unwrap();
+        assert_eq!((standing.completed_at, standing.job), (at, id()));
+    }
+    for patch in project(&keys, id(), job.as_ref(), &[envelope(3, JobEvent::Expired {})]) {
+        kept.apply(patch);
+    }
+    assert_eq!(kept.places, BTreeMap::new());
 }

@@ -60,6 +60,13 @@ async fn every_kind_of_damage_is_told_and_restored() {
     let stranger = SystemIds.job();
     let user = "alice".parse().expect("a name");
     let (first, stray) = (jobs[0].to_string(), stranger.to_string());
+    let nowhere = format!("{:016x}-{first}", 1);
+    let mut member: Vec<String> = redis::cmd("ZRANGE")
+        .arg(&[&keys.standings("auc", &user), "0", "0"])
+        .query_async(&mut raw)
+        .await
+        .expect("a place on a board");
+    let place = member.pop().expect("a job has a metric");
     let now_ms = bench.redis.now().await.expect("the time").timestamp_millis().to_string();
     let damages: Vec<(&str, Vec<String>)> = vec![
         ("a field is wrong", vec!["HSET".into(), keys.job(jobs[2]), "state".into(), "held".into()]),
@@ -82,6 +89,15 @@ async fn every_kind_of_damage_is_told_and_restored() {
         ("a slot is missing", vec!["DEL".into(), keys.user_active(&user)]),
         ("a slot is another's", vec!["ZADD".into(), keys.user_active(&user), "0".into(), jobs[0].to_string()]),
         ("a job of a submission is missing", vec!["DEL".into(), keys.submission_jobs(bench.submission)]),
+        ("a place on a board is missing", vec!["DEL".into(), keys.standings("auc", &user)]),
+        ("a place on a board is another", vec!["ZADD".into(), keys.standings("auc", &user), "0.6".into(), place]),
+        ("a stranger is on a board", vec!["ZADD".into(), keys.standings("auc", &user), "9".into(), nowhere]),
+        ("a board is of a stranger", vec!["ZADD".into(), keys.highest("auc"), "9".into(), "bob".into()]),
+        ("a board has nobody", vec!["DEL".into(), keys.highest("auc")]),
+        ("a board is no board", vec!["SET".into(), keys.lowest("auc"), "x".into()]),
+        ("a best is wrong", vec!["ZADD".into(), keys.lowest("auc"), "0.1".into(), "alice".into()]),
+        ("the boards are gone", vec!["DEL".into(), keys.boards()]),
+        ("a board that is not there is listed", vec!["ZADD".into(), keys.boards(), "1".into(), "other".into()]),
         ("nobody's job", vec!["HSET".into(), keys.job(stranger), "v".into(), "1".into()]),
         ("nobody's member", vec!["ZADD".into(), keys.jobs(), "1".into(), stray.clone()]),
         ("a submission is not listed", vec!["ZREM".into(), keys.submissions(), bench.submission.to_string()]),

@@ -8,6 +8,7 @@ mod feed;
 mod ids;
 mod job_queue;
 mod job_status;
+mod leaderboard;
 mod live_log;
 mod log;
 mod progress;
@@ -17,16 +18,19 @@ mod regress;
 mod storage;
 mod work_state;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use adapters::ids::SystemIds;
 use adapters::redis::Redis;
 use events::commit::Ticket;
 use events::execute::{self, ExecuteError, Origin};
-use events::job::{Rejection, Start};
+use events::job::{ArtifactTotals, Rejection, Start};
 use events::ports::{Claim, Ids};
 use events::submission::Manifest;
-use events::{Actor, Consumer, Fence, Job, JobCommand, JobId, JobSpec, Policy, SubmissionCommand, SubmissionId};
+use events::{
+    Actor, Consumer, Fence, Job, JobCommand, JobId, JobSpec, Policy, Results, SubmissionCommand, SubmissionId,
+};
 use leadersboard_tests::invariants::{Expect, Folded, check};
 use leadersboard_tests::redis_server::{Persistence, RedisServer, migrate};
 use leadersboard_tests::roomy::{roomy, roomy_settings};
@@ -92,7 +96,8 @@ impl Bench {
     }
 
     async fn complete(&self, job: JobId, fence: &Fence) {
-        let (results, artifacts) = Default::default();
+        let results = Results { metrics: BTreeMap::from([("auc".to_owned(), 0.5)]), ..Results::default() };
+        let artifacts = ArtifactTotals::default();
         let complete = JobCommand::Complete { fence: fence.clone(), results, artifacts, tracked: None };
         self.command(job, &complete).await.expect("completed");
     }

@@ -5,6 +5,7 @@
 //! still, and what differs really differs. What differs is restored in a script that writes only if the aggregate has
 //! had no event since.
 
+mod boards;
 mod look;
 mod totals;
 mod wanted;
@@ -24,7 +25,7 @@ use look::read_value;
 use wanted::{Wanted, in_window};
 
 /// How many events one part of the log may have, about. It bounds the memory: some 100 MB a part.
-const EVENTS_A_PART: u64 = 400_000;
+const EVENTS_A_PART: u64 = 200_000;
 /// How many entries of the log are read at a time.
 const LOG_PAGE: usize = 1_000;
 /// How many aggregates are compared in one look.
@@ -95,6 +96,7 @@ impl Redis {
             audit.run(&mut progress).await?;
         }
         self.audit_totals(mode, &mut report).await?;
+        self.audit_boards(mode, &mut report).await?;
         Ok(report)
     }
 }
@@ -217,10 +219,12 @@ impl Audit<'_> {
             for key in keys {
                 match self.redis.keys().read_model(&key) {
                     Some(ReadModel::Index(kind)) => self.look_through_index(&key, kind).await?,
-                    Some(ReadModel::Window) => self.look_through_index(&key, SetKind::Sorted).await?,
+                    Some(ReadModel::Window | ReadModel::Standings) => {
+                        self.look_through_index(&key, SetKind::Sorted).await?;
+                    }
                     Some(ReadModel::Hash(id)) => suspects.push(Suspect::key(id, &key)),
                     Some(ReadModel::Results(id)) => suspects.push(Suspect::key(AggregateId::Job(id), &key)),
-                    Some(ReadModel::Stored) | None => {}
+                    Some(ReadModel::Stored | ReadModel::Best | ReadModel::Boards) | None => {}
                 }
             }
             self.judge(suspects).await?;
@@ -268,7 +272,10 @@ impl Audit<'_> {
             Some(ReadModel::Results(_)) => folded.results.is_some(),
             Some(ReadModel::Index(_)) => folded.view(keys).memberships.contains_key(&suspect.key),
             Some(ReadModel::Window) => folded.view(keys).windows.contains_key(&suspect.key),
-            Some(ReadModel::Hash(_) | ReadModel::Stored) | None => true,
+            Some(ReadModel::Standings) => {
+                suspect.remove.last().is_some_and(|member| folded.stands(keys, &suspect.key, member))
+            }
+            Some(ReadModel::Hash(_) | ReadModel::Stored | ReadModel::Best | ReadModel::Boards) | None => true,
         })
     }
 
@@ -331,8 +338,15 @@ impl Suspect {
     fn is_there(&self, found: &str, now_ms: i64, keys: &Keyspace) -> bool {
         match keys.read_model(&self.key) {
             Some(ReadModel::Window) => found.parse().is_ok_and(|at_ms| in_window(at_ms, now_ms)),
-            Some(ReadModel::Index(SetKind::Sorted)) => true,
-            Some(ReadModel::Hash(_) | ReadModel::Results(_) | ReadModel::Index(SetKind::Plain) | ReadModel::Stored)
+            Some(ReadModel::Index(SetKind::Sorted) | ReadModel::Standings) => true,
+            Some(
+                ReadModel::Hash(_)
+                | ReadModel::Results(_)
+                | ReadModel::Index(SetKind::Plain)
+                | ReadModel::Stored
+                | ReadModel::Best
+                | ReadModel::Boards,
+            )
             | None => found != "0",
         }
     }

@@ -7,6 +7,7 @@ use events::JobEvent;
 use events::ports::{HistoryEntry, PortError};
 use events::quota::WINDOW;
 use events::stored::Recorded;
+use projections::board::{Place, score};
 use projections::fields::EVENT_IDS;
 use projections::fold::Folded;
 use projections::{Keyspace, Patch, View};
@@ -71,6 +72,7 @@ impl Wanted {
             }),
         );
         reads.extend(self.view.windows.keys().map(|key| words(["ZSCORE", key, &self.view.member])));
+        reads.extend(self.view.places.values().map(|(place, _)| words(["ZSCORE", &place.standings, &place.member])));
         reads.extend(self.view.records.keys().flat_map(|key| [words(["HGETALL", key]), words(["PEXPIRETIME", key])]));
         reads
     }
@@ -122,6 +124,9 @@ impl Wanted {
         for (key, at_ms) in &self.view.windows {
             self.compare_window(key, *at_ms, now_ms, next()?, &mut compared)?;
         }
+        for (place, value) in self.view.places.values() {
+            compare_place(place, *value, next()?, &mut compared)?;
+        }
         for (key, record) in &self.view.records {
             let fields = record.fields.iter().map(|(field, value)| ((*field).to_owned(), value.clone())).collect();
             let expires_at_ms = Some(record.expires_at_ms);
@@ -162,6 +167,29 @@ impl Wanted {
         }
         Ok(())
     }
+}
+
+/// Compares what a job reached on a board. What follows from it there is compared when all jobs were.
+fn compare_place(
+    place: &Place,
+    value: f64,
+    reply: Result<Value, String>,
+    compared: &mut Compared,
+) -> Result<(), PortError> {
+    let live = match reply {
+        Ok(value) => read_value::<Option<String>>(&value)?,
+        Err(error) => Some(error),
+    };
+    // Redis shows more digits than it takes.
+    let number = live.as_ref().and_then(|live| live.parse::<f64>().ok());
+    if number.map(f64::to_bits) != Some(value.to_bits()) {
+        let (member, wanted) = (&place.member, score(value));
+        let found = format!("{member} {}", live.as_deref().unwrap_or("absent"));
+        let key = place.standings.clone();
+        compared.differences.push(Difference { key, found, wanted: format!("{member} {wanted}") });
+        compared.writes.push(words(["ZADD", &place.standings, &wanted, member]));
+    }
+    Ok(())
 }
 
 /// Redis's time is known to the second.

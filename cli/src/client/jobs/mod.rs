@@ -1,6 +1,7 @@
 //! `leadersboard jobs`: look at jobs, follow them, read their logs, fetch what they left, cancel them.
 
 mod artifacts;
+mod compare;
 mod curves;
 mod download;
 mod history;
@@ -22,6 +23,7 @@ const EXAMPLES: &str = "\
 Examples:
   leadersboard jobs list --status running
   leadersboard jobs show ID
+  leadersboard jobs compare ID ID
   leadersboard jobs logs ID --tail 20 --follow
   leadersboard jobs watch ID
   leadersboard jobs history ID
@@ -59,6 +61,8 @@ enum Action {
         #[arg(value_name = "ID", value_parser = parse_id)]
         job_id: String,
     },
+    /// Compare jobs side by side: params that differ are marked
+    Compare(compare::CompareCommand),
     /// Print a job's log
     Logs(logs::LogsCommand),
     /// Follow a job's status and log to its end; the exit code tells how it ended
@@ -106,6 +110,7 @@ impl JobsCommand {
         match self.action {
             Action::List(command) => command.run(&client, output).await?,
             Action::Show { job_id } => show(&client, &job_id, output).await?,
+            Action::Compare(command) => command.run(&client, output).await?,
             Action::Logs(command) => command.run(&client, output).await?,
             Action::Watch { job_id } => {
                 return until_interrupted(Some(&job_id), follow(&client, &job_id, output)).await;

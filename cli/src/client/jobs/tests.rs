@@ -40,6 +40,7 @@ async fn run(server: &TestServer, args: &[&str]) -> Result<Outcome, ClientError>
         Top::Client(ClientCommand::Submit(submit)) => submit.run(Output::Json).await,
         Top::Client(ClientCommand::Jobs(jobs)) => jobs.run(Output::Human).await,
         Top::Client(ClientCommand::Submissions(submissions)) => submissions.run(Output::Human).await,
+        Top::Client(ClientCommand::Board(board)) => board.run(Output::Human).await,
         Top::Client(ClientCommand::Me(me)) => me.run(Output::Human).await,
     }
 }

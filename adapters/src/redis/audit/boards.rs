@@ -1,0 +1,104 @@
+//! The best of each user on each board, which follow from their standings: those are compared with the log before.
+
+use std::collections::HashSet;
+
+use events::UserId;
+use events::ports::PortError;
+use projections::board::place;
+use redis::Script;
+
+use super::{Difference, Mode, Report};
+use crate::redis::{Redis, away};
+
+impl Redis {
+    /// Compares the best of each user, and the count of each board's users, with what they follow from, each at one
+    /// moment; in [`Mode::Rebuild`] restores them.
+    pub(super) async fn audit_boards(&self, mode: Mode, report: &mut Report) -> Result<(), PortError> {
+        let mut metrics: HashSet<String> = self.members(&self.keys().boards()).await?.into_iter().collect();
+        let mut cursor = 0_u64;
+        loop {
+            let (next, found): (u64, Vec<String>) = redis::cmd("SCAN")
+                .arg(cursor)
+                .arg(&["MATCH", &self.keys().boards_pattern(), "COUNT", "1000"])
+                .query_async(&mut self.connection())
+                .await
+                .map_err(|error| away(&error))?;
+            for key in found {
+                match self.keys().board_of(&key) {
+                    Some((metric, Some(user))) => {
+                        self.audit_best(mode, &metric, Some(&user), report).await?;
+                        metrics.insert(metric);
+                    }
+                    // Who is here and has no standings is to go.
+                    Some((metric, None)) => {
+                        for user in self.without_standings(&metric, &key).await? {
+                            self.audit_best(mode, &metric, Some(&user), report).await?;
+                        }
+                        metrics.insert(metric);
+                    }
+                    None => {}
+                }
+            }
+            cursor = next;
+            if cursor == 0 {
+                break;
+            }
+        }
+        for metric in metrics {
+            self.audit_best(mode, &metric, None, report).await?;
+        }
+        Ok(())
+    }
+
+    /// The users among the bests at `key` who have no standings in the metric.
+    async fn without_standings(&self, metric: &str, key: &str) -> Result<Vec<UserId>, PortError> {
+        let users: Vec<UserId> = self.members(key).await?.iter().filter_map(|user| user.parse().ok()).collect();
+        if users.is_empty() {
+            return Ok(users);
+        }
+        let mut read = redis::pipe();
+        for user in &users {
+            read.cmd("EXISTS").arg(self.keys().standings(metric, user));
+        }
+        let there: Vec<bool> = read.query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        Ok(users.into_iter().zip(there).filter(|(_, there)| !there).map(|(user, _)| user).collect())
+    }
+
+    /// All members of a sorted set; none of what is another type, which its own comparison tells.
+    async fn members(&self, key: &str) -> Result<Vec<String>, PortError> {
+        let read = redis::cmd("ZRANGE").arg(&[key, "0", "-1"]).query_async(&mut self.connection()).await;
+        match read {
+            Err(error) if error.code() == Some("WRONGTYPE") => Ok(vec![]),
+            read => read.map_err(|error| away(&error)),
+        }
+    }
+
+    async fn audit_best(
+        &self,
+        mode: Mode,
+        metric: &str,
+        user: Option<&UserId>,
+        report: &mut Report,
+    ) -> Result<(), PortError> {
+        // Without a user nobody's standings are looked at.
+        let nobody: UserId = "-".parse().expect("a name");
+        let place = place(self.keys(), metric, user.unwrap_or(&nobody), String::new());
+        let differences: Vec<(String, String, String)> = Script::new(include_str!("best.lua"))
+            .key(&place.standings)
+            .key(&place.highest)
+            .key(&place.lowest)
+            .key(&place.boards)
+            .arg(metric)
+            .arg(user.map_or("", UserId::as_str))
+            .arg(match mode {
+                Mode::Verify => "verify",
+                Mode::Rebuild => "rebuild",
+            })
+            .invoke_async(&mut self.connection())
+            .await
+            .map_err(|error| away(&error))?;
+        let difference = |(key, found, wanted)| Difference { key, found, wanted };
+        report.note(differences.into_iter().map(difference).collect());
+        Ok(())
+    }
+}

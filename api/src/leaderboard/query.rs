@@ -1,0 +1,131 @@
+//! What of a board is asked for, read from the query string.
+
+use events::ports::{Board, BoardQuery};
+use events::time::from_rfc3339;
+use events::{Order, Timestamp, UserId};
+
+use crate::error::Error;
+
+const DEFAULT_LIMIT: usize = 50;
+const MAX_LIMIT: usize = 1_000;
+/// How many params one query may filter by.
+const MAX_PARAMS: usize = 16;
+/// How many metrics the sentence that asks for one names.
+const NAMED: usize = 20;
+/// What a filter on a param begins with.
+const PARAM: &str = "param.";
+
+/// A query as it was written. A key that is not known counts for nothing, as elsewhere.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Asked {
+    pub(super) metric: Option<String>,
+    pub(super) order: Option<Order>,
+    user: Option<UserId>,
+    since: Option<Timestamp>,
+    params: Vec<(String, String)>,
+    limit: Option<usize>,
+}
+
+impl Asked {
+    pub(super) fn read(pairs: Vec<(String, String)>) -> Result<Self, Error> {
+        let mut asked = Self::default();
+        for (key, value) in pairs {
+            if let Some(name) = key.strip_prefix(PARAM) {
+                asked.params.push((name.to_owned(), value));
+                continue;
+            }
+            // One left empty is one not given.
+            if value.is_empty() {
+                continue;
+            }
+            let refuse = |rule: String| Error::Invalid(format!("{rule}, not {value:?}"));
+            match key.as_str() {
+                "order" => asked.order = Some(value.parse().map_err(|_| refuse("order is asc or desc".to_owned()))?),
+                "since" => {
+                    let rule = "since is a time as 2026-01-31T12:00:00Z or a day as 2026-01-31";
+                    asked.since = Some(read_since(&value).ok_or_else(|| refuse(rule.to_owned()))?);
+                }
+                "limit" => {
+                    let limit = value.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+                    asked.limit = Some(limit.ok_or_else(|| refuse(format!("limit must be 1 to {MAX_LIMIT}")))?);
+                }
+                "user" => asked.user = Some(value.parse()?),
+                "metric" => asked.metric = Some(value),
+                _ => {}
+            }
+        }
+        if asked.params.len() > MAX_PARAMS {
+            return Err(Error::Invalid(format!("at most {MAX_PARAMS} filters on params are taken")));
+        }
+        Ok(asked)
+    }
+
+    pub(super) fn query(self, metric: String, order: Order) -> BoardQuery {
+        let Self { user, since, params, limit, .. } = self;
+        BoardQuery { metric, order, user, since, params, limit: limit.unwrap_or(DEFAULT_LIMIT) }
+    }
+}
+
+/// A time, or the beginning of a day in UTC.
+fn read_since(text: &str) -> Option<Timestamp> {
+    from_rfc3339(text).or_else(|_| from_rfc3339(&format!("{text}T00:00:00Z"))).ok()
+}
+
+/// The sentence that asks for a metric, and names those there are.
+pub(super) fn no_metric(boards: &[Board]) -> String {
+    if boards.is_empty() {
+        return "metric is not given, and no job has completed with one that can be ranked".to_owned();
+    }
+    let named: Vec<&str> = boards.iter().take(NAMED).map(|board| board.metric.as_str()).collect();
+    let more = match boards.len() - named.len() {
+        0 => String::new(),
+        more => format!(" and {more} more (GET /leaderboard/metrics)"),
+    };
+    format!("metric is not given; there are {}{more}", named.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Asked, Error> {
+        Asked::read(pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn a_query_is_read_and_each_mistake_is_named() {
+        let asked = read(&[
+            ("metric", "auc"),
+            ("order", "asc"),
+            ("since", "2026-01-31"),
+            ("limit", "1000"),
+            ("user", ""),
+            ("param.dataset", "mvtec_ad"),
+            ("param.", ""),
+            ("theme", "dark"),
+        ])
+        .unwrap();
+        assert_eq!(asked.since, from_rfc3339("2026-01-31T01:00:00+01:00").ok());
+        assert_eq!(asked.params[0], ("dataset".to_owned(), "mvtec_ad".to_owned()));
+        assert_eq!((asked.params.len(), asked.user.clone()), (2, None));
+        let query = asked.query("auc".to_owned(), Order::Asc);
+        assert_eq!((query.limit, query.order), (1_000, Order::Asc));
+        for (key, bad) in
+            [("order", "up"), ("since", "yesterday"), ("limit", "0"), ("limit", "1001"), ("limit", "x"), ("user", "\n")]
+        {
+            let Err(Error::Invalid(why)) = read(&[(key, bad)]) else { panic!("{key}={bad} was taken") };
+            assert!(why.contains(key), "{why}");
+        }
+        assert!(read(&vec![("param.a", "1"); MAX_PARAMS + 1]).is_err());
+    }
+
+    #[test]
+    fn who_names_no_metric_is_told_which_there_are() {
+        let board = |number: usize| Board { metric: format!("m{number}"), users: 1 };
+        let two: Vec<Board> = (0..2).map(board).collect();
+        assert_eq!(no_metric(&two), "metric is not given; there are m0, m1");
+        let many: Vec<Board> = (0..25).map(board).collect();
+        assert!(no_metric(&many).ends_with("m19 and 5 more (GET /leaderboard/metrics)"));
+        assert!(no_metric(&[]).contains("no job has completed"));
+    }
+}

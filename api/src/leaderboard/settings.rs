@@ -1,0 +1,60 @@
+//! `LEADERBOARD_METRICS`: which metric a board is of by itself, and which values of it are better.
+
+use std::str::FromStr;
+
+use events::Order;
+
+/// Metrics in their order, each with which of its values are better.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BoardMetrics(Vec<(String, Order)>);
+
+/// An entry that can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("LEADERBOARD_METRICS: {0:?} is no metric with its order, as image_auc:desc or latency_ms:asc")]
+pub struct BoardMetricsError(String);
+
+impl BoardMetrics {
+    /// The metric that is shown where none is asked for.
+    #[must_use]
+    pub fn first(&self) -> Option<&str> {
+        self.0.first().map(|(metric, _)| metric.as_str())
+    }
+
+    /// Which values of a metric are better; the greater ones where nothing is said.
+    #[must_use]
+    pub fn order_of(&self, metric: &str) -> Order {
+        self.0.iter().find(|(name, _)| name == metric).map_or(Order::Desc, |(_, order)| *order)
+    }
+}
+
+impl FromStr for BoardMetrics {
+    type Err = BoardMetricsError;
+
+    /// Reads `image_auc:desc,latency_ms:asc`. The order is behind the last colon; a name may have others.
+    fn from_str(text: &str) -> Result<Self, BoardMetricsError> {
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let read = |part: &str| match part.rsplit_once(':').map(|(name, order)| (name.trim(), order.trim().parse())) {
+            Some((name, Ok(order))) if !name.is_empty() => Ok((name.to_owned(), order)),
+            _ => Err(BoardMetricsError(part.to_owned())),
+        };
+        parts.map(read).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_metrics_is_read_and_a_mistake_is_named() {
+        let metrics: BoardMetrics = " image_auc:desc, latency_ms:asc ,a:b:asc,".parse().unwrap();
+        assert_eq!(metrics.first(), Some("image_auc"));
+        assert_eq!(metrics.order_of("latency_ms"), Order::Asc);
+        assert_eq!(metrics.order_of("a:b"), Order::Asc);
+        assert_eq!(metrics.order_of("other"), Order::Desc);
+        assert_eq!("".parse(), Ok(BoardMetrics::default()));
+        for bad in ["auc", "auc:up", ":desc"] {
+            assert_eq!(bad.parse::<BoardMetrics>(), Err(BoardMetricsError(bad.to_owned())));
+        }
+    }
+}

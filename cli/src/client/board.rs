@@ -1,0 +1,235 @@
+//! `leadersboard board`: who is best in a metric.
+
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::connect::ConnectOptions;
+use super::error::ClientError;
+use super::{Outcome, Output, human, print_json, print_text};
+use crate::table::{Align, render};
+
+const EXAMPLES: &str = "\
+Examples:
+  leadersboard board
+  leadersboard board --metric latency_ms --order asc
+  leadersboard board --metric image_auc --param dataset=mvtec_ad --since 2026-01-01
+  leadersboard board --metrics
+  leadersboard board --csv > board.csv";
+
+/// As many characters of a method as a table shows.
+const METHOD_CHARS: usize = 32;
+
+/// Show who is best in a metric, each user with their best job
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct BoardCommand {
+    /// The metric [default: the first of the server's `LEADERBOARD_METRICS`]
+    #[arg(long, short, value_name = "NAME")]
+    metric: Option<String>,
+
+    /// Which values are better [default: the server's, else desc]
+    #[arg(long, value_name = "ORDER")]
+    order: Option<OrderOption>,
+
+    /// Only this user's place
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+
+    /// Only jobs that completed since a day or a time, such as 2026-01-31
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+
+    /// Only jobs with this param, such as `dataset=mvtec_ad`; may be given again
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_param)]
+    param: Vec<(String, String)>,
+
+    /// As many as this
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
+    limit: usize,
+
+    /// Print CSV
+    #[arg(long, conflicts_with = "metrics")]
+    csv: bool,
+
+    /// Show what can be ranked instead
+    #[arg(long, conflicts_with_all = ["metric", "order", "user", "since", "param", "limit"])]
+    metrics: bool,
+
+    #[command(flatten)]
+    connect: ConnectOptions,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OrderOption {
+    Asc,
+    Desc,
+}
+
+/// The answer of `GET /leaderboard`.
+#[derive(Debug, Deserialize)]
+struct Board {
+    metric: String,
+    order: String,
+    rows: Vec<Row>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Row {
+    rank: u64,
+    user: String,
+    value: Value,
+    method: Option<String>,
+    job_id: String,
+    completed_at: String,
+    #[serde(default)]
+    metrics: Map<String, Value>,
+}
+
+/// The answer of `GET /leaderboard/metrics`.
+#[derive(Debug, Deserialize)]
+struct Metrics {
+    metrics: Vec<Metric>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Metric {
+    #[serde(rename = "metric")]
+    name: String,
+    order: String,
+    users: u64,
+}
+
+/// An answer in words.
+type Report = fn(&Value) -> Result<String, ClientError>;
+
+impl BoardCommand {
+    pub(super) async fn run(self, output: Output) -> Result<Outcome, ClientError> {
+        let client = self.connect.client()?;
+        let query = self.query();
+        let mut query: Vec<(&str, String)> = query.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+        if self.csv {
+            print_text(&client.get_text("/leaderboard.csv", &query).await?)?;
+            return Ok(Outcome::Done);
+        }
+        let (path, report): (_, Report) =
+            if self.metrics { ("/leaderboard/metrics", metrics) } else { ("/leaderboard", board) };
+        if self.metrics {
+            query.clear();
+        }
+        let document: Value = client.get(path, &query).await?;
+        match output {
+            Output::Json => print_json(&document)?,
+            Output::Human => print_text(&report(&document)?)?,
+        }
+        Ok(Outcome::Done)
+    }
+
+    fn query(&self) -> Vec<(String, String)> {
+        let order = self.order.and_then(|order| Some(order.to_possible_value()?.get_name().to_owned()));
+        let given = [
+            ("metric", self.metric.clone()),
+            ("order", order),
+            ("user", self.user.clone()),
+            ("since", self.since.clone()),
+            ("limit", Some(self.limit.to_string())),
+        ];
+        let given = given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        given.chain(self.param.iter().map(|(name, value)| (format!("param.{name}"), value.clone()))).collect()
+    }
+}
+
+fn parse_param(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("a param is given as name=value")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn board(document: &Value) -> Result<String, ClientError> {
+    let board = Board::deserialize(document).map_err(unknown)?;
+    if board.rows.is_empty() {
+        return Ok(format!("Nobody has a job with {} that fits.", human::plain(&board.metric)));
+    }
+    let title = human::plain(&board.metric).to_uppercase();
+    let columns = [
+        ("RANK", Align::Right),
+        ("USER", Align::Left),
+        (title.as_str(), Align::Right),
+        ("METHOD", Align::Left),
+        ("COMPLETED", Align::Left),
+        ("JOB", Align::Left),
+        ("OTHERS", Align::Left),
+    ];
+    let rows = board.rows.iter().map(|row| {
+        [
+            row.rank.to_string(),
+            human::plain(&row.user),
+            human::value(&row.value),
+            human::line(row.method.as_deref().unwrap_or("-"), METHOD_CHARS),
+            human::ago(&row.completed_at),
+            row.job_id.clone(),
+            others(row, &board.metric),
+        ]
+    });
+    let better = if board.order == "asc" { "smaller is better" } else { "greater is better" };
+    Ok(format!("{}\n\n{better}", render(columns, rows)))
+}
+
+/// The first few other metrics of a job.
+fn others(row: &Row, metric: &str) -> String {
+    const SHOWN: usize = 3;
+    let others = row.metrics.iter().filter(|(name, _)| *name != metric).take(SHOWN);
+    let shown: Vec<String> =
+        others.map(|(name, value)| format!("{} {}", human::plain(name), human::value(value))).collect();
+    shown.join(", ")
+}
+
+fn metrics(document: &Value) -> Result<String, ClientError> {
+    let answer = Metrics::deserialize(document).map_err(unknown)?;
+    if answer.metrics.is_empty() {
+        return Ok("No job has completed with a metric yet.".to_owned());
+    }
+    let columns = [("METRIC", Align::Left), ("ORDER", Align::Left), ("USERS", Align::Right)];
+    let row = |metric: &Metric| [human::plain(&metric.name), metric.order.clone(), metric.users.to_string()];
+    Ok(render(columns, answer.metrics.iter().map(row)))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
+fn unknown(error: serde_json::Error) -> ClientError {
+    ClientError::Refused {
+        sentence: format!("the server described the leaderboard in a way this version does not know ({error})."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_board_is_a_table_of_who_is_best() {
+        let document = json!({ "metric": "auc", "order": "desc", "new": 1, "rows": [
+            { "rank": 1, "user": "ali\u{1b}ce", "value": 0.93, "method": "patchcore", "job_id": "j1",
+              "completed_at": "2020-01-31T12:00:01Z", "metrics": { "auc": 0.93, "f1": 0.5 } },
+            { "rank": 2, "user": "bob", "value": 0.5, "method": null, "job_id": "j2",
+              "completed_at": "2020-01-31T12:00:01Z", "metrics": { "auc": 0.5 } },
+        ]});
+        let text = board(&document).unwrap();
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines[0], ["RANK", "USER", "AUC", "METHOD", "COMPLETED", "JOB", "OTHERS"]);
+        assert_eq!(lines[1][..4], ["1", "alice", "0.93", "patchcore"]);
+        assert_eq!(lines[1][lines[1].len() - 3..], ["j1", "f1", "0.5"]);
+        assert_eq!(lines[2][..4], ["2", "bob", "0.5", "-"]);
+        assert_eq!(lines[4].join(" "), "greater is better");
+        let nobody = board(&json!({ "metric": "auc", "order": "asc", "rows": [] })).unwrap();
+        assert_eq!(nobody, "Nobody has a job with auc that fits.");
+    }
+
+    #[test]
+    fn what_can_be_ranked_is_listed() {
+        let document = json!({ "metrics": [{ "metric": "auc", "order": "desc", "users": 3 }] });
+        assert_eq!(metrics(&document).unwrap(), "METRIC  ORDER  USERS\nauc     desc       3");
+        let sentence = metrics(&json!({})).unwrap_err().sentence().unwrap();
+        assert!(sentence.contains("does not know"), "{sentence}");
+    }
+}

@@ -1,0 +1,64 @@
+//! The boards as clients ask for them.
+
+use async_trait::async_trait;
+
+use crate::id::UserId;
+use crate::job::Job;
+use crate::ports::PortError;
+use crate::ranking::{Order, Standing};
+use crate::results::Results;
+use crate::time::Timestamp;
+
+/// The boards: of each metric, what jobs reached.
+#[async_trait]
+pub trait LeaderboardPort: Send + Sync {
+    /// The metrics of which there is a board, by name.
+    async fn boards(&self) -> Result<Vec<Board>, PortError>;
+
+    /// The best job of each user's, best first, ties to the earlier. Only jobs that fit the query count; a user's rank
+    /// is the one among all users with such a job.
+    async fn leaders(&self, query: &BoardQuery) -> Result<Vec<Leader>, PortError>;
+
+    /// Each job that was better than all before it, oldest first; the newest `limit` of them. Only jobs that fit the
+    /// query count.
+    async fn records(&self, query: &BoardQuery) -> Result<Vec<Standing>, PortError>;
+}
+
+/// The board of a metric.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Board {
+    /// Which metric.
+    pub metric: String,
+    /// How many users have a job with it.
+    pub users: u64,
+}
+
+/// Which part of a board is asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BoardQuery {
+    /// Of which metric.
+    pub metric: String,
+    /// Which values are better.
+    pub order: Order,
+    /// Only this user's.
+    pub user: Option<UserId>,
+    /// Only jobs that completed at that time or later.
+    pub since: Option<Timestamp>,
+    /// Only jobs whose params are these: a name and a value as text.
+    pub params: Vec<(String, String)>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// A place on a board, and the job that has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Leader {
+    /// Its place, from 1.
+    pub rank: u64,
+    /// What it reached.
+    pub standing: Standing,
+    /// The job.
+    pub job: Job,
+    /// All its results.
+    pub results: Results,
+}
