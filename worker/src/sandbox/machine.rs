@@ -141,6 +141,12 @@ impl Sandbox {
         }
         sandbox.applied = Applied::Floor;
         sandbox.try_out(python, work_root).await.map_err(SandboxError::Impossible)?;
+        if sandbox.identities.is_none() {
+            tracing::warn!(
+                "jobs run as the worker's own user and without namespaces: whatever trusts that user by its socket, they \
+                 can use; docs/sandbox.md tells more"
+            );
+        }
         Ok(sandbox)
     }
 
