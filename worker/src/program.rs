@@ -34,16 +34,7 @@ impl Program<'_> {
         environment.extend_from_slice(self.environment);
         let output = text(&self.directory.output());
         let arguments = [self.entrypoint, "--config", self.config_file, "--output", &output];
-        Spec {
-            program: self.python.path.clone(),
-            arguments: arguments.map(str::to_owned).to_vec(),
-            directory: self.directory.work(),
-            environment,
-            confinement: cell.confinement.clone(),
-            identity: cell.identity.as_ref().map(|own| own.identity),
-            limits: cell.limits,
-            groups: cell.group.entrances(),
-        }
+        cell.spec(&self.python.path, arguments.map(str::to_owned).to_vec(), self.directory.work(), environment)
     }
 }
 

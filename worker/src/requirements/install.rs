@@ -20,7 +20,7 @@ use crate::limits::{Breach, Watch};
 use crate::process::{Ended, Process};
 use crate::program;
 use crate::run_directory::RunDirectory;
-use crate::sandbox::{Needs, Network, Spec};
+use crate::sandbox::{Needs, Network};
 
 /// How long each of the programs may take.
 pub(super) const LIMIT: Duration = Duration::from_mins(10);
@@ -116,16 +116,7 @@ async fn run(
     let mut environment = program::environment(&session.config.python, directory, &cell.confinement);
     environment.extend(installer.environment());
     environment.push((MARKER.to_owned(), marker.to_owned()));
-    let spec = Spec {
-        program: step.program,
-        arguments: step.arguments,
-        directory: directory.work(),
-        environment,
-        confinement: cell.confinement.clone(),
-        identity: cell.identity.as_ref().map(|own| own.identity),
-        limits: cell.limits,
-        groups: cell.group.entrances(),
-    };
+    let spec = cell.spec(&step.program, step.arguments, directory.work(), environment);
     let started = Process::start(&spec, marker).await;
     let mut process = started.map_err(|error| failed("an installation could not be started", error))?;
     let mut pumps = JoinSet::new();

@@ -88,9 +88,9 @@ impl Sandbox {
             (Applied::Floor, "signal the worker") if self.landlock < 6 => {
                 Some("without namespaces a signal to a process of the same user needs Landlock 6 to be denied")
             }
-            (Applied::Floor, what) if what.starts_with("connect to ") => {
-                Some("without namespaces the way to a socket can't be closed; the service asks for its password")
-            }
+            (Applied::Floor, what) if what.starts_with("connect to ") => Some(
+                "without namespaces the way to a socket can't be closed: what lies behind it must ask for a password, as Redis does",
+            ),
             _ => None,
         }
     }

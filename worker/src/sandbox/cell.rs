@@ -1,14 +1,14 @@
 //! What holds one run, from before its program starts until nothing of it is left.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use events::ResourceClass;
 
 use super::identities::OwnIdentity;
 use super::machine::{Applied, Sandbox};
 use super::view::DEVICES;
-use super::{Confinement, Network, ProcessLimits, SHARED_MEMORY, View};
+use super::{Confinement, Network, ProcessLimits, SHARED_MEMORY, Spec, View};
 use crate::limits::{self, Allowance, Bounds, Breach, Group, SharedMemory};
 use crate::process::Ended;
 use crate::run_directory::RunDirectory;
@@ -26,6 +26,26 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
+    /// A program that it holds, with all that the program sees of an environment.
+    pub(crate) fn spec(
+        &self,
+        program: &Path,
+        arguments: Vec<String>,
+        directory: PathBuf,
+        environment: Vec<(String, String)>,
+    ) -> Spec {
+        Spec {
+            program: program.to_owned(),
+            arguments,
+            directory,
+            environment,
+            confinement: self.confinement.clone(),
+            identity: self.identity.as_ref().map(|own| own.identity),
+            limits: self.limits,
+            groups: self.group.entrances(),
+        }
+    }
+
     /// Takes back what the run had, once nothing of it is left, and says how it ended: a program may call it an end of its
     /// own when the kernel has killed a part of it.
     pub(crate) fn close(self, ended: Ended, directory: &RunDirectory) -> Ended {

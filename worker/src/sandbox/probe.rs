@@ -8,7 +8,7 @@ use events::ResourceClass;
 use tokio::io::AsyncReadExt;
 use tokio_util::sync::CancellationToken;
 
-use super::{Needs, Sandbox, Spec};
+use super::{Needs, Sandbox};
 use crate::interrupt::Interrupt;
 use crate::process::{Ended, Graces, Process};
 use crate::program;
@@ -66,16 +66,12 @@ impl Sandbox {
         let cell = self.cell(name, directory, probe.needs, &class).await.map_err(told)?;
         let mut environment = program::environment(python, directory, &cell.confinement);
         environment.extend_from_slice(probe.environment);
-        let spec = Spec {
-            program: python.path.clone(),
-            arguments: vec!["-c".to_owned(), probe.script.to_owned(), probe.argument.to_owned()],
-            directory: directory.work(),
+        let spec = cell.spec(
+            &python.path,
+            vec!["-c".to_owned(), probe.script.to_owned(), probe.argument.to_owned()],
+            directory.work(),
             environment,
-            confinement: cell.confinement.clone(),
-            identity: cell.identity.as_ref().map(|own| own.identity),
-            limits: cell.limits,
-            groups: cell.group.entrances(),
-        };
+        );
         let mut process = Process::start(&spec, "probe").await.map_err(told)?;
         let streams = process.streams();
         let said = async {
