@@ -18,6 +18,7 @@ mod permits;
 mod progress;
 mod records;
 mod storage;
+mod tracking;
 mod work_state;
 mod workers;
 
@@ -43,6 +44,7 @@ pub use records::{OldJobs, OldSubmissions, RecordsPort};
 pub use storage::{
     ArchiveLimits, FileName, Published, Room, StagedFile, StagedUpload, StorageError, StoragePort, UploadLimits,
 };
+pub use tracking::{OpenRun, RunEnd, RunRecord, RunStatus, TrackingError, TrackingPort};
 pub use work_state::{OpenJobs, Tickets, Turn, WorkStatePort};
 pub use workers::{GpuPresence, GpuState, Presence, SeenWorker, WorkersPort};
 
