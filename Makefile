@@ -25,7 +25,7 @@ build: ## Build the release binary, target/release/leadersboard
 	cargo build --release -p leadersboard-cli
 
 test: ## Run every test, against real processes; those of the sandbox need root
-	@scripts/bootstrap.sh redis venv sandbox-venv
+	@scripts/bootstrap.sh redis venv sandbox-venv mlflow-venv
 	cargo build -p leadersboard-cli
 	cargo $(TEST_RUNNER) --workspace
 	$(VENV_PYTHON) -m unittest discover -s examples/tests
@@ -42,7 +42,7 @@ deny: ## Check licences, banned crates and sources (needs cargo-deny)
 	cargo deny check licenses bans sources
 
 test-faults: ## Fail at every step, confine by the least there is, and see that every known mistake is noticed
-	@scripts/bootstrap.sh redis venv sandbox-venv
+	@scripts/bootstrap.sh redis venv sandbox-venv mlflow-venv
 	cargo build -p leadersboard-cli --features faults
 	mkdir -p target/faults && cp target/debug/leadersboard target/faults/leadersboard
 	LEADERSBOARD_BINARY=$(CURDIR)/target/faults/leadersboard \
@@ -52,7 +52,7 @@ test-faults: ## Fail at every step, confine by the least there is, and see that 
 	scripts/seeded-bugs.sh
 
 bench: ## Measure, and print the figures
-	@scripts/bootstrap.sh redis wrk venv
+	@scripts/bootstrap.sh redis wrk venv mlflow-venv
 	cargo build --release -p leadersboard-cli
 	cargo bench -p leadersboard-tests --bench figures
 
