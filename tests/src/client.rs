@@ -47,12 +47,7 @@ impl Client {
     /// Never: the options are constant.
     #[must_use]
     pub fn new(server: &str, token: &str) -> Self {
-        static CRYPTO: Once = Once::new();
-        CRYPTO.call_once(|| {
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        });
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(1)).build().expect("a client");
-        Self { http, server: server.to_owned(), token: token.to_owned() }
+        Self { http: http_client(), server: server.to_owned(), token: token.to_owned() }
     }
 
     /// The address it speaks to.
@@ -134,6 +129,19 @@ impl Client {
         })
         .await
     }
+}
+
+/// What speaks HTTP, with a bound on every call.
+///
+/// # Panics
+/// Never: the options are constant.
+#[must_use]
+pub fn http_client() -> reqwest::Client {
+    static CRYPTO: Once = Once::new();
+    CRYPTO.call_once(|| {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+    reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(1)).build().expect("a client")
 }
 
 /// A form with these files.

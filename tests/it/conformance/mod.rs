@@ -16,6 +16,7 @@ mod quota;
 mod records;
 mod regress;
 mod storage;
+mod tracking;
 mod work_state;
 
 use std::collections::BTreeMap;
