@@ -70,7 +70,7 @@ def originals(tags, kind):
 def metric(originals, name, value):
     original = originals.get(name, {})
     if "value" in original:
-        # A zero has lost its sign.
+        # A zero has lost its sign, a large integer its last digits.
         value = float(original["value"])
     return original.get("name", name), {"bits": struct.pack(">d", value).hex(), "value": repr(value)}
 
@@ -78,11 +78,18 @@ def metric(originals, name, value):
 def param(tags, originals, name, value):
     original = originals.get(name, {})
     if "rest" in original:
-        number = 1
-        while (rest := tags.get(f"{original['rest']}.{number}")) is not None:
-            value += rest
-            number += 1
+        value += pieces(tags, original["rest"])
+    if "json" in original:
+        value = json.loads(pieces(tags, original["json"]))
     return original.get("name", name), value
+
+
+def pieces(tags, name):
+    """A text that was too long for one tag."""
+    text, number = "", 1
+    while (piece := tags.get(f"{name}.{number}")) is not None:
+        text, number = text + piece, number + 1
+    return text
 
 
 def files(client, run):

@@ -5,6 +5,7 @@ pub mod age;
 pub mod board;
 pub mod client;
 pub mod finished;
+pub mod http_faults;
 pub mod invariants;
 pub mod mlflow;
 pub mod preload;

@@ -1,4 +1,4 @@
-//! A real MLflow, and what its own Python client finds there.
+//! A real `MLflow`, and what its own Python client finds there.
 //!
 //! The server takes more than ten seconds to come up and is shared: every test has an experiment of its own. As each
 //! test may be a process of its own, the server is the child of `tests/mlflow/shared_server.py`, which outlives the test
@@ -97,13 +97,16 @@ impl Mlflow {
     }
 
     /// The id of the experiment of this test and whether it is active or deleted; nothing if it was never made.
+    ///
+    /// # Panics
+    /// If there is no answer.
     pub async fn find_experiment(&self) -> Option<(String, String)> {
         let (status, found) = self.get("experiments/get-by-name", &[("experiment_name", &self.experiment)]).await;
         let text = |key: &str| found["experiment"][key].as_str().expect("a text").to_owned();
         (status == StatusCode::OK).then(|| (text("experiment_id"), text("lifecycle_stage")))
     }
 
-    /// All runs of the experiment as MLflow's REST API has them, deleted ones too, without their files.
+    /// All runs of the experiment as `MLflow`'s REST API has them, deleted ones too, without their files.
     ///
     /// # Panics
     /// If it refuses to tell.
@@ -125,7 +128,7 @@ impl Mlflow {
         }
     }
 
-    /// All of the experiment as MLflow's own Python client has it. It takes some seconds.
+    /// All of the experiment as `MLflow`'s own Python client has it. It takes some seconds.
     ///
     /// # Panics
     /// If the client fails.
@@ -150,7 +153,7 @@ impl Mlflow {
     }
 }
 
-/// The interpreter of the environment that has MLflow.
+/// The interpreter of the environment that has `MLflow`.
 #[must_use]
 pub fn python() -> PathBuf {
     repository().join("target/mlflow-venv/bin/python")

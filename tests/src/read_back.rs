@@ -1,4 +1,4 @@
-//! Runs as MLflow's own Python client reads them, compared with what a job reported.
+//! Runs as `MLflow`'s own Python client reads them, compared with what a job reported.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +13,10 @@ pub struct ReadBack {
     pub runs: Vec<Run>,
 }
 
-/// A run. Names are what its job called them, also where MLflow would not take them.
+/// A run. Names are what its job called them, also where `MLflow` would not take them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Run {
-    /// MLflow's id.
+    /// `MLflow`'s id.
     pub id: String,
     /// The name people see.
     pub name: String,

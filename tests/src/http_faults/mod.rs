@@ -1,0 +1,167 @@
+//! What can go wrong between a client of `MLflow` and `MLflow`: a proxy that passes everything on, until it is told to fail.
+
+mod call;
+mod tally;
+mod way;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+pub use call::Call;
+use tally::Tally;
+use way::Way;
+
+use crate::client::http_client;
+
+/// What becomes of requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// They are passed on.
+    None,
+    /// Nobody listens, and what was open is cut.
+    Down,
+    /// Each is answered by 500.
+    Broken,
+    /// The API refuses the host that is asked for, while the health check says that all is well.
+    HostCheck,
+    /// Each is passed on so much later, even if nobody waits for its answer any more.
+    Slow(Duration),
+    /// Files are cut off after so many bytes, which `MLflow` did get.
+    CutFiles(u64),
+    /// These calls are answered by 200 and not passed on.
+    Swallow(Call),
+    /// These calls are passed on, and their answers lost.
+    LoseAnswer(Call),
+    /// Only those with this `Authorization` are passed on.
+    Locked(String),
+}
+
+/// A proxy in front of `MLflow`.
+///
+/// It has a runtime of its own, so that it goes on while a test waits for a process.
+#[derive(Debug)]
+pub struct HttpFaults {
+    address: SocketAddr,
+    fault: watch::Sender<Fault>,
+    tally: Arc<Mutex<Tally>>,
+    runtime: Option<Runtime>,
+}
+
+impl HttpFaults {
+    /// A proxy in front of the server at `upstream`, an address without a path.
+    ///
+    /// # Panics
+    /// If it can't listen.
+    #[must_use]
+    pub fn before(upstream: &str) -> Self {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let (fault, state) = watch::channel(Fault::None);
+        let tally = Arc::default();
+        let way = Way { http: http_client(), upstream: upstream.to_owned(), fault: state, tally: Arc::clone(&tally) };
+        let inside = runtime.enter();
+        // Bound and never listened on, it keeps the port while nobody listens there.
+        let reserved = socket(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let address = reserved.local_addr().expect("an address");
+        let listener = listen(address);
+        runtime.spawn(serve(reserved, listener, way));
+        drop(inside);
+        Self { address, fault, tally, runtime: Some(runtime) }
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// From now on this happens.
+    pub fn set(&self, fault: Fault) {
+        self.fault.send_replace(fault);
+    }
+
+    /// From now on all is well. What is late still comes.
+    pub fn heal(&self) {
+        self.set(Fault::None);
+    }
+
+    /// How often a call was made.
+    #[must_use]
+    pub fn count(&self, call: Call) -> u64 {
+        self.look(|tally| tally.calls.get(&call).copied().unwrap_or_default())
+    }
+
+    /// How many calls have met a fault so far. That nobody listened is not counted.
+    #[must_use]
+    pub fn struck(&self) -> u64 {
+        self.look(|tally| tally.struck)
+    }
+
+    /// How many calls are not answered yet, whether or not anybody waits for that.
+    #[must_use]
+    pub fn under_way(&self) -> u64 {
+        self.look(|tally| tally.under_way)
+    }
+
+    fn look<T>(&self, look: impl FnOnce(&Tally) -> T) -> T {
+        look(&self.tally.lock().expect("nobody panics with it"))
+    }
+}
+
+impl Drop for HttpFaults {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn socket(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseaddr(true).expect("an option");
+    socket.bind(address).expect("a port of our own");
+    socket
+}
+
+fn listen(address: SocketAddr) -> TcpListener {
+    socket(address).listen(1_024).expect("a listener")
+}
+
+async fn serve(reserved: TcpSocket, first: TcpListener, way: Way) {
+    let address = reserved.local_addr().expect("an address");
+    let mut fault = way.fault.clone();
+    let mut listener = Some(first);
+    let mut connections = JoinSet::new();
+    loop {
+        if *fault.borrow_and_update() == Fault::Down {
+            listener = None;
+            connections.abort_all();
+            if fault.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
+        let here = listener.get_or_insert_with(|| listen(address));
+        tokio::select! {
+            accepted = here.accept() => {
+                let Ok((stream, _)) = accepted else { continue };
+                let way = way.clone();
+                connections.spawn(async move {
+                    let answer = service_fn(|request| way.clone().take(request));
+                    // How a connection ends is for its client to see.
+                    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
+                });
+            }
+            changed = fault.changed() => if changed.is_err() { return },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
