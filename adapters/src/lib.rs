@@ -5,5 +5,6 @@ pub mod artifact_files;
 pub mod faults;
 pub mod ids;
 pub mod log_files;
+pub mod mlflow;
 pub mod redis;
 pub mod storage;

@@ -44,7 +44,7 @@ fn each_outside_world_has_its_one_place() {
         ("redis", &["adapters", "migrations", "tests"]),
         ("axum", &["api"]),
         ("nvml-wrapper", &["worker"]),
-        ("reqwest", &["cli", "tests"]),
+        ("reqwest", &["adapters", "cli", "tests"]),
     ];
     let found = dependencies(&[DependencyKind::Normal, DependencyKind::Build]);
     for (outside, inside) in places {

@@ -1,0 +1,199 @@
+//! The files of a run on their way to MLflow: only what is missing there is sent, and afterwards it is looked whether it
+//! came.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use events::artifacts::{Artifact, ArtifactList};
+use events::job::TrackedRun;
+use events::ports::PortError;
+use events::{Fence, JobId};
+use futures::stream::{FuturesUnordered, TryStreamExt};
+use reqwest::Url;
+
+use super::Mlflow;
+use super::body::Source;
+use super::error::CallError;
+use super::places::{original_paths, place_of_log, places};
+use super::wire::{FilesPage, Run};
+use crate::faults::failpoint;
+
+/// A file and its place.
+struct Placed {
+    path: String,
+    bytes: u64,
+    /// None for the log.
+    artifact: Option<Artifact>,
+}
+
+/// Whose files they are.
+#[derive(Clone, Copy)]
+struct Owner<'a> {
+    job: JobId,
+    fence: &'a Fence,
+}
+
+impl Mlflow {
+    /// Has a run hold what the job left under this fence, and its log.
+    pub(super) async fn upload_files(&self, run: &TrackedRun, job: JobId, fence: &Fence) -> Result<(), CallError> {
+        let kept = self.active(&run.run_id).await?;
+        let Some(root) = root(&kept.info.artifact_uri, self.client.base()) else {
+            let scheme = kept.info.artifact_uri.split(':').next().unwrap_or_default();
+            let sentence = format!(
+                "The files of this run are in LeadersBoard only: MLflow keeps those of this experiment at an address of \
+                 its own ({scheme}), which can't be written through its server."
+            );
+            return self.tag(&kept, BTreeMap::from([("leadersboard.artifacts", sentence.as_str())])).await;
+        };
+        let owner = Owner { job, fence };
+        let files = self.place_files(owner, &kept).await?;
+        failpoint!("mlflow.upload.before");
+        let missing = self.missing_files(&run.run_id, &files).await?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let sending: FuturesUnordered<_> = missing.iter().map(|file| self.send_file(&root, owner, file)).collect();
+        sending.try_collect::<()>().await?;
+        match self.missing_files(&run.run_id, &files).await?.first() {
+            None => Ok(()),
+            Some(file) => Err(CallError::refused(format!(
+                "MLflow did not keep {} of run {} as it was sent.",
+                file.path, run.run_id
+            ))),
+        }
+    }
+
+    /// Where everything goes; where that is not where it was, a tag says so.
+    async fn place_files(&self, owner: Owner<'_>, kept: &Run) -> Result<Vec<Placed>, CallError> {
+        let Owner { job, fence } = owner;
+        let list = match self.artifacts.list(job, fence).await.map_err(unreadable)? {
+            Some(text) => serde_json::from_slice(&text)
+                .map_err(|error| CallError::Files(format!("The list of the files of job {job} is none: {error}.")))?,
+            None => ArtifactList::default(),
+        };
+        let paths: Vec<&str> = list.files.iter().map(|file| file.path.as_str()).collect();
+        let places = places(&paths);
+        let tags = original_paths(&paths, &places);
+        self.tag(kept, tags.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()).await?;
+        let log = self.logs.len(job, fence).await.map_err(unreadable)?;
+        let log = log.map(|bytes| Placed { path: place_of_log(&places), bytes, artifact: None });
+        let files = list.files.into_iter().zip(places);
+        let files = files.map(|(file, path)| Placed { path, bytes: file.bytes, artifact: Some(file) });
+        Ok(files.chain(log).collect())
+    }
+
+    async fn send_file(&self, root: &[String], owner: Owner<'_>, file: &Placed) -> Result<(), CallError> {
+        // It is never closed.
+        let _permit = self.uploads.acquire().await;
+        let source = match &file.artifact {
+            Some(artifact) => {
+                let reader =
+                    self.artifacts.open(owner.job, owner.fence, &artifact.path, 0).await.map_err(unreadable)?;
+                let Some(reader) = reader else {
+                    return Err(CallError::Files(format!("{} of job {} is gone.", artifact.path, owner.job)));
+                };
+                Source::file(artifact.path.to_string(), file.bytes, artifact.sha256.clone(), reader)
+            }
+            None => Source::log("the log".to_owned(), file.bytes, self.logs.clone(), owner.job, owner.fence.clone()),
+        };
+        let path: Vec<&str> = root.iter().map(String::as_str).chain(file.path.split('/')).collect();
+        self.client.put(&path, source).await?;
+        failpoint!("mlflow.put.after");
+        Ok(())
+    }
+
+    /// The files that are not there, or in another size.
+    async fn missing_files<'a>(&self, run_id: &str, files: &'a [Placed]) -> Result<Vec<&'a Placed>, CallError> {
+        let found = self.found_files(run_id, files).await?;
+        let is_there = |file: &&Placed| match found.get(&file.path) {
+            // Some stores do not tell.
+            Some(bytes) => bytes.is_none_or(|bytes| bytes == file.bytes),
+            None => false,
+        };
+        Ok(files.iter().filter(|file| !is_there(file)).collect())
+    }
+
+    /// What is in the folders that these files are in, with its size.
+    async fn found_files(&self, run_id: &str, files: &[Placed]) -> Result<HashMap<String, Option<u64>>, CallError> {
+        let mut found = HashMap::new();
+        let wanted: BTreeSet<&str> = files.iter().flat_map(|file| folders(&file.path)).collect();
+        let mut folders = vec![String::new()];
+        while let Some(folder) = folders.pop() {
+            for file in self.list_folder(run_id, &folder).await? {
+                if !file.is_dir {
+                    found.insert(file.path, file.file_size.and_then(|bytes| u64::try_from(bytes).ok()));
+                } else if wanted.contains(file.path.as_str()) {
+                    folders.push(file.path);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    async fn list_folder(&self, run_id: &str, folder: &str) -> Result<Vec<super::wire::FileInfo>, CallError> {
+        let mut files = Vec::new();
+        let mut token = String::new();
+        loop {
+            let mut query = vec![("run_id", run_id)];
+            query.extend((!folder.is_empty()).then_some(("path", folder)));
+            query.extend((!token.is_empty()).then_some(("page_token", token.as_str())));
+            let page: FilesPage = self.client.get("artifacts/list", &query).await?;
+            let is_empty = page.files.is_empty();
+            files.extend(page.files);
+            match page.next_page_token {
+                Some(next) if !next.is_empty() && next != token && !is_empty => token = next,
+                _ => return Ok(files),
+            }
+        }
+    }
+}
+
+/// All folders above a file but the root.
+fn folders(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').map(|(at, _)| &path[..at])
+}
+
+/// The path of a run's files below the root of the server's, if they go through this server.
+fn root(artifact_uri: &str, server: &Url) -> Option<Vec<String>> {
+    let rest = artifact_uri.strip_prefix("mlflow-artifacts:")?;
+    let path = match rest.strip_prefix("//") {
+        None => rest,
+        Some(elsewhere) => {
+            let (host, path) = elsewhere.split_once('/')?;
+            let ours =
+                [server.host_str()?.to_owned(), format!("{}:{}", server.host_str()?, server.port_or_known_default()?)];
+            let is_ours = host.is_empty() || ours.iter().any(|ours| ours == host);
+            is_ours.then_some(path)?
+        }
+    };
+    let parts: Vec<String> = path.split('/').filter(|part| !part.is_empty()).map(ToOwned::to_owned).collect();
+    (!parts.is_empty()).then_some(parts)
+}
+
+fn unreadable(error: PortError) -> CallError {
+    CallError::Files(format!("The files can't be read: {error}."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_goes_through_this_server_has_a_root_there() {
+        let server = Url::parse("http://mlflow:5000/prefix").unwrap();
+        let root = |uri: &str| root(uri, &server).map(|parts| parts.join("/"));
+        assert_eq!(root("mlflow-artifacts:/1/ab/artifacts").as_deref(), Some("1/ab/artifacts"));
+        assert_eq!(root("mlflow-artifacts:///1/ab/artifacts").as_deref(), Some("1/ab/artifacts"));
+        assert_eq!(root("mlflow-artifacts://mlflow:5000/1/ab/artifacts").as_deref(), Some("1/ab/artifacts"));
+        for elsewhere in
+            ["s3://bucket/1/ab", "/mlruns/1/ab/artifacts", "mlflow-artifacts://other/1/ab", "", "mlflow-artifacts:/"]
+        {
+            assert_eq!(root(elsewhere), None, "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_below_all_its_folders() {
+        assert_eq!(folders("a/b/c.txt").collect::<Vec<_>>(), ["a", "a/b"]);
+        assert_eq!(folders("c.txt").count(), 0);
+    }
+}

@@ -1,0 +1,93 @@
+//! The tracker as MLflow has it, by its REST API 2.0.
+
+mod batches;
+mod body;
+mod client;
+mod error;
+mod experiment;
+mod files;
+mod names;
+mod options;
+mod originals;
+mod places;
+mod record;
+mod runs;
+mod wanted;
+mod wire;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use events::job::TrackedRun;
+use events::ports::{ArtifactPort, LogPort, OpenRun, RunEnd, RunRecord, TrackingError, TrackingPort};
+use events::{Fence, JobId};
+use tokio::sync::Semaphore;
+
+use client::Client;
+use experiment::NamedExperiment;
+use wire::SearchExperiments;
+
+pub use options::{Auth, InvalidOptions, MlflowOptions};
+
+/// How many files are sent at a time, by all who share a tracker.
+const UPLOADS: usize = 4;
+
+/// An `MLflow` server.
+pub struct Mlflow {
+    client: Client,
+    experiment: NamedExperiment,
+    board: String,
+    artifacts: Arc<dyn ArtifactPort>,
+    logs: Arc<dyn LogPort>,
+    uploads: Semaphore,
+}
+
+impl Mlflow {
+    /// A server, and where the files are that it is to be given. Nothing is asked of it so far.
+    ///
+    /// # Errors
+    /// If it can't be spoken to in this way.
+    pub fn new(
+        options: MlflowOptions,
+        artifacts: Arc<dyn ArtifactPort>,
+        logs: Arc<dyn LogPort>,
+    ) -> Result<Self, InvalidOptions> {
+        options::check_names(&options)?;
+        let client = Client::new(&options)?;
+        let experiment = NamedExperiment::new(client.clone(), options.experiment);
+        Ok(Self { client, experiment, board: options.board, artifacts, logs, uploads: Semaphore::new(UPLOADS) })
+    }
+}
+
+#[async_trait]
+impl TrackingPort for Mlflow {
+    async fn record(&self, record: &RunRecord) -> Result<TrackedRun, TrackingError> {
+        Ok(self.record_run(record).await?)
+    }
+
+    async fn upload(&self, run: &TrackedRun, job: JobId, fence: &Fence) -> Result<(), TrackingError> {
+        Ok(self.upload_files(run, job, fence).await?)
+    }
+
+    async fn close(&self, run: &TrackedRun, end: &RunEnd) -> Result<(), TrackingError> {
+        Ok(self.close_run(run, end).await?)
+    }
+
+    async fn open_runs(&self) -> Result<Vec<OpenRun>, TrackingError> {
+        Ok(self.list_open().await?)
+    }
+
+    async fn delete_open(&self, run_id: &str) -> Result<bool, TrackingError> {
+        Ok(self.delete_run_if_open(run_id).await?)
+    }
+
+    async fn delete(&self, run_id: &str) -> Result<(), TrackingError> {
+        Ok(self.delete_run(run_id).await?)
+    }
+
+    async fn check(&self) -> Result<(), TrackingError> {
+        // Its pages for watchdogs answer even where nothing else would.
+        let _: wire::Done = self.client.post("experiments/search", &SearchExperiments { max_results: 1 }).await?;
+        Ok(())
+    }
+}

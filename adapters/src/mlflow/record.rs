@@ -1,0 +1,163 @@
+//! Recording a run: exactly one of its fence, complete, however often it was tried before.
+
+use events::Fence;
+use events::job::TrackedRun;
+use events::ports::RunRecord;
+
+use super::Mlflow;
+use super::error::CallError;
+use super::wanted::Wanted;
+use super::wire::{CreateRun, Done, Pair, Run, RunAnswer};
+use crate::faults::failpoint;
+
+impl Mlflow {
+    /// Has an open run with all of this, in the experiment as it is now.
+    pub(super) async fn record_run(&self, record: &RunRecord) -> Result<TrackedRun, CallError> {
+        let experiment = self.experiment.id().await?;
+        match self.record_in(&experiment, record).await {
+            Err(refused @ CallError::Refused { .. }) => {
+                // The experiment may have been deleted since it was found.
+                if self.experiment.is_active(&experiment).await? {
+                    return Err(refused);
+                }
+                let experiment = self.experiment.renewed().await?;
+                self.record_in(&experiment, record).await
+            }
+            other => other,
+        }
+    }
+
+    async fn record_in(&self, experiment: &str, record: &RunRecord) -> Result<TrackedRun, CallError> {
+        let wanted = Wanted::of(record, &self.board);
+        let found = self.search(experiment, &format!("tags.`leadersboard.job_id` = '{}'", record.job)).await?;
+        failpoint!("mlflow.search.after");
+        let (mut ours, superfluous) = sort_out(found, &self.board, record);
+        for run_id in superfluous {
+            self.delete_run(&run_id).await?;
+        }
+        if let Some(run) = ours.take_if(|run| run.info.is_open() && wanted.is_beyond_repair(run)) {
+            self.delete_run(&run.info.run_id).await?;
+        }
+        let run = match ours {
+            Some(run) => run,
+            None => self.create(experiment, &wanted).await?,
+        };
+        let run_id = run.info.run_id.clone();
+        let batches = wanted.missing(&run).batches(&run_id);
+        let is_as_found = batches.is_empty();
+        for batch in batches {
+            self.client.post::<Done>("runs/log-batch", &batch).await?;
+            failpoint!("mlflow.batch.after");
+        }
+        failpoint!("mlflow.read_back.before");
+        let kept = if is_as_found && !run.info.is_open() { run } else { self.get(&run_id).await? };
+        match wanted.difference(&kept) {
+            None => Ok(TrackedRun { run_id, experiment_id: experiment.to_owned() }),
+            Some(difference) => {
+                Err(CallError::refused(format!("MLflow did not keep run {run_id} as it was given: {difference}.")))
+            }
+        }
+    }
+
+    async fn create(&self, experiment: &str, wanted: &Wanted) -> Result<Run, CallError> {
+        failpoint!("mlflow.create.before");
+        let request = CreateRun {
+            experiment_id: experiment,
+            run_name: &wanted.name,
+            start_time: wanted.started_ms,
+            tags: wanted.marks.iter().map(|(key, value)| Pair { key, value }).collect(),
+        };
+        let answer: RunAnswer = self.client.post("runs/create", &request).await?;
+        failpoint!("mlflow.create.after");
+        Ok(answer.run)
+    }
+}
+
+/// Of the runs of a job the one that is this record's, if there is one, and those that are nobody's.
+///
+/// A closed run under another fence belongs to an end that was accepted, so it is somebody's.
+fn sort_out(found: Vec<Run>, board: &str, record: &RunRecord) -> (Option<Run>, Vec<String>) {
+    let tag = |run: &Run, name: &str| run.data.tags.get(name).cloned().unwrap_or_default();
+    let of_board = found.into_iter().filter(|run| tag(run, "leadersboard.board") == board);
+    let (mut ours, others): (Vec<Run>, Vec<Run>) =
+        of_board.partition(|run| tag(run, "leadersboard.fence") == record.fence.as_str());
+    ours.sort_by_key(|run| (run.info.is_open(), run.info.run_id.clone()));
+    let is_others =
+        |run: &Run| record.others.iter().map(Fence::as_str).any(|fence| fence == tag(run, "leadersboard.fence"));
+    let orphans = others.iter().filter(|run| run.info.is_open() && !is_others(run));
+    let doubles = ours.iter().skip(1);
+    let superfluous = doubles.chain(orphans).map(|run| run.info.run_id.clone()).collect();
+    ours.truncate(1);
+    (ours.pop(), superfluous)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use events::Results;
+    use events::time::from_unix_micros;
+
+    use super::*;
+    use crate::mlflow::wire::{RunData, RunInfo};
+
+    const FENCE: &str = "0123456789abcdef01234567";
+    const OTHER: &str = "1123456789abcdef01234567";
+    const OLD: &str = "2123456789abcdef01234567";
+
+    fn record() -> RunRecord {
+        RunRecord {
+            job: "0192f1c3a4b57c6d8e9fa0b1c2d3e4f5".parse().unwrap(),
+            fence: FENCE.parse().unwrap(),
+            attempt: 1,
+            submission: "0192f1c3a4b57c6d8e9fa0b1c2d3e4f6".parse().unwrap(),
+            user: "ann".parse().unwrap(),
+            entrypoint: "main.py".to_owned(),
+            started_at: from_unix_micros(1_000_000),
+            worker: "host-1".parse().unwrap(),
+            gpus: Vec::new(),
+            sandbox: "standard".to_owned(),
+            results: Results::default(),
+            others: vec![OTHER.parse().unwrap()],
+        }
+    }
+
+    fn run(run_id: &str, status: &str, fence: &str, board: &str) -> Run {
+        let tags = BTreeMap::from([("leadersboard.fence", fence), ("leadersboard.board", board)]);
+        let tags = tags.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Run {
+            info: RunInfo {
+                run_id: run_id.to_owned(),
+                experiment_id: "1".to_owned(),
+                run_name: String::new(),
+                status: status.to_owned(),
+                start_time: None,
+                end_time: None,
+                artifact_uri: String::new(),
+                lifecycle_stage: "active".to_owned(),
+            },
+            data: RunData { tags, ..RunData::default() },
+        }
+    }
+
+    #[test]
+    fn one_run_of_the_fence_stays_and_open_ones_of_nobody_go() {
+        let found = vec![
+            run("c", "RUNNING", FENCE, "main"),
+            run("b", "RUNNING", FENCE, "main"),
+            run("d", "RUNNING", OTHER, "main"),
+            run("e", "RUNNING", OLD, "main"),
+            run("f", "FAILED", OLD, "main"),
+            run("g", "RUNNING", OLD, "another"),
+            run("a", "RUNNING", FENCE, "another"),
+        ];
+        let (ours, superfluous) = sort_out(found.clone(), "main", &record());
+        assert_eq!(ours.unwrap().info.run_id, "b");
+        assert_eq!(superfluous, ["c", "e"]);
+        let closed = [found, vec![run("z", "FINISHED", FENCE, "main")]].concat();
+        let (ours, superfluous) = sort_out(closed, "main", &record());
+        assert_eq!(ours.unwrap().info.run_id, "z");
+        assert_eq!(superfluous, ["b", "c", "e"]);
+        assert_eq!(sort_out(Vec::new(), "main", &record()), (None, Vec::new()));
+    }
+}

@@ -1,0 +1,264 @@
+//! MLflow's requests and answers as strict types: what is of another type than it expects it answers with 200, and drops
+//! the rest of the request.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// A name and a text.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Pair<'a> {
+    pub(super) key: &'a str,
+    pub(super) value: &'a str,
+}
+
+/// A name and a number.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Metric<'a> {
+    pub(super) key: &'a str,
+    pub(super) value: f64,
+    pub(super) timestamp: i64,
+    pub(super) step: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub(super) struct LogBatch<'a> {
+    pub(super) run_id: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) metrics: Vec<Metric<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) params: Vec<Pair<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) tags: Vec<Pair<'a>>,
+}
+
+#[derive(Serialize)]
+pub(super) struct CreateRun<'a> {
+    pub(super) experiment_id: &'a str,
+    pub(super) run_name: &'a str,
+    pub(super) start_time: i64,
+    pub(super) tags: Vec<Pair<'a>>,
+}
+
+#[derive(Serialize)]
+pub(super) struct UpdateRun<'a> {
+    pub(super) run_id: &'a str,
+    pub(super) status: &'a str,
+    pub(super) end_time: i64,
+}
+
+#[derive(Serialize)]
+pub(super) struct RunId<'a> {
+    pub(super) run_id: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct ExperimentName<'a> {
+    pub(super) name: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct ExperimentId<'a> {
+    pub(super) experiment_id: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct SearchExperiments {
+    pub(super) max_results: u32,
+}
+
+#[derive(Serialize)]
+pub(super) struct SearchRuns<'a> {
+    pub(super) experiment_ids: [&'a str; 1],
+    pub(super) filter: &'a str,
+    pub(super) run_view_type: &'static str,
+    pub(super) max_results: u32,
+    pub(super) order_by: [&'static str; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) page_token: Option<String>,
+}
+
+/// An answer of which nothing is of interest.
+#[derive(Deserialize)]
+pub(super) struct Done {}
+
+#[derive(Deserialize)]
+pub(super) struct ExperimentAnswer {
+    pub(super) experiment: Experiment,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Experiment {
+    pub(super) experiment_id: String,
+    pub(super) lifecycle_stage: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct CreatedExperiment {
+    pub(super) experiment_id: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RunAnswer {
+    pub(super) run: Run,
+}
+
+#[derive(Deserialize)]
+pub(super) struct UpdatedRun {
+    pub(super) run_info: RunInfo,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RunsPage {
+    #[serde(default)]
+    pub(super) runs: Vec<Run>,
+    #[serde(default)]
+    pub(super) next_page_token: Option<String>,
+}
+
+/// A run as it is kept.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct Run {
+    pub(super) info: RunInfo,
+    #[serde(default)]
+    pub(super) data: RunData,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct RunInfo {
+    pub(super) run_id: String,
+    #[serde(default)]
+    pub(super) experiment_id: String,
+    #[serde(default)]
+    pub(super) run_name: String,
+    pub(super) status: String,
+    #[serde(default, deserialize_with = "maybe_integer")]
+    pub(super) start_time: Option<i64>,
+    #[serde(default, deserialize_with = "maybe_integer")]
+    pub(super) end_time: Option<i64>,
+    #[serde(default)]
+    pub(super) artifact_uri: String,
+    #[serde(default)]
+    pub(super) lifecycle_stage: String,
+}
+
+impl RunInfo {
+    /// Whether nobody deleted it.
+    pub(super) fn is_active(&self) -> bool {
+        self.lifecycle_stage != "deleted"
+    }
+
+    /// Whether it has no end so far.
+    pub(super) fn is_open(&self) -> bool {
+        !matches!(self.status.as_str(), "FINISHED" | "FAILED" | "KILLED")
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+pub(super) struct RunData {
+    /// The newest value of each.
+    #[serde(default, deserialize_with = "metrics")]
+    pub(super) metrics: BTreeMap<String, f64>,
+    #[serde(default, deserialize_with = "pairs")]
+    pub(super) params: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "pairs")]
+    pub(super) tags: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct FilesPage {
+    #[serde(default)]
+    pub(super) files: Vec<FileInfo>,
+    #[serde(default)]
+    pub(super) next_page_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct FileInfo {
+    /// From the root of the run's files on.
+    pub(super) path: String,
+    #[serde(default)]
+    pub(super) is_dir: bool,
+    #[serde(default, deserialize_with = "maybe_integer")]
+    pub(super) file_size: Option<i64>,
+}
+
+/// JSON has no integers of 64 bits for all who read it, so some servers write them as texts.
+fn maybe_integer<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Integer {
+        Number(i64),
+        Text(String),
+    }
+    Ok(match Option::<Integer>::deserialize(from)? {
+        Some(Integer::Number(number)) => Some(number),
+        Some(Integer::Text(text)) => text.parse().ok(),
+        None => None,
+    })
+}
+
+fn metrics<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, f64>, D::Error> {
+    #[derive(Deserialize)]
+    struct Kept {
+        key: String,
+        value: Value,
+    }
+    /// Others may log a NaN to a run, for which JSON has no number.
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Value {
+        Number(f64),
+        Text(String),
+    }
+    let number = |value| match value {
+        Value::Number(number) => number,
+        Value::Text(text) => text.parse().unwrap_or(f64::NAN),
+    };
+    Ok(Vec::<Kept>::deserialize(from)?.into_iter().map(|kept| (kept.key, number(kept.value))).collect())
+}
+
+fn pairs<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
+    #[derive(Deserialize)]
+    struct Kept {
+        key: String,
+        #[serde(default)]
+        value: String,
+    }
+    Ok(Vec::<Kept>::deserialize(from)?.into_iter().map(|kept| (kept.key, kept.value)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_read_in_all_the_ways_in_which_servers_write_it() {
+        let text = r#"{"info": {"run_id": "r", "status": "RUNNING", "start_time": "12", "end_time": 13, "new": 1},
+            "data": {"metrics": [{"key": "a", "value": 5e-324}, {"key": "b", "value": 3}, {"key": "c", "value": "NaN"},
+                                 {"key": "d", "value": 1.7976931348623157e+308}, {"key": "e", "value": 0.30000000000000004}],
+                     "params": [{"key": "p", "value": "x"}, {"key": "empty"}]}}"#;
+        let run: Run = serde_json::from_str(text).unwrap();
+        assert_eq!((run.info.start_time, run.info.end_time), (Some(12), Some(13)));
+        assert!(run.info.is_open() && run.info.is_active());
+        let bits = |name: &str| run.data.metrics[name].to_bits();
+        assert_eq!([bits("a"), bits("b"), bits("d")], [5e-324, 3.0, f64::MAX].map(f64::to_bits));
+        assert_eq!(bits("e"), 0.300_000_000_000_000_04_f64.to_bits());
+        assert!(run.data.metrics["c"].is_nan());
+        assert_eq!((run.data.params["p"].as_str(), run.data.params["empty"].as_str()), ("x", ""));
+        let bare: Run = serde_json::from_str(r#"{"info": {"run_id": "r", "status": "FAILED"}}"#).unwrap();
+        assert!(!bare.info.is_open() && bare.data.tags.is_empty());
+    }
+
+    #[test]
+    fn no_number_goes_out_where_a_text_belongs() {
+        let batch = LogBatch {
+            run_id: "r",
+            metrics: vec![Metric { key: "m", value: -0.0, timestamp: 1, step: 0 }],
+            params: vec![Pair { key: "p", value: "3" }],
+            tags: Vec::new(),
+        };
+        let text = r#"{"run_id":"r","metrics":[{"key":"m","value":-0.0,"timestamp":1,"step":0}],"params":[{"key":"p","value":"3"}]}"#;
+        assert_eq!(serde_json::to_string(&batch).unwrap(), text);
+    }
+}
