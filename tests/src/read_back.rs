@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 /// An experiment.
 #[derive(Debug)]
@@ -106,6 +107,12 @@ impl Run {
             assert_eq!(*count, 1, "points of {name}");
         }
     }
+}
+
+/// The digest by which files are told.
+#[must_use]
+pub fn sha256(content: &[u8]) -> String {
+    hex::encode(Sha256::digest(content))
 }
 
 fn assert_same<T: PartialEq + std::fmt::Debug>(what: &str, found: &BTreeMap<String, T>, wanted: &BTreeMap<String, T>) {

@@ -52,6 +52,7 @@ pub enum Fault {
 pub struct HttpFaults {
     address: SocketAddr,
     fault: watch::Sender<Fault>,
+    open: watch::Receiver<bool>,
     tally: Arc<Mutex<Tally>>,
     runtime: Option<Runtime>,
 }
@@ -65,6 +66,7 @@ impl HttpFaults {
     pub fn before(upstream: &str) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let (fault, state) = watch::channel(Fault::None);
+        let (opens, open) = watch::channel(true);
         let tally = Arc::default();
         let way = Way { http: http_client(), upstream: upstream.to_owned(), fault: state, tally: Arc::clone(&tally) };
         let inside = runtime.enter();
@@ -72,9 +74,9 @@ impl HttpFaults {
         let reserved = socket(SocketAddr::from(([127, 0, 0, 1], 0)));
         let address = reserved.local_addr().expect("an address");
         let listener = listen(address);
-        runtime.spawn(serve(reserved, listener, way));
+        runtime.spawn(serve(reserved, listener, opens, way));
         drop(inside);
-        Self { address, fault, tally, runtime: Some(runtime) }
+        Self { address, fault, open, tally, runtime: Some(runtime) }
     }
 
     /// Its address.
@@ -84,13 +86,18 @@ impl HttpFaults {
     }
 
     /// From now on this happens.
-    pub fn set(&self, fault: Fault) {
+    ///
+    /// # Panics
+    /// Never: the proxy lives as long as this.
+    pub async fn set(&self, fault: Fault) {
+        let open = fault != Fault::Down;
         self.fault.send_replace(fault);
+        self.open.clone().wait_for(|is_open| *is_open == open).await.expect("the proxy serves");
     }
 
     /// From now on all is well. What is late still comes.
-    pub fn heal(&self) {
-        self.set(Fault::None);
+    pub async fn heal(&self) {
+        self.set(Fault::None).await;
     }
 
     /// How often a call was made.
@@ -135,7 +142,7 @@ fn listen(address: SocketAddr) -> TcpListener {
     socket(address).listen(1_024).expect("a listener")
 }
 
-async fn serve(reserved: TcpSocket, first: TcpListener, way: Way) {
+async fn serve(reserved: TcpSocket, first: TcpListener, open: watch::Sender<bool>, way: Way) {
     let address = reserved.local_addr().expect("an address");
     let mut fault = way.fault.clone();
     let mut listener = Some(first);
@@ -143,13 +150,15 @@ async fn serve(reserved: TcpSocket, first: TcpListener, way: Way) {
     loop {
         if *fault.borrow_and_update() == Fault::Down {
             listener = None;
-            connections.abort_all();
+            connections.shutdown().await;
+            open.send_replace(false);
             if fault.changed().await.is_err() {
                 return;
             }
             continue;
         }
         let here = listener.get_or_insert_with(|| listen(address));
+        open.send_replace(true);
         tokio::select! {
             accepted = here.accept() => {
                 let Ok((stream, _)) = accepted else { continue };

@@ -1,0 +1,139 @@
+//! There is one run of each end, however often it was begun, by whom, and what became of it meanwhile.
+
+use std::collections::BTreeSet;
+
+use adapters::ids::SystemIds;
+use events::Fence;
+use events::ports::{Ids, OpenRun, RunRecord, RunStatus};
+use leadersboard_tests::http_faults::{Call, Fault};
+use reqwest::StatusCode;
+use serde_json::json;
+
+use super::{Site, end, small};
+
+fn under_another_fence(record: &RunRecord) -> RunRecord {
+    RunRecord { fence: SystemIds.fence(), ..record.clone() }
+}
+
+#[tokio::test]
+async fn what_was_begun_twice_becomes_one_and_what_is_somebody_elses_stays() {
+    let site = Site::new().await;
+    let port = site.port();
+    let mut ours = small();
+    let [other, lost, ended] = [(); 3].map(|()| under_another_fence(&ours));
+    ours.others = vec![other.fence.clone()];
+    let mut begun = Vec::new();
+    for _ in 0..3 {
+        begun.push(site.begun_elsewhere(&ours, "main").await);
+    }
+    let other_run = site.begun_elsewhere(&other, "main").await;
+    let lost_run = site.begun_elsewhere(&lost, "main").await;
+    let ended_run = site.begun_elsewhere(&ended, "main").await;
+    site.close_elsewhere(&ended_run).await;
+    let foreign_run = site.begun_elsewhere(&ours, "another board").await;
+    let other_job = site.begun_elsewhere(&small(), "main").await;
+
+    let run = port.record(&ours).await.expect("recorded");
+    assert_eq!(Some(&run.run_id), begun.iter().min(), "all who look at the same moment choose the same");
+    let left: BTreeSet<String> = site.active().await.into_iter().map(|(run, _)| run).collect();
+    let wanted = [run.run_id.clone(), other_run.clone(), ended_run, foreign_run, other_job.clone()];
+    assert_eq!(left, BTreeSet::from(wanted), "lost: {lost_run}");
+
+    let mut open = port.open_runs().await.expect("a list");
+    open.retain(|open| open.run_id != other_job);
+    let expected =
+        |run_id: &str, fence: &Fence| OpenRun { run_id: run_id.to_owned(), job: ours.job, fence: fence.clone() };
+    open.sort_by(|one, other| one.run_id.cmp(&other.run_id));
+    let mut wanted = [expected(&run.run_id, &ours.fence), expected(&other_run, &other.fence)];
+    wanted.sort_by(|one, other| one.run_id.cmp(&other.run_id));
+    assert_eq!(open, wanted);
+}
+
+#[tokio::test]
+async fn a_closed_run_is_taken_before_an_open_one_of_the_same_fence() {
+    let site = Site::new().await;
+    let (port, record) = (site.port(), small());
+    let first = port.record(&record).await.expect("recorded");
+    port.close(&first, &end(RunStatus::Finished)).await.expect("closed");
+    // A zombie's.
+    for _ in 0..3 {
+        site.begun_elsewhere(&record, "main").await;
+    }
+    assert_eq!(port.record(&record).await, Ok(first.clone()));
+    assert_eq!(site.active().await, [(first.run_id, "FINISHED".to_owned())]);
+}
+
+#[tokio::test]
+async fn many_at_once_leave_one_after_the_next() {
+    let site = Site::new().await;
+    let record = small();
+    let ports: Vec<_> = (0..4).map(|_| site.port()).collect();
+    // None of them waits for another; the experiment is made by one of them, and found by the others.
+    let results = futures::future::join_all(ports.iter().map(|port| port.record(&record))).await;
+    assert!(results.iter().any(Result::is_ok), "{results:?}");
+    let run = site.port().record(&record).await.expect("recorded");
+    assert_eq!(site.active().await, [(run.run_id, "RUNNING".to_owned())]);
+}
+
+#[tokio::test]
+async fn an_interrupted_run_is_completed() {
+    let site = Site::new().await;
+    let record = small();
+    let begun = site.begun_elsewhere(&record, "main").await;
+    let half = json!({ "run_id": begun, "metrics": [
+        { "key": "auc", "value": 0.5, "timestamp": record.started_at.timestamp_millis(), "step": 0 },
+    ] });
+    assert_eq!(site.mlflow.post("runs/log-batch", &half).await.0, StatusCode::OK);
+    let run = site.port().record(&record).await.expect("recorded");
+    assert_eq!(run.run_id, begun);
+    let reported = json!({ "params": { "lr": 0.1 }, "metrics": { "auc": 0.5, "loss": 2 } });
+    site.mlflow.read_back().await.only().assert_holds(&reported);
+}
+
+#[tokio::test]
+async fn an_experiment_that_was_deleted_is_restored_with_its_runs() {
+    let site = Site::new().await;
+    let port = site.port();
+    let before = port.record(&small()).await.expect("recorded");
+    let id = json!({ "experiment_id": before.experiment_id });
+    assert_eq!(site.mlflow.post("experiments/delete", &id).await.0, StatusCode::OK);
+    // The one that knows its id, and one that does not.
+    for port in [port, site.port()] {
+        let run = port.record(&small()).await.expect("recorded");
+        assert_eq!(run.experiment_id, before.experiment_id);
+        assert_eq!(site.mlflow.find_experiment().await.expect("it is there").1, "active");
+        assert_eq!(site.mlflow.post("experiments/delete", &id).await.0, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn only_what_is_open_is_deleted_as_open_and_what_is_gone_is_no_error() {
+    let site = Site::new().await;
+    let port = site.port();
+    let [open, closed] = [port.record(&small()).await, port.record(&small()).await].map(|run| run.expect("recorded"));
+    port.close(&closed, &end(RunStatus::Failed)).await.expect("closed");
+    assert_eq!(port.delete_open(&closed.run_id).await, Ok(false));
+    assert_eq!(port.delete_open(&open.run_id).await, Ok(true));
+    assert_eq!(port.delete_open(&open.run_id).await, Ok(false));
+    assert_eq!(site.active().await, [(closed.run_id.clone(), "FAILED".to_owned())]);
+    assert_eq!(port.open_runs().await, Ok(vec![]));
+    for _ in 0..2 {
+        port.delete(&closed.run_id).await.expect("gone");
+    }
+    let nobodys = "0123456789abcdef0123456789abcdef";
+    port.delete(nobodys).await.expect("gone");
+    assert_eq!(port.delete_open(nobodys).await, Ok(false));
+    assert_eq!(site.active().await, []);
+}
+
+#[tokio::test]
+async fn a_run_whose_creation_was_not_heard_of_is_found() {
+    let site = Site::new().await;
+    let (port, record) = (site.port(), small());
+    site.network.set(Fault::LoseAnswer(Call::Create)).await;
+    port.record(&record).await.expect_err("the answer is lost");
+    assert!(site.network.struck() > 0);
+    site.network.heal().await;
+    let run = port.record(&record).await.expect("recorded");
+    assert_eq!(site.active().await, [(run.run_id, "RUNNING".to_owned())]);
+}
