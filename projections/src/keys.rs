@@ -246,6 +246,12 @@ impl Keyspace {
         self.key("dlq")
     }
 
+    /// Read model: the jobs with an end that the tracker has not got yet, by the time of the first of them.
+    #[must_use]
+    pub fn untracked(&self) -> String {
+        self.key("untracked")
+    }
+
     /// Work state: the tickets of a class.
     #[must_use]
     pub fn queue(&self, class: &ClassName) -> String {
@@ -274,6 +280,12 @@ impl Keyspace {
     #[must_use]
     pub fn expirer(&self) -> String {
         self.key("expirer")
+    }
+
+    /// Live state: whose turn it is to record runs in the tracker.
+    #[must_use]
+    pub fn tracker(&self) -> String {
+        self.key("tracker")
     }
 
     /// Live state: what a worker tells of itself.
@@ -335,7 +347,7 @@ impl Keyspace {
             ("regress", "") => Some(ReadModel::Hash(AggregateId::Log)),
             ("result", id) => Some(ReadModel::Results(id.parse().ok()?)),
             ("open", "") => Some(ReadModel::Index(SetKind::Plain)),
-            ("jobs" | "submissions" | "delayed" | "dlq", "") | ("pending", _) => {
+            ("jobs" | "submissions" | "delayed" | "dlq" | "untracked", "") | ("pending", _) => {
                 Some(ReadModel::Index(SetKind::Sorted))
             }
             ("rate" | "refunds" | "uploads", _) => Some(ReadModel::Window),
@@ -383,6 +395,7 @@ impl Keyspace {
             "submissions",
             "delayed",
             "dlq",
+            "untracked",
             "leases",
             "boards",
         ];
