@@ -36,6 +36,10 @@ pub(crate) async fn run(session: Arc<Session>) {
         sweeping: None,
         session,
     };
+    if let Err(error) = drain.tracker.config.port.check().await {
+        drain.tracker.breaker.open();
+        tracing::warn!(%error, "the tracker can't be used; runs are recorded when it can");
+    }
     let mut outage = Outage::of("looking for runs to record");
     loop {
         match drain.look().await {

@@ -8,7 +8,6 @@ use events::{Envelope, Fence, Job, JobEvent, Results, Timestamp};
 /// What is to be recorded of a run that goes on or has just ended.
 pub(crate) fn record_of(job: &Job, fence: &Fence, entrypoint: String, results: Results) -> Option<RunRecord> {
     let run = job.run.as_ref().filter(|_| job.fences.last() == Some(fence))?;
-    let others = job.untracked.iter().map(|end| &end.fence).filter(|other| *other != fence);
     Some(RunRecord {
         job: job.id,
         fence: fence.clone(),
@@ -21,7 +20,6 @@ pub(crate) fn record_of(job: &Job, fence: &Fence, entrypoint: String, results: R
         gpus: run.gpus.clone(),
         sandbox: run.sandbox.clone(),
         results,
-        others: others.cloned().collect(),
     })
 }
 
@@ -62,9 +60,7 @@ impl EndedRun {
             }
             then = events::job::evolve(job.id, before, &envelope);
         }
-        let (mut record, end) = found.ok_or_else(|| "its events tell of no such end".to_owned())?;
-        let others = job.untracked.iter().map(|end| &end.fence).chain(job.current_fence());
-        record.others = others.filter(|other| *other != fence).cloned().collect();
+        let (record, end) = found.ok_or_else(|| "its events tell of no such end".to_owned())?;
         Ok(Self { record, end, noted })
     }
 }
@@ -122,14 +118,13 @@ mod tests {
         assert_eq!((first.end.status, first.end.kind, first.end.at), (RunStatus::Failed, Some("timeout"), moment(3)));
         assert_eq!(first.end.error.as_deref(), Some("it ran too long"));
         assert_eq!(first.record.results, Results::default());
-        assert_eq!(first.record.others, [fence(2)], "whose run is left alone");
         assert_eq!(first.noted.unwrap().run_id, "r1");
 
         let second = EndedRun::read(&job, &fence(2), "main.py", &history).unwrap();
         assert_eq!((second.record.attempt, second.record.started_at), (2, moment(5)));
         assert_eq!((second.end.status, second.end.kind), (RunStatus::Finished, None));
         assert_eq!(second.record.results, results());
-        assert_eq!((second.record.others, second.noted), (vec![], None));
+        assert_eq!(second.noted, None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::start::Run;
 pub(crate) async fn record_in_time(session: &Session, run: &Run, results: &Results) -> Option<TrackedRun> {
     let tracker = session.tracker.as_ref()?;
     let is_wanted = run.job.run.as_ref().is_some_and(|run| !run.tracking.is_off());
-    if !is_wanted || !tracker.breaker.is_closed() {
+    if !is_wanted || tracker.config.budget.is_zero() || !tracker.breaker.is_closed() {
         return None;
     }
     let port = &tracker.config.port;
