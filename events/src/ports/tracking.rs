@@ -23,11 +23,8 @@ pub trait TrackingPort: Send + Sync {
     /// Closes a run; one that is closed in this way already stays as it is.
     async fn close(&self, run: &TrackedRun, end: &RunEnd) -> Result<(), TrackingError>;
 
-    /// Deletes the open runs of a job under any fence but these.
-    async fn delete_strangers(&self, job: JobId, known: &[Fence]) -> Result<(), TrackingError>;
-
-    /// The open runs of this board: at most some hundreds, the oldest first.
-    async fn open_runs(&self) -> Result<Vec<OpenRun>, TrackingError>;
+    /// The open runs of a job, or of this board: at most some hundreds, the oldest first.
+    async fn open_runs(&self, job: Option<JobId>) -> Result<Vec<OpenRun>, TrackingError>;
 
     /// Deletes a run if it is open. Whether it did: not if it is closed or gone.
     async fn delete_open(&self, run_id: &str) -> Result<bool, TrackingError>;

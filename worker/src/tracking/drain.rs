@@ -180,7 +180,7 @@ impl Drain {
         self.swept = Some(Instant::now());
         let (session, tracker) = (Arc::clone(&self.session), Arc::clone(&self.tracker));
         self.sweeping = Some(AbortOnDropHandle::new(tokio::spawn(async move {
-            if let Err(error) = sweep(&session, &tracker).await {
+            if let Err(error) = sweep(&session, &tracker, None).await {
                 tracing::debug!(%error, "open runs could not be looked through");
             }
         })));

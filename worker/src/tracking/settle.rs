@@ -8,6 +8,7 @@ use events::{Actor, Fence, Job, JobCommand, JobId};
 use super::Tracker;
 use super::ended_run::EndedRun;
 use super::inline::entrypoint;
+use super::sweep::sweep;
 use crate::session::Session;
 
 /// Why an end is not in the tracker yet.
@@ -39,17 +40,11 @@ pub(super) async fn settle(session: &Session, tracker: &Tracker, id: JobId, fenc
     port.upload(&run, id, fence).await?;
     port.close(&run, &end).await?;
     if job.fences.len() > 1 {
-        delete_strangers(tracker, &job).await?;
+        // Not where the run is recorded: a worker that woke up late would take the present run for nobody's.
+        sweep(session, tracker, Some(id)).await?;
     }
     note(session, tracker, &job, fence, run).await?;
     Ok(true)
-}
-
-/// Deletes what runs of the job left open in the tracker that lost their fence. Only here, and in the sweep: a worker
-/// that woke up late would take the present run for a stranger.
-async fn delete_strangers(tracker: &Tracker, job: &Job) -> Result<(), TrackingError> {
-    let known: Vec<Fence> = job.untracked.iter().map(|end| &end.fence).chain(job.current_fence()).cloned().collect();
-    tracker.config.port.delete_strangers(job.id, &known).await
 }
 
 async fn read(session: &Session, job: &Job, fence: &Fence) -> Result<EndedRun, Unsettled> {

@@ -1,18 +1,18 @@
 //! Open runs of the tracker that are nobody's: of a worker that died, of a run that lost its fence, of a request that
 //! came through after its sender had given it up.
 
-use events::Job;
 use events::ports::OpenRun;
+use events::{Job, JobId};
 
 use super::Tracker;
 use super::settle::Unsettled;
 use crate::session::Session;
 
-/// Deletes the open runs that are nobody's.
-pub(super) async fn sweep(session: &Session, tracker: &Tracker) -> Result<(), Unsettled> {
+/// Deletes the open runs of a job, or of this board, that are nobody's.
+pub(super) async fn sweep(session: &Session, tracker: &Tracker, of: Option<JobId>) -> Result<(), Unsettled> {
     let port = &tracker.config.port;
     // The jobs are read after the runs were listed: a run that is open has been started in the log before.
-    for open in port.open_runs().await? {
+    for open in port.open_runs(of).await? {
         let job = session.ports.status.job(open.job).await?;
         // A run that was closed since it was listed is not deleted.
         if !is_somebodys(job.as_ref(), &open) && port.delete_open(&open.run_id).await? {
