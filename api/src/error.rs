@@ -200,6 +200,7 @@ impl From<job::Rejection> for Error {
             | R::NotStartable
             | R::FenceLost
             | R::NotEnded
+            | R::NothingToTrack
             | R::NotReplayable(_)
             | R::NoSlot => Self::Conflict(sentence),
         }

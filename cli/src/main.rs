@@ -11,6 +11,7 @@ mod policy;
 mod roles;
 mod table;
 mod telemetry;
+mod tracking;
 mod wiring;
 
 use std::process::ExitCode;

@@ -114,12 +114,6 @@ pub(crate) struct AccessOptions {
     /// The largest file of an upload, in bytes
     #[arg(long, env = "MAX_FILE_SIZE", default_value_t = UploadLimits::default().file_bytes)]
     max_file_size: u64,
-    /// Where runs are recorded; links to them are made from it
-    #[arg(long, env = "MLFLOW_TRACKING_URI")]
-    mlflow_tracking_uri: Option<String>,
-    /// Where people see the runs [default: `MLFLOW_TRACKING_URI`]
-    #[arg(long, env = "MLFLOW_URL")]
-    mlflow_url: Option<String>,
     /// What people compare, such as `image_auc:desc,latency_ms:asc`; the first is what the leaderboard shows by itself
     #[arg(long, env = "LEADERBOARD_METRICS", default_value = "", hide_default_value = true)]
     pub(crate) leaderboard_metrics: api::BoardMetrics,
@@ -131,11 +125,6 @@ pub(crate) struct AccessOptions {
 impl AccessOptions {
     pub(crate) fn upload_limits(&self) -> UploadLimits {
         UploadLimits { file_bytes: self.max_file_size, ..UploadLimits::default() }
-    }
-
-    pub(crate) fn mlflow(&self) -> Option<api::MlflowLinks> {
-        let uri = self.mlflow_tracking_uri.as_deref()?;
-        Some(api::MlflowLinks::new(uri, self.mlflow_url.as_deref()))
     }
 }
 

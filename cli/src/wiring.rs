@@ -24,6 +24,8 @@ use crate::options::{RedisOptions, StorageOptions, StrictOption};
 /// Every port, wired to its adapter.
 pub(crate) struct Ports {
     redis: Redis,
+    /// What tells this board from every other, in stores that boards share.
+    pub(crate) board: String,
     pub(crate) log: Arc<dyn EventLogPort>,
     pub(crate) feed: Arc<dyn EventFeedPort>,
     pub(crate) queue: Arc<dyn JobQueuePort>,
@@ -81,6 +83,7 @@ impl Ports {
             log_feed: Arc::new(RedisLogFeed::new(redis.clone())),
             progress: Arc::new(redis.clone()),
             redis,
+            board,
             storage: Arc::new(storage),
             logs: Arc::new(logs),
             artifacts: Arc::new(artifacts),

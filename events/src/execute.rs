@@ -166,7 +166,7 @@ async fn load_with_usage(
             let (job, usage) = futures::join!(log.load_job(id), log.load_usage(&spec.user, &policy.limits));
             Ok((job?, usage?))
         }
-        JobCommand::Start(_) | JobCommand::Track(_) | JobCommand::Expire => {
+        JobCommand::Start(_) | JobCommand::Track { .. } | JobCommand::Expire => {
             Ok((log.load_job(id).await?, Usage::default()))
         }
         JobCommand::Dispatch

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use events::failure::{DeadLetterKind, Failure, FailureKind, LossCause};
-use events::job::{ArtifactTotals, Completed, DeadLetter, Ended, Losses, Run, TrackedRun, Waiting, evolve};
+use events::job::{
+    ArtifactTotals, Completed, DeadLetter, Ended, Losses, Run, TrackedRun, Tracking, Untracked, Waiting, evolve,
+};
+use events::time::from_unix_micros;
 use events::{AggregateId, Envelope, Job, JobEvent, JobId, JobSpec, JobState, seeded_bug};
 use serde_json::Value;
 
@@ -52,7 +55,7 @@ pub fn project(keys: &Keyspace, id: JobId, before: Option<&Job>, events: &[Envel
             | JobEvent::Replayed { .. }
             | JobEvent::CancelRequested { .. }
             | JobEvent::Cancelled { .. }
-            | JobEvent::Tracked(_) => {}
+            | JobEvent::Tracked { .. } => {}
         }
     }
     patches
@@ -73,6 +76,9 @@ fn memberships(keys: &Keyspace, job: &Job) -> BTreeMap<String, Option<i64>> {
     ]);
     if !job.is_terminal() {
         sets.insert(keys.open(), None);
+    }
+    if let Some(end) = job.untracked.first() {
+        sets.insert(keys.untracked(), Some(end.ended_at.timestamp_millis()));
     }
     match &job.state {
         JobState::Pending(Waiting::Dispatched(since)) => {
@@ -131,11 +137,13 @@ fn fields(job: &Job) -> BTreeMap<&'static str, String> {
         set("worker", Some(run.worker.to_string()));
         set("gpus", (!run.gpus.is_empty()).then(|| run.gpus.join(" ")));
         set("sandbox", Some(run.sandbox.clone()));
+        set("tracking", (!run.tracking.is_off()).then(|| run.tracking.as_str().to_owned()));
     }
     if let Some(tracked) = &job.tracked {
         set("run_id", Some(tracked.run_id.clone()));
         set("experiment_id", Some(tracked.experiment_id.clone()));
     }
+    set("untracked", (!job.untracked.is_empty()).then(|| store_untracked(&job.untracked)));
     set("ended_at", job.ended_at().map(store_time));
     let state = match &job.state {
         JobState::Pending(Waiting::Held) => "held",
@@ -209,6 +217,7 @@ pub fn read(key: &str, id: JobId, hash: &HashMap<String, String>) -> Result<Opti
         cancel_requested_by: fields.optional(CANCEL_REQUESTED_BY)?,
         replayed_by_request: fields.optional("replay")?,
         tracked: read_tracked(&fields)?,
+        untracked: read_untracked(&fields)?,
         run: read_run(&fields)?,
         state: read_state(&fields)?,
     }))
@@ -224,7 +233,30 @@ fn read_run(fields: &Fields<'_>) -> Result<Option<Run>, Unreadable> {
         worker,
         gpus: gpus.split_ascii_whitespace().map(str::to_owned).collect(),
         sandbox: fields.get("sandbox")?,
+        tracking: read_tracking(fields)?,
     }))
+}
+
+fn read_tracking(fields: &Fields<'_>) -> Result<Tracking, Unreadable> {
+    let there = fields.optional::<String>("tracking")?.is_some();
+    there.then(|| read_kind(fields, "tracking")).transpose().map(Option::unwrap_or_default)
+}
+
+/// Fences and times, each after the other.
+fn store_untracked(ends: &[Untracked]) -> String {
+    let end = |end: &Untracked| format!("{} {}", end.fence, store_time(end.ended_at));
+    ends.iter().map(end).collect::<Vec<_>>().join(" ")
+}
+
+fn read_untracked(fields: &Fields<'_>) -> Result<Vec<Untracked>, Unreadable> {
+    let text = fields.optional::<String>("untracked")?.unwrap_or_default();
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    let end = |pair: &[&str]| match pair {
+        [fence, at] => Some(Untracked { fence: fence.parse().ok()?, ended_at: at.parse().ok().map(from_unix_micros)? }),
+        _ => None,
+    };
+    let ends = words.chunks(2).map(end).collect::<Option<_>>();
+    ends.ok_or_else(|| fields.unreadable("field \"untracked\" holds something else"))
 }
 
 fn read_tracked(fields: &Fields<'_>) -> Result<Option<TrackedRun>, Unreadable> {

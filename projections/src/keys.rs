@@ -4,13 +4,14 @@
 //! Cluster. User names are percent-encoded.
 
 mod boards;
+mod classes;
 
 use std::fmt::Display;
 
-use events::{AggregateId, ClassName, Consumer, Fence, JobId, SubmissionId, UserId};
+use events::{ClassName, Consumer, Fence, JobId, SubmissionId, UserId};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::patch::SetKind;
+pub use classes::ReadModel;
 
 /// The consumer group of every work stream.
 pub const WORKERS_GROUP: &str = "workers";
@@ -19,27 +20,6 @@ pub const WORKERS_GROUP: &str = "workers";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a namespace is 1 to 64 letters, digits, '-' or '_'")]
 pub struct InvalidNamespace;
-
-/// What a key of a read model holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReadModel {
-    /// The state of an aggregate.
-    Hash(AggregateId),
-    /// The results of a job.
-    Results(JobId),
-    /// Ids of jobs or submissions.
-    Index(SetKind),
-    /// What happened within an hour: ids of jobs or submissions.
-    Window,
-    /// The size of all of a user's submissions.
-    Stored,
-    /// What a user's jobs reached on a board.
-    Standings,
-    /// The best of each user on a board: a sum over [`Self::Standings`].
-    Best,
-    /// How many users there are on each board: a sum over [`Self::Best`].
-    Boards,
-}
 
 /// The keys of one namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -209,13 +189,6 @@ impl Keyspace {
         self.key("user:*")
     }
 
-    /// The total of a user's submissions and the index it is the sum over, if this key is one of the two.
-    #[must_use]
-    pub fn stored_of(&self, key: &str) -> Option<(String, String)> {
-        let user = key.strip_suffix(":stored").or_else(|| key.strip_suffix(":submissions"))?;
-        user.starts_with(&self.key("user:")).then(|| (format!("{user}:stored"), format!("{user}:submissions")))
-    }
-
     /// Read model: a user's accepted jobs of the sliding hour.
     #[must_use]
     pub fn rate(&self, user: &UserId) -> String {
@@ -246,6 +219,12 @@ impl Keyspace {
         self.key("dlq")
     }
 
+    /// Read model: the jobs with an end that the tracker has not got yet, by the time of the first of them.
+    #[must_use]
+    pub fn untracked(&self) -> String {
+        self.key("untracked")
+    }
+
     /// Work state: the tickets of a class.
     #[must_use]
     pub fn queue(&self, class: &ClassName) -> String {
@@ -274,6 +253,12 @@ impl Keyspace {
     #[must_use]
     pub fn expirer(&self) -> String {
         self.key("expirer")
+    }
+
+    /// Live state: whose turn it is to record runs in the tracker.
+    #[must_use]
+    pub fn tracker(&self) -> String {
+        self.key("tracker")
     }
 
     /// Live state: what a worker tells of itself.
@@ -321,74 +306,6 @@ impl Keyspace {
     pub fn pattern(&self) -> String {
         self.key("*")
     }
-
-    /// Which read model a key is, if it is one.
-    #[must_use]
-    pub fn read_model(&self, key: &str) -> Option<ReadModel> {
-        let name = key.strip_prefix(&self.tag)?.strip_prefix(':')?;
-        let (kind, rest) = name.split_once(':').unwrap_or((name, ""));
-        match (kind, rest) {
-            ("job", id) => Some(ReadModel::Hash(AggregateId::Job(id.parse().ok()?))),
-            ("submission", rest) if rest.ends_with(":jobs") => Some(ReadModel::Index(SetKind::Plain)),
-            ("submission", id) => Some(ReadModel::Hash(AggregateId::Submission(id.parse().ok()?))),
-            ("policy", "") => Some(ReadModel::Hash(AggregateId::Policy)),
-            ("regress", "") => Some(ReadModel::Hash(AggregateId::Log)),
-            ("result", id) => Some(ReadModel::Results(id.parse().ok()?)),
-            ("open", "") => Some(ReadModel::Index(SetKind::Plain)),
-            ("jobs" | "submissions" | "delayed" | "dlq", "") | ("pending", _) => {
-                Some(ReadModel::Index(SetKind::Sorted))
-            }
-            ("rate" | "refunds" | "uploads", _) => Some(ReadModel::Window),
-            ("boards", "") => Some(ReadModel::Boards),
-            ("board", _) => match self.board_of(key)? {
-                (_, Some(_)) => Some(ReadModel::Standings),
-                (_, None) => Some(ReadModel::Best),
-            },
-            ("user", rest) => match rest.rsplit_once(':')?.1 {
-                "jobs" | "submissions" | "active" | "held" | "delayed" => Some(ReadModel::Index(SetKind::Sorted)),
-                "stored" => Some(ReadModel::Stored),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-
-    /// Whose id a member of an index or of a window is; none for what no projection ever writes.
-    #[must_use]
-    pub fn member(&self, key: &str, member: &str) -> Option<AggregateId> {
-        let name = key.strip_prefix(&self.tag)?.strip_prefix(':')?;
-        let of_user = name.starts_with("user:") && name.ends_with(":submissions");
-        if name == "submissions" || of_user || name.starts_with("uploads:") {
-            Some(AggregateId::Submission(member.parse().ok()?))
-        } else if name.starts_with("board:") {
-            Some(AggregateId::Job(crate::board::job_of(member)?))
-        } else {
-            Some(AggregateId::Job(member.parse().ok()?))
-        }
-    }
-
-    /// Whether a key may live without an expiry: the permanent keys of this namespace, and what goes by event.
-    #[must_use]
-    pub fn is_permanent(&self, key: &str) -> bool {
-        let Some(name) = key.strip_prefix(&self.tag).and_then(|rest| rest.strip_prefix(':')) else {
-            return false;
-        };
-        let exact = [
-            "events",
-            "schema",
-            "policy",
-            "regress",
-            "open",
-            "jobs",
-            "submissions",
-            "delayed",
-            "dlq",
-            "leases",
-            "boards",
-        ];
-        let under = ["job:", "result:", "submission:", "pending:", "queue:", "user:", "board:"];
-        exact.contains(&name) || under.iter().any(|prefix| name.starts_with(prefix))
-    }
 }
 
 fn encode(user: &UserId) -> impl Display {
@@ -405,21 +322,6 @@ mod tests {
         let user: UserId = "a}{b*".parse().unwrap();
         assert_eq!(keys.events(), "{leaderboard:lab-2}:events");
         assert_eq!(keys.user_jobs(&user), "{leaderboard:lab-2}:user:a%7D%7Bb%2A:jobs");
-    }
-
-    #[test]
-    fn a_member_is_of_what_its_index_holds_whatever_the_users_and_classes_are_called() {
-        let (keys, id) = (Keyspace::default(), "0192f1c3a4b57c6d8e9fa0b1c2d3e4f6");
-        let user: UserId = "submissions".parse().unwrap();
-        let class: ClassName = "submissions".parse().unwrap();
-        let job = Some(AggregateId::Job(id.parse().unwrap()));
-        for key in [keys.rate(&user), keys.refunds(&user), keys.pending(&class), keys.user_jobs(&user)] {
-            assert_eq!(keys.member(&key, id), job, "{key}");
-        }
-        let submission = Some(AggregateId::Submission(id.parse().unwrap()));
-        for key in [keys.submissions(), keys.uploads(&user), keys.user_submissions(&user)] {
-            assert_eq!(keys.member(&key, id), submission, "{key}");
-        }
     }
 
     #[test]

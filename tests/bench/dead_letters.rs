@@ -61,7 +61,14 @@ async fn make(roles: &Roles, submission: &str, letters: usize) {
             given_up.spawn(async move {
                 let fence = SystemIds.fence();
                 let (gpus, sandbox) = (vec![], "off".to_owned());
-                let start = Start { fence: fence.clone(), ticket: claim.ticket, worker, gpus, sandbox };
+                let start = Start {
+                    fence: fence.clone(),
+                    ticket: claim.ticket,
+                    worker,
+                    gpus,
+                    sandbox,
+                    tracking: Tracking::Off,
+                };
                 let lose = JobCommand::LoseLease {
                     fence,
                     cause: LossCause::Infrastructure,

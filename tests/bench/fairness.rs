@@ -116,8 +116,14 @@ impl Bench {
     /// Runs a job that does nothing, and gives when it had started.
     async fn run(&self, worker: &Consumer, Claim { job, ticket }: Claim) -> Instant {
         let fence = SystemIds.fence();
-        let start =
-            Start { fence: fence.clone(), ticket, worker: worker.clone(), gpus: vec![], sandbox: "off".to_owned() };
+        let start = Start {
+            fence: fence.clone(),
+            ticket,
+            worker: worker.clone(),
+            gpus: vec![],
+            sandbox: "off".to_owned(),
+            tracking: Tracking::Off,
+        };
         self.job(job, &JobCommand::Start(start)).await;
         let started = Instant::now();
         let (results, artifacts) = (Results::default(), ArtifactTotals::default());

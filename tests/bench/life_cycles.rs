@@ -137,7 +137,14 @@ async fn enqueue(redis: &Redis, policy: &Policy, submission: SubmissionId) {
 async fn one_run(redis: Redis, policy: Arc<Policy>, worker: Consumer, claim: Claim) {
     let log: &dyn EventLogPort = &redis;
     let fence = SystemIds.fence();
-    let start = Start { fence: fence.clone(), ticket: claim.ticket, worker, gpus: vec![], sandbox: "off".to_owned() };
+    let start = Start {
+        fence: fence.clone(),
+        ticket: claim.ticket,
+        worker,
+        gpus: vec![],
+        sandbox: "off".to_owned(),
+        tracking: Tracking::Off,
+    };
     let start = JobCommand::Start(start);
     execute::job(log, &policy, &origin(), claim.job, &start, 1.0).await.expect("started");
     let (results, artifacts) = (Results::default(), ArtifactTotals::default());

@@ -162,7 +162,13 @@ fn finished(id: JobId, submission: SubmissionId, at: Timestamp, results: Results
     let (fence, worker) = (SystemIds.fence(), "bench-1".parse().expect("a name"));
     let story = [
         JobEvent::Enqueued { spec, dispatched: true },
-        JobEvent::Started { fence: fence.clone(), worker, gpus: vec![], sandbox: "off".to_owned() },
+        JobEvent::Started {
+            fence: fence.clone(),
+            worker,
+            gpus: vec![],
+            sandbox: "off".to_owned(),
+            tracking: Tracking::Off,
+        },
         JobEvent::Completed { fence, results, artifacts: ArtifactTotals::default(), tracked: None },
     ];
     let actor = Actor::System("bench".to_owned());

@@ -127,7 +127,14 @@ async fn start_all(redis: &Redis, policy: &Policy, jobs: usize) -> HashMap<JobId
     while started.len() < jobs {
         for Claim { job, ticket } in reader.claim(1, std::time::Duration::from_secs(1)).await.expect("tickets") {
             let (fence, worker) = (SystemIds.fence(), worker.clone());
-            let start = JobCommand::Start(Start { fence, ticket, worker, gpus: vec![], sandbox: "off".to_owned() });
+            let start = JobCommand::Start(Start {
+                fence,
+                ticket,
+                worker,
+                gpus: vec![],
+                sandbox: "off".to_owned(),
+                tracking: Tracking::Off,
+            });
             let asked = Instant::now();
             execute::job(redis, policy, &origin, job, &start, 1.0).await.expect("started");
             started.insert(job, Committed { asked, answered: Instant::now() });

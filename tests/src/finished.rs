@@ -25,6 +25,7 @@ pub fn finished(user: &str, submission: SubmissionId, at: Timestamp, results: Re
         worker: "w-1".parse().expect("a name"),
         gpus: vec![],
         sandbox: "off".to_owned(),
+        tracking: Tracking::Off,
     };
     let artifacts = ArtifactTotals::default();
     let completed = JobEvent::Completed { fence, results, artifacts, tracked: None };

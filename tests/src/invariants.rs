@@ -106,7 +106,7 @@ async fn fold(redis: &mut MultiplexedConnection, keys: &Keyspace) -> Folded {
 
 fn assert_after_end(id: JobId, before: Option<&Job>, event: &JobEvent) {
     let ended = before.is_some_and(Job::is_terminal);
-    let allowed = matches!(event, JobEvent::Replayed { .. } | JobEvent::Tracked(_) | JobEvent::Expired {});
+    let allowed = matches!(event, JobEvent::Replayed { .. } | JobEvent::Tracked { .. } | JobEvent::Expired {});
     assert!(!ended || allowed, "{} came to job {id} after its end", event.kind());
 }
 

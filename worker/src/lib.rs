@@ -48,6 +48,7 @@ mod start;
 mod station;
 mod steady;
 mod strays;
+mod tracking;
 mod vitals;
 mod worker;
 
@@ -59,4 +60,5 @@ pub use python::{Python, PythonError};
 pub use reconciler::{Reconciler, ReconcilerPorts, Walk};
 pub use requirements::{Installer, InstallerError, InstallerOptions, RequirementsMode};
 pub use sandbox::{Answer, Attempt, Level, Network, Reach, Sandbox, SandboxError, SandboxOptions, Targets};
+pub use tracking::TrackingConfig;
 pub use worker::{Ports, Worker, WorkerConfig, WorkerError};

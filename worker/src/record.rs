@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use events::execute::ExecuteError;
 use events::failure::{Failure, FailureKind};
-use events::job::ArtifactTotals;
+use events::job::{ArtifactTotals, TrackedRun};
 use events::{Fence, JobCommand};
 
 use crate::judge::Outcome;
@@ -13,13 +13,18 @@ use crate::outage::Outage;
 use crate::pipeline::Report;
 use crate::session::{Session, Settled};
 use crate::start::Run;
+use crate::tracking::{discard, record_in_time};
 
 /// Commits the outcome, however long Redis takes to accept it.
 pub(crate) async fn record(session: &Session, run: &Run, report: Report) -> Settled {
     let Report { outcome, run_time, artifacts } = report;
     let (name, kind) = label(&outcome);
     let whole_run = run_time.filter(|_| ran_to_its_end(&outcome));
-    let Some(mut command) = command(&run.fence, outcome, artifacts) else {
+    let tracked = match &outcome {
+        Outcome::Completed(results) => record_in_time(session, run, results).await,
+        Outcome::Failed(_) | Outcome::Cancelled | Outcome::GivenBack(..) | Outcome::Lost => None,
+    };
+    let Some(mut command) = command(&run.fence, outcome, artifacts, tracked.clone()) else {
         tracing::warn!("another run is the job's by now; this one is not recorded");
         observe::ended(&run.job.spec.class, name, kind, run_time);
         return Settled::Yes;
@@ -30,12 +35,18 @@ pub(crate) async fn record(session: &Session, run: &Run, report: Report) -> Sett
             Ok(_) => {
                 tracing::info!(outcome = name, kind, "the job has ended");
                 observe::ended(&run.job.spec.class, name, kind, run_time);
+                if let Some(tracker) = &session.tracker {
+                    tracker.note_end();
+                }
                 note_duration(session, run, whole_run).await;
                 return Settled::Yes;
             }
             Err(ExecuteError::Rejected(refusal)) => {
                 tracing::warn!(%refusal, outcome = name, "this run's end is not the job's and is not recorded");
                 observe::ended(&run.job.spec.class, "lost", "", run_time);
+                if let Some(tracked) = &tracked {
+                    discard(session, tracked).await;
+                }
                 return Settled::Yes;
             }
             // Results that can't be stored would never be: that is their author's to cure, and not to be tried for ever.
@@ -73,10 +84,15 @@ async fn note_duration(session: &Session, run: &Run, whole_run: Option<Duration>
 }
 
 /// The command that records an outcome; none where nothing is to be recorded.
-fn command(fence: &Fence, outcome: Outcome, artifacts: ArtifactTotals) -> Option<JobCommand> {
+fn command(
+    fence: &Fence,
+    outcome: Outcome,
+    artifacts: ArtifactTotals,
+    tracked: Option<TrackedRun>,
+) -> Option<JobCommand> {
     let fence = fence.clone();
     match outcome {
-        Outcome::Completed(results) => Some(JobCommand::Complete { fence, results, artifacts, tracked: None }),
+        Outcome::Completed(results) => Some(JobCommand::Complete { fence, results, artifacts, tracked }),
         Outcome::Failed(failure) => Some(JobCommand::Fail { fence, failure }),
         Outcome::Cancelled => Some(JobCommand::AcknowledgeCancel { fence }),
         Outcome::GivenBack(cause, error) => Some(JobCommand::LoseLease { fence, cause, error }),

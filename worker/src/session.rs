@@ -11,6 +11,7 @@ use events::{Actor, ClassName, Job, JobCommand, JobId, TraceParent};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
+use crate::tracking::Tracker;
 use crate::worker::{Ports, WorkerConfig};
 
 /// What all parts of a running worker share.
@@ -24,6 +25,8 @@ pub(crate) struct Session {
     pub(crate) nudged: broadcast::Sender<JobId>,
     /// The directory that holds the run directories of this process.
     pub(crate) station: PathBuf,
+    /// The tracker, if there is one.
+    pub(crate) tracker: Option<Arc<Tracker>>,
     pub(crate) stop: Stop,
 }
 

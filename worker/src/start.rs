@@ -50,6 +50,7 @@ pub(crate) async fn start(session: &Session, claim: &Claim, gpus: Vec<String>) -
         worker: session.config.consumer.clone(),
         gpus,
         sandbox: session.config.sandbox.to_string(),
+        tracking: session.tracker.as_ref().map(|tracker| tracker.wish()).unwrap_or_default(),
     });
     let mut outage = Outage::of("starting a job");
     loop {

@@ -24,7 +24,10 @@ use crate::requirements::Installer;
 use crate::sandbox::Sandbox;
 use crate::session::{Session, Settled, Stop};
 use crate::station::Station;
-use crate::{claims, dispatcher, expirer, nudges, observe, predecessors, presence, reaper, reconciler, strays};
+use crate::tracking::{Tracker, TrackingConfig};
+use crate::{
+    claims, dispatcher, expirer, nudges, observe, predecessors, presence, reaper, reconciler, strays, tracking,
+};
 
 /// How many nudges may wait for a run to hear them; one that misses some looks at its job.
 const NUDGES_WAITING: usize = 64;
@@ -62,6 +65,8 @@ pub struct WorkerConfig {
     pub gpus: Gpus,
     /// How much of what a run left is kept.
     pub artifacts: ArtifactLimits,
+    /// How runs are recorded in the tracker; none: they are not.
+    pub tracking: Option<TrackingConfig>,
 }
 
 /// What a worker asks of the outside world.
@@ -147,6 +152,7 @@ impl Worker {
             busy: AtomicUsize::new(0),
             nudged: broadcast::Sender::new(NUDGES_WAITING),
             station: station.path().to_owned(),
+            tracker: config.tracking.clone().map(|tracking| Arc::new(Tracker::new(tracking))),
             config,
             ports,
             policy,
@@ -163,12 +169,13 @@ impl Worker {
         let reconciler = AbortOnDropHandle::new(tokio::spawn(reconciler::run(Arc::clone(&session))));
         let expirer = AbortOnDropHandle::new(tokio::spawn(expirer::run(Arc::clone(&session))));
         let presence = AbortOnDropHandle::new(tokio::spawn(presence::run(Arc::clone(&session))));
+        let tracker = AbortOnDropHandle::new(tokio::spawn(tracking::run(Arc::clone(&session))));
         let nudges = AbortOnDropHandle::new(tokio::spawn(nudges::run(Arc::clone(&session))));
         let watched = gpu::watch(session.config.gpus.clone(), session.config.host.clone());
         let gpu_watch = AbortOnDropHandle::new(tokio::spawn(watched));
         let inherited = predecessors::take_over(&session).await;
         let settled = claims::run(&session, inherited).await;
-        drop((dispatcher, reaper, reconciler, expirer, nudges, presence, gpu_watch));
+        drop((dispatcher, reaper, reconciler, expirer, tracker, nudges, presence, gpu_watch));
         leave(&session, station, settled).await;
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use events::id::InvalidId;
-use events::ports::{OldJobs, OldSubmissions, PageCursor, PortError, RecordsPort};
+use events::ports::{OldJobs, OldSubmissions, PageCursor, PortError, RecordsPort, UntrackedJobs};
 use events::{JobId, SubmissionId, Timestamp};
 
 use super::{Redis, away, corrupt};
@@ -43,6 +43,17 @@ impl RecordsPort for Redis {
         let used: Vec<bool> = read.query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
         let unused = ids.into_iter().zip(used).filter(|(_, is_used)| !is_used).map(|(id, _)| id).collect();
         Ok(OldSubmissions { unused, next })
+    }
+
+    async fn untracked(&self, after: Option<PageCursor<JobId>>, count: usize) -> Result<UntrackedJobs, PortError> {
+        let (ids, next) = self.oldest(&self.keys().untracked(), i64::MAX, after, count).await?;
+        let jobs = self.read_jobs(&ids).await?.into_iter().flatten().collect();
+        Ok(UntrackedJobs { jobs, next })
+    }
+
+    async fn count_untracked(&self) -> Result<u64, PortError> {
+        let count = redis::cmd("ZCARD").arg(self.keys().untracked()).query_async(&mut self.connection()).await;
+        count.map_err(|error| away(&error))
     }
 
     async fn unknown(&self, submissions: &[SubmissionId]) -> Result<Vec<SubmissionId>, PortError> {

@@ -23,6 +23,7 @@ impl WorkStatePort for Redis {
         let key = match turn {
             Turn::Reconciling => self.keys().reconciler(),
             Turn::Expiring => self.keys().expirer(),
+            Turn::Tracking => self.keys().tracker(),
         };
         Script::new(include_str!("take_turn.lua"))
             .key(key)

@@ -146,6 +146,7 @@ mod tests {
             worker: "gpu1-1".parse().unwrap(),
             gpus: vec![],
             sandbox: "off".to_owned(),
+            tracking: Tracking::Off,
         };
         [
             stored(1, JobEvent::Enqueued { spec, dispatched: true }),

@@ -66,6 +66,7 @@ pub(crate) struct JobView {
     worker: Option<String>,
     gpus: Vec<String>,
     sandbox: Option<String>,
+    tracking: Option<&'static str>,
     started_at: Option<String>,
     finished_at: Option<String>,
     run_seconds: Option<f64>,
@@ -97,6 +98,7 @@ impl JobView {
             worker: run.map(|run| run.worker.to_string()),
             gpus: run.map(|run| run.gpus.clone()).unwrap_or_default(),
             sandbox: run.map(|run| run.sandbox.clone()),
+            tracking: tracking(job),
             started_at: run.map(|run| to_rfc3339(run.started_at)),
             finished_at: ended_at.map(to_rfc3339),
             run_seconds: ended_at.zip(run).map(|(ended_at, run)| (ended_at - run.started_at).as_seconds_f64()),
@@ -106,6 +108,16 @@ impl JobView {
             metrics,
             performance,
         })
+    }
+}
+
+/// Whether the tracker has the run of a job that has ended; none where it is not to have it.
+fn tracking(job: &Job) -> Option<&'static str> {
+    let waits = || job.fences.last().is_some_and(|last| job.untracked.iter().any(|end| end.fence == *last));
+    match &job.tracked {
+        _ if !job.is_terminal() => None,
+        _ if waits() => Some("waiting"),
+        tracked => tracked.as_ref().map(|_| "recorded"),
     }
 }
 

@@ -52,6 +52,8 @@ pub(crate) struct Job {
     pub(crate) worker: Option<String>,
     pub(crate) gpus: Option<Value>,
     pub(crate) sandbox: Option<Value>,
+    #[serde(default)]
+    pub(crate) tracking: Option<String>,
     pub(crate) started_at: Option<String>,
     pub(crate) finished_at: Option<String>,
     pub(crate) run_seconds: Option<f64>,

@@ -18,6 +18,7 @@ use crate::client::Output;
 use crate::options::{AccessOptions, RedisOptions, StorageOptions, StrictOption, archive_limits};
 use crate::policy::{self, PolicyOptions};
 use crate::telemetry::{LogOptions, install_metrics};
+use crate::tracking::TrackerAddress;
 use crate::wiring::{Ports, listen};
 
 /// Serve the API alone, against a shared Redis.
@@ -36,6 +37,8 @@ pub(crate) struct ApiCommand {
     policy: PolicyOptions,
     #[command(flatten)]
     access: AccessOptions,
+    #[command(flatten)]
+    tracker: TrackerAddress,
     #[command(flatten)]
     log: LogOptions,
 }
@@ -62,7 +65,8 @@ impl ApiCommand {
         let address = listener.local_addr().context("the listener has no address")?;
         let url = format!("http://{address}");
         answer(output, &format!("serving on {url}"), &json!({ "address": url }))?;
-        serve(&ports, policy, tokens, &self.access, listener, render, stop.orderly).await?;
+        let access = (&self.access, &self.tracker);
+        serve(&ports, policy, tokens, access, listener, render, stop.orderly).await?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -72,7 +76,7 @@ pub(super) async fn serve(
     ports: &Ports,
     policy: Arc<LivePolicy>,
     tokens: Tokens,
-    access: &AccessOptions,
+    (access, tracker): (&AccessOptions, &TrackerAddress),
     listener: TcpListener,
     render: RenderMetrics,
     stop: CancellationToken,
@@ -97,7 +101,7 @@ pub(super) async fn serve(
         archive_limits: archive_limits(),
         leaderboard: Arc::clone(&ports.leaderboard),
         board_metrics: access.leaderboard_metrics.clone(),
-        mlflow: access.mlflow(),
+        mlflow: tracker.links(),
         metrics_text,
         stop: stop.clone(),
     });

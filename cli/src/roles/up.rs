@@ -21,6 +21,7 @@ use crate::embedded::{PrivateRedis, check_path};
 use crate::options::{AccessOptions, NamespaceOption, StorageOptions};
 use crate::policy::{self, PolicyOptions};
 use crate::telemetry::{LogOptions, install_metrics};
+use crate::tracking::TrackingOptions;
 use crate::wiring::{Ports, listen, migrate, position_file};
 
 const DEFAULT_DATA: &str = "./data";
@@ -48,6 +49,8 @@ pub(crate) struct UpCommand {
     access: AccessOptions,
     #[command(flatten)]
     jobs: JobOptions,
+    #[command(flatten)]
+    tracking: TrackingOptions,
     /// How long running jobs may go on after Ctrl-C before they are given back
     #[arg(long, env = "DRAIN_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
     drain_timeout: Duration,
@@ -72,8 +75,9 @@ impl UpCommand {
             let ports = self.open(&url, &data).await?;
             policy::set(ports.redis(), Actor::System("up".to_owned()), &given).await?;
             let policy = policy::follow(ports.redis(), &given).await?;
-            let worker =
-                self.jobs.worker(&ports, Arc::clone(&policy), (data.path(), &self.storage), self.drain_timeout).await?;
+            let storage = (data.path(), &self.storage);
+            let tracking = self.tracking.config(&ports)?;
+            let worker = self.jobs.worker(&ports, Arc::clone(&policy), storage, tracking, self.drain_timeout).await?;
             // Not before everything behind it is there: a client that is let in is answered.
             let listener = listen(self.listen).await?;
             let server = format!("http://{}", listener.local_addr()?);
@@ -88,7 +92,7 @@ impl UpCommand {
                 &ports,
                 Arc::clone(&policy),
                 access.tokens,
-                &self.access,
+                (&self.access, &self.tracking.address),
                 listener,
                 with_gpu_jobs(render, worker.gpus()),
                 stop.orderly.clone(),

@@ -13,7 +13,7 @@ use bytesize::ByteSize;
 use clap::Args;
 use events::policy::LivePolicy;
 use events::{ClassName, Consumer};
-use worker::{ArtifactLimits, GpuOptions, Gpus, Graces, Selection, Worker, WorkerConfig};
+use worker::{ArtifactLimits, GpuOptions, Gpus, Graces, Selection, TrackingConfig, Worker, WorkerConfig};
 
 use super::api::serve_metrics;
 use super::doctor::find_python;
@@ -24,6 +24,7 @@ use crate::client::Output;
 use crate::options::{RedisOptions, StorageOptions, StrictOption};
 use crate::policy::{self, PolicyOptions};
 use crate::telemetry::{LogOptions, install_metrics};
+use crate::tracking::TrackingOptions;
 use crate::wiring::Ports;
 
 /// Run jobs, against a shared Redis.
@@ -39,6 +40,8 @@ pub(crate) struct WorkerCommand {
     policy: PolicyOptions,
     #[command(flatten)]
     jobs: JobOptions,
+    #[command(flatten)]
+    tracking: TrackingOptions,
     /// How long jobs under way may go on after SIGTERM before they are given back
     #[arg(long, env = "DRAIN_TIMEOUT", default_value = "60s", value_parser = humantime::parse_duration)]
     drain_timeout: Duration,
@@ -107,7 +110,9 @@ impl WorkerCommand {
         let ports =
             Ports::shared(&self.redis, &self.strict, &self.storage, &format!("worker.{}", self.jobs.name())).await?;
         let policy = policy::follow(ports.redis(), &given).await?;
-        let worker = self.jobs.worker(&ports, policy, (&self.redis.data, &self.storage), self.drain_timeout).await?;
+        let storage = (self.redis.data.as_path(), &self.storage);
+        let tracking = self.tracking.config(&ports)?;
+        let worker = self.jobs.worker(&ports, policy, storage, tracking, self.drain_timeout).await?;
         let render = with_gpu_jobs(render, worker.gpus());
         let metrics = serve_metrics(self.metrics_addr, render, stop.orderly.clone());
         let work = async { worker.run(stop.orderly.clone(), stop.now.clone()).await.context("the worker ended") };
@@ -131,6 +136,7 @@ impl JobOptions {
         ports: &Ports,
         policy: Arc<LivePolicy>,
         (data, storage): (&Path, &StorageOptions),
+        tracking: Option<TrackingConfig>,
         drain_timeout: Duration,
     ) -> Result<Worker> {
         if self.slots == Some(0) {
@@ -169,6 +175,7 @@ impl JobOptions {
             graces: Graces { interrupt: self.interrupt_grace, terminate: self.terminate_grace },
             gpus,
             artifacts: self.artifact_limits(),
+            tracking,
         };
         let ports = worker::Ports {
             log: Arc::clone(&ports.log),

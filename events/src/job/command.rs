@@ -3,7 +3,7 @@
 use crate::commit::Ticket;
 use crate::failure::{Failure, LossCause};
 use crate::id::{Consumer, Fence, RequestId, UserId};
-use crate::job::{ArtifactTotals, JobSpec, TrackedRun};
+use crate::job::{ArtifactTotals, JobSpec, TrackedRun, Tracking};
 use crate::results::Results;
 
 /// One thing that can be asked of a job.
@@ -23,7 +23,7 @@ pub enum JobCommand {
         results: Results,
         /// What it left beside them.
         artifacts: ArtifactTotals,
-        /// The tracker's record, where it was made in time.
+        /// The tracker's run, where it was made in time.
         tracked: Option<TrackedRun>,
     },
     /// Record that the run under this fence failed.
@@ -63,8 +63,13 @@ pub enum JobCommand {
         /// Which request this is.
         request: RequestId,
     },
-    /// Record that the tracker has its run.
-    Track(TrackedRun),
+    /// Record that the tracker has the run under this fence, complete and closed.
+    Track {
+        /// The run.
+        fence: Fence,
+        /// The tracker's run.
+        run: TrackedRun,
+    },
     /// Remove its records.
     Expire,
 }
@@ -91,4 +96,6 @@ pub struct Start {
     pub gpus: Vec<String>,
     /// What will confine it.
     pub sandbox: String,
+    /// Which ends of it are recorded in the tracker.
+    pub tracking: Tracking,
 }

@@ -67,6 +67,9 @@ pub enum Rejection {
     /// It has not ended.
     #[error("the job has not ended")]
     NotEnded,
+    /// Its run under this fence has not ended, is recorded already, or is not to be.
+    #[error("no end of this run waits to be recorded")]
+    NothingToTrack,
     /// Only what failed can be run again.
     #[error("the job ended as {0}; only a failed job can be replayed")]
     NotReplayable(JobStatus),
@@ -102,7 +105,7 @@ pub fn decide(
             | JobCommand::RequestCancel { .. }
             | JobCommand::AcknowledgeCancel { .. }
             | JobCommand::Replay { .. }
-            | JobCommand::Track(_)
+            | JobCommand::Track { .. }
             | JobCommand::Expire => Err(Rejection::Unknown),
         };
     };
@@ -154,7 +157,7 @@ pub fn decide(
             JobState::Completed(_) | JobState::Cancelled(_) => Err(Rejection::NotReplayable(job.status())),
             JobState::Failed(_) | JobState::DeadLettered(_) => Ok(replay(job, by, why, *request, context)),
         },
-        JobCommand::Track(run) => track(job, run),
+        JobCommand::Track { fence, run } => track(job, fence, run),
         JobCommand::Expire if job.is_terminal() => Ok(happens(vec![JobEvent::Expired {}], vec![])),
         JobCommand::Expire => Err(Rejection::NotEnded),
     }
@@ -266,6 +269,7 @@ fn start_job(job: &Job, start: &Start, context: &Context<'_>) -> Result<Decision
                 worker: start.worker.clone(),
                 gpus: start.gpus.clone(),
                 sandbox: start.sandbox.clone(),
+                tracking: start.tracking,
             };
             let lease = WorkChange::TakeLease {
                 job: job.id,
@@ -339,12 +343,10 @@ fn lose_lease(
     Ok(happens(events, work))
 }
 
-fn track(job: &Job, run: &TrackedRun) -> Result<Decision, Rejection> {
-    if job.tracked.as_ref() == Some(run) {
-        return Ok(Decision::AlreadyApplied);
+fn track(job: &Job, fence: &Fence, run: &TrackedRun) -> Result<Decision, Rejection> {
+    if job.untracked.iter().any(|end| end.fence == *fence) {
+        return Ok(happens(vec![JobEvent::Tracked { fence: Some(fence.clone()), run: run.clone() }], vec![]));
     }
-    if !job.is_terminal() {
-        return Err(Rejection::NotEnded);
-    }
-    Ok(happens(vec![JobEvent::Tracked(run.clone())], vec![]))
+    let known = job.tracked.as_ref() == Some(run) && job.fences.last() == Some(fence);
+    if known { Ok(Decision::AlreadyApplied) } else { Err(Rejection::NothingToTrack) }
 }

@@ -28,7 +28,7 @@ pub(crate) const fn ends(command: &JobCommand) -> bool {
         | JobCommand::Dispatch
         | JobCommand::Start(_)
         | JobCommand::Replay { .. }
-        | JobCommand::Track(_)
+        | JobCommand::Track { .. }
         | JobCommand::Expire => false,
     }
 }
@@ -47,7 +47,7 @@ impl Ending {
             | JobCommand::Dispatch
             | JobCommand::Start(_)
             | JobCommand::Replay { .. }
-            | JobCommand::Track(_)
+            | JobCommand::Track { .. }
             | JobCommand::Expire => Self::HandsOver,
         }
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::{DeadLetterKind, Failure, LossCause};
 use crate::id::{Consumer, Fence, RequestId, UserId};
-use crate::job::{JobSpec, TrackedRun};
+use crate::job::{JobSpec, TrackedRun, Tracking};
 use crate::results::Results;
 use crate::time::Timestamp;
 
@@ -38,6 +38,9 @@ pub enum JobEvent {
         gpus: Vec<String>,
         /// What confines it.
         sandbox: String,
+        /// Which ends of it are recorded in the tracker.
+        #[serde(default, skip_serializing_if = "Tracking::is_off")]
+        tracking: Tracking,
     },
     /// It ran and left results.
     #[serde(rename = "job.completed")]
@@ -49,7 +52,7 @@ pub enum JobEvent {
         results: Results,
         /// What it left beside that.
         artifacts: ArtifactTotals,
-        /// The tracker's record, where it was made in time.
+        /// The tracker's run, where it was made in time; it is closed afterwards.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tracked: Option<TrackedRun>,
     },
@@ -116,9 +119,16 @@ pub enum JobEvent {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         refunded: bool,
     },
-    /// The tracker has its run.
+    /// The tracker has a run of it, complete and closed.
     #[serde(rename = "job.tracked")]
-    Tracked(TrackedRun),
+    Tracked {
+        /// Which run; its last one where none is told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fence: Option<Fence>,
+        /// The tracker's run.
+        #[serde(flatten)]
+        run: TrackedRun,
+    },
     /// Its records were removed.
     #[serde(rename = "job.expired")]
     Expired {},
@@ -153,7 +163,7 @@ impl JobEvent {
             Self::Replayed { .. } => "job.replayed",
             Self::CancelRequested { .. } => "job.cancel_requested",
             Self::Cancelled { .. } => "job.cancelled",
-            Self::Tracked(_) => "job.tracked",
+            Self::Tracked { .. } => "job.tracked",
             Self::Expired {} => "job.expired",
         }
     }

@@ -3,7 +3,7 @@
 use crate::envelope::Envelope;
 use crate::failure::LossCause;
 use crate::id::JobId;
-use crate::job::{Completed, DeadLetter, Ended, Job, JobEvent, JobState, Losses, Run, Waiting};
+use crate::job::{Completed, DeadLetter, Ended, Job, JobEvent, JobState, Losses, Run, Tracking, Untracked, Waiting};
 use crate::ranking::ranked;
 use crate::time::Timestamp;
 
@@ -26,6 +26,7 @@ pub fn evolve(id: JobId, job: Option<Job>, envelope: &Envelope<JobEvent>) -> Opt
             cancel_requested_by: None,
             replayed_by_request: None,
             tracked: None,
+            untracked: vec![],
             run: None,
             state: JobState::Pending(if *dispatched { Waiting::Dispatched(at) } else { Waiting::Held }),
         });
@@ -38,18 +39,28 @@ pub fn evolve(id: JobId, job: Option<Job>, envelope: &Envelope<JobEvent>) -> Opt
         JobEvent::Expired {} => return None,
         JobEvent::Dispatched {} => job.state = JobState::Pending(Waiting::Dispatched(at)),
         JobEvent::Held {} => job.state = JobState::Pending(Waiting::Held),
-        JobEvent::Started { fence, worker, gpus, sandbox } => {
+        JobEvent::Started { fence, worker, gpus, sandbox, tracking } => {
             job.fences.push(fence.clone());
-            job.run =
-                Some(Run { started_at: at, worker: worker.clone(), gpus: gpus.clone(), sandbox: sandbox.clone() });
+            job.tracked = None;
+            job.run = Some(Run {
+                started_at: at,
+                worker: worker.clone(),
+                gpus: gpus.clone(),
+                sandbox: sandbox.clone(),
+                tracking: *tracking,
+            });
             job.state = JobState::Running;
         }
         JobEvent::Completed { results, artifacts, tracked, .. } => {
             job.tracked.clone_from(tracked);
+            job.note_untracked(at);
             job.state =
                 JobState::Completed(Completed { at, artifacts: artifacts.clone(), ranked: ranked(&results.metrics) });
         }
-        JobEvent::Failed { failure, .. } => job.state = JobState::Failed(Ended { at, why: failure.clone() }),
+        JobEvent::Failed { failure, .. } => {
+            job.note_untracked_failure(at);
+            job.state = JobState::Failed(Ended { at, why: failure.clone() });
+        }
         JobEvent::LeaseLost { cause, .. } => {
             job.last_loss = Some(*cause);
             match cause {
@@ -63,6 +74,7 @@ pub fn evolve(id: JobId, job: Option<Job>, envelope: &Envelope<JobEvent>) -> Opt
         JobEvent::RetryScheduled { at: due, .. } => job.state = JobState::Pending(Waiting::Delayed(*due)),
         JobEvent::DeadLettered { kind, error, refunded } => {
             job.note_refund(*refunded, at);
+            job.note_untracked_failure(at);
             let why = DeadLetter { kind: *kind, error: error.clone() };
             job.state = JobState::DeadLettered(Ended { at, why });
         }
@@ -77,14 +89,40 @@ pub fn evolve(id: JobId, job: Option<Job>, envelope: &Envelope<JobEvent>) -> Opt
         JobEvent::CancelRequested { by } => job.cancel_requested_by = Some(by.clone()),
         JobEvent::Cancelled { refunded } => {
             job.note_refund(*refunded, at);
+            job.note_untracked_failure(at);
             job.state = JobState::Cancelled(Ended { at, why: () });
         }
-        JobEvent::Tracked(run) => job.tracked = Some(run.clone()),
+        JobEvent::Tracked { fence, run } => {
+            let last = job.fences.last();
+            if fence.is_none() || fence.as_ref() == last {
+                job.tracked = Some(run.clone());
+            }
+            let fence = fence.as_ref().or(last).cloned();
+            job.untracked.retain(|end| Some(&end.fence) != fence.as_ref());
+        }
     }
     Some(job)
 }
 
 impl Job {
+    /// Notes that the tracker is to get the end of the last run. A run ends once: what follows a replay without a start
+    /// is the end of none.
+    fn note_untracked(&mut self, ended_at: Timestamp) {
+        let tracking = self.run.as_mut().map(|run| std::mem::take(&mut run.tracking));
+        if let (Some(Tracking::Completed | Tracking::All), Some(fence)) = (tracking, self.fences.last()) {
+            self.untracked.push(Untracked { fence: fence.clone(), ended_at });
+        }
+    }
+
+    /// As [`Self::note_untracked`], of an end that did not complete.
+    fn note_untracked_failure(&mut self, ended_at: Timestamp) {
+        match self.run.as_mut().map(|run| &mut run.tracking) {
+            Some(Tracking::All) => self.note_untracked(ended_at),
+            Some(tracking) => *tracking = Tracking::Off,
+            None => {}
+        }
+    }
+
     fn note_refund(&mut self, refunded: bool, at: Timestamp) {
         if refunded {
             self.refunded_at = Some(at);

@@ -54,8 +54,10 @@ pub struct Job {
     pub cancel_requested_by: Option<UserId>,
     /// The last replay of it, so that a repeated request is known.
     pub replayed_by_request: Option<RequestId>,
-    /// The last run of it that has a place in the tracker.
+    /// The tracker's run of its last start, if there is one.
     pub tracked: Option<TrackedRun>,
+    /// The ends of it that the tracker has not got yet, oldest first.
+    pub untracked: Vec<Untracked>,
     /// Its last start, which is the current one while it runs.
     pub run: Option<Run>,
     /// Where it stands.
@@ -117,6 +119,30 @@ pub struct Run {
     pub gpus: Vec<String>,
     /// What confines it, as the worker applied it.
     pub sandbox: String,
+    /// Which ends of it are recorded in the tracker; off once it has ended.
+    pub tracking: Tracking,
+}
+
+/// Which ends of a run are recorded in the tracker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tracking {
+    /// None.
+    #[default]
+    Off,
+    /// Only that it completed.
+    Completed,
+    /// That it failed or was cancelled too.
+    All,
+}
+
+/// An accepted end of a run that the tracker has not got yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Untracked {
+    /// The run.
+    pub fence: Fence,
+    /// When it ended.
+    pub ended_at: Timestamp,
 }
 
 /// The end of a run that left results.
@@ -180,6 +206,24 @@ pub enum JobStatus {
     Failed,
     /// Somebody asked for its end.
     Cancelled,
+}
+
+impl Tracking {
+    /// Whether nothing is recorded.
+    #[must_use]
+    pub const fn is_off(&self) -> bool {
+        matches!(self, Self::Off)
+    }
+
+    /// The choice as events and read models spell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Completed => "completed",
+            Self::All => "all",
+        }
+    }
 }
 
 impl JobStatus {

@@ -73,9 +73,7 @@ enum Step {
     Replay {
         request: u8,
     },
-    Track {
-        run: u8,
-    },
+    Track(By, u8),
     Enqueue {
         config: u8,
     },
@@ -148,7 +146,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::ForceCancel),
         4 => by().prop_map(Step::AcknowledgeCancel),
         12 => (0..6_u8).prop_map(|request| Step::Replay { request }),
-        2 => (0..3_u8).prop_map(|run| Step::Track { run }),
+        4 => (by(), 0..3_u8).prop_map(|(by, run)| Step::Track(by, run)),
         2 => (0..2_u8).prop_map(|config| Step::Enqueue { config }),
         1 => Just(Step::Expire),
         8 => (1..6_usize).prop_map(|back| Step::Again { back }),
@@ -258,6 +256,9 @@ impl World {
                 let expected = match self.history.last() {
                     _ if expiring => Err(Rejection::Unknown),
                     Some(JobEvent::Held {}) => Err(Rejection::NoSlot),
+                    Some(JobEvent::Tracked { fence, .. }) if !self.is_last(fence.as_ref()) => {
+                        Err(Rejection::NothingToTrack)
+                    }
                     _ => Ok(Decision::AlreadyApplied),
                 };
                 prop_assert_eq!(again, expected, "{:?} happens once", command);
@@ -318,7 +319,7 @@ impl World {
             Step::Replay { request } => {
                 JobCommand::Replay { by: user(), why: "once more".to_owned(), request: request_id(*request) }
             }
-            Step::Track { run } => JobCommand::Track(run_record(*run)),
+            Step::Track(by, run) => JobCommand::Track { fence: fence(*by), run: run_record(*run) },
             // An id is drawn once: what expired is not enqueued again.
             Step::Enqueue { .. } if self.has_expired() => return None,
             Step::Enqueue { config } => JobCommand::Enqueue(spec(*config)),
@@ -331,6 +332,10 @@ impl World {
                 }
             }
         })
+    }
+
+    fn is_last(&self, fence: Option<&Fence>) -> bool {
+        self.job.as_ref().and_then(|job| job.fences.last()) == fence
     }
 
     fn has_expired(&self) -> bool {
@@ -447,7 +452,8 @@ impl World {
                 JobEvent::LeaseLost { cause: LossCause::Infrastructure, .. } => losses.infrastructure += 1,
                 JobEvent::CancelRequested { .. } => asked = true,
                 JobEvent::Completed { tracked: inline, .. } => tracked.clone_from(inline),
-                JobEvent::Tracked(run) => tracked = Some(run.clone()),
+                JobEvent::Started { .. } => tracked = None,
+                JobEvent::Tracked { fence, run } if fence.as_ref() == job.fences.last() => tracked = Some(run.clone()),
                 JobEvent::Replayed { request, .. } => replay = Some(*request),
                 _ => {}
             }
@@ -509,11 +515,10 @@ impl World {
             JobCommand::Replay { request, .. } => {
                 seen(&|event| matches!(event, JobEvent::Replayed { request: its, .. } if its == request))
             }
-            JobCommand::Track(run) => seen(&|event| match event {
-                JobEvent::Tracked(its) => its == run,
-                JobEvent::Completed { tracked, .. } => tracked.as_ref() == Some(run),
-                _ => false,
-            }),
+            JobCommand::Track { fence, run } => {
+                let tracked = JobEvent::Tracked { fence: Some(fence.clone()), run: run.clone() };
+                seen(&|event| *event == tracked)
+            }
             JobCommand::Expire => false,
         };
         prop_assert!(applied, "{:?} did not take effect before", command);
@@ -571,6 +576,7 @@ fn check_history(history: &[JobEvent]) -> TestCaseResult {
     let mut started = BTreeSet::new();
     let mut current: Option<&Fence> = None;
     let mut ended: Option<&JobEvent> = None;
+    let (mut last, mut over): (Option<&Fence>, BTreeSet<&Fence>) = (None, BTreeSet::new());
     for (index, event) in history.iter().enumerate() {
         let first = matches!(event, JobEvent::Enqueued { .. });
         prop_assert_eq!(first, index == 0, "enqueued first and once");
@@ -580,9 +586,10 @@ fn check_history(history: &[JobEvent]) -> TestCaseResult {
                 prop_assert!(failed, "replayed after {:?}", ended);
                 ended = None;
             }
-            JobEvent::Tracked(_) | JobEvent::Expired {} => {
-                prop_assert!(ended.is_some(), "{} before an end", event.kind());
+            JobEvent::Tracked { fence, .. } => {
+                prop_assert!(fence.as_ref().is_some_and(|fence| over.contains(fence)), "tracked before its end");
             }
+            JobEvent::Expired {} => prop_assert!(ended.is_some(), "expired before an end"),
             _ => prop_assert!(ended.is_none(), "{} after {:?}", event.kind(), ended),
         }
         match event {
@@ -590,6 +597,7 @@ fn check_history(history: &[JobEvent]) -> TestCaseResult {
                 prop_assert!(started.insert(fence), "{} starts twice", fence);
                 prop_assert_eq!(current, None, "two runs at once");
                 current = Some(fence);
+                last = Some(fence);
             }
             JobEvent::Completed { fence, .. } | JobEvent::Failed { fence, .. } | JobEvent::LeaseLost { fence, .. } => {
                 prop_assert_eq!(current, Some(fence), "a run ends under a fence not its own");
@@ -605,10 +613,11 @@ fn check_history(history: &[JobEvent]) -> TestCaseResult {
             | JobEvent::DeadLettered { .. }
             | JobEvent::Replayed { .. }
             | JobEvent::CancelRequested { .. }
-            | JobEvent::Tracked(_)
+            | JobEvent::Tracked { .. }
             | JobEvent::Expired {} => {}
         }
         if is_end(event) {
+            over.extend(last);
             ended = Some(event);
         }
     }
@@ -659,6 +668,7 @@ fn any_event() -> impl Strategy<Value = JobEvent> {
             worker: worker(),
             gpus: vec![],
             sandbox: "off".to_owned(),
+            tracking: Tracking::All,
         }),
         (fence(), any::<bool>()).prop_map(|(fence, tracked)| JobEvent::Completed {
             fence,
@@ -682,7 +692,7 @@ fn any_event() -> impl Strategy<Value = JobEvent> {
         }),
         Just(JobEvent::CancelRequested { by: user() }),
         any::<bool>().prop_map(|refunded| JobEvent::Cancelled { refunded }),
-        (0..3_u8).prop_map(|run| JobEvent::Tracked(run_record(run))),
+        (fence(), 0..3_u8).prop_map(|(fence, run)| JobEvent::Tracked { fence: Some(fence), run: run_record(run) }),
         Just(JobEvent::Expired {}),
     ]
 }
@@ -698,6 +708,7 @@ fn start(fence: Fence, ticket: u64) -> JobCommand {
         worker: worker(),
         gpus: vec![],
         sandbox: "off".to_owned(),
+        tracking: Tracking::All,
     })
 }
 

@@ -37,7 +37,7 @@ cancel-force      unknown happens happens    happens happens happens    ended   
 acknowledge-a     unknown late    late       late    happens happens    late          late    already       late
 acknowledge-!a    unknown late    late       late    late    late       late          late    late          late
 replay            unknown not-yet not-yet    not-yet not-yet not-yet    unreplayable  happens unreplayable  happens
-track             unknown not-yet not-yet    not-yet not-yet not-yet    happens       happens happens       happens
+track             unknown nothing nothing    nothing nothing nothing    happens       happens happens       happens
 expire            unknown not-yet not-yet    not-yet not-yet not-yet    happens       happens happens       happens
 ";
 
@@ -128,7 +128,7 @@ fn row(command: &JobCommand) -> &'static str {
         JobCommand::RequestCancel { force: CancelMode::Force, .. } => "cancel-force",
         JobCommand::AcknowledgeCancel { fence } => by(fence, "acknowledge-a", "acknowledge-!a"),
         JobCommand::Replay { .. } => "replay",
-        JobCommand::Track(_) => "track",
+        JobCommand::Track { .. } => "track",
         JobCommand::Expire => "expire",
     }
 }
@@ -148,6 +148,7 @@ fn answer(job: Option<&Job>, command: &JobCommand) -> &'static str {
         Err(Rejection::UnknownClass(_)) => "unknown-class",
         Err(Rejection::Limit(_)) => "limited",
         Err(Rejection::NoSlot) => "no-slot",
+        Err(Rejection::NothingToTrack) => "nothing",
     }
 }
 
@@ -499,6 +500,7 @@ mod starting {
             worker: worker(),
             gpus: vec!["GPU-1".to_owned()],
             sandbox: "standard".to_owned(),
+            tracking: Tracking::All,
         };
         assert_eq!(job.run, Some(run));
     }
@@ -876,7 +878,57 @@ mod tracking_and_expiring {
     #[test]
     fn noting_a_run_twice_is_noting_it_once() {
         given([enqueued(), started("a"), failed("a"), tracked("r1")]).when(track("r1")).then_already_applied();
-        given([enqueued(), started("a"), completed("a")]).when(track("inline")).then_already_applied();
+        given([enqueued(), started("a"), completed("a"), tracked("r1")]).when(track("r1")).then_already_applied();
+    }
+
+    #[test]
+    fn a_run_that_was_recorded_before_its_end_waits_to_be_closed() {
+        given([enqueued(), started("a"), completed("a")]).when(track("inline")).then([tracked("inline")]);
+        let job = there([enqueued(), started("a"), completed("a")]);
+        assert_eq!(untracked(&job), [fence("a")]);
+        let job = there([enqueued(), started("a"), completed("a"), tracked("inline")]);
+        assert_eq!(untracked(&job), []);
+    }
+
+    #[test]
+    fn each_end_of_a_replayed_job_is_recorded() {
+        let history = [enqueued(), started("a"), failed("a"), replayed(request(1)), started("b")];
+        given(history.clone()).when(track("r1")).then([tracked("r1")]);
+        let job = there([history.to_vec(), vec![failed("b")]].concat());
+        assert_eq!(untracked(&job), [fence("a"), fence("b")]);
+        let job = there([history.to_vec(), vec![completed("b"), tracked_under("b", "r2"), tracked("r1")]].concat());
+        assert_eq!(job.tracked, Some(run_record("r2")), "its last run's");
+        assert_eq!(untracked(&job), []);
+    }
+
+    #[test]
+    fn what_ended_without_a_run_of_its_own_is_not_recorded() {
+        let never_began = there([enqueued(), cancel_requested(), cancelled()]);
+        assert_eq!(untracked(&never_began), []);
+        let ended_before = [enqueued(), started("a"), failed("a"), tracked("r1"), replayed(request(1))];
+        let job = there([ended_before.to_vec(), vec![cancel_requested(), cancelled()]].concat());
+        assert_eq!(untracked(&job), []);
+        let lost = there([delayed(), vec![cancel_requested(), cancelled()]].concat());
+        assert_eq!(untracked(&lost), [fence("a")]);
+    }
+
+    #[test]
+    fn what_is_recorded_is_what_its_start_said() {
+        let ends = [completed("a"), failed("a"), cancelled(), poisonous()];
+        for (tracking, recorded) in [(Tracking::Off, 0), (Tracking::Completed, 1), (Tracking::All, 4)] {
+            let started = |tracking| match started("a") {
+                JobEvent::Started { fence, worker, gpus, sandbox, .. } => {
+                    JobEvent::Started { fence, worker, gpus, sandbox, tracking }
+                }
+                other => other,
+            };
+            let of_end = |end: &JobEvent| untracked(&there([enqueued(), started(tracking), end.clone()])).len();
+            assert_eq!(ends.iter().map(of_end).sum::<usize>(), recorded, "{tracking:?}");
+        }
+    }
+
+    fn untracked(job: &Job) -> Vec<Fence> {
+        job.untracked.iter().map(|end| end.fence.clone()).collect()
     }
 
     #[test]
@@ -887,11 +939,11 @@ mod tracking_and_expiring {
     }
 
     #[test]
-    fn a_job_that_has_not_ended_has_no_final_record() {
-        given([enqueued(), started("a")]).when(track("r1")).then_refused(Rejection::NotEnded);
+    fn a_run_that_has_not_ended_has_no_final_record() {
+        given([enqueued(), started("a")]).when(track("r1")).then_refused(Rejection::NothingToTrack);
         given([enqueued(), started("a"), failed("a"), tracked("r1"), replayed(request(1))])
             .when(track("r1"))
-            .then_refused(Rejection::NotEnded);
+            .then_refused(Rejection::NothingToTrack);
     }
 
     #[test]
@@ -1154,6 +1206,7 @@ fn started(by: &str) -> JobEvent {
         worker: worker(),
         gpus: vec!["GPU-1".to_owned()],
         sandbox: "standard".to_owned(),
+        tracking: Tracking::All,
     }
 }
 
@@ -1199,7 +1252,11 @@ fn cancelled() -> JobEvent {
 }
 
 fn tracked(run_id: &str) -> JobEvent {
-    JobEvent::Tracked(run_record(run_id))
+    tracked_under("a", run_id)
+}
+
+fn tracked_under(by: &str, run_id: &str) -> JobEvent {
+    JobEvent::Tracked { fence: Some(fence(by)), run: run_record(run_id) }
 }
 
 fn expired() -> JobEvent {
@@ -1219,6 +1276,7 @@ fn start(by: &str) -> JobCommand {
         worker: worker(),
         gpus: vec!["GPU-1".to_owned()],
         sandbox: "standard".to_owned(),
+        tracking: Tracking::All,
     })
 }
 
@@ -1256,7 +1314,7 @@ fn replay(request: RequestId) -> JobCommand {
 }
 
 fn track(run_id: &str) -> JobCommand {
-    JobCommand::Track(run_record(run_id))
+    JobCommand::Track { fence: fence("a"), run: run_record(run_id) }
 }
 
 // Work.

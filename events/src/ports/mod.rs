@@ -40,7 +40,7 @@ pub use nudge::{NudgePort, Nudges};
 pub use page::PageCursor;
 pub use permits::Permits;
 pub use progress::{Curve, Progress, ProgressPort, Report, Stated};
-pub use records::{OldJobs, OldSubmissions, RecordsPort};
+pub use records::{OldJobs, OldSubmissions, RecordsPort, UntrackedJobs};
 pub use storage::{
     ArchiveLimits, FileName, Published, Room, StagedFile, StagedUpload, StorageError, StoragePort, UploadLimits,
 };

@@ -28,6 +28,12 @@ pub trait RecordsPort: Send + Sync {
         count: usize,
     ) -> Result<OldSubmissions, PortError>;
 
+    /// At most `count` of the jobs with an end that the tracker has not got yet, oldest first, that follow `after`.
+    async fn untracked(&self, after: Option<PageCursor<JobId>>, count: usize) -> Result<UntrackedJobs, PortError>;
+
+    /// How many jobs have an end that the tracker has not got yet.
+    async fn count_untracked(&self) -> Result<u64, PortError>;
+
     /// Those of these submissions that no record tells of.
     async fn unknown(&self, submissions: &[SubmissionId]) -> Result<Vec<SubmissionId>, PortError>;
 }
@@ -37,6 +43,15 @@ pub trait RecordsPort: Send + Sync {
 pub struct OldJobs {
     /// Redis's time.
     pub now: Timestamp,
+    /// The jobs.
+    pub jobs: Vec<Job>,
+    /// Where to go on; none at the end.
+    pub next: Option<PageCursor<JobId>>,
+}
+
+/// A page of the jobs with an end that the tracker has not got yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UntrackedJobs {
     /// The jobs.
     pub jobs: Vec<Job>,
     /// Where to go on; none at the end.

@@ -13,8 +13,8 @@ use crate::time::Timestamp;
 /// what is open belongs to a run that goes on, to one that waits to be recorded, or to nobody.
 #[async_trait]
 pub trait TrackingPort: Send + Sync {
-    /// Has an open run with all of this but its files, and no other of the same fence. Open runs of the same job under a
-    /// fence that `record` names neither as its own nor among the others are deleted.
+    /// Has an open run with all of this but its files, and no other of the same fence. One that is closed already is only
+    /// looked through.
     async fn record(&self, record: &RunRecord) -> Result<TrackedRun, TrackingError>;
 
     /// Has a run hold what is kept of the files that the job left under this fence, and its log.
@@ -23,8 +23,8 @@ pub trait TrackingPort: Send + Sync {
     /// Closes a run; one that is closed in this way already stays as it is.
     async fn close(&self, run: &TrackedRun, end: &RunEnd) -> Result<(), TrackingError>;
 
-    /// The open runs of this board: at most some hundreds, the oldest first.
-    async fn open_runs(&self) -> Result<Vec<OpenRun>, TrackingError>;
+    /// The open runs of a job, or of this board: at most some hundreds, the oldest first.
+    async fn open_runs(&self, job: Option<JobId>) -> Result<Vec<OpenRun>, TrackingError>;
 
     /// Deletes a run if it is open. Whether it did: not if it is closed or gone.
     async fn delete_open(&self, run_id: &str) -> Result<bool, TrackingError>;
@@ -61,8 +61,6 @@ pub struct RunRecord {
     pub sandbox: String,
     /// What the job reported; nothing of a run that failed.
     pub results: Results,
-    /// The other fences of the job whose open runs are somebody's.
-    pub others: Vec<Fence>,
 }
 
 /// How a run ended.

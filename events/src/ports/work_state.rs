@@ -43,6 +43,8 @@ pub enum Turn {
     Reconciling,
     /// Removing what was kept for long enough.
     Expiring,
+    /// Recording in the tracker what it has not got yet.
+    Tracking,
 }
 
 /// The tickets of a class.

@@ -90,6 +90,7 @@ fn command(number: usize, choice: u8, current: Option<&Fence>) -> JobCommand {
             worker: "w-1".parse().unwrap(),
             gpus: if choice == 0 { vec![] } else { vec!["GPU-1".to_owned(), "GPU-2".to_owned()] },
             sandbox: "off".to_owned(),
+            tracking: [Tracking::All, Tracking::Completed, Tracking::Off][number % 3],
         }),
         2 => JobCommand::Complete {
             fence: current,
@@ -112,7 +113,7 @@ fn command(number: usize, choice: u8, current: Option<&Fence>) -> JobCommand {
             why: "again".to_owned(),
             request: format!("{number:032x}").parse().unwrap(),
         },
-        9 => JobCommand::Track(run()),
+        9 => JobCommand::Track { fence: current, run: run() },
         _ => JobCommand::Expire,
     }
 }

@@ -139,7 +139,7 @@ fn origin() -> Origin {
 
 fn start(fence: &Fence, ticket: &Ticket, worker: &Consumer) -> Start {
     let (fence, ticket, worker) = (fence.clone(), ticket.clone(), worker.clone());
-    Start { fence, ticket, worker, gpus: vec![], sandbox: "off".to_owned() }
+    Start { fence, ticket, worker, gpus: vec![], sandbox: "off".to_owned(), tracking: Tracking::Off }
 }
 
 fn consumer(name: &str) -> Consumer {

@@ -59,7 +59,14 @@ impl Morgue {
             let claim = reader.claim(1, Duration::from_secs(10)).await.expect("tickets").remove(0);
             let fence = SystemIds.fence();
             let (gpus, sandbox) = (vec![], "off".to_owned());
-            let start = Start { fence: fence.clone(), ticket: claim.ticket, worker: worker.clone(), gpus, sandbox };
+            let start = Start {
+                fence: fence.clone(),
+                ticket: claim.ticket,
+                worker: worker.clone(),
+                gpus,
+                sandbox,
+                tracking: Tracking::Off,
+            };
             command(JobCommand::Start(start)).await;
             command(JobCommand::LoseLease { fence, cause, error: "it went away".to_owned() }).await;
             if cause == LossCause::Infrastructure {

@@ -246,7 +246,14 @@ impl Hands {
 
     async fn start(&self, claim: &Claim) -> Fence {
         let (fence, ticket, worker) = (SystemIds.fence(), claim.ticket.clone(), self.worker.clone());
-        let start = Start { fence: fence.clone(), ticket, worker, gpus: vec![], sandbox: "off".to_owned() };
+        let start = Start {
+            fence: fence.clone(),
+            ticket,
+            worker,
+            gpus: vec![],
+            sandbox: "off".to_owned(),
+            tracking: Tracking::Off,
+        };
         self.command(claim.job, JobCommand::Start(start)).await;
         fence
     }

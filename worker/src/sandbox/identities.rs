@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::ops::RangeInclusive;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::privileges::Identity;
@@ -14,11 +17,13 @@ const RANGE: RangeInclusive<u32> = 61_184..=65_519;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Identities(Arc<Mutex<BTreeSet<u32>>>);
 
-/// A user that no other run of this worker has, until this is dropped.
+/// A user that no other run on this machine has, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct OwnIdentity {
     pub(crate) identity: Identity,
     taken: Identities,
+    /// By which the other workers of this machine know.
+    _claim: UnixDatagram,
 }
 
 impl Identities {
@@ -32,11 +37,29 @@ impl Identities {
     pub(crate) fn take(&self, anywhere: u32) -> Option<OwnIdentity> {
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = RANGE.end() - RANGE.start() + 1;
-        let free =
-            (0..count).map(|step| RANGE.start() + (anywhere % count + step) % count).find(|n| !taken.contains(n))?;
+        let mut numbers = (0..count).map(|step| RANGE.start() + (anywhere % count + step) % count);
+        let (free, claim) = numbers.find_map(|number| {
+            if taken.contains(&number) {
+                return None;
+            }
+            claim(number).map(|claim| (number, claim))
+        })?;
         taken.insert(free);
         drop(taken);
-        Some(OwnIdentity { identity: Identity(free), taken: self.clone() })
+        Some(OwnIdentity { identity: Identity(free), taken: self.clone(), _claim: claim })
+    }
+}
+
+/// Claims a user among all workers of this machine, or of this network namespace; none if another has it. The name of a
+/// socket without a file is one process's at a time, and free again whichever way that ends.
+fn claim(number: u32) -> Option<UnixDatagram> {
+    let name = SocketAddr::from_abstract_name(format!("leadersboard-user-{number}")).ok()?;
+    match UnixDatagram::bind_addr(&name) {
+        Err(error) if error.kind() != ErrorKind::AddrInUse => {
+            tracing::debug!(%error, number, "a user could not be claimed");
+            UnixDatagram::unbound().ok()
+        }
+        claimed => claimed.ok(),
     }
 }
 
@@ -68,6 +91,13 @@ mod tests {
         let was = first.identity;
         drop(first);
         assert_eq!(identities.take(7).unwrap().identity, was);
+    }
+
+    #[test]
+    fn nobody_has_what_a_run_of_another_worker_has() {
+        let (one, other) = (Identities::default(), Identities::default());
+        let first = one.take(4_000).unwrap();
+        assert_ne!(other.take(4_000).unwrap().identity, first.identity);
     }
 
     #[test]

@@ -17,12 +17,7 @@ impl Redis {
         let mut metrics: HashSet<String> = self.members(&self.keys().boards()).await?.into_iter().collect();
         let mut cursor = 0_u64;
         loop {
-            let (next, found): (u64, Vec<String>) = redis::cmd("SCAN")
-                .arg(cursor)
-                .arg(&["MATCH", &self.keys().boards_pattern(), "COUNT", "1000"])
-                .query_async(&mut self.connection())
-                .await
-                .map_err(|error| away(&error))?;
+            let (next, found) = self.scan(&self.keys().boards_pattern(), cursor).await?;
             for key in found {
                 match self.keys().board_of(&key) {
                     Some((metric, Some(user))) => {

@@ -78,6 +78,16 @@ pub struct Progress {
 }
 
 impl Redis {
+    /// Some of the keys that match a pattern, and where to go on; 0 is the beginning and the end.
+    async fn scan(&self, pattern: &str, cursor: u64) -> Result<(u64, Vec<String>), PortError> {
+        redis::cmd("SCAN")
+            .arg(cursor)
+            .arg(&["MATCH", pattern, "COUNT", "1000"])
+            .query_async(&mut self.connection())
+            .await
+            .map_err(|error| away(&error))
+    }
+
     /// Compares every read model with the fold of the log; in [`Mode::Rebuild`] it restores what differs.
     ///
     /// # Errors
@@ -206,15 +216,9 @@ impl Audit<'_> {
 
     /// Looks through the keys for what no aggregate accounts for.
     async fn look_for_strangers(&mut self) -> Result<(), PortError> {
-        let mut connection = self.redis.connection();
         let mut cursor = 0_u64;
         loop {
-            let (next, keys): (u64, Vec<String>) = redis::cmd("SCAN")
-                .arg(cursor)
-                .arg(&["MATCH", &self.redis.keys().pattern(), "COUNT", "1000"])
-                .query_async(&mut connection)
-                .await
-                .map_err(|error| away(&error))?;
+            let (next, keys) = self.redis.scan(&self.redis.keys().pattern(), cursor).await?;
             let mut suspects = Vec::new();
             for key in keys {
                 match self.redis.keys().read_model(&key) {

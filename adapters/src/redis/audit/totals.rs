@@ -12,12 +12,7 @@ impl Redis {
     pub(super) async fn audit_totals(&self, mode: Mode, report: &mut Report) -> Result<(), PortError> {
         let mut cursor = 0_u64;
         loop {
-            let (next, found): (u64, Vec<String>) = redis::cmd("SCAN")
-                .arg(cursor)
-                .arg(&["MATCH", &self.keys().users_pattern(), "COUNT", "1000"])
-                .query_async(&mut self.connection())
-                .await
-                .map_err(|error| away(&error))?;
+            let (next, found) = self.scan(&self.keys().users_pattern(), cursor).await?;
             for key in found {
                 // A user who has a total and one who should have one.
                 if let Some((total, index)) = self.keys().stored_of(&key) {

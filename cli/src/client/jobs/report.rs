@@ -39,7 +39,7 @@ pub(crate) fn whole(job: &Job) -> String {
         ("started", moment(&job.started_at)),
         ("finished", moment(&job.finished_at)),
         ("ran for", run_time(job).map(human::duration).unwrap_or_default()),
-        ("mlflow run", text(&job.run_id)),
+        ("mlflow run", mlflow_run(job)),
     ];
     let shown = fields.into_iter().filter(|(_, value)| !value.is_empty());
     let rows = shown.map(|(name, value)| [format!("{name}:"), value]);
@@ -49,6 +49,16 @@ pub(crate) fn whole(job: &Job) -> String {
     parts.extend(numbers("PERFORMANCE", job.performance.as_ref()));
     parts.extend(log_tail(job));
     parts.join("\n\n")
+}
+
+/// The run in MLflow, and whether it is complete there.
+fn mlflow_run(job: &Job) -> String {
+    let run = job.run_id.as_deref().map(human::plain).unwrap_or_default();
+    match (run.is_empty(), job.tracking.as_deref()) {
+        (true, Some("waiting")) => "not recorded yet".to_owned(),
+        (false, Some("waiting")) => format!("{run}, not complete yet"),
+        _ => run,
+    }
 }
 
 /// How a watched job ended: its metrics, or why there are none. The log's end is repeated only for

@@ -1,0 +1,119 @@
+//! The tracker: its options, and the adapter they make.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use adapters::mlflow::{Auth, Mlflow, MlflowOptions};
+use anyhow::{Context, Result, bail};
+use clap::{ArgAction, Args};
+use events::job::Tracking;
+use events::ports::TrackingPort;
+use worker::TrackingConfig;
+
+use crate::wiring::Ports;
+
+/// Where runs are recorded and shown.
+#[derive(Debug, Args)]
+pub(crate) struct TrackerAddress {
+    /// The MLflow server that runs are recorded in; links to them are made from it [default: none, they are not]
+    #[arg(long, env = "MLFLOW_TRACKING_URI", hide_env_values = true)]
+    mlflow_tracking_uri: Option<String>,
+    /// Where people see the runs [default: `MLFLOW_TRACKING_URI`]
+    #[arg(long, env = "MLFLOW_URL")]
+    mlflow_url: Option<String>,
+}
+
+impl TrackerAddress {
+    /// What links to runs are made from.
+    pub(crate) fn links(&self) -> Option<api::MlflowLinks> {
+        let uri = self.uri()?;
+        Some(api::MlflowLinks::new(uri, self.mlflow_url.as_deref()))
+    }
+
+    /// An empty variable is as good as none.
+    fn uri(&self) -> Option<&str> {
+        self.mlflow_tracking_uri.as_deref().filter(|uri| !uri.is_empty())
+    }
+}
+
+/// How runs are recorded. The names of the variables are those of MLflow's own client where it has them.
+#[derive(Debug, Args)]
+pub(crate) struct TrackingOptions {
+    #[command(flatten)]
+    pub(crate) address: TrackerAddress,
+    /// The experiment that holds the runs; made where there is none
+    #[arg(long, env = "MLFLOW_EXPERIMENT", default_value = "leadersboard")]
+    mlflow_experiment: String,
+    /// Whether jobs that fail or are cancelled are recorded too
+    #[arg(long, env = "MLFLOW_TRACK_FAILURES", default_value_t = true, action = ArgAction::Set)]
+    mlflow_track_failures: bool,
+    /// How long the end of a job may wait for MLflow; what is not recorded by then is recorded later
+    #[arg(long, env = "TRACKING_BUDGET", default_value = "10s", value_parser = humantime::parse_duration)]
+    tracking_budget: Duration,
+    /// How often runs are looked for that a dead worker left open
+    #[arg(long, env = "TRACKING_SWEEP_INTERVAL", default_value = "30s", value_parser = humantime::parse_duration)]
+    tracking_sweep_interval: Duration,
+    /// The user that MLflow knows this worker as
+    #[arg(long, env = "MLFLOW_TRACKING_USERNAME")]
+    mlflow_tracking_username: Option<String>,
+    /// Its password
+    #[arg(long, env = "MLFLOW_TRACKING_PASSWORD", hide_env_values = true)]
+    mlflow_tracking_password: Option<String>,
+    /// A bearer token, in the place of a user and a password
+    #[arg(long, env = "MLFLOW_TRACKING_TOKEN", hide_env_values = true)]
+    mlflow_tracking_token: Option<String>,
+    /// A file with the certificates that MLflow's is signed by, beside the system's
+    #[arg(long, env = "MLFLOW_TRACKING_SERVER_CERT_PATH")]
+    mlflow_tracking_server_cert_path: Option<PathBuf>,
+    /// Take any certificate
+    #[arg(long, env = "MLFLOW_TRACKING_INSECURE_TLS", default_value_t = false, action = ArgAction::Set)]
+    mlflow_tracking_insecure_tls: bool,
+}
+
+impl TrackingOptions {
+    /// How the runs of a worker are recorded, if they are.
+    ///
+    /// # Errors
+    /// Which option is not as it must be.
+    pub(crate) fn config(&self, ports: &Ports) -> Result<Option<TrackingConfig>> {
+        let Some(mlflow) = self.mlflow(ports)? else { return Ok(None) };
+        let wish = if self.mlflow_track_failures { Tracking::All } else { Tracking::Completed };
+        let port: Arc<dyn TrackingPort> = Arc::new(mlflow);
+        let sweep_interval = self.tracking_sweep_interval.max(Duration::from_millis(100));
+        Ok(Some(TrackingConfig { port, wish, budget: self.tracking_budget, sweep_interval }))
+    }
+
+    fn mlflow(&self, ports: &Ports) -> Result<Option<Mlflow>> {
+        let Some(uri) = self.address.uri() else { return Ok(None) };
+        let options = MlflowOptions {
+            uri: uri.to_owned(),
+            experiment: self.mlflow_experiment.clone(),
+            board: ports.board.clone(),
+            auth: self.auth()?,
+            ca: self.certificates()?,
+            insecure_tls: self.mlflow_tracking_insecure_tls,
+        };
+        let mlflow = Mlflow::new(options, Arc::clone(&ports.artifacts), Arc::clone(&ports.logs));
+        Ok(Some(mlflow.context("MLFLOW_TRACKING_URI and what belongs to it")?))
+    }
+
+    fn auth(&self) -> Result<Auth> {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let (username, password) = (given(&self.mlflow_tracking_username), given(&self.mlflow_tracking_password));
+        match (username, password, given(&self.mlflow_tracking_token)) {
+            (None, None, None) => Ok(Auth::None),
+            (None, None, Some(token)) => Ok(Auth::Token(token)),
+            (Some(username), Some(password), None) => Ok(Auth::Basic { username, password }),
+            (_, _, Some(_)) => bail!("MLFLOW_TRACKING_TOKEN and MLFLOW_TRACKING_USERNAME exclude one another"),
+            _ => bail!("MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD go together"),
+        }
+    }
+
+    fn certificates(&self) -> Result<Option<Vec<u8>>> {
+        let Some(path) = &self.mlflow_tracking_server_cert_path else { return Ok(None) };
+        let read = fs::read(path);
+        read.with_context(|| format!("MLFLOW_TRACKING_SERVER_CERT_PATH: {} can't be read", path.display())).map(Some)
+    }
+}

@@ -1,0 +1,188 @@
+//! Bringing what the tracker has not got yet into it: one process at a time, for all.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use events::ports::{PortError, TrackingError, Turn};
+use metrics::{counter, gauge};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::Tracker;
+use super::backlog::{AT_ONCE, Backlog, End, Try};
+use super::settle::{Unsettled, settle};
+use super::sweep::sweep;
+use crate::outage::Outage;
+use crate::session::Session;
+
+/// How often is looked for ends, and for whose turn it is.
+const TICK: Duration = Duration::from_secs(1);
+/// How long a turn lasts that is not taken again.
+const TURN: Duration = Duration::from_secs(10);
+/// How many jobs are read at a time.
+const PAGE: usize = 100;
+
+/// Runs until it is aborted.
+pub(crate) async fn run(session: Arc<Session>) {
+    let Some(tracker) = session.tracker.clone() else { return };
+    let mut drain = Drain {
+        tracker,
+        backlog: Backlog::default(),
+        next: VecDeque::new(),
+        under_way: JoinSet::new(),
+        swept: None,
+        sweeping: None,
+        session,
+    };
+    if let Err(error) = drain.tracker.config.port.check().await {
+        drain.tracker.breaker.open();
+        tracing::warn!(%error, "the tracker can't be used; runs are recorded when it can");
+    }
+    let mut outage = Outage::of("looking for runs to record");
+    loop {
+        match drain.look().await {
+            Ok(()) => outage.over(),
+            Err(error) => outage.note(&error),
+        }
+        drain.wait().await;
+    }
+}
+
+struct Drain {
+    session: Arc<Session>,
+    tracker: Arc<Tracker>,
+    backlog: Backlog,
+    /// Ends that were read and not begun.
+    next: VecDeque<End>,
+    under_way: JoinSet<(End, Result<bool, Unsettled>)>,
+    swept: Option<Instant>,
+    sweeping: Option<AbortOnDropHandle<()>>,
+}
+
+impl Drain {
+    /// Begins what may be begun, if it is this process's turn.
+    async fn look(&mut self) -> Result<(), PortError> {
+        let holder = self.session.config.consumer.as_str();
+        if !self.session.ports.work_state.take_turn(Turn::Tracking, holder, TURN).await? {
+            // Another process goes through the same ends by now.
+            self.break_off();
+            return Ok(());
+        }
+        self.sweep_if_due();
+        self.begin().await
+    }
+
+    /// Leaves everything as it is; what has not ended is read again.
+    fn break_off(&mut self) {
+        self.under_way.abort_all();
+        self.backlog.drop_under_way();
+        self.next.clear();
+        self.sweeping = None;
+    }
+
+    /// Waits for the next thing to do.
+    async fn wait(&mut self) {
+        tokio::select! {
+            Some(done) = self.under_way.join_next() => {
+                match done {
+                    Ok((end, done)) => self.note(&end, done),
+                    Err(error) if error.is_panic() => self.break_off(),
+                    Err(_) => {}
+                }
+            }
+            () = self.tracker.ended.notified() => {}
+            () = sleep(TICK) => {}
+        }
+    }
+
+    async fn begin(&mut self) -> Result<(), PortError> {
+        let mut room = self.backlog.room(Instant::now());
+        if room > 0 && self.next.len() < AT_ONCE {
+            self.read().await?;
+        }
+        while room > 0
+            && let Some(end) = self.next.pop_front()
+        {
+            if self.backlog.is_due(&end, Instant::now()) {
+                self.backlog.begin(end.clone());
+                let (session, tracker) = (Arc::clone(&self.session), Arc::clone(&self.tracker));
+                self.under_way.spawn(async move {
+                    let done = settle(&session, &tracker, end.0, &end.1).await;
+                    (end, done)
+                });
+                room -= 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads ends that are due, those first that have not failed, in the order in which they came.
+    async fn read(&mut self) -> Result<(), PortError> {
+        let records = &self.session.ports.records;
+        gauge!("leadersboard_untracked_runs").set(records.count_untracked().await? as f64);
+        let (mut fresh, mut failed, mut after) = (VecDeque::new(), VecDeque::new(), None);
+        loop {
+            let page = records.untracked(after, PAGE).await?;
+            let now = Instant::now();
+            for end in page.jobs.iter().flat_map(|job| job.untracked.iter().map(|end| (job.id, end.fence.clone()))) {
+                if self.backlog.is_due(&end, now) {
+                    if self.backlog.has_failed(&end) { &mut failed } else { &mut fresh }.push_back(end);
+                }
+            }
+            after = page.next;
+            if after.is_none() || fresh.len() >= AT_ONCE {
+                break;
+            }
+        }
+        fresh.extend(failed);
+        self.next = fresh;
+        Ok(())
+    }
+
+    fn note(&mut self, end: &End, done: Result<bool, Unsettled>) {
+        let (what, label) = match &done {
+            Ok(true) => (Try::Settled, "recorded"),
+            Ok(false) => (Try::Settled, "known"),
+            Err(Unsettled::Tracker(TrackingError::Away(_))) => (Try::Away, "away"),
+            Err(Unsettled::Tracker(TrackingError::Refused(_))) => (Try::Failed, "refused"),
+            Err(Unsettled::Tracker(TrackingError::Files(_))) => (Try::Failed, "files"),
+            Err(Unsettled::Log(_)) => (Try::Failed, "redis"),
+        };
+        counter!("leadersboard_tracking_total", "outcome" => label).increment(1);
+        let was_outage = self.backlog.is_outage();
+        self.backlog.note(end, what, Instant::now(), self.session.ports.ids.jitter());
+        match (what, done) {
+            (Try::Settled, _) => {
+                self.tracker.breaker.close();
+                if was_outage {
+                    tracing::info!("the tracker answers again; what it has not got yet is recorded");
+                }
+            }
+            (Try::Away, Err(error)) => {
+                self.tracker.breaker.open();
+                if !was_outage {
+                    tracing::warn!(job = %end.0, %error, "the tracker is away; runs are recorded when it answers");
+                }
+            }
+            (_, Err(error)) => tracing::warn!(job = %end.0, %error, "a run could not be recorded; it is tried again"),
+            (_, Ok(_)) => {}
+        }
+    }
+
+    fn sweep_if_due(&mut self) {
+        let is_sweeping = self.sweeping.as_ref().is_some_and(|sweeping| !sweeping.is_finished());
+        let is_early = self.swept.is_some_and(|swept| swept.elapsed() < self.tracker.config.sweep_interval);
+        if is_sweeping || is_early || self.backlog.is_outage() {
+            return;
+        }
+        self.swept = Some(Instant::now());
+        let (session, tracker) = (Arc::clone(&self.session), Arc::clone(&self.tracker));
+        self.sweeping = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+            if let Err(error) = sweep(&session, &tracker, None).await {
+                tracing::debug!(%error, "open runs could not be looked through");
+            }
+        })));
+    }
+}

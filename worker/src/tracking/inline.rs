@@ -1,0 +1,77 @@
+//! Recording a run before the end of its job is committed, so that its link is there at once.
+
+use events::job::TrackedRun;
+use events::ports::{PortError, TrackingError};
+use events::{Results, SubmissionId};
+use metrics::histogram;
+use tokio::time::{Instant, timeout};
+
+use super::ended_run::record_of;
+use crate::session::Session;
+use crate::start::Run;
+
+/// Opens the run in the tracker and records what its job left, within the budget; what is not done in time is done
+/// once the job has ended. None where the tracker has no run yet, or is not to be waited for.
+pub(crate) async fn record_in_time(session: &Session, run: &Run, results: &Results) -> Option<TrackedRun> {
+    let tracker = session.tracker.as_ref()?;
+    let is_wanted = run.job.run.as_ref().is_some_and(|run| !run.tracking.is_off());
+    if !is_wanted || tracker.config.budget.is_zero() || !tracker.breaker.is_closed() {
+        return None;
+    }
+    let port = &tracker.config.port;
+    let mut recorded = None;
+    let work = async {
+        let entrypoint = entrypoint(session, run.job.spec.submission).await.map_err(unread)?;
+        let record = record_of(&run.job, &run.fence, entrypoint, results.clone());
+        let record = record.ok_or_else(|| TrackingError::Files("the run is not its job's last".to_owned()))?;
+        let tracked = port.record(&record).await?;
+        recorded = Some(tracked.clone());
+        port.upload(&tracked, record.job, &record.fence).await
+    };
+    let began = Instant::now();
+    let done = tokio::select! {
+        done = timeout(tracker.config.budget, work) => done,
+        () = session.stop.waiting.cancelled() => return recorded,
+    };
+    histogram!("leadersboard_tracking_inline_seconds").record(began.elapsed());
+    match done {
+        Ok(Ok(())) => tracker.breaker.close(),
+        Err(_) if recorded.is_some() => tracing::info!("the tracker gets the rest of the files afterwards"),
+        Err(_) => {
+            tracker.breaker.open();
+            let budget = tracker.config.budget;
+            tracing::warn!("the tracker did not answer within {budget:?}; the run is recorded later");
+        }
+        Ok(Err(error)) => {
+            if let TrackingError::Away(_) = error {
+                tracker.breaker.open();
+            }
+            tracing::warn!(%error, "the tracker did not take the run; it is recorded later");
+        }
+    }
+    recorded
+}
+
+/// Deletes a run whose job did not accept its end. Where the tracker does not answer, the sweep finds it.
+pub(crate) async fn discard(session: &Session, run: &TrackedRun) {
+    let Some(tracker) = session.tracker.as_ref() else { return };
+    let deleted = tokio::select! {
+        deleted = timeout(tracker.config.budget, tracker.config.port.delete_open(&run.run_id)) => deleted,
+        () = session.stop.waiting.cancelled() => return,
+    };
+    match deleted {
+        Ok(Ok(_)) => tracing::info!(run = run.run_id, "the tracker's run was deleted: its end is not the job's"),
+        Ok(Err(error)) => tracing::warn!(run = run.run_id, %error, "the tracker's run is deleted later"),
+        Err(_) => tracing::warn!(run = run.run_id, "the tracker's run is deleted later"),
+    }
+}
+
+/// The file that the jobs of a submission run; an empty name where the submission is gone.
+pub(super) async fn entrypoint(session: &Session, submission: SubmissionId) -> Result<String, PortError> {
+    let submission = session.ports.status.submission(submission).await?;
+    Ok(submission.map(|submission| submission.manifest.entrypoint).unwrap_or_default())
+}
+
+fn unread(error: PortError) -> TrackingError {
+    TrackingError::Files(format!("the submission could not be read: {error}"))
+}
