@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use adapters::ids::SystemIds;
 use adapters::redis::Redis;
 use events::execute::{self, Origin};
-use events::job::Start;
+use events::job::{Start, Tracking};
 use events::ports::{Ids, JobQueuePort};
 use events::{Actor, Consumer, JobCommand, JobSpec, LossCause, Policy};
 use leadersboard_tests::board::Process;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use adapters::ids::SystemIds;
 use adapters::redis::Redis;
 use events::execute::{self, Origin};
-use events::job::{ArtifactTotals, Start};
+use events::job::{ArtifactTotals, Start, Tracking};
 use events::ports::{Claim, Ids, JobQueuePort};
 use events::submission::Manifest;
 use events::{

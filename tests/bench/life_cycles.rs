@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use adapters::ids::SystemIds;
 use adapters::redis::Redis;
 use events::execute::{self, Origin};
-use events::job::{ArtifactTotals, Start};
+use events::job::{ArtifactTotals, Start, Tracking};
 use events::ports::{Claim, EventLogPort, Ids, JobQueuePort};
 use events::submission::Manifest;
 use events::{Actor, Consumer, JobCommand, JobSpec, Policy, Results, SubmissionCommand, SubmissionId};

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use adapters::ids::SystemIds;
 use adapters::redis::Redis;
-use events::job::ArtifactTotals;
+use events::job::{ArtifactTotals, Tracking};
 use events::ports::{EventLogPort, Ids};
 use events::{
     Actor, Change, Commit, Envelope, JobEvent, JobId, JobSpec, Lane, Policy, Results, SubmissionId, Timestamp,

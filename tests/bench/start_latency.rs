@@ -9,7 +9,7 @@ use adapters::ids::SystemIds;
 use adapters::redis::Redis;
 use events::execute::{self, Origin};
 use events::failure::{Failure, FailureKind};
-use events::job::Start;
+use events::job::{Start, Tracking};
 use events::ports::{Ids, JobQueuePort};
 use events::{Actor, Consumer, JobCommand};
 use leadersboard_tests::board::{ALICE, Process, command};
@@ -90,7 +90,14 @@ async fn work(redis: Redis, started: Arc<Mutex<HashMap<String, Instant>>>) {
             tokio::spawn(async move {
                 let fence = SystemIds.fence();
                 let (ticket, sandbox) = (claim.ticket, "off".to_owned());
-                let start = JobCommand::Start(Start { fence: fence.clone(), ticket, worker, gpus: vec![], sandbox });
+                let start = JobCommand::Start(Start {
+                    fence: fence.clone(),
+                    ticket,
+                    worker,
+                    gpus: vec![],
+                    sandbox,
+                    tracking: Tracking::Off,
+                });
                 execute::job(&redis, &policy, &origin, claim.job, &start, 1.0).await.expect("started");
                 started.lock().expect("no panic").insert(claim.job.to_string(), Instant::now());
                 let error = "nothing was run".to_owned();

@@ -7,7 +7,7 @@ use std::time::Instant;
 use adapters::ids::SystemIds;
 use adapters::redis::Redis;
 use events::execute::{self, Origin};
-use events::job::Start;
+use events::job::{Start, Tracking};
 use events::ports::{Claim, Ids, JobQueuePort};
 use events::{Actor, Consumer, JobCommand, JobId, Policy};
 use leadersboard_tests::client::Client;

@@ -1,7 +1,7 @@
 //! Jobs that completed, made by one commit each: for tests of what is read afterwards.
 
 use adapters::ids::SystemIds;
-use events::job::ArtifactTotals;
+use events::job::{ArtifactTotals, Tracking};
 use events::ports::Ids;
 use events::{Actor, Change, Commit, Envelope, JobEvent, JobId, JobSpec, Lane, Results, SubmissionId, Timestamp};
 

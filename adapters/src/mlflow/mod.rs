@@ -73,8 +73,8 @@ impl TrackingPort for Mlflow {
         Ok(self.close_run(run, end).await?)
     }
 
-    async fn open_runs(&self) -> Result<Vec<OpenRun>, TrackingError> {
-        Ok(self.list_open().await?)
+    async fn open_runs(&self, job: Option<JobId>) -> Result<Vec<OpenRun>, TrackingError> {
+        Ok(self.list_open(job).await?)
     }
 
     async fn delete_open(&self, run_id: &str) -> Result<bool, TrackingError> {

@@ -1,6 +1,5 @@
 //! Recording a run: exactly one of its fence, complete, however often it was tried before.
 
-use events::Fence;
 use events::job::TrackedRun;
 use events::ports::RunRecord;
 
@@ -79,14 +78,9 @@ impl Mlflow {
 fn sort_out(found: Vec<Run>, board: &str, record: &RunRecord) -> (Option<Run>, Vec<String>) {
     let tag = |run: &Run, name: &str| run.data.tags.get(name).cloned().unwrap_or_default();
     let of_board = found.into_iter().filter(|run| tag(run, "leadersboard.board") == board);
-    let (mut ours, others): (Vec<Run>, Vec<Run>) =
-        of_board.partition(|run| tag(run, "leadersboard.fence") == record.fence.as_str());
+    let mut ours: Vec<Run> = of_board.filter(|run| tag(run, "leadersboard.fence") == record.fence.as_str()).collect();
     ours.sort_by_key(|run| (run.info.is_open(), run.info.run_id.clone()));
-    let is_others =
-        |run: &Run| record.others.iter().map(Fence::as_str).any(|fence| fence == tag(run, "leadersboard.fence"));
-    let orphans = others.iter().filter(|run| run.info.is_open() && !is_others(run));
-    let doubles = ours.iter().skip(1);
-    let superfluous = doubles.chain(orphans).map(|run| run.info.run_id.clone()).collect();
+    let superfluous = ours.iter().skip(1).map(|run| run.info.run_id.clone()).collect();
     ours.truncate(1);
     (ours.pop(), superfluous)
 }
@@ -118,7 +112,6 @@ mod tests {
             gpus: Vec::new(),
             sandbox: "standard".to_owned(),
             results: Results::default(),
-            others: vec![OTHER.parse().unwrap()],
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use events::JobId;
 use events::job::TrackedRun;
 use events::ports::{OpenRun, RunEnd, RunStatus};
 
@@ -48,9 +49,12 @@ impl Mlflow {
     }
 
     /// The open runs of this board, the oldest first.
-    pub(super) async fn list_open(&self) -> Result<Vec<OpenRun>, CallError> {
+    pub(super) async fn list_open(&self, job: Option<JobId>) -> Result<Vec<OpenRun>, CallError> {
         let Some(experiment) = self.experiment.existing().await? else { return Ok(Vec::new()) };
-        let filter = format!("attributes.status = 'RUNNING' and tags.`leadersboard.board` = '{}'", self.board);
+        let mut filter = format!("attributes.status = 'RUNNING' and tags.`leadersboard.board` = '{}'", self.board);
+        if let Some(job) = job {
+            filter.push_str(&format!(" and tags.`leadersboard.job_id` = '{job}'"));
+        }
         let runs = self.search(&experiment, &filter).await?;
         // One whose tags somebody changed is nobody's to judge.
         let readable = runs.into_iter().filter_map(|run| {

@@ -26,7 +26,7 @@ use adapters::ids::SystemIds;
 use adapters::redis::Redis;
 use events::commit::Ticket;
 use events::execute::{self, ExecuteError, Origin};
-use events::job::{ArtifactTotals, Rejection, Start};
+use events::job::{ArtifactTotals, Rejection, Start, Tracking};
 use events::ports::{Claim, Ids};
 use events::submission::Manifest;
 use events::{

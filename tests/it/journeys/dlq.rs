@@ -5,7 +5,7 @@ use std::process::Command;
 use adapters::ids::SystemIds;
 use adapters::redis::Redis;
 use events::execute::{self, Origin};
-use events::job::Start;
+use events::job::{Start, Tracking};
 use events::ports::{Ids, JobQueuePort};
 use events::{Actor, Consumer, JobCommand, JobId, JobSpec, LossCause, Policy};
 use leadersboard_tests::board::Finished;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use adapters::ids::SystemIds;
 use adapters::redis::Redis;
 use events::execute::{self, Origin};
-use events::job::Start;
+use events::job::{Start, Tracking};
 use events::ports::{Claim, Ids, JobQueuePort, TicketReader};
 use events::{Actor, Consumer, Fence, JobCommand, JobId, Policy};
 use futures::StreamExt;

@@ -132,7 +132,6 @@ fn record(metrics_json: &Value) -> RunRecord {
         gpus: vec!["GPU-1".to_owned(), "GPU-2".to_owned()],
         sandbox: "standard".to_owned(),
         results,
-        others: vec![],
     }
 }
 
