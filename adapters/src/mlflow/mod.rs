@@ -1,4 +1,4 @@
-//! The tracker as MLflow has it, by its REST API 2.0.
+//! The tracker as `MLflow` has it, by its REST API 2.0.
 
 mod batches;
 mod body;
