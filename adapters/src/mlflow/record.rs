@@ -72,9 +72,8 @@ impl Mlflow {
     }
 }
 
-/// Of the runs of a job the one that is this record's, if there is one, and those that are nobody's.
-///
-/// A closed run under another fence belongs to an end that was accepted, so it is somebody's.
+/// Of the runs of a job the one that is this record's, if there is one, and those that are there beside it. A run under
+/// another fence is not this record's to judge.
 fn sort_out(found: Vec<Run>, board: &str, record: &RunRecord) -> (Option<Run>, Vec<String>) {
     let tag = |run: &Run, name: &str| run.data.tags.get(name).cloned().unwrap_or_default();
     let of_board = found.into_iter().filter(|run| tag(run, "leadersboard.board") == board);
@@ -134,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn one_run_of_the_fence_stays_and_open_ones_of_nobody_go() {
+    fn one_run_of_the_fence_stays_a_closed_one_before_an_open_one() {
         let found = vec![
             run("c", "RUNNING", FENCE, "main"),
             run("b", "RUNNING", FENCE, "main"),
@@ -146,11 +145,11 @@ mod tests {
         ];
         let (ours, superfluous) = sort_out(found.clone(), "main", &record());
         assert_eq!(ours.unwrap().info.run_id, "b");
-        assert_eq!(superfluous, ["c", "e"]);
+        assert_eq!(superfluous, ["c"]);
         let closed = [found, vec![run("z", "FINISHED", FENCE, "main")]].concat();
         let (ours, superfluous) = sort_out(closed, "main", &record());
         assert_eq!(ours.unwrap().info.run_id, "z");
-        assert_eq!(superfluous, ["b", "c", "e"]);
+        assert_eq!(superfluous, ["b", "c"]);
         assert_eq!(sort_out(Vec::new(), "main", &record()), (None, Vec::new()));
     }
 }

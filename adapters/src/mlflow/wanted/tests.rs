@@ -21,7 +21,6 @@ fn record(results: Results) -> RunRecord {
         gpus: vec!["GPU-a".to_owned(), "GPU-b".to_owned()],
         sandbox: "standard".to_owned(),
         results,
-        others: Vec::new(),
     }
 }
 
