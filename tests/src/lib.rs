@@ -18,4 +18,5 @@ pub mod roles;
 pub mod roomy;
 mod slots;
 pub mod sse;
+pub mod tracked;
 pub mod wait;

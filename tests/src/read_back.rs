@@ -57,6 +57,17 @@ impl ReadBack {
         self.runs.iter().filter(|run| run.lifecycle == "active")
     }
 
+    /// The only run of a job that was not deleted.
+    ///
+    /// # Panics
+    /// If there is another number of them.
+    #[must_use]
+    pub fn only_of(&self, job: &str) -> &Run {
+        let of_job: Vec<_> = self.active().filter(|run| run.tags["leadersboard.job_id"] == job).collect();
+        let [run] = of_job[..] else { panic!("{} runs of {job} instead of one: {of_job:#?}", of_job.len()) };
+        run
+    }
+
     /// The only run that was not deleted.
     ///
     /// # Panics

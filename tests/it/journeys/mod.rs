@@ -25,6 +25,7 @@ mod scale;
 mod stream;
 mod submissions;
 mod teardown;
+mod tracking;
 mod workers;
 
 use leadersboard_tests::board::Board;

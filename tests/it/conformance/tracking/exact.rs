@@ -2,56 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use events::ports::RunStatus;
-use serde_json::{Map, Value, json};
-
 use super::{Site, end, record, small};
-
-/// Results at the limits of what `MLflow` takes, and beyond.
-fn limits() -> Value {
-    let mut metrics: Map<String, Value> =
-        (0..1_500).map(|number| (format!("m/{number:04}"), json!(f64::from(number) / 7.0))).collect();
-    let odd = [
-        ("top@1", 0.25),
-        ("top_1", 0.75),
-        ("top#1", 0.125),
-        ("tiny", 1e-308),
-        ("tiniest", 5e-324),
-        ("largest", f64::MAX),
-        ("minus zero", -0.0),
-        ("-0@", -0.0),
-        ("sum", 0.1 + 0.2),
-        ("日本 é", 1.5),
-        ("हिन्दी", 2.5),
-        ("../up", 1.0),
-        ("/root", 2.0),
-        ("a//b", 3.0),
-        ("a/b", 4.0),
-        (".", 5.0),
-        (" spaces ", 6.0),
-        ("emoji 😀", 7.0),
-    ];
-    metrics.extend(odd.map(|(name, value)| (name.to_owned(), json!(value))));
-    metrics.insert("n".repeat(250), json!(1));
-    let params = json!({
-        "long": "x".repeat(7_000),
-        "exactly": "y".repeat(6_000),
-        "one more": "z".repeat(6_001),
-        "very long": "🦀é".repeat(12_000),
-        "top@1": "a",
-        "top_1": "b",
-        "empty": "",
-        "nul": "a\u{0}b",
-        "lines": "a\nb\tc",
-        "text": "日本 😀",
-        "number": 0.1,
-        "list": [1, "two", null, { "three": 3 }],
-        "nothing": null,
-        "true": true,
-    });
-    let performance = json!({ "energy j": 12.5, "gpu@peak": 3, "device": "H200", "minus": -0.0, "large": u64::MAX });
-    json!({ "params": params, "metrics": metrics, "performance": performance })
-}
+use events::ports::RunStatus;
+use leadersboard_tests::tracked::limits;
 
 #[tokio::test]
 async fn what_a_job_reported_is_read_back_to_the_last_bit_at_all_limits() {

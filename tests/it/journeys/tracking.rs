@@ -1,0 +1,143 @@
+//! Runs as they come to be in `MLflow`: exactly what their jobs reported, once, with real links.
+
+use leadersboard_tests::board::{ALICE, Board};
+use leadersboard_tests::client::{Client, http_client};
+use leadersboard_tests::mlflow::Mlflow;
+use leadersboard_tests::programs::gated;
+use leadersboard_tests::tracked::{
+    PATIENCE, assert_complete, environment, limits, little, recorded, reporting, settled,
+};
+use leadersboard_tests::wait::until;
+use serde_json::{Value, json};
+
+use super::{INSTANT, all_is_well};
+
+/// A board whose runs are recorded.
+async fn tracked_board(mlflow: &Mlflow, options: &[(&str, &str)]) -> Board {
+    let environment = environment(mlflow, mlflow.address());
+    let mut all: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    all.extend(options);
+    Board::start(&all).await
+}
+
+#[tokio::test]
+async fn what_a_job_reported_is_in_mlflow_to_the_last_bit_with_its_files_log_and_links() {
+    let mlflow = Mlflow::shared().await;
+    let board = tracked_board(&mlflow, &[("MLFLOW_URL", "https://mlflow.example/ui/")]).await;
+    let alice = Client::new(board.server(), ALICE);
+    let job = alice.run(&reporting(&limits(), 5, 100_000)).await;
+    alice.wait_for(&job, "completed").await;
+    let results = alice.get(&format!("/jobs/{job}/results")).await.body;
+    recorded(&alice, &job).await;
+    let read = mlflow.read_back().await;
+    let run = assert_complete(&read, &alice, &job, &limits()).await;
+
+    // The links were there at once, and lead to the run.
+    let experiment = read.experiment_id.as_deref().expect("an experiment");
+    assert_eq!(results["run_id"], json!(run.id));
+    assert_eq!(
+        results["mlflow_ui_link"],
+        json!(format!("https://mlflow.example/ui/#/experiments/{experiment}/runs/{}", run.id))
+    );
+    let link = results["mlflow_rest_link"].as_str().expect("a link");
+    let linked: Value = http_client().get(link).send().await.expect("an answer").json().await.expect("JSON");
+    assert_eq!(linked["run"]["info"]["run_id"], json!(run.id));
+    let status = alice.get(&format!("/jobs/{job}/status")).await.body;
+    assert_eq!(status["run_id"], json!(run.id));
+
+    let job = alice.get(&format!("/jobs/{job}")).await.body;
+    assert_eq!(
+        (&json!(run.name), &json!(run.tags["leadersboard.submission_id"])),
+        (&job["job_id"], &job["submission_id"])
+    );
+    let tag = |name: &str| run.tags[name].as_str();
+    assert_eq!(
+        [tag("leadersboard.user"), tag("mlflow.user"), tag("mlflow.source.name")],
+        ["alice", "alice", "main.py"]
+    );
+    all_is_well(&board).await;
+}
+
+#[tokio::test]
+async fn jobs_that_fail_or_are_cancelled_are_recorded_as_what_they_are() {
+    let mlflow = Mlflow::shared().await;
+    let board = tracked_board(&mlflow, &[]).await;
+    let alice = Client::new(board.server(), ALICE);
+    let cancelled = alice.run(&gated(&board.gate("never"))).await;
+    alice.wait_for(&cancelled, "running").await;
+    // The only slot is in use.
+    let never_began = alice.run(INSTANT).await;
+    for job in [&never_began, &cancelled] {
+        alice.post(&format!("/jobs/{job}/cancel"), &json!({})).await;
+        alice.wait_for(job, "cancelled").await;
+    }
+    let failed = alice.run("import sys\nprint('so far')\nsys.exit(3)\n").await;
+    let shown = alice.wait_for(&failed, "failed").await;
+    recorded(&alice, &failed).await;
+    recorded(&alice, &cancelled).await;
+
+    let read = mlflow.read_back().await;
+    assert_eq!(read.active().count(), 2, "{never_began} never began");
+    let run = read.only_of(&failed);
+    assert_eq!(run.status, "FAILED");
+    assert_eq!(run.tags["leadersboard.failure_kind"], "nonzero_exit");
+    assert_eq!(json!(run.tags["leadersboard.error"]), shown["error"]);
+    assert!(run.files.contains_key("leadersboard/log.txt"), "{run:?}");
+    assert_eq!(read.only_of(&cancelled).status, "KILLED");
+    all_is_well(&board).await;
+}
+
+#[tokio::test]
+async fn failures_are_left_out_where_that_is_wanted() {
+    let mlflow = Mlflow::shared().await;
+    let board = tracked_board(&mlflow, &[("MLFLOW_TRACK_FAILURES", "false")]).await;
+    let alice = Client::new(board.server(), ALICE);
+    let failed = alice.run("raise SystemExit(3)\n").await;
+    let shown = alice.wait_for(&failed, "failed").await;
+    assert_eq!(shown["tracking"], Value::Null);
+    let completed = alice.run(INSTANT).await;
+    alice.wait_for(&completed, "completed").await;
+    recorded(&alice, &completed).await;
+    settled(&mlflow, 1, "FINISHED").await;
+    all_is_well(&board).await;
+}
+
+#[tokio::test]
+async fn a_job_that_failed_and_was_replayed_has_a_run_of_each_end_and_none_is_mixed() {
+    let mlflow = Mlflow::shared().await;
+    let board = tracked_board(&mlflow, &[]).await;
+    let alice = Client::new(board.server(), ALICE);
+    let gate = board.gate("second");
+    let program = reporting(&little(), 2, 10);
+    let job = alice.run(&format!("import os\nif not os.path.exists({gate:?}): raise SystemExit(1)\n{program}")).await;
+    alice.wait_for(&job, "failed").await;
+    recorded(&alice, &job).await;
+    std::fs::write(&gate, "").expect("the gate");
+    let replayed = board.run_alike(["dlq", "replay", &job]);
+    assert_eq!(replayed.code, Some(0), "{replayed:?}");
+    recorded_as(&alice, &job, "completed").await;
+
+    let read = mlflow.read_back().await;
+    let [failed, finished] = ["FAILED", "FINISHED"].map(|status| {
+        let of_status: Vec<_> = read.active().filter(|run| run.status == status).collect();
+        assert_eq!(of_status.len(), 1, "{read:#?}");
+        of_status[0]
+    });
+    assert_eq!(read.active().count(), 2);
+    finished.assert_holds(&little());
+    failed.assert_holds(&json!({ "params": {}, "metrics": {} }));
+    assert_eq!(failed.files.keys().collect::<Vec<_>>(), ["leadersboard/log.txt"]);
+    assert_eq!(finished.files.len(), 4);
+    assert_ne!(failed.tags["leadersboard.fence"], finished.tags["leadersboard.fence"]);
+    assert_eq!(alice.get(&format!("/jobs/{job}/results")).await.body["run_id"], json!(finished.id));
+    all_is_well(&board).await;
+}
+
+/// Waits until a job has this status and its end is recorded.
+async fn recorded_as(client: &Client, job: &str, status: &str) {
+    until(&format!("job {job} is {status} and recorded"), PATIENCE, async || {
+        let shown = client.get(&format!("/jobs/{job}")).await.body;
+        (shown["status"] == status && shown["tracking"] == "recorded").then_some(())
+    })
+    .await;
+}
