@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use events::ports::{PortError, TrackingError, Turn};
-use metrics::{counter, gauge};
+use events::JobId;
+use events::ports::{PageCursor, PortError, TrackingError, Turn};
+use metrics::{Gauge, counter, gauge};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
@@ -21,8 +22,9 @@ use crate::session::Session;
 const TICK: Duration = Duration::from_secs(1);
 /// How long a turn lasts that is not taken again.
 const TURN: Duration = Duration::from_secs(10);
-/// How many jobs are read at a time.
+/// How many jobs are read at a time, and how often in one go.
 const PAGE: usize = 100;
+const PAGES: usize = 20;
 
 /// Runs until it is aborted.
 pub(crate) async fn run(session: Arc<Session>) {
@@ -32,6 +34,8 @@ pub(crate) async fn run(session: Arc<Session>) {
         backlog: Backlog::default(),
         next: VecDeque::new(),
         under_way: JoinSet::new(),
+        read_up_to: None,
+        told: None,
         swept: None,
         sweeping: None,
         session,
@@ -57,6 +61,9 @@ struct Drain {
     /// Ends that were read and not begun.
     next: VecDeque<End>,
     under_way: JoinSet<(End, Result<bool, Unsettled>)>,
+    /// Where reading goes on.
+    read_up_to: Option<PageCursor<JobId>>,
+    told: Option<Instant>,
     swept: Option<Instant>,
     sweeping: Option<AbortOnDropHandle<()>>,
 }
@@ -70,8 +77,18 @@ impl Drain {
             self.break_off();
             return Ok(());
         }
+        self.tell_waiting().await?;
         self.sweep_if_due();
         self.begin().await
+    }
+
+    /// Tells how many jobs wait, once a tick.
+    async fn tell_waiting(&mut self) -> Result<(), PortError> {
+        if self.told.is_none_or(|told| told.elapsed() >= TICK) {
+            waiting().set(self.session.ports.records.count_untracked().await? as f64);
+            self.told = Some(Instant::now());
+        }
+        Ok(())
     }
 
     /// Leaves everything as it is; what has not ended is read again.
@@ -80,6 +97,8 @@ impl Drain {
         self.backlog.drop_under_way();
         self.next.clear();
         self.sweeping = None;
+        // Whoever has the turn tells.
+        waiting().set(0);
     }
 
     /// Waits for the next thing to do.
@@ -118,23 +137,25 @@ impl Drain {
         Ok(())
     }
 
-    /// Reads ends that are due, those first that have not failed, in the order in which they came.
+    /// Reads ends that are due, those first that have not failed, in the order in which they came; a bounded part of
+    /// them, and the next part when there was nothing new in it.
     async fn read(&mut self) -> Result<(), PortError> {
-        let records = &self.session.ports.records;
-        gauge!("leadersboard_untracked_runs").set(records.count_untracked().await? as f64);
-        let (mut fresh, mut failed, mut after) = (VecDeque::new(), VecDeque::new(), None);
-        loop {
-            let page = records.untracked(after, PAGE).await?;
+        let (mut fresh, mut failed) = (VecDeque::new(), VecDeque::new());
+        for _ in 0..PAGES {
+            let page = self.session.ports.records.untracked(self.read_up_to, PAGE).await?;
             let now = Instant::now();
             for end in page.jobs.iter().flat_map(|job| job.untracked.iter().map(|end| (job.id, end.fence.clone()))) {
                 if self.backlog.is_due(&end, now) {
                     if self.backlog.has_failed(&end) { &mut failed } else { &mut fresh }.push_back(end);
                 }
             }
-            after = page.next;
-            if after.is_none() || fresh.len() >= AT_ONCE {
+            self.read_up_to = page.next;
+            if self.read_up_to.is_none() || fresh.len() >= AT_ONCE {
                 break;
             }
+        }
+        if !fresh.is_empty() {
+            self.read_up_to = None;
         }
         fresh.extend(failed);
         self.next = fresh;
@@ -185,4 +206,9 @@ impl Drain {
             }
         })));
     }
+}
+
+/// How many jobs have an end that the tracker has not got yet.
+fn waiting() -> Gauge {
+    gauge!("leadersboard_untracked_runs")
 }
