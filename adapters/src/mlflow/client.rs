@@ -134,3 +134,6 @@ async fn whole(call: &str, mut response: Response) -> Result<Vec<u8>, CallError>
     }
     Ok(body)
 }
+
+#[cfg(test)]
+mod tests;
