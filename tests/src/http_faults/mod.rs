@@ -106,6 +106,12 @@ impl HttpFaults {
         self.look(|tally| tally.calls.get(&call).copied().unwrap_or_default())
     }
 
+    /// How many calls were made in all.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.look(|tally| tally.calls.values().sum())
+    }
+
     /// How many calls have met a fault so far. That nobody listened is not counted.
     #[must_use]
     pub fn struck(&self) -> u64 {
