@@ -86,17 +86,25 @@ impl TrackingOptions {
     }
 
     fn mlflow(&self, ports: &Ports) -> Result<Option<Mlflow>> {
+        let Some(options) = self.server(&ports.board)? else { return Ok(None) };
+        let mlflow = Mlflow::new(options, Arc::clone(&ports.artifacts), Arc::clone(&ports.logs));
+        Ok(Some(mlflow.context("MLflow can't be used as it was given")?))
+    }
+
+    /// The server, if there is one, as this board speaks to it.
+    ///
+    /// # Errors
+    /// Which option is not as it must be.
+    pub(crate) fn server(&self, board: &str) -> Result<Option<MlflowOptions>> {
         let Some(uri) = self.address.uri() else { return Ok(None) };
-        let options = MlflowOptions {
+        Ok(Some(MlflowOptions {
             uri: uri.to_owned(),
             experiment: self.mlflow_experiment.clone(),
-            board: ports.board.clone(),
+            board: board.to_owned(),
             auth: self.auth()?,
             ca: self.certificates()?,
             insecure_tls: self.mlflow_tracking_insecure_tls,
-        };
-        let mlflow = Mlflow::new(options, Arc::clone(&ports.artifacts), Arc::clone(&ports.logs));
-        Ok(Some(mlflow.context("MLFLOW_TRACKING_URI and what belongs to it")?))
+        }))
     }
 
     fn auth(&self) -> Result<Auth> {

@@ -1,4 +1,4 @@
-//! What a run lacks, in requests that are within all of MLflow's limits.
+//! What a run lacks, in requests that are within all of `MLflow`'s limits.
 
 use super::wire::{LogBatch, Metric, Pair};
 

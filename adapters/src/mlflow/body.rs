@@ -1,4 +1,4 @@
-//! A file on its way to MLflow: read in pieces as they are sent, and sent whole or not at all.
+//! A file on its way to `MLflow`: read in pieces as they are sent, and sent whole or not at all.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -191,12 +191,13 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn what_goes_on_is_waited_for_and_what_is_silent_is_not() {
+        tokio::time::pause();
         let watch = Watch::new(16 << 20);
         let slow = async {
             for _ in 0..10 {
-                tokio::time::sleep(SILENCE - Duration::from_secs(1)).await;
+                tokio::time::sleep(SILENCE.mul_f32(0.9)).await;
                 watch.went_on(false);
             }
             watch.went_on(true);

@@ -1,4 +1,4 @@
-//! Calls of MLflow's REST API: bounded in time and size, and each failure with its meaning.
+//! Calls of `MLflow`'s REST API: bounded in time and size, and each failure with its meaning.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What MLflow's answers mean where it did not do what it was asked.
+//! What `MLflow`'s answers mean where it did not do what it was asked.
 
 use std::error::Error;
 

@@ -1,4 +1,4 @@
-//! The files of a run on their way to MLflow: only what is missing there is sent, and afterwards it is looked whether it
+//! The files of a run on their way to `MLflow`: only what is missing there is sent, and afterwards it is looked whether it
 //! came.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,7 +14,7 @@ use super::Mlflow;
 use super::body::Source;
 use super::error::CallError;
 use super::places::{original_paths, place_of_log, places};
-use super::wire::{FilesPage, Run};
+use super::wire::{FileInfo, FilesPage, Run};
 use crate::faults::failpoint;
 
 /// A file and its place.
@@ -104,23 +104,19 @@ impl Mlflow {
     /// The files that are not there, or in another size.
     async fn missing_files<'a>(&self, run_id: &str, files: &'a [Placed]) -> Result<Vec<&'a Placed>, CallError> {
         let found = self.found_files(run_id, files).await?;
-        let is_there = |file: &&Placed| match found.get(&file.path) {
-            // Some stores do not tell.
-            Some(bytes) => bytes.is_none_or(|bytes| bytes == file.bytes),
-            None => false,
-        };
-        Ok(files.iter().filter(|file| !is_there(file)).collect())
+        Ok(files.iter().filter(|file| found.get(&file.path) != Some(&file.bytes)).collect())
     }
 
     /// What is in the folders that these files are in, with its size.
-    async fn found_files(&self, run_id: &str, files: &[Placed]) -> Result<HashMap<String, Option<u64>>, CallError> {
+    async fn found_files(&self, run_id: &str, files: &[Placed]) -> Result<HashMap<String, u64>, CallError> {
         let mut found = HashMap::new();
         let wanted: BTreeSet<&str> = files.iter().flat_map(|file| folders(&file.path)).collect();
         let mut folders = vec![String::new()];
         while let Some(folder) = folders.pop() {
             for file in self.list_folder(run_id, &folder).await? {
                 if !file.is_dir {
-                    found.insert(file.path, file.file_size.and_then(|bytes| u64::try_from(bytes).ok()));
+                    // Of an empty file no size is told.
+                    found.insert(file.path, file.file_size.unwrap_or_default().unsigned_abs());
                 } else if wanted.contains(file.path.as_str()) {
                     folders.push(file.path);
                 }
@@ -129,7 +125,7 @@ impl Mlflow {
         Ok(found)
     }
 
-    async fn list_folder(&self, run_id: &str, folder: &str) -> Result<Vec<super::wire::FileInfo>, CallError> {
+    async fn list_folder(&self, run_id: &str, folder: &str) -> Result<Vec<FileInfo>, CallError> {
         let mut files = Vec::new();
         let mut token = String::new();
         loop {

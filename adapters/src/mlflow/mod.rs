@@ -1,4 +1,4 @@
-//! The tracker as MLflow has it, by its REST API 2.0.
+//! The tracker as `MLflow` has it, by its REST API 2.0.
 
 mod batches;
 mod body;
@@ -24,6 +24,7 @@ use events::{Fence, JobId};
 use tokio::sync::Semaphore;
 
 use client::Client;
+use error::CallError;
 use experiment::NamedExperiment;
 use wire::SearchExperiments;
 
@@ -57,6 +58,22 @@ impl Mlflow {
         let experiment = NamedExperiment::new(client.clone(), options.experiment);
         Ok(Self { client, experiment, board: options.board, artifacts, logs, uploads: Semaphore::new(UPLOADS) })
     }
+
+    /// Whether a server can be used, without anything being recorded.
+    ///
+    /// # Errors
+    /// Why not, and the cure.
+    pub async fn probe(options: &MlflowOptions) -> Result<(), TrackingError> {
+        let unusable = |why: InvalidOptions| TrackingError::Refused(why.to_string());
+        options::check_names(options).map_err(unusable)?;
+        Ok(reach(&Client::new(options).map_err(unusable)?).await?)
+    }
+}
+
+/// Asks for something that is always there: pages for watchdogs answer even where nothing else would.
+async fn reach(client: &Client) -> Result<(), CallError> {
+    let _: wire::Done = client.post("experiments/search", &SearchExperiments { max_results: 1 }).await?;
+    Ok(())
 }
 
 #[async_trait]
@@ -86,8 +103,6 @@ impl TrackingPort for Mlflow {
     }
 
     async fn check(&self) -> Result<(), TrackingError> {
-        // Its pages for watchdogs answer even where nothing else would.
-        let _: wire::Done = self.client.post("experiments/search", &SearchExperiments { max_results: 1 }).await?;
-        Ok(())
+        Ok(reach(&self.client).await?)
     }
 }

@@ -1,4 +1,4 @@
-//! Names that MLflow takes, made of names that jobs chose.
+//! Names that `MLflow` takes, made of names that jobs chose.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,4 +1,4 @@
-//! Where MLflow is, and as whom it is spoken to.
+//! Where `MLflow` is, and as whom it is spoken to.
 
 use std::fmt;
 
@@ -84,9 +84,8 @@ pub(super) fn address(uri: &str) -> Result<(Url, Auth), InvalidOptions> {
 
 /// The names by which runs are found must survive a filter's quotes.
 pub(super) fn check_names(options: &MlflowOptions) -> Result<(), InvalidOptions> {
-    let fits = |name: &str, max: usize| {
-        (1..=max).contains(&name.chars().count()) && !name.chars().any(|char| char.is_control())
-    };
+    let fits =
+        |name: &str, max: usize| (1..=max).contains(&name.chars().count()) && !name.chars().any(char::is_control);
     if !fits(&options.experiment, MAX_EXPERIMENT_CHARS) {
         return Err(InvalidOptions(format!(
             "the name of an MLflow experiment has 1 to {MAX_EXPERIMENT_CHARS} characters, none of them a control character"

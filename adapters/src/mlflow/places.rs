@@ -1,4 +1,4 @@
-//! Where the files of a run go below its root in MLflow.
+//! Where the files of a run go below its root in `MLflow`.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -111,7 +111,8 @@ mod tests {
             let got = places(&files);
             prop_assert_eq!(got.iter().collect::<HashSet<_>>().len(), files.len());
             for place in &got {
-                prop_assert!(!got.iter().any(|other| other.starts_with(&format!("{place}/"))));
+                let folder = format!("{place}/");
+                prop_assert!(!got.iter().any(|other| other.starts_with(&folder)));
             }
             let log = place_of_log(&got);
             prop_assert!(!got.contains(&log));

@@ -9,6 +9,9 @@ use super::wanted::Wanted;
 use super::wire::{CreateRun, Done, Pair, Run, RunAnswer};
 use crate::faults::failpoint;
 
+/// So often it is looked whether all is there: twice, where nobody else records the same.
+const ROUNDS: usize = 4;
+
 impl Mlflow {
     /// Has an open run with all of this, in the experiment as it is now.
     pub(super) async fn record_run(&self, record: &RunRecord) -> Result<TrackedRun, CallError> {
@@ -26,36 +29,60 @@ impl Mlflow {
         }
     }
 
+    /// Searching is also the reading back: only a search shows that the run is there once, and found by its tags.
     async fn record_in(&self, experiment: &str, record: &RunRecord) -> Result<TrackedRun, CallError> {
         let wanted = Wanted::of(record, &self.board);
-        let found = self.search(experiment, &format!("tags.`leadersboard.job_id` = '{}'", record.job)).await?;
-        failpoint!("mlflow.search.after");
-        let (mut ours, superfluous) = sort_out(found, &self.board, record);
-        for run_id in superfluous {
-            self.delete_run(&run_id).await?;
+        let mut sent: Option<String> = None;
+        for _ in 0..ROUNDS {
+            let found = self.search(experiment, &format!("tags.`leadersboard.job_id` = '{}'", record.job)).await?;
+            failpoint!("mlflow.search.after");
+            let (ours, superfluous) = sort_out(found, &self.board, record);
+            for run_id in superfluous {
+                self.delete_run(&run_id).await?;
+            }
+            let difference = ours
+                .as_ref()
+                .map_or_else(|| Some("it is not found by its tags".to_owned()), |run| wanted.difference(run));
+            let found = ours.as_ref().map(|run| &run.info.run_id);
+            match (difference, &sent) {
+                (None, _) => {
+                    let run_id = ours.map(|run| run.info.run_id).unwrap_or_default();
+                    return Ok(TrackedRun { run_id, experiment_id: experiment.to_owned() });
+                }
+                // Another process that records the same may have had its own run, and by now this is the only one.
+                (Some(difference), Some(run_id)) if found.is_none_or(|found| found == run_id) => {
+                    return Err(self.not_kept(run_id, found.is_none(), &difference).await);
+                }
+                (Some(_), _) => sent = Some(self.complete(experiment, &wanted, ours).await?),
+            }
+            failpoint!("mlflow.read_back.before");
         }
-        if let Some(run) = ours.take_if(|run| run.info.is_open() && wanted.is_beyond_repair(run)) {
-            self.delete_run(&run.info.run_id).await?;
-        }
+        Err(CallError::Away(format!("Others are recording job {} in MLflow.", record.job)))
+    }
+
+    /// Sends what the run lacks, and makes one where there is none; which run it is then.
+    async fn complete(&self, experiment: &str, wanted: &Wanted, ours: Option<Run>) -> Result<String, CallError> {
         let run = match ours {
+            Some(run) if run.info.is_open() && wanted.is_beyond_repair(&run) => {
+                self.delete_run(&run.info.run_id).await?;
+                self.create(experiment, wanted).await?
+            }
             Some(run) => run,
-            None => self.create(experiment, &wanted).await?,
+            None => self.create(experiment, wanted).await?,
         };
-        let run_id = run.info.run_id.clone();
-        let batches = wanted.missing(&run).batches(&run_id);
-        let is_as_found = batches.is_empty();
-        for batch in batches {
+        for batch in wanted.missing(&run).batches(&run.info.run_id) {
             self.client.post::<Done>("runs/log-batch", &batch).await?;
             failpoint!("mlflow.batch.after");
         }
-        failpoint!("mlflow.read_back.before");
-        let kept = if is_as_found && !run.info.is_open() { run } else { self.get(&run_id).await? };
-        match wanted.difference(&kept) {
-            None => Ok(TrackedRun { run_id, experiment_id: experiment.to_owned() }),
-            Some(difference) => {
-                Err(CallError::refused(format!("MLflow did not keep run {run_id} as it was given: {difference}.")))
-            }
+        Ok(run.info.run_id)
+    }
+
+    async fn not_kept(&self, run_id: &str, is_lost: bool, difference: &str) -> CallError {
+        if is_lost && let Err(error) = self.delete_run(run_id).await {
+            // Nobody will find it by its tags: it stays until somebody sees it.
+            return error;
         }
+        CallError::refused(format!("MLflow did not keep run {run_id} as it was given: {difference}."))
     }
 
     async fn create(&self, experiment: &str, wanted: &Wanted) -> Result<Run, CallError> {
@@ -72,9 +99,8 @@ impl Mlflow {
     }
 }
 
-/// Of the runs of a job the one that is this record's, if there is one, and those that are nobody's.
-///
-/// A closed run under another fence belongs to an end that was accepted, so it is somebody's.
+/// Of the runs of a job the one that is this record's, if there is one, and those that are there beside it. A run under
+/// another fence is not this record's to judge.
 fn sort_out(found: Vec<Run>, board: &str, record: &RunRecord) -> (Option<Run>, Vec<String>) {
     let tag = |run: &Run, name: &str| run.data.tags.get(name).cloned().unwrap_or_default();
     let of_board = found.into_iter().filter(|run| tag(run, "leadersboard.board") == board);
@@ -134,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn one_run_of_the_fence_stays_and_open_ones_of_nobody_go() {
+    fn one_run_of_the_fence_stays_a_closed_one_before_an_open_one() {
         let found = vec![
             run("c", "RUNNING", FENCE, "main"),
             run("b", "RUNNING", FENCE, "main"),
@@ -146,11 +172,11 @@ mod tests {
         ];
         let (ours, superfluous) = sort_out(found.clone(), "main", &record());
         assert_eq!(ours.unwrap().info.run_id, "b");
-        assert_eq!(superfluous, ["c", "e"]);
+        assert_eq!(superfluous, ["c"]);
         let closed = [found, vec![run("z", "FINISHED", FENCE, "main")]].concat();
         let (ours, superfluous) = sort_out(closed, "main", &record());
         assert_eq!(ours.unwrap().info.run_id, "z");
-        assert_eq!(superfluous, ["b", "c", "e"]);
+        assert_eq!(superfluous, ["b", "c"]);
         assert_eq!(sort_out(Vec::new(), "main", &record()), (None, Vec::new()));
     }
 }

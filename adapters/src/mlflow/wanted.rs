@@ -1,4 +1,4 @@
-//! What MLflow is to hold of a run, by the names and in the sizes that it takes, and what it holds instead.
+//! What `MLflow` is to hold of a run, by the names and in the sizes that it takes, and what it holds instead.
 
 use std::collections::BTreeMap;
 
@@ -120,7 +120,7 @@ impl Wanted {
             timestamp: self.started_ms,
             tags: lacking(&self.tags, &run.data.tags, String::eq),
             params: lacking(&self.params, &run.data.params, String::eq),
-            metrics: lacking(&self.metrics, &run.data.metrics, is_same),
+            metrics: lacking(&self.metrics, &run.data.metrics, |wanted, kept| is_same(*wanted, *kept)),
         }
     }
 
@@ -206,10 +206,13 @@ fn is_exact(value: &Value, number: f64) -> bool {
 }
 
 /// To the last bit, but for a sign of zero, which not every database keeps.
-fn is_same(wanted: &f64, kept: &f64) -> bool {
-    wanted.to_bits() == kept.to_bits() || (*wanted == 0.0 && *kept == 0.0)
+fn is_same(wanted: f64, kept: f64) -> bool {
+    wanted.to_bits() == kept.to_bits() || (wanted == 0.0 && kept == 0.0)
 }
 
 fn shown(kept: Option<&String>) -> String {
     kept.map_or_else(|| "missing".to_owned(), |kept| format!("{:?}", cut(kept, 40).0))
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adapters::ids::SystemIds;
+use adapters::mlflow::Mlflow;
 use adapters::redis::Redis;
 use adapters::redis::check::Verdict;
 use adapters::storage::DirectoryStorage;
@@ -23,9 +24,10 @@ use crate::client::Output;
 use crate::options::{RedisOptions, StorageOptions};
 use crate::policy;
 use crate::table::{Align, render};
+use crate::tracking::TrackingOptions;
 use crate::wiring::connect;
 
-/// Check Redis, storage and Python, and say how to cure what is wrong.
+/// Check Redis, storage, Python and MLflow, and say how to cure what is wrong.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Exit code 0: everything will do, perhaps at a risk; 1: something can't work.",
@@ -38,6 +40,8 @@ pub(crate) struct DoctorCommand {
     redis: RedisOptions,
     #[command(flatten)]
     storage: StorageOptions,
+    #[command(flatten)]
+    tracking: TrackingOptions,
     /// The interpreter for jobs [default: the first of python3, python on PATH, then /usr/bin/python3]
     #[arg(long, env = "JOB_PYTHON")]
     job_python: Option<PathBuf>,
@@ -84,9 +88,27 @@ impl DoctorCommand {
         rows.push(look_at_folder("logs", &self.storage.logs(data), "LOG_ROOT"));
         rows.push(look_at_folder("artifacts", &self.storage.artifacts(data), "ARTIFACT_ROOT"));
         rows.push(self.look_at_python().await);
+        rows.extend(self.look_at_mlflow().await);
         let code = if rows.iter().any(|row| row.verdict == "unusable") { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         answer(output, &table(&rows), &rows)?;
         Ok(code)
+    }
+
+    /// Whether MLflow takes runs, where there is one. Jobs run without it.
+    async fn look_at_mlflow(&self) -> Option<Row> {
+        let server = match self.tracking.server(self.redis.namespace.namespace.namespace()) {
+            Ok(server) => server?,
+            Err(error) => return Some(Row::unusable("mlflow", format!("{error:#}"), "set it right")),
+        };
+        Some(match Mlflow::probe(&server).await {
+            Ok(()) => Row::good("mlflow", "takes runs"),
+            Err(error) => Row {
+                name: "mlflow".to_owned(),
+                verdict: "risky",
+                found: error.to_string(),
+                cure: Some("runs are recorded when it answers; jobs go on meanwhile".to_owned()),
+            },
+        })
     }
 
     /// Walks twice: what the second walk finds again is repaired.
