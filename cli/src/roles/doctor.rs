@@ -14,7 +14,7 @@ use adapters::storage::DirectoryStorage;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use events::policy::LivePolicy;
-use events::ports::{Room, StorageError, StoragePort};
+use events::ports::{Room, StorageError, StoragePort, TrackingError};
 use serde::Serialize;
 use worker::{Reconciler, ReconcilerPorts};
 
@@ -102,6 +102,9 @@ impl DoctorCommand {
         };
         Some(match Mlflow::probe(&server).await {
             Ok(()) => Row::good("mlflow", "takes runs"),
+            Err(TrackingError::Refused(why)) => {
+                Row::unusable("mlflow", why, "set what is wrong right, or MLFLOW_TRACKING_URI to nothing")
+            }
             Err(error) => Row {
                 name: "mlflow".to_owned(),
                 verdict: "risky",
