@@ -110,6 +110,8 @@ outlived! {
     an_mlflow_that_refuses_our_host = Fault::HostCheck,
     an_mlflow_that_is_locked = Fault::Locked("Bearer nobodys".to_owned()),
     an_mlflow_that_takes_half_a_minute = Fault::Slow(Duration::from_secs(30)),
+    a_creation_that_comes_through_long_after = Fault::Late(Call::Create, Duration::from_secs(15)),
+    an_end_that_comes_through_long_after = Fault::Late(Call::Update, Duration::from_secs(15)),
     files_that_are_cut_off = Fault::CutFiles(100_000),
     data_dropped_behind_a_good_answer = Fault::Swallow(Call::LogBatch),
     files_dropped_behind_a_good_answer = Fault::Swallow(Call::PutFile),

@@ -35,6 +35,8 @@ pub enum Fault {
     HostCheck,
     /// Each is passed on so much later, even if nobody waits for its answer any more.
     Slow(Duration),
+    /// These calls alone are passed on so much later, even if nobody waits for their answers any more.
+    Late(Call, Duration),
     /// Files are cut off after so many bytes, which `MLflow` did get.
     CutFiles(u64),
     /// These calls are answered by 200 and not passed on.
