@@ -41,6 +41,9 @@ pub fn little() -> Value {
 }
 
 /// Waits until all runs of the experiment that are not deleted are these many, and all closed in this way.
+///
+/// # Panics
+/// If they are not in time.
 pub async fn settled(mlflow: &Mlflow, count: usize, status: &str) {
     let wanted = vec![status.to_owned(); count];
     until_equal("runs of the experiment", PATIENCE, wanted, async || {

@@ -51,10 +51,8 @@ impl Mlflow {
     /// The open runs of this board, the oldest first.
     pub(super) async fn list_open(&self, job: Option<JobId>) -> Result<Vec<OpenRun>, CallError> {
         let Some(experiment) = self.experiment.existing().await? else { return Ok(Vec::new()) };
-        let mut filter = format!("attributes.status = 'RUNNING' and tags.`leadersboard.board` = '{}'", self.board);
-        if let Some(job) = job {
-            filter.push_str(&format!(" and tags.`leadersboard.job_id` = '{job}'"));
-        }
+        let of_job = job.map(|job| format!(" and tags.`leadersboard.job_id` = '{job}'")).unwrap_or_default();
+        let filter = format!("attributes.status = 'RUNNING' and tags.`leadersboard.board` = '{}'{of_job}", self.board);
         let runs = self.search(&experiment, &filter).await?;
         // One whose tags somebody changed is nobody's to judge.
         let readable = runs.into_iter().filter_map(|run| {

@@ -146,7 +146,7 @@ mod tests {
             worker: "gpu1-1".parse().unwrap(),
             gpus: vec![],
             sandbox: "off".to_owned(),
-            tracking: Tracking::Off,
+            tracking: events::job::Tracking::Off,
         };
         [
             stored(1, JobEvent::Enqueued { spec, dispatched: true }),

@@ -24,9 +24,9 @@ pub(crate) async fn record_in_time(session: &Session, run: &Run, results: &Resul
         let entrypoint = entrypoint(session, run.job.spec.submission).await.map_err(unread)?;
         let record = record_of(&run.job, &run.fence, entrypoint, results.clone());
         let record = record.ok_or_else(|| TrackingError::Files("the run is not its job's last".to_owned()))?;
-        let tracked = port.record(&record).await?;
-        recorded = Some(tracked.clone());
-        port.upload(&tracked, record.job, &record.fence).await
+        let opened = port.record(&record).await?;
+        recorded = Some(opened.clone());
+        port.upload(&opened, record.job, &record.fence).await
     };
     let began = Instant::now();
     let done = tokio::select! {
