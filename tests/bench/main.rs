@@ -1,6 +1,6 @@
 //! `make bench`: figures, printed and left to the reader. Nothing is asserted.
 //!
-//! `cargo bench -p leadersboard-tests --bench figures -- [footprint|leaderboard|status_reads|start_latency|life_cycles|recovery|sandbox|dead_letters|stream_clients|live_log|fairness|scale …]`
+//! `cargo bench -p leadersboard-tests --bench figures -- [footprint|leaderboard|status_reads|start_latency|life_cycles|recovery|sandbox|dead_letters|stream_clients|live_log|fairness|scale|tracking …]`
 //!
 //! `BENCH_MILLION=1` has `scale` go on to a million jobs.
 
@@ -16,6 +16,7 @@ mod scale;
 mod start_latency;
 mod status_reads;
 mod stream_clients;
+mod tracking;
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
@@ -57,6 +58,9 @@ fn main() {
         }
         if asked("scale") {
             scale::print().await;
+        }
+        if asked("tracking") {
+            tracking::print().await;
         }
     });
 }

@@ -12,6 +12,7 @@ mod reconciling;
 mod replaying;
 mod running;
 mod storing;
+mod tracking;
 
 use std::time::Duration;
 

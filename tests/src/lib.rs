@@ -3,6 +3,7 @@
 
 pub mod age;
 pub mod board;
+pub mod certificate;
 pub mod client;
 pub mod finished;
 pub mod http_faults;

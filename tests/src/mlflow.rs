@@ -4,6 +4,7 @@
 //! test may be a process of its own, the server is the child of `tests/mlflow/shared_server.py`, which outlives the test
 //! that needed it first and ends with the program that runs the tests, or when it was idle for long.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -126,6 +127,26 @@ impl Mlflow {
                 return runs;
             }
         }
+    }
+
+    /// The files of a run and their sizes, as the REST API lists them.
+    ///
+    /// # Panics
+    /// If it refuses to tell.
+    pub async fn files(&self, run: &str) -> BTreeMap<String, u64> {
+        let (mut found, mut folders) = (BTreeMap::new(), vec![String::new()]);
+        while let Some(folder) = folders.pop() {
+            let (status, list) = self.get("artifacts/list", &[("run_id", run), ("path", &folder)]).await;
+            assert_eq!(status, StatusCode::OK, "{list}");
+            for file in list["files"].as_array().into_iter().flatten() {
+                let path = file["path"].as_str().expect("a path").to_owned();
+                match file["file_size"].as_u64() {
+                    Some(bytes) if file["is_dir"] == false => drop(found.insert(path, bytes)),
+                    _ => folders.push(path),
+                }
+            }
+        }
+        found
     }
 
     /// All of the experiment as `MLflow`'s own Python client has it. It takes some seconds.

@@ -9,6 +9,7 @@ mod lost_worker;
 mod network;
 mod redis_crash;
 mod tickets;
+mod tracking;
 mod uploads;
 mod work_streams;
 

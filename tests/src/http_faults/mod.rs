@@ -11,15 +11,17 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 pub use call::Call;
 use tally::Tally;
 use way::Way;
 
+use crate::certificate::Certificate;
 use crate::client::http_client;
 
 /// What becomes of requests.
@@ -35,6 +37,8 @@ pub enum Fault {
     HostCheck,
     /// Each is passed on so much later, even if nobody waits for its answer any more.
     Slow(Duration),
+    /// These calls alone are passed on so much later, even if nobody waits for their answers any more.
+    Late(Call, Duration),
     /// Files are cut off after so many bytes, which `MLflow` did get.
     CutFiles(u64),
     /// These calls are answered by 200 and not passed on.
@@ -50,6 +54,7 @@ pub enum Fault {
 /// It has a runtime of its own, so that it goes on while a test waits for a process.
 #[derive(Debug)]
 pub struct HttpFaults {
+    scheme: &'static str,
     address: SocketAddr,
     fault: watch::Sender<Fault>,
     open: watch::Receiver<bool>,
@@ -64,25 +69,48 @@ impl HttpFaults {
     /// If it can't listen.
     #[must_use]
     pub fn before(upstream: &str) -> Self {
+        Self::with(upstream, None)
+    }
+
+    /// The same with TLS before it.
+    ///
+    /// # Panics
+    /// If it can't listen.
+    #[must_use]
+    pub fn before_with_tls(upstream: &str, certificate: &Certificate) -> Self {
+        Self::with(upstream, Some(certificate))
+    }
+
+    fn with(upstream: &str, certificate: Option<&Certificate>) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let (fault, state) = watch::channel(Fault::None);
         let (opens, open) = watch::channel(true);
         let tally = Arc::default();
-        let way = Way { http: http_client(), upstream: upstream.to_owned(), fault: state, tally: Arc::clone(&tally) };
+        // The client brings what TLS is made of.
+        let http = http_client();
+        let tls = certificate.map(Certificate::acceptor);
+        let way = Way { http, upstream: upstream.to_owned(), fault: state, tally: Arc::clone(&tally) };
         let inside = runtime.enter();
         // Bound and never listened on, it keeps the port while nobody listens there.
         let reserved = socket(SocketAddr::from(([127, 0, 0, 1], 0)));
         let address = reserved.local_addr().expect("an address");
         let listener = listen(address);
-        runtime.spawn(serve(reserved, listener, opens, way));
+        runtime.spawn(serve(reserved, listener, opens, tls, way));
         drop(inside);
-        Self { address, fault, open, tally, runtime: Some(runtime) }
+        Self {
+            scheme: if certificate.is_some() { "https" } else { "http" },
+            address,
+            fault,
+            open,
+            tally,
+            runtime: Some(runtime),
+        }
     }
 
     /// Its address.
     #[must_use]
     pub fn address(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// From now on this happens.
@@ -104,6 +132,12 @@ impl HttpFaults {
     #[must_use]
     pub fn count(&self, call: Call) -> u64 {
         self.look(|tally| tally.calls.get(&call).copied().unwrap_or_default())
+    }
+
+    /// How many calls were made in all.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.look(|tally| tally.calls.values().sum())
     }
 
     /// How many calls have met a fault so far. That nobody listened is not counted.
@@ -142,7 +176,7 @@ fn listen(address: SocketAddr) -> TcpListener {
     socket(address).listen(1_024).expect("a listener")
 }
 
-async fn serve(reserved: TcpSocket, first: TcpListener, open: watch::Sender<bool>, way: Way) {
+async fn serve(reserved: TcpSocket, first: TcpListener, open: watch::Sender<bool>, tls: Option<TlsAcceptor>, way: Way) {
     let address = reserved.local_addr().expect("an address");
     let mut fault = way.fault.clone();
     let mut listener = Some(first);
@@ -162,15 +196,22 @@ async fn serve(reserved: TcpSocket, first: TcpListener, open: watch::Sender<bool
         tokio::select! {
             accepted = here.accept() => {
                 let Ok((stream, _)) = accepted else { continue };
-                let way = way.clone();
-                connections.spawn(async move {
-                    let answer = service_fn(|request| way.clone().take(request));
-                    // How a connection ends is for its client to see.
-                    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
-                });
+                connections.spawn(connection(stream, tls.clone(), way.clone()));
             }
             changed = fault.changed() => if changed.is_err() { return },
             Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// How a connection ends is for its client to see.
+async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, way: Way) {
+    let answer = service_fn(|request| way.clone().take(request));
+    match tls {
+        None => drop(http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await),
+        Some(tls) => {
+            let Ok(stream) = tls.accept(stream).await else { return };
+            drop(http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await);
         }
     }
 }

@@ -55,7 +55,7 @@ impl Way {
 
     async fn meet(self, fault: Fault, call: Call, parts: Parts, body: Bytes) -> io::Result<Answer> {
         let is_struck = match &fault {
-            Fault::Swallow(struck) | Fault::LoseAnswer(struck) => *struck == call,
+            Fault::Swallow(struck) | Fault::LoseAnswer(struck) | Fault::Late(struck, _) => *struck == call,
             Fault::HostCheck => call != Call::Health,
             Fault::Locked(key) => parts.headers.get(AUTHORIZATION).is_none_or(|given| given != key.as_str()),
             Fault::None | Fault::Down | Fault::Broken | Fault::Slow(_) | Fault::CutFiles(_) => true,
@@ -72,7 +72,7 @@ impl Way {
             }
             Fault::Locked(_) => answer(StatusCode::UNAUTHORIZED, "text/plain", "You are not authenticated."),
             Fault::Swallow(_) => answer(StatusCode::OK, "application/json", "{}"),
-            Fault::Slow(delay) => {
+            Fault::Slow(delay) | Fault::Late(_, delay) => {
                 let _late = UnderWay::of(&self.tally);
                 tokio::time::sleep(delay).await;
                 self.pass(parts, body.into()).await

@@ -2,7 +2,8 @@
 
 use adapters::mlflow::Auth;
 use events::ports::{RunStatus, TrackingError};
-use leadersboard_tests::http_faults::{Call, Fault};
+use leadersboard_tests::certificate::Certificate;
+use leadersboard_tests::http_faults::{Call, Fault, HttpFaults};
 use serde_json::json;
 
 use super::{Site, end, small};
@@ -84,4 +85,20 @@ async fn a_run_that_somebody_deleted_is_not_closed_silently() {
     let run = port.record(&small()).await.expect("recorded");
     port.delete(&run.run_id).await.expect("gone");
     port.close(&run, &end(RunStatus::Finished)).await.expect_err("it is gone");
+}
+
+#[tokio::test]
+async fn a_certificate_is_taken_only_if_its_authority_is_known_or_none_is_asked_for() {
+    let mut site = Site::new().await;
+    let certificate = Certificate::new();
+    site.network = HttpFaults::before_with_tls(site.mlflow.address(), &certificate);
+    let Err(TrackingError::Away(why)) = site.port().check().await else { panic!("nobody knows the certificate") };
+    assert!(why.contains("certificate"), "{why}");
+    let authority = std::fs::read(certificate.authority()).expect("an authority");
+    let strangers = std::fs::read(Certificate::new().authority()).expect("an authority");
+    site.port_with(|options| options.ca = Some(strangers)).check().await.expect_err("another's authority");
+    let known = site.port_with(|options| options.ca = Some(authority));
+    known.check().await.expect("it is known");
+    known.record(&small()).await.expect("recorded");
+    site.port_with(|options| options.insecure_tls = true).check().await.expect("any is taken");
 }
