@@ -36,7 +36,7 @@ use axum::routing::{get, post};
 use events::policy::LivePolicy;
 use events::ports::{
     ArchiveLimits, EventFeedPort, EventLogPort, Ids, JobStatusPort, LeaderboardPort, LogFeedPort, LogPort, NudgePort,
-    ProgressPort, StoragePort, UploadLimits,
+    ProgressPort, StoragePort, TrackingNotesPort, UploadLimits,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -73,6 +73,8 @@ pub struct Api {
     pub log_feed: Arc<dyn LogFeedPort>,
     /// Where is read how far runs are.
     pub progress: Arc<dyn ProgressPort>,
+    /// Why runs are not in the tracker yet.
+    pub tracking_notes: Arc<dyn TrackingNotesPort>,
     /// Where ids come from.
     pub ids: Arc<dyn Ids>,
     /// The rules that all roles share.

@@ -14,22 +14,16 @@ use crate::Api;
 use crate::error::Error;
 use crate::extract::VisibleJob;
 
-/// The addresses under which `MLflow` shows runs.
+/// The addresses under which `MLflow` shows runs, without a slash at their end and without anybody's password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MlflowLinks {
-    ui: String,
-    rest: String,
+    /// Where people see them.
+    pub ui: String,
+    /// Where programs read them.
+    pub rest: String,
 }
 
 impl MlflowLinks {
-    /// Links below `MLFLOW_TRACKING_URI`, and for people below `MLFLOW_URL` where that is another.
-    ///
-    /// Credentials in an address stay out of the links.
-    #[must_use]
-    pub fn new(tracking_uri: &str, ui_url: Option<&str>) -> Self {
-        Self { ui: public(ui_url.unwrap_or(tracking_uri)), rest: public(tracking_uri) }
-    }
-
     pub(crate) fn ui_link(&self, run: &TrackedRun) -> String {
         let (base, experiment, run) = (&self.ui, &run.experiment_id, &run.run_id);
         format!("{base}/#/experiments/{experiment}/runs/{run}")
@@ -38,17 +32,6 @@ impl MlflowLinks {
     fn rest_link(&self, run: &TrackedRun) -> String {
         format!("{}/api/2.0/mlflow/runs/get?run_id={}", self.rest, run.run_id)
     }
-}
-
-/// The address without user, password and closing slash.
-fn public(url: &str) -> String {
-    let url = url.trim_end_matches('/');
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
-    };
-    let authority_end = rest.find('/').unwrap_or(rest.len());
-    let host = rest[..authority_end].rfind('@').map_or(0, |at| at + 1);
-    format!("{scheme}://{}", &rest[host..])
 }
 
 #[derive(Serialize)]
@@ -92,12 +75,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_carry_the_real_experiment_and_no_password() {
+    fn links_carry_the_real_experiment() {
         let run = TrackedRun { run_id: "r1".to_owned(), experiment_id: "7".to_owned() };
-        let links = MlflowLinks::new("http://me:p@ss@mlflow:5000/", Some("https://ml.example/x/"));
+        let links = MlflowLinks { ui: "https://ml.example/x".to_owned(), rest: "http://mlflow:5000".to_owned() };
         assert_eq!(links.ui_link(&run), "https://ml.example/x/#/experiments/7/runs/r1");
         assert_eq!(links.rest_link(&run), "http://mlflow:5000/api/2.0/mlflow/runs/get?run_id=r1");
-        let alone = MlflowLinks::new("http://mlflow:5000/a@b", None);
-        assert_eq!(alone.ui_link(&run), "http://mlflow:5000/a@b/#/experiments/7/runs/r1");
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adapters::mlflow::{Auth, Mlflow, MlflowOptions};
+use adapters::mlflow::{Auth, Mlflow, MlflowOptions, public_address};
 use anyhow::{Context, Result, bail};
 use clap::{ArgAction, Args};
 use events::job::Tracking;
@@ -21,15 +21,21 @@ pub(crate) struct TrackerAddress {
     #[arg(long, env = "MLFLOW_TRACKING_URI", hide_env_values = true)]
     mlflow_tracking_uri: Option<String>,
     /// Where people see the runs [default: `MLFLOW_TRACKING_URI`]
-    #[arg(long, env = "MLFLOW_URL")]
+    #[arg(long, env = "MLFLOW_URL", hide_env_values = true)]
     mlflow_url: Option<String>,
 }
 
 impl TrackerAddress {
     /// What links to runs are made from.
-    pub(crate) fn links(&self) -> Option<api::MlflowLinks> {
-        let uri = self.uri()?;
-        Some(api::MlflowLinks::new(uri, self.mlflow_url.as_deref()))
+    ///
+    /// # Errors
+    /// If one of the two is no address.
+    pub(crate) fn links(&self) -> Result<Option<api::MlflowLinks>> {
+        let Some(uri) = self.uri() else { return Ok(None) };
+        let rest = public_address("MLFLOW_TRACKING_URI", uri)?;
+        let ui = self.mlflow_url.as_deref().filter(|url| !url.is_empty());
+        let ui = ui.map(|url| public_address("MLFLOW_URL", url)).transpose()?;
+        Ok(Some(api::MlflowLinks { ui: ui.unwrap_or_else(|| rest.clone()), rest }))
     }
 
     /// An empty variable is as good as none.

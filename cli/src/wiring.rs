@@ -14,7 +14,8 @@ use adapters::storage::DirectoryStorage;
 use anyhow::{Context, Result, bail};
 use events::ports::{
     ArtifactPort, DurationsPort, EventFeedPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LeaderboardPort,
-    LiveLogPort, LogFeedPort, LogPort, NudgePort, ProgressPort, RecordsPort, StoragePort, WorkStatePort, WorkersPort,
+    LiveLogPort, LogFeedPort, LogPort, NudgePort, ProgressPort, RecordsPort, StoragePort, TrackingNotesPort,
+    WorkStatePort, WorkersPort,
 };
 use projections::Keyspace;
 use tokio::net::TcpListener;
@@ -42,6 +43,7 @@ pub(crate) struct Ports {
     pub(crate) live_log: Arc<dyn LiveLogPort>,
     pub(crate) log_feed: Arc<dyn LogFeedPort>,
     pub(crate) progress: Arc<dyn ProgressPort>,
+    pub(crate) tracking_notes: Arc<dyn TrackingNotesPort>,
     pub(crate) ids: Arc<dyn Ids>,
 }
 
@@ -82,6 +84,7 @@ impl Ports {
             live_log: Arc::new(redis.clone()),
             log_feed: Arc::new(RedisLogFeed::new(redis.clone())),
             progress: Arc::new(redis.clone()),
+            tracking_notes: Arc::new(redis.clone()),
             redis,
             board,
             storage: Arc::new(storage),

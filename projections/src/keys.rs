@@ -261,6 +261,18 @@ impl Keyspace {
         self.key("tracker")
     }
 
+    /// Live state: why nothing can be recorded in the tracker.
+    #[must_use]
+    pub fn tracker_note(&self) -> String {
+        self.key("tracker-note")
+    }
+
+    /// Live state: why an end of a job can't be recorded in the tracker.
+    #[must_use]
+    pub fn tracking_note(&self, id: JobId) -> String {
+        self.key(format_args!("tracking-note:{id}"))
+    }
+
     /// Live state: what a worker tells of itself.
     #[must_use]
     pub fn worker(&self, worker: &Consumer) -> String {

@@ -21,10 +21,11 @@ pub(crate) async fn record(session: &Session, run: &Run, report: Report) -> Sett
     let (name, kind) = label(&outcome);
     let whole_run = run_time.filter(|_| ran_to_its_end(&outcome));
     let tracked = match &outcome {
-        Outcome::Completed(results) => record_in_time(session, run, results).await,
+        Outcome::Completed(results) => record_in_time(session, run, results, &artifacts).await,
         Outcome::Failed(_) | Outcome::Cancelled | Outcome::GivenBack(..) | Outcome::Lost => None,
     };
-    let Some(mut command) = command(&run.fence, outcome, artifacts, tracked.clone()) else {
+    let is_recorded = tracked.is_some();
+    let Some(mut command) = command(&run.fence, outcome, artifacts, tracked) else {
         tracing::warn!("another run is the job's by now; this one is not recorded");
         observe::ended(&run.job.spec.class, name, kind, run_time);
         return Settled::Yes;
@@ -44,8 +45,8 @@ pub(crate) async fn record(session: &Session, run: &Run, report: Report) -> Sett
             Err(ExecuteError::Rejected(refusal)) => {
                 tracing::warn!(%refusal, outcome = name, "this run's end is not the job's and is not recorded");
                 observe::ended(&run.job.spec.class, "lost", "", run_time);
-                if let Some(tracked) = &tracked {
-                    discard(session, tracked).await;
+                if is_recorded {
+                    discard(session, run).await;
                 }
                 return Settled::Yes;
             }

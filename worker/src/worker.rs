@@ -8,7 +8,7 @@ use std::time::Duration;
 use events::policy::LivePolicy;
 use events::ports::{
     ArtifactPort, DurationsPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LiveLogPort, LogPort, NudgePort,
-    ProgressPort, RecordsPort, StoragePort, WorkStatePort, WorkersPort,
+    ProgressPort, RecordsPort, StoragePort, TrackingNotesPort, WorkStatePort, WorkersPort,
 };
 use events::{ClassName, Consumer};
 use tokio::sync::broadcast;
@@ -98,6 +98,8 @@ pub struct Ports {
     pub live_log: Arc<dyn LiveLogPort>,
     /// Where is told how far they are.
     pub progress: Arc<dyn ProgressPort>,
+    /// Why runs are not in the tracker yet.
+    pub tracking_notes: Arc<dyn TrackingNotesPort>,
     /// Fences and chance.
     pub ids: Arc<dyn Ids>,
 }

@@ -1,5 +1,6 @@
 //! Calls of `MLflow`'s REST API: bounded in time and size, and each failure with its meaning.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_LENGTH, HeaderValue};
@@ -58,6 +59,9 @@ impl Client {
             }
             builder = builder.tls_certs_merge(certificates);
         }
+        if is_loopback(&base) {
+            builder = builder.no_proxy();
+        }
         let http = builder.build().map_err(|error| {
             InvalidOptions(format!("no connection to MLflow can be set up: {}", root_cause(&error)))
         })?;
@@ -110,6 +114,12 @@ impl Client {
     fn call(&self, call: &str) -> String {
         format!("{}/api/2.0/mlflow/{call}", self.base.as_str().trim_end_matches('/'))
     }
+}
+
+/// Whether an address is this machine's, which no proxy stands before.
+fn is_loopback(address: &Url) -> bool {
+    let host = address.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 async fn answer<T: DeserializeOwned>(call: &str, request: RequestBuilder) -> Result<T, CallError> {

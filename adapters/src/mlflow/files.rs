@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use events::artifacts::{Artifact, ArtifactList};
 use events::job::TrackedRun;
-use events::ports::PortError;
-use events::{Fence, JobId};
-use futures::stream::{FuturesUnordered, TryStreamExt};
+use events::ports::{PortError, RunRecord};
+use futures::stream::{self, StreamExt, TryStreamExt};
 use reqwest::Url;
+use sha2::{Digest, Sha256};
 
 use super::Mlflow;
 use super::body::Source;
 use super::error::CallError;
+use super::originals::{MAX_TAG_CHARS, cut};
 use super::places::{original_paths, place_of_log, places};
 use super::wire::{FileInfo, FilesPage, Run};
 use crate::faults::failpoint;
@@ -25,16 +26,21 @@ struct Placed {
     artifact: Option<Artifact>,
 }
 
-/// Whose files they are.
-#[derive(Clone, Copy)]
-struct Owner<'a> {
-    job: JobId,
-    fence: &'a Fence,
+/// Whether a file was there to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    There,
+    Gone,
 }
 
+/// How many files of a run are sent at a time.
+const AT_ONCE: usize = 4;
+/// How many of those that are gone are named.
+const NAMED: usize = 5;
+
 impl Mlflow {
-    /// Has a run hold what the job left under this fence, and its log.
-    pub(super) async fn upload_files(&self, run: &TrackedRun, job: JobId, fence: &Fence) -> Result<(), CallError> {
+    /// Has a run hold what its job left, and its log. Of files that are gone, a tag tells.
+    pub(super) async fn upload_files(&self, run: &TrackedRun, record: &RunRecord) -> Result<(), CallError> {
         let kept = self.active(&run.run_id).await?;
         let Some(root) = root(&kept.info.artifact_uri, self.client.base()) else {
             let scheme = kept.info.artifact_uri.split(':').next().unwrap_or_default();
@@ -44,28 +50,51 @@ impl Mlflow {
             );
             return self.tag(&kept, BTreeMap::from([("leadersboard.artifacts", sentence.as_str())])).await;
         };
-        let owner = Owner { job, fence };
-        let files = self.place_files(owner, &kept).await?;
+        let files = self.place_files(record, &kept).await?;
         failpoint!("mlflow.upload.before");
         let missing = self.missing_files(&run.run_id, &files).await?;
         if missing.is_empty() {
             return Ok(());
         }
-        let sending: FuturesUnordered<_> = missing.iter().map(|file| self.send_file(&root, owner, file)).collect();
-        sending.try_collect::<()>().await?;
-        match self.missing_files(&run.run_id, &files).await?.first() {
-            None => Ok(()),
-            Some(file) => Err(CallError::refused(format!(
-                "MLflow did not keep {} of run {} as it was sent.",
-                file.path, run.run_id
-            ))),
+        let send = async |file: &&Placed| {
+            let found = self.send_file(&root, record, file).await?;
+            Ok::<_, CallError>((found == Found::Gone).then(|| file.path.clone()))
+        };
+        let sending: Vec<_> = missing.iter().map(send).collect();
+        let results: Vec<Option<String>> = stream::iter(sending).buffer_unordered(AT_ONCE).try_collect().await?;
+        let gone: Vec<String> = results.into_iter().flatten().collect();
+        let missing = self.missing_files(&run.run_id, &files).await?;
+        if let Some(file) = missing.iter().find(|file| !gone.contains(&file.path)) {
+            let (path, run) = (&file.path, &run.run_id);
+            return Err(CallError::refused(format!("MLflow did not keep {path} of run {run} as it was sent.")));
         }
+        self.tell_gone(&kept, gone).await
+    }
+
+    /// Nobody can give what is not there any more, so the run goes without it, and says so.
+    async fn tell_gone(&self, kept: &Run, mut gone: Vec<String>) -> Result<(), CallError> {
+        if gone.is_empty() {
+            return Ok(());
+        }
+        gone.sort_unstable();
+        let (count, named) = (gone.len(), gone[..gone.len().min(NAMED)].join(", "));
+        let more = if count > NAMED { ", …" } else { "" };
+        let sentence = format!("{count} of the files were gone before they were recorded: {named}{more}");
+        self.tag(kept, BTreeMap::from([("leadersboard.artifacts", cut(&sentence, MAX_TAG_CHARS).0)])).await
     }
 
     /// Where everything goes; where that is not where it was, a tag says so.
-    async fn place_files(&self, owner: Owner<'_>, kept: &Run) -> Result<Vec<Placed>, CallError> {
-        let Owner { job, fence } = owner;
-        let list = match self.artifacts.list(job, fence).await.map_err(unreadable)? {
+    async fn place_files(&self, record: &RunRecord, kept: &Run) -> Result<Vec<Placed>, CallError> {
+        let (job, fence) = (record.job, &record.fence);
+        let text = self.artifacts.list(job, fence).await.map_err(unreadable)?;
+        // Who does not see the storage sees no files either.
+        let digest = text.as_ref().map(|text| hex::encode(Sha256::digest(text))).unwrap_or_default();
+        if record.artifacts.as_ref().is_some_and(|totals| totals.digest != digest) {
+            return Err(CallError::Files(format!(
+                "The list of the files of job {job} is not the one that was kept: is ARTIFACT_ROOT shared by all workers?"
+            )));
+        }
+        let list = match text {
             Some(text) => serde_json::from_slice(&text)
                 .map_err(|error| CallError::Files(format!("The list of the files of job {job} is none: {error}.")))?,
             None => ArtifactList::default(),
@@ -81,24 +110,20 @@ impl Mlflow {
         Ok(files.chain(log).collect())
     }
 
-    async fn send_file(&self, root: &[String], owner: Owner<'_>, file: &Placed) -> Result<(), CallError> {
-        // It is never closed.
-        let _permit = self.uploads.acquire().await;
+    async fn send_file(&self, root: &[String], record: &RunRecord, file: &Placed) -> Result<Found, CallError> {
+        let (job, fence) = (record.job, &record.fence);
         let source = match &file.artifact {
             Some(artifact) => {
-                let reader =
-                    self.artifacts.open(owner.job, owner.fence, &artifact.path, 0).await.map_err(unreadable)?;
-                let Some(reader) = reader else {
-                    return Err(CallError::Files(format!("{} of job {} is gone.", artifact.path, owner.job)));
-                };
+                let reader = self.artifacts.open(job, fence, &artifact.path, 0).await.map_err(unreadable)?;
+                let Some(reader) = reader else { return Ok(Found::Gone) };
                 Source::file(artifact.path.to_string(), file.bytes, artifact.sha256.clone(), reader)
             }
-            None => Source::log("the log".to_owned(), file.bytes, self.logs.clone(), owner.job, owner.fence.clone()),
+            None => Source::log("the log".to_owned(), file.bytes, self.logs.clone(), job, fence.clone()),
         };
         let path: Vec<&str> = root.iter().map(String::as_str).chain(file.path.split('/')).collect();
         self.client.put(&path, source).await?;
         failpoint!("mlflow.put.after");
-        Ok(())
+        Ok(Found::There)
     }
 
     /// The files that are not there, or in another size.

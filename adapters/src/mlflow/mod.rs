@@ -18,20 +18,16 @@ mod wire;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use events::JobId;
 use events::job::TrackedRun;
 use events::ports::{ArtifactPort, LogPort, OpenRun, RunEnd, RunRecord, TrackingError, TrackingPort};
-use events::{Fence, JobId};
-use tokio::sync::Semaphore;
 
 use client::Client;
 use error::CallError;
 use experiment::NamedExperiment;
 use wire::SearchExperiments;
 
-pub use options::{Auth, InvalidOptions, MlflowOptions};
-
-/// How many files are sent at a time, by all who share a tracker.
-const UPLOADS: usize = 4;
+pub use options::{Auth, InvalidOptions, MlflowOptions, public_address};
 
 /// An `MLflow` server.
 pub struct Mlflow {
@@ -40,7 +36,6 @@ pub struct Mlflow {
     board: String,
     artifacts: Arc<dyn ArtifactPort>,
     logs: Arc<dyn LogPort>,
-    uploads: Semaphore,
 }
 
 impl Mlflow {
@@ -56,7 +51,7 @@ impl Mlflow {
         options::check_names(&options)?;
         let client = Client::new(&options)?;
         let experiment = NamedExperiment::new(client.clone(), options.experiment);
-        Ok(Self { client, experiment, board: options.board, artifacts, logs, uploads: Semaphore::new(UPLOADS) })
+        Ok(Self { client, experiment, board: options.board, artifacts, logs })
     }
 
     /// Whether a server can be used, without anything being recorded.
@@ -82,8 +77,8 @@ impl TrackingPort for Mlflow {
         Ok(self.record_run(record).await?)
     }
 
-    async fn upload(&self, run: &TrackedRun, job: JobId, fence: &Fence) -> Result<(), TrackingError> {
-        Ok(self.upload_files(run, job, fence).await?)
+    async fn upload(&self, run: &TrackedRun, record: &RunRecord) -> Result<(), TrackingError> {
+        Ok(self.upload_files(run, record).await?)
     }
 
     async fn close(&self, run: &TrackedRun, end: &RunEnd) -> Result<(), TrackingError> {

@@ -10,8 +10,10 @@ const MAX_EXPERIMENT_CHARS: usize = 500;
 /// The longest name of a board, in characters.
 const MAX_BOARD_CHARS: usize = 250;
 
+const URI: &str = "MLFLOW_TRACKING_URI";
+
 /// Where `MLflow` is, and how it is spoken to.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct MlflowOptions {
     /// `http(s)://[user:password@]host[:port][/prefix]`; an account in it holds where `auth` is none.
     pub uri: String,
@@ -43,6 +45,15 @@ pub enum Auth {
     Token(String),
 }
 
+/// Without the address, which may hold a password.
+impl fmt::Debug for MlflowOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { experiment, board, auth, .. } = self;
+        let mut shown = f.debug_struct("MlflowOptions");
+        shown.field("experiment", experiment).field("board", board).field("auth", auth).finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for Auth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -58,9 +69,18 @@ impl fmt::Debug for Auth {
 #[error("{0}")]
 pub struct InvalidOptions(pub String);
 
+/// The address as everybody may see it: without the account in it, and without a slash at its end.
+///
+/// # Errors
+/// If it is not the address of a server; `name` is where it was given.
+pub fn public_address(name: &str, uri: &str) -> Result<String, InvalidOptions> {
+    let (url, _) = address(uri).map_err(|InvalidOptions(why)| InvalidOptions(why.replace(URI, name)))?;
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
 /// The address without the account in it, and that account.
 pub(super) fn address(uri: &str) -> Result<(Url, Auth), InvalidOptions> {
-    let refuse = |why: &str| Err(InvalidOptions(format!("MLFLOW_TRACKING_URI {why}")));
+    let refuse = |why: &str| Err(InvalidOptions(format!("{URI} {why}")));
     let Ok(mut url) = Url::parse(uri.trim()) else {
         return refuse("is not an address such as http://mlflow:5000");
     };
@@ -110,6 +130,17 @@ mod tests {
         assert_eq!(auth, Auth::Basic { username: "ann".into(), password: "p@ss".into() });
         assert_eq!(format!("{auth:?} {:?}", Auth::Token("t".into())), "Basic Token");
         assert_eq!(address("http://127.0.0.1:5000").unwrap().1, Auth::None);
+    }
+
+    #[test]
+    fn what_everybody_may_see_holds_no_account() {
+        let public = |uri: &str| public_address("MLFLOW_URL", uri).unwrap();
+        assert_eq!(public("http://me:p%40ss@mlflow:5000/"), "http://mlflow:5000");
+        assert_eq!(public("https://ml.example/x/"), "https://ml.example/x");
+        for bad in ["http://me:pa/ss@mlflow:5000", "me:pw@mlflow:5000"] {
+            let refused = public_address("MLFLOW_URL", bad).unwrap_err().to_string();
+            assert!(refused.starts_with("MLFLOW_URL ") && !refused.contains("pw"), "{refused}");
+        }
     }
 
     #[test]

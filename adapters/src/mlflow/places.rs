@@ -64,12 +64,9 @@ pub(super) fn original_paths(paths: &[&str], places: &[String]) -> BTreeMap<Stri
         .filter(|(path, place)| *path != place)
         .map(|(path, place)| (place.clone(), Original { name: Some((*path).to_owned()), ..Original::default() }));
     let mut tags = tags("artifacts", &changed.collect());
-    if tags.len() > MAX_TAGS {
-        let excess: Vec<String> = tags.keys().skip(MAX_TAGS).cloned().collect();
-        for name in excess {
-            tags.remove(&name);
-        }
-    }
+    // The last ones by their number: what is read one after the other is not to break off before.
+    let number = |name: &str| name.rsplit('.').next().and_then(|number| number.parse().ok()).unwrap_or(1);
+    tags.retain(|name, _| number(name) <= MAX_TAGS);
     tags
 }
 

@@ -1,11 +1,11 @@
 //! Recording a run: exactly one of its fence, complete, however often it was tried before.
 
 use events::job::TrackedRun;
-use events::ports::RunRecord;
+use events::ports::{RunRecord, RunStatus};
 
 use super::Mlflow;
 use super::error::CallError;
-use super::wanted::Wanted;
+use super::wanted::{Wanted, outcome};
 use super::wire::{CreateRun, Done, Pair, Run, RunAnswer};
 use crate::faults::failpoint;
 
@@ -33,27 +33,32 @@ impl Mlflow {
     async fn record_in(&self, experiment: &str, record: &RunRecord) -> Result<TrackedRun, CallError> {
         let wanted = Wanted::of(record, &self.board);
         let mut sent: Option<String> = None;
+        // A run that was begun is gone on with where it is, whatever the experiment is by now.
+        let elsewhere = record.known.as_ref().map(|run| run.experiment_id.as_str()).filter(|id| *id != experiment);
+        let experiments: Vec<&str> = [experiment].into_iter().chain(elsewhere).collect();
+        let filter = format!("tags.`leadersboard.job_id` = '{}'", record.job);
         for _ in 0..ROUNDS {
-            let found = self.search(experiment, &format!("tags.`leadersboard.job_id` = '{}'", record.job)).await?;
+            let found = self.search(&experiments, &filter).await?;
             failpoint!("mlflow.search.after");
             let (ours, superfluous) = sort_out(found, &self.board, record);
             for run_id in superfluous {
-                self.delete_run(&run_id).await?;
+                self.delete_run_if_open(&run_id).await?;
             }
-            let difference = ours
-                .as_ref()
-                .map_or_else(|| Some("it is not found by its tags".to_owned()), |run| wanted.difference(run));
-            let found = ours.as_ref().map(|run| &run.info.run_id);
-            match (difference, &sent) {
-                (None, _) => {
-                    let run_id = ours.map(|run| run.info.run_id).unwrap_or_default();
-                    return Ok(TrackedRun { run_id, experiment_id: experiment.to_owned() });
-                }
+            let difference = match &ours {
+                None => Some("it is not found by its tags".to_owned()),
+                // It was complete when it was closed.
+                Some(run) if !run.info.is_open() => None,
+                Some(run) => wanted.difference(run),
+            };
+            match (ours, difference, &sent) {
+                (Some(run), None, _) => return Ok(run.tracked()),
                 // Another process that records the same may have had its own run, and by now this is the only one.
-                (Some(difference), Some(run_id)) if found.is_none_or(|found| found == run_id) => {
-                    return Err(self.not_kept(run_id, found.is_none(), &difference).await);
+                (ours, Some(difference), Some(run_id))
+                    if ours.as_ref().is_none_or(|run| run.info.run_id == *run_id) =>
+                {
+                    return Err(self.not_kept(run_id, ours.is_none(), &difference).await);
                 }
-                (Some(_), _) => sent = Some(self.complete(experiment, &wanted, ours).await?),
+                (ours, ..) => sent = Some(self.complete(experiment, &wanted, ours).await?),
             }
             failpoint!("mlflow.read_back.before");
         }
@@ -63,7 +68,7 @@ impl Mlflow {
     /// Sends what the run lacks, and makes one where there is none; which run it is then.
     async fn complete(&self, experiment: &str, wanted: &Wanted, ours: Option<Run>) -> Result<String, CallError> {
         let run = match ours {
-            Some(run) if run.info.is_open() && wanted.is_beyond_repair(&run) => {
+            Some(run) if wanted.is_beyond_repair(&run) => {
                 self.delete_run(&run.info.run_id).await?;
                 self.create(experiment, wanted).await?
             }
@@ -99,14 +104,22 @@ impl Mlflow {
     }
 }
 
-/// Of the runs of a job the one that is this record's, if there is one, and those that are there beside it. A run under
-/// another fence is not this record's to judge.
+/// Of the runs of a job the one that is this record's, if there is one, and those that are not to be there beside it.
+///
+/// A run under another fence is not this record's to judge. One of the same fence that tells of another end is: only the
+/// accepted one is recorded as failed or cancelled, so whatever says that it completed does not count.
 fn sort_out(found: Vec<Run>, board: &str, record: &RunRecord) -> (Option<Run>, Vec<String>) {
     let tag = |run: &Run, name: &str| run.data.tags.get(name).cloned().unwrap_or_default();
     let of_board = found.into_iter().filter(|run| tag(run, "leadersboard.board") == board);
-    let mut ours: Vec<Run> = of_board.filter(|run| tag(run, "leadersboard.fence") == record.fence.as_str()).collect();
-    ours.sort_by_key(|run| (run.info.is_open(), run.info.run_id.clone()));
-    let superfluous = ours.iter().skip(1).map(|run| run.info.run_id.clone()).collect();
+    let of_fence = of_board.filter(|run| tag(run, "leadersboard.fence") == record.fence.as_str());
+    let (mut ours, mut others): (Vec<Run>, Vec<Run>) =
+        of_fence.partition(|run| tag(run, "leadersboard.outcome") == outcome(record.outcome));
+    if record.outcome == RunStatus::Finished {
+        others.clear();
+    }
+    let known = |run: &Run| record.known.as_ref().is_some_and(|known| known.run_id == run.info.run_id);
+    ours.sort_by_key(|run| (run.info.is_open(), !known(run), run.info.run_id.clone()));
+    let superfluous = ours.iter().skip(1).chain(&others).map(|run| run.info.run_id.clone()).collect();
     ours.truncate(1);
     (ours.pop(), superfluous)
 }
@@ -137,12 +150,19 @@ mod tests {
             worker: "host-1".parse().unwrap(),
             gpus: Vec::new(),
             sandbox: "standard".to_owned(),
+            outcome: RunStatus::Finished,
             results: Results::default(),
+            artifacts: None,
+            known: None,
         }
     }
 
     fn run(run_id: &str, status: &str, fence: &str, board: &str) -> Run {
-        let tags = BTreeMap::from([("leadersboard.fence", fence), ("leadersboard.board", board)]);
+        let tags = BTreeMap::from([
+            ("leadersboard.fence", fence),
+            ("leadersboard.board", board),
+            ("leadersboard.outcome", "completed"),
+        ]);
         let tags = tags.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Run {
             info: RunInfo {
@@ -178,5 +198,26 @@ mod tests {
         assert_eq!(ours.unwrap().info.run_id, "z");
         assert_eq!(superfluous, ["b", "c"]);
         assert_eq!(sort_out(Vec::new(), "main", &record()), (None, Vec::new()));
+    }
+
+    #[test]
+    fn what_was_begun_as_completed_goes_when_its_job_was_cancelled_and_never_the_other_way_round() {
+        let mut cancelled = run("k", "RUNNING", FENCE, "main");
+        cancelled.data.tags.insert("leadersboard.outcome".to_owned(), "cancelled".to_owned());
+        let found = vec![run("c", "RUNNING", FENCE, "main"), cancelled];
+        let late = record();
+        let accepted = RunRecord { outcome: RunStatus::Killed, ..record() };
+        let (ours, superfluous) = sort_out(found.clone(), "main", &accepted);
+        assert_eq!((ours.unwrap().info.run_id.as_str(), superfluous), ("k", vec!["c".to_owned()]));
+        let (ours, superfluous) = sort_out(found, "main", &late);
+        assert_eq!((ours.unwrap().info.run_id.as_str(), superfluous), ("c", vec![]));
+    }
+
+    #[test]
+    fn the_run_that_the_job_knows_is_taken_before_others() {
+        let found = ["a", "b", "c"].map(|id| run(id, "RUNNING", FENCE, "main")).to_vec();
+        let known = Some(TrackedRun { run_id: "b".to_owned(), experiment_id: "1".to_owned() });
+        let (ours, superfluous) = sort_out(found, "main", &RunRecord { known, ..record() });
+        assert_eq!((ours.unwrap().info.run_id.as_str(), superfluous.len()), ("b", 2));
     }
 }

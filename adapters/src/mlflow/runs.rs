@@ -53,7 +53,7 @@ impl Mlflow {
         let Some(experiment) = self.experiment.existing().await? else { return Ok(Vec::new()) };
         let of_job = job.map(|job| format!(" and tags.`leadersboard.job_id` = '{job}'")).unwrap_or_default();
         let filter = format!("attributes.status = 'RUNNING' and tags.`leadersboard.board` = '{}'{of_job}", self.board);
-        let runs = self.search(&experiment, &filter).await?;
+        let runs = self.search(&[&experiment], &filter).await?;
         // One whose tags somebody changed is nobody's to judge.
         let readable = runs.into_iter().filter_map(|run| {
             let job = run.data.tags.get("leadersboard.job_id")?.parse().ok()?;
@@ -82,13 +82,13 @@ impl Mlflow {
         }
     }
 
-    /// Runs of an experiment that nobody deleted, the oldest first.
-    pub(super) async fn search(&self, experiment: &str, filter: &str) -> Result<Vec<Run>, CallError> {
+    /// Runs of these experiments that nobody deleted, the oldest first.
+    pub(super) async fn search(&self, experiments: &[&str], filter: &str) -> Result<Vec<Run>, CallError> {
         let mut runs = Vec::new();
         let mut page_token = None;
         loop {
             let request = SearchRuns {
-                experiment_ids: [experiment],
+                experiment_ids: experiments,
                 filter,
                 run_view_type: "ACTIVE_ONLY",
                 max_results: PAGE_RUNS,

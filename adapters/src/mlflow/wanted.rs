@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use events::ports::RunRecord;
+use events::ports::{RunRecord, RunStatus};
 use serde_json::Value;
 
 use super::batches::Missing;
@@ -174,6 +174,7 @@ fn marks(record: &RunRecord, board: &str) -> BTreeMap<String, String> {
         ("leadersboard.attempt", record.attempt.to_string()),
         ("leadersboard.worker", record.worker.to_string()),
         ("leadersboard.sandbox", record.sandbox.clone()),
+        ("leadersboard.outcome", outcome(record.outcome).to_owned()),
         ("mlflow.user", record.user.to_string()),
         ("mlflow.source.name", record.entrypoint.clone()),
         ("mlflow.source.type", "JOB".to_owned()),
@@ -184,6 +185,15 @@ fn marks(record: &RunRecord, board: &str) -> BTreeMap<String, String> {
     let cut =
         |(name, value): (&str, String)| (name.to_owned(), cut(&value, super::originals::MAX_TAG_CHARS).0.to_owned());
     marks.into_iter().map(cut).collect()
+}
+
+/// The end that a run tells of, from its first moment on.
+pub(super) const fn outcome(status: RunStatus) -> &'static str {
+    match status {
+        RunStatus::Finished => "completed",
+        RunStatus::Failed => "failed",
+        RunStatus::Killed => "cancelled",
+    }
 }
 
 fn system(name: &str) -> String {

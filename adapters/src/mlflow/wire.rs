@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use events::job::TrackedRun;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// A name and a text.
@@ -69,7 +70,7 @@ pub(super) struct SearchExperiments {
 
 #[derive(Serialize)]
 pub(super) struct SearchRuns<'a> {
-    pub(super) experiment_ids: [&'a str; 1],
+    pub(super) experiment_ids: &'a [&'a str],
     pub(super) filter: &'a str,
     pub(super) run_view_type: &'static str,
     pub(super) max_results: u32,
@@ -140,6 +141,13 @@ pub(super) struct RunInfo {
     pub(super) artifact_uri: String,
     #[serde(default)]
     pub(super) lifecycle_stage: String,
+}
+
+impl Run {
+    /// As its job knows it.
+    pub(super) fn tracked(self) -> TrackedRun {
+        TrackedRun { run_id: self.info.run_id, experiment_id: self.info.experiment_id }
+    }
 }
 
 impl RunInfo {

@@ -21,6 +21,7 @@ mod reader;
 mod records;
 mod regress;
 mod shared;
+mod tracking_notes;
 mod usage;
 mod wire;
 mod work_state;

@@ -33,7 +33,7 @@ pub(crate) use progress::curves;
 use queue::queues;
 pub(crate) use story::StatusEvent;
 pub(crate) use stream::stream;
-use view::{JobView, StatusView};
+use view::{JobView, StatusView, tracking};
 
 /// The most bytes a job's config may have as JSON text.
 const MAX_CONFIG_BYTES: usize = 16 * 1024;
@@ -139,7 +139,11 @@ pub(crate) async fn show(State(api): State<Arc<Api>>, VisibleJob(job): VisibleJo
     };
     let queue = queues(&api, std::slice::from_ref(&job)).await?.pop().flatten();
     let progress = progress::of(&api, &job).await?;
-    Ok(Json(JobView::of(&job, results, queue, progress)?))
+    let tracking_error = match tracking(&job) {
+        Some("waiting") => api.tracking_notes.why_untracked(job.id).await?,
+        _ => None,
+    };
+    Ok(Json(JobView::of(&job, results, queue, progress, tracking_error)?))
 }
 
 #[cfg(test)]

@@ -67,6 +67,7 @@ pub(crate) struct JobView {
     gpus: Vec<String>,
     sandbox: Option<String>,
     tracking: Option<&'static str>,
+    tracking_error: Option<String>,
     started_at: Option<String>,
     finished_at: Option<String>,
     run_seconds: Option<f64>,
@@ -83,6 +84,7 @@ impl JobView {
         results: Option<Results>,
         queue: Option<QueueView>,
         progress: Option<ProgressView>,
+        tracking_error: Option<String>,
     ) -> Result<Self, Error> {
         let config = RawValue::from_string(job.spec.config.clone())
             .map_err(|error| Error::Internal(format!("the config of {} is no JSON: {error}", job.id)))?;
@@ -99,6 +101,7 @@ impl JobView {
             gpus: run.map(|run| run.gpus.clone()).unwrap_or_default(),
             sandbox: run.map(|run| run.sandbox.clone()),
             tracking: tracking(job),
+            tracking_error,
             started_at: run.map(|run| to_rfc3339(run.started_at)),
             finished_at: ended_at.map(to_rfc3339),
             run_seconds: ended_at.zip(run).map(|(ended_at, run)| (ended_at - run.started_at).as_seconds_f64()),
@@ -112,7 +115,7 @@ impl JobView {
 }
 
 /// Whether the tracker has the run of a job that has ended; none where it is not to have it.
-fn tracking(job: &Job) -> Option<&'static str> {
+pub(super) fn tracking(job: &Job) -> Option<&'static str> {
     let waits = || job.fences.last().is_some_and(|last| job.untracked.iter().any(|end| end.fence == *last));
     match &job.tracked {
         _ if !job.is_terminal() => None,

@@ -54,6 +54,8 @@ pub(crate) struct Job {
     pub(crate) sandbox: Option<Value>,
     #[serde(default)]
     pub(crate) tracking: Option<String>,
+    #[serde(default)]
+    pub(crate) tracking_error: Option<String>,
     pub(crate) started_at: Option<String>,
     pub(crate) finished_at: Option<String>,
     pub(crate) run_seconds: Option<f64>,

@@ -93,6 +93,7 @@ pub(super) async fn serve(
         artifacts: api::Artifacts::new(Arc::clone(&ports.artifacts)),
         log_feed: Arc::clone(&ports.log_feed),
         progress: Arc::clone(&ports.progress),
+        tracking_notes: Arc::clone(&ports.tracking_notes),
         ids: Arc::clone(&ports.ids),
         policy,
         tokens,
@@ -101,7 +102,7 @@ pub(super) async fn serve(
         archive_limits: archive_limits(),
         leaderboard: Arc::clone(&ports.leaderboard),
         board_metrics: access.leaderboard_metrics.clone(),
-        mlflow: tracker.links(),
+        mlflow: tracker.links()?,
         metrics_text,
         stop: stop.clone(),
     });

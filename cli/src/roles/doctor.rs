@@ -101,7 +101,7 @@ impl DoctorCommand {
             Err(error) => return Some(Row::unusable("mlflow", format!("{error:#}"), "set it right")),
         };
         Some(match Mlflow::probe(&server).await {
-            Ok(()) => Row::good("mlflow", "takes runs"),
+            Ok(()) => Row::good("mlflow", "answers"),
             Err(TrackingError::Refused(why)) => {
                 Row::unusable("mlflow", why, "set what is wrong right, or MLFLOW_TRACKING_URI to nothing")
             }

@@ -191,6 +191,7 @@ impl JobOptions {
             artifacts: Arc::clone(&ports.artifacts),
             live_log: Arc::clone(&ports.live_log),
             progress: Arc::clone(&ports.progress),
+            tracking_notes: Arc::clone(&ports.tracking_notes),
             ids: Arc::clone(&ports.ids),
         };
         Ok(Worker::new(config, ports, policy))

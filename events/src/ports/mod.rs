@@ -19,6 +19,7 @@ mod progress;
 mod records;
 mod storage;
 mod tracking;
+mod tracking_notes;
 mod work_state;
 mod workers;
 
@@ -45,6 +46,7 @@ pub use storage::{
     ArchiveLimits, FileName, Published, Room, StagedFile, StagedUpload, StorageError, StoragePort, UploadLimits,
 };
 pub use tracking::{OpenRun, RunEnd, RunRecord, RunStatus, TrackingError, TrackingPort};
+pub use tracking_notes::{NoteOf, TrackingNotesPort};
 pub use work_state::{OpenJobs, Tickets, Turn, WorkStatePort};
 pub use workers::{GpuPresence, GpuState, Presence, SeenWorker, WorkersPort};
 

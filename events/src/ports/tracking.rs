@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use crate::id::{Consumer, Fence, JobId, SubmissionId, UserId};
-use crate::job::TrackedRun;
+use crate::job::{ArtifactTotals, TrackedRun};
 use crate::results::Results;
 use crate::time::Timestamp;
 
@@ -13,12 +13,12 @@ use crate::time::Timestamp;
 /// what is open belongs to a run that goes on, to one that waits to be recorded, or to nobody.
 #[async_trait]
 pub trait TrackingPort: Send + Sync {
-    /// Has an open run with all of this but its files, and no other of the same fence. One that is closed already is only
-    /// looked through.
+    /// Has a run with all of this but its files, and no other open one of the same fence. One that is closed already is
+    /// taken as it is.
     async fn record(&self, record: &RunRecord) -> Result<TrackedRun, TrackingError>;
 
-    /// Has a run hold what is kept of the files that the job left under this fence, and its log.
-    async fn upload(&self, run: &TrackedRun, job: JobId, fence: &Fence) -> Result<(), TrackingError>;
+    /// Has a run hold what is kept of the files that its job left, and its log.
+    async fn upload(&self, run: &TrackedRun, record: &RunRecord) -> Result<(), TrackingError>;
 
     /// Closes a run; one that is closed in this way already stays as it is.
     async fn close(&self, run: &TrackedRun, end: &RunEnd) -> Result<(), TrackingError>;
@@ -36,7 +36,7 @@ pub trait TrackingPort: Send + Sync {
     async fn check(&self) -> Result<(), TrackingError>;
 }
 
-/// What a tracker is told of a run while its end is not known.
+/// What a tracker is told of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunRecord {
     /// The job.
@@ -59,8 +59,15 @@ pub struct RunRecord {
     pub gpus: Vec<String>,
     /// What confined it.
     pub sandbox: String,
+    /// How it ended, or will have if its end is accepted. Runs of one fence that tell of different ends are not mixed: one
+    /// of them is not the job's.
+    pub outcome: RunStatus,
     /// What the job reported; nothing of a run that failed.
     pub results: Results,
+    /// What is kept of what it left, where that is known.
+    pub artifacts: Option<ArtifactTotals>,
+    /// The tracker's run, as far as the job knows of one.
+    pub known: Option<TrackedRun>,
 }
 
 /// How a run ended.

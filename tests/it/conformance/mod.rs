@@ -17,6 +17,7 @@ mod records;
 mod regress;
 mod storage;
 mod tracking;
+mod tracking_notes;
 mod work_state;
 
 use std::collections::BTreeMap;

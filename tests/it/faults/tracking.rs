@@ -205,3 +205,59 @@ async fn a_worker_that_slept_past_its_lease_leaves_no_run() {
     let story = &folded.stories[&job.parse().expect("an id")];
     assert_eq!(story.iter().filter(|kind| **kind == "job.completed").count(), 1, "{story:?}");
 }
+
+#[tokio::test]
+async fn a_job_that_is_cancelled_by_force_while_its_run_is_recorded_has_the_run_of_that_end() {
+    let site = Site::new().await;
+    let network = site.network();
+    network.set(Fault::Slow(Duration::from_millis(300))).await;
+    let mut worker = site.worker_command("worker", &network);
+    let _worker = Process::spawn({
+        worker.env("TRACKING_BUDGET", "20s");
+        worker
+    });
+    let job = site.run().await;
+    until("its run is open", PATIENCE, async || (site.mlflow.runs().await.len() == 1).then_some(())).await;
+    let cancelled = site.alice.post(&format!("/jobs/{job}/cancel"), &json!({ "force": true })).await;
+    assert_eq!(cancelled.status, 202);
+    site.alice.wait_for(&job, "cancelled").await;
+    network.heal().await;
+    recorded(&site.alice, &job).await;
+    until_equal("requests under way", PATIENCE, 0, async || network.under_way()).await;
+    settled(&site.mlflow, 1, "KILLED").await;
+    let read = site.mlflow.read_back().await;
+    read.only_of(&job).assert_holds(&json!({ "params": {}, "metrics": {} }));
+    all_ended(&site.roles).await;
+}
+
+#[tokio::test]
+async fn a_run_whose_files_are_out_of_sight_says_why_and_keeps_no_other() {
+    let site = Site::new().await;
+    let network = site.network();
+    network.set(Fault::Down).await;
+    let _worker = site.worker("worker", &network);
+    let job = site.run().await;
+    site.alice.wait_for(&job, "completed").await;
+    let shown = until("why it waits", PATIENCE, async || {
+        let shown = site.alice.get(&format!("/jobs/{job}")).await.body;
+        shown["tracking_error"].is_string().then_some(shown)
+    })
+    .await;
+    assert!(shown["tracking_error"].as_str().is_some_and(|why| why.contains("did not answer")), "{shown}");
+
+    let kept = site.roles.data.path().join("artifacts").join(&job);
+    let aside = site.roles.data.path().join("aside");
+    std::fs::rename(&kept, &aside).expect("its files are moved away");
+    network.heal().await;
+    until("its own reason", PATIENCE, async || {
+        let why = site.alice.get(&format!("/jobs/{job}")).await.body["tracking_error"].clone();
+        why.as_str().is_some_and(|why| why.contains("ARTIFACT_ROOT")).then_some(())
+    })
+    .await;
+    let other = site.run().await;
+    recorded(&site.alice, &other).await;
+    std::fs::rename(&aside, &kept).expect("they are back");
+    recorded(&site.alice, &job).await;
+    site.assert_one_each(&[&network], &[job, other]).await;
+    all_ended(&site.roles).await;
+}

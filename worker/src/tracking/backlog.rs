@@ -34,6 +34,8 @@ pub(super) struct Backlog {
     under_way: HashSet<End>,
     failed: HashMap<End, Wait>,
     outage: Option<Wait>,
+    /// Those of the ends under way that were begun to see whether the outage is over.
+    probes: HashSet<End>,
     /// How many tries have succeeded, and how many had when each that is under way began.
     settled: u64,
     settled_before: HashMap<End, u64>,
@@ -59,7 +61,8 @@ impl Backlog {
     pub(super) fn room(&self, now: Instant) -> usize {
         match &self.outage {
             Some(outage) if now < outage.due => 0,
-            Some(_) => 1_usize.saturating_sub(self.under_way.len()),
+            // What was begun before may be long on its way, and tells nothing.
+            Some(_) => 1_usize.saturating_sub(self.probes.len()),
             None => AT_ONCE.saturating_sub(self.under_way.len()),
         }
     }
@@ -82,20 +85,21 @@ impl Backlog {
     /// Notes that an end was begun.
     pub(super) fn begin(&mut self, end: End) {
         self.settled_before.insert(end.clone(), self.settled);
+        if self.outage.is_some() {
+            self.probes.insert(end.clone());
+        }
         self.under_way.insert(end);
     }
 
     /// Notes what came of it.
     pub(super) fn note(&mut self, end: &End, what: Try, now: Instant, jitter: f64) {
         self.under_way.remove(end);
+        self.probes.remove(end);
         let settled_before = self.settled_before.remove(end).unwrap_or(self.settled);
         match what {
             Try::Settled => {
-                self.settled += 1;
                 self.failed.remove(end);
-                if self.outage.take().is_some() {
-                    self.failed.retain(|_, wait| !wait.in_outage);
-                }
+                self.note_answer();
             }
             Try::Failed => self.fail(end, now, jitter, false),
             // It can't be away if it took another meanwhile.
@@ -111,9 +115,19 @@ impl Backlog {
         }
     }
 
+    /// Notes that the tracker took something: what failed because it was away need wait no longer.
+    pub(super) fn note_answer(&mut self) {
+        self.settled += 1;
+        if self.outage.take().is_some() {
+            self.failed.retain(|_, wait| !wait.in_outage);
+            self.probes.clear();
+        }
+    }
+
     /// Forgets all that was under way: it was broken off.
     pub(super) fn drop_under_way(&mut self) {
         self.under_way.clear();
+        self.probes.clear();
         self.settled_before.clear();
     }
 
@@ -167,11 +181,25 @@ mod tests {
             assert_eq!(backlog.room(now), 0);
             backlog.note(&end(9), Try::Away, now, 1.0);
         }
-        now += seconds(30);
+        assert!(!backlog.is_due(&end(9), now), "it has failed just now");
         backlog.begin(end(8));
         backlog.note(&end(8), Try::Settled, now, 1.0);
         assert_eq!(backlog.room(now), AT_ONCE);
         assert!((0..3).chain([9]).all(|number| backlog.is_due(&end(number), now)));
+    }
+
+    #[test]
+    fn what_is_long_on_its_way_keeps_nobody_from_seeing_that_the_outage_is_over() {
+        let (mut backlog, mut now) = (Backlog::default(), Instant::now());
+        backlog.begin(end(1));
+        backlog.begin(end(2));
+        backlog.note(&end(2), Try::Away, now, 1.0);
+        now += seconds(1);
+        assert_eq!(backlog.room(now), 1);
+        backlog.begin(end(3));
+        assert_eq!(backlog.room(now), 0);
+        backlog.note_answer();
+        assert_eq!(backlog.room(now), AT_ONCE - 2);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Sparing jobs the wait for a tracker that is known to be away.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -12,6 +13,7 @@ const OPEN_FOR: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(crate) struct Breaker {
     open_until: Mutex<Option<Instant>>,
+    answered: AtomicBool,
 }
 
 impl Breaker {
@@ -27,7 +29,13 @@ impl Breaker {
 
     /// Notes that it answered.
     pub(crate) fn close(&self) {
+        self.answered.store(true, Ordering::Relaxed);
         self.set(None);
+    }
+
+    /// Whether it answered somebody since this was asked last.
+    pub(crate) fn take_answer(&self) -> bool {
+        self.answered.swap(false, Ordering::Relaxed)
     }
 
     fn set(&self, until: Option<Instant>) {

@@ -1,13 +1,13 @@
 //! Bringing what the tracker has not got yet into it: one process at a time, for all.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use events::JobId;
-use events::ports::{PageCursor, PortError, TrackingError, Turn};
+use events::ports::{NoteOf, PageCursor, PortError, TrackingError, Turn};
+use events::{Fence, Job, JobId, JobState};
 use metrics::{Gauge, counter, gauge};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -22,6 +22,9 @@ use crate::session::Session;
 const TICK: Duration = Duration::from_secs(1);
 /// How long a turn lasts that is not taken again.
 const TURN: Duration = Duration::from_secs(10);
+/// From how many bytes on an end keeps others waiting, and how many of those are brought into the tracker at once.
+const LARGE_BYTES: u64 = 64 << 20;
+const LARGE_AT_ONCE: usize = AT_ONCE / 2;
 /// How many jobs are read at a time, and how often in one go.
 const PAGE: usize = 100;
 const PAGES: usize = 20;
@@ -34,6 +37,9 @@ pub(crate) async fn run(session: Arc<Session>) {
         backlog: Backlog::default(),
         next: VecDeque::new(),
         under_way: JoinSet::new(),
+        ends: HashMap::new(),
+        large: HashSet::new(),
+        turn: None,
         read_up_to: None,
         told: None,
         swept: None,
@@ -59,8 +65,13 @@ struct Drain {
     tracker: Arc<Tracker>,
     backlog: Backlog,
     /// Ends that were read and not begun.
-    next: VecDeque<End>,
-    under_way: JoinSet<(End, Result<bool, Unsettled>)>,
+    next: VecDeque<(End, Size)>,
+    under_way: JoinSet<Result<bool, Unsettled>>,
+    ends: HashMap<Id, End>,
+    /// Those of them with many bytes to send.
+    large: HashSet<End>,
+    /// When this process's turn was last taken.
+    turn: Option<Instant>,
     /// Where reading goes on.
     read_up_to: Option<PageCursor<JobId>>,
     told: Option<Instant>,
@@ -72,10 +83,22 @@ impl Drain {
     /// Begins what may be begun, if it is this process's turn.
     async fn look(&mut self) -> Result<(), PortError> {
         let holder = self.session.config.consumer.as_str();
-        if !self.session.ports.work_state.take_turn(Turn::Tracking, holder, TURN).await? {
-            // Another process goes through the same ends by now.
-            self.break_off();
-            return Ok(());
+        match self.session.ports.work_state.take_turn(Turn::Tracking, holder, TURN).await {
+            Ok(true) => self.turn = Some(Instant::now()),
+            Ok(false) => {
+                // Another process goes through the same ends by now.
+                self.break_off();
+                return Ok(());
+            }
+            Err(error) => {
+                if self.turn.is_none_or(|taken| taken.elapsed() >= TURN / 2) {
+                    self.break_off();
+                }
+                return Err(error);
+            }
+        }
+        if self.tracker.breaker.take_answer() {
+            self.backlog.note_answer();
         }
         self.tell_waiting().await?;
         self.sweep_if_due();
@@ -94,6 +117,8 @@ impl Drain {
     /// Leaves everything as it is; what has not ended is read again.
     fn break_off(&mut self) {
         self.under_way.abort_all();
+        self.ends.clear();
+        self.large.clear();
         self.backlog.drop_under_way();
         self.next.clear();
         self.sweeping = None;
@@ -104,11 +129,15 @@ impl Drain {
     /// Waits for the next thing to do.
     async fn wait(&mut self) {
         tokio::select! {
-            Some(done) = self.under_way.join_next() => {
-                match done {
-                    Ok((end, done)) => self.note(&end, done),
-                    Err(error) if error.is_panic() => self.break_off(),
-                    Err(_) => {}
+            Some(done) = self.under_way.join_next_with_id() => {
+                let (id, done) = match done {
+                    Ok((id, done)) => (id, done),
+                    Err(error) => (error.id(), Err(Unsettled::Log(error.to_string()))),
+                };
+                // One that was broken off is nobody's any more.
+                if let Some(end) = self.ends.remove(&id) {
+                    self.large.remove(&end);
+                    self.note(&end, done).await;
                 }
             }
             () = self.tracker.ended.notified() => {}
@@ -122,17 +151,20 @@ impl Drain {
             self.read().await?;
         }
         while room > 0
-            && let Some(end) = self.next.pop_front()
+            && let Some((end, size)) = self.next.pop_front()
         {
-            if self.backlog.is_due(&end, Instant::now()) {
-                self.backlog.begin(end.clone());
-                let (session, tracker) = (Arc::clone(&self.session), Arc::clone(&self.tracker));
-                self.under_way.spawn(async move {
-                    let done = settle(&session, &tracker, end.0, &end.1).await;
-                    (end, done)
-                });
-                room -= 1;
+            let is_crowded = size == Size::Large && self.large.len() >= LARGE_AT_ONCE;
+            if is_crowded || !self.backlog.is_due(&end, Instant::now()) {
+                continue;
             }
+            self.backlog.begin(end.clone());
+            let (session, tracker, (job, fence)) = (Arc::clone(&self.session), Arc::clone(&self.tracker), end.clone());
+            let task = self.under_way.spawn(async move { settle_or_tell(&session, &tracker, job, &fence).await });
+            if size == Size::Large {
+                self.large.insert(end.clone());
+            }
+            self.ends.insert(task.id(), end);
+            room -= 1;
         }
         Ok(())
     }
@@ -144,9 +176,11 @@ impl Drain {
         for _ in 0..PAGES {
             let page = self.session.ports.records.untracked(self.read_up_to, PAGE).await?;
             let now = Instant::now();
-            for end in page.jobs.iter().flat_map(|job| job.untracked.iter().map(|end| (job.id, end.fence.clone()))) {
-                if self.backlog.is_due(&end, now) {
-                    if self.backlog.has_failed(&end) { &mut failed } else { &mut fresh }.push_back(end);
+            for job in &page.jobs {
+                let ends = job.untracked.iter().map(|end| (job.id, end.fence.clone()));
+                for end in ends.filter(|end| self.backlog.is_due(end, now)) {
+                    let seen = if self.backlog.has_failed(&end) { &mut failed } else { &mut fresh };
+                    seen.push_back((end, Size::of(job)));
                 }
             }
             self.read_up_to = page.next;
@@ -162,7 +196,7 @@ impl Drain {
         Ok(())
     }
 
-    fn note(&mut self, end: &End, done: Result<bool, Unsettled>) {
+    async fn note(&mut self, end: &End, done: Result<bool, Unsettled>) {
         let (what, label) = match &done {
             Ok(true) => (Try::Settled, "recorded"),
             Ok(false) => (Try::Settled, "known"),
@@ -173,10 +207,12 @@ impl Drain {
         };
         counter!("leadersboard_tracking_total", "outcome" => label).increment(1);
         let was_outage = self.backlog.is_outage();
+        let why = done.as_ref().err().map(ToString::to_string);
         self.backlog.note(end, what, Instant::now(), self.session.ports.ids.jitter());
         match (what, done) {
             (Try::Settled, _) => {
                 self.tracker.breaker.close();
+                self.tracker.breaker.take_answer();
                 if was_outage {
                     tracing::info!("the tracker answers again; what it has not got yet is recorded");
                 }
@@ -190,6 +226,21 @@ impl Drain {
             (_, Err(error)) => tracing::warn!(job = %end.0, %error, "a run could not be recorded; it is tried again"),
             (_, Ok(_)) => {}
         }
+        self.tell_why(end.0, what, why.as_deref(), was_outage).await;
+    }
+
+    /// Tells those who look at the job, or at any other that waits.
+    async fn tell_why(&self, job: JobId, what: Try, why: Option<&str>, was_outage: bool) {
+        let port = &self.session.ports.tracking_notes;
+        let noted = match what {
+            Try::Settled if was_outage => port.note(NoteOf::Tracker, None).await,
+            Try::Settled => Ok(()),
+            Try::Away if self.backlog.is_outage() => port.note(NoteOf::Tracker, why).await,
+            Try::Away | Try::Failed => port.note(NoteOf::Job(job), why).await,
+        };
+        if let Err(error) = noted {
+            tracing::debug!(%error, "why a run is not recorded could not be told");
+        }
     }
 
     fn sweep_if_due(&mut self) {
@@ -202,9 +253,35 @@ impl Drain {
         let (session, tracker) = (Arc::clone(&self.session), Arc::clone(&self.tracker));
         self.sweeping = Some(AbortOnDropHandle::new(tokio::spawn(async move {
             if let Err(error) = sweep(&session, &tracker, None).await {
-                tracing::debug!(%error, "open runs could not be looked through");
+                tracing::warn!(%error, "runs that nobody has could not be looked for; they are looked for again");
             }
         })));
+    }
+}
+
+/// Settles an end. Where the tracker answers others and not this, it is this one that is wrong.
+async fn settle_or_tell(session: &Session, tracker: &Tracker, job: JobId, fence: &Fence) -> Result<bool, Unsettled> {
+    match settle(session, tracker, job, fence).await {
+        Err(Unsettled::Tracker(TrackingError::Away(why))) if tracker.config.port.check().await.is_ok() => {
+            Err(Unsettled::Tracker(TrackingError::Refused(why)))
+        }
+        other => other,
+    }
+}
+
+/// How much there is to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Size {
+    Small,
+    Large,
+}
+
+impl Size {
+    fn of(job: &Job) -> Self {
+        match &job.state {
+            JobState::Completed(completed) if completed.artifacts.bytes >= LARGE_BYTES => Self::Large,
+            _ => Self::Small,
+        }
     }
 }
 

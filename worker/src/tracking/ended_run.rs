@@ -3,10 +3,10 @@
 use events::job::TrackedRun;
 use events::ports::{HistoryEntry, RunEnd, RunRecord, RunStatus};
 use events::stored::Recorded;
-use events::{Envelope, Fence, Job, JobEvent, Results, Timestamp};
+use events::{Envelope, Fence, Job, JobEvent, Results};
 
-/// What is to be recorded of a run that goes on or has just ended.
-pub(crate) fn record_of(job: &Job, fence: &Fence, entrypoint: String, results: Results) -> Option<RunRecord> {
+/// What is to be recorded of the last run of a job, as far as its start tells.
+pub(crate) fn record_of(job: &Job, fence: &Fence, entrypoint: String, outcome: RunStatus) -> Option<RunRecord> {
     let run = job.run.as_ref().filter(|_| job.fences.last() == Some(fence))?;
     Some(RunRecord {
         job: job.id,
@@ -19,7 +19,10 @@ pub(crate) fn record_of(job: &Job, fence: &Fence, entrypoint: String, results: R
         worker: run.worker.clone(),
         gpus: run.gpus.clone(),
         sandbox: run.sandbox.clone(),
-        results,
+        outcome,
+        results: Results::default(),
+        artifacts: None,
+        known: job.tracked.clone(),
     })
 }
 
@@ -51,11 +54,16 @@ impl EndedRun {
             {
                 noted = Some(run.clone());
             }
-            if let Some((end, results)) = end_of(&envelope)
+            if let Some(end) = end_of(&envelope)
                 && let Some(before) = &before
-                && let Some(record) = record_of(before, fence, entrypoint.to_owned(), results)
+                && let Some(mut record) = record_of(before, fence, entrypoint.to_owned(), end.status)
                 && found.is_none()
             {
+                if let JobEvent::Completed { results, artifacts, tracked, .. } = &envelope.event {
+                    record.results = results.clone();
+                    record.artifacts = Some(artifacts.clone());
+                    record.known.clone_from(tracked);
+                }
                 found = Some((record, end));
             }
             then = events::job::evolve(job.id, before, &envelope);
@@ -65,16 +73,17 @@ impl EndedRun {
     }
 }
 
-/// How a run ended by this event, if it did, and what it reported.
-fn end_of(envelope: &Envelope<JobEvent>) -> Option<(RunEnd, Results)> {
+/// How a run ended by this event, if it did.
+fn end_of(envelope: &Envelope<JobEvent>) -> Option<RunEnd> {
     let at = envelope.at;
+    let failed =
+        |kind, error: &String| RunEnd { status: RunStatus::Failed, at, kind: Some(kind), error: Some(error.clone()) };
     match &envelope.event {
-        JobEvent::Completed { results, .. } => Some((finished(at), results.clone())),
-        JobEvent::Failed { failure, .. } => Some(failed(at, failure.kind.as_str(), &failure.error)),
-        JobEvent::DeadLettered { kind, error, .. } => Some(failed(at, kind.as_str(), error)),
+        JobEvent::Completed { .. } => Some(RunEnd { status: RunStatus::Finished, at, kind: None, error: None }),
+        JobEvent::Failed { failure, .. } => Some(failed(failure.kind.as_str(), &failure.error)),
+        JobEvent::DeadLettered { kind, error, .. } => Some(failed(kind.as_str(), error)),
         JobEvent::Cancelled { .. } => {
-            let end = RunEnd { status: RunStatus::Killed, at, kind: Some("cancelled"), error: None };
-            Some((end, Results::default()))
+            Some(RunEnd { status: RunStatus::Killed, at, kind: Some("cancelled"), error: None })
         }
         JobEvent::Enqueued { .. }
         | JobEvent::Dispatched {}
@@ -89,22 +98,13 @@ fn end_of(envelope: &Envelope<JobEvent>) -> Option<(RunEnd, Results)> {
     }
 }
 
-const fn finished(at: Timestamp) -> RunEnd {
-    RunEnd { status: RunStatus::Finished, at, kind: None, error: None }
-}
-
-fn failed(at: Timestamp, kind: &'static str, error: &str) -> (RunEnd, Results) {
-    let end = RunEnd { status: RunStatus::Failed, at, kind: Some(kind), error: Some(error.to_owned()) };
-    (end, Results::default())
-}
-
 #[cfg(test)]
 mod tests {
     use events::failure::{DeadLetterKind, Failure, FailureKind, LossCause};
     use events::job::{ArtifactTotals, JobSpec, Tracking, evolve};
     use events::stored::StoredEvent;
     use events::time::from_unix_micros;
-    use events::{Actor, JobId, StreamId};
+    use events::{Actor, JobId, StreamId, Timestamp};
 
     use super::*;
 

@@ -1,18 +1,24 @@
 //! Recording a run before the end of its job is committed, so that its link is there at once.
 
-use events::job::TrackedRun;
-use events::ports::{PortError, RunEnd, RunStatus, TrackingError};
+use events::job::{ArtifactTotals, TrackedRun};
+use events::ports::{PortError, RunEnd, RunRecord, RunStatus, TrackingError};
 use events::{Results, SubmissionId, seeded_bug};
 use metrics::histogram;
 use tokio::time::{Instant, timeout};
 
 use super::ended_run::record_of;
+use super::sweep::sweep;
 use crate::session::Session;
 use crate::start::Run;
 
 /// Opens the run in the tracker and records what its job left, within the budget; what is not done in time is done
 /// once the job has ended. None where the tracker has no run yet, or is not to be waited for.
-pub(crate) async fn record_in_time(session: &Session, run: &Run, results: &Results) -> Option<TrackedRun> {
+pub(crate) async fn record_in_time(
+    session: &Session,
+    run: &Run,
+    results: &Results,
+    artifacts: &ArtifactTotals,
+) -> Option<TrackedRun> {
     let tracker = session.tracker.as_ref()?;
     let is_wanted = run.job.run.as_ref().is_some_and(|run| !run.tracking.is_off());
     if !is_wanted || tracker.config.budget.is_zero() || !tracker.breaker.is_closed() {
@@ -22,15 +28,17 @@ pub(crate) async fn record_in_time(session: &Session, run: &Run, results: &Resul
     let mut recorded = None;
     let work = async {
         let entrypoint = entrypoint(session, run.job.spec.submission).await.map_err(unread)?;
-        let record = record_of(&run.job, &run.fence, entrypoint, results.clone());
+        let record = record_of(&run.job, &run.fence, entrypoint, RunStatus::Finished);
         let record = record.ok_or_else(|| TrackingError::Files("the run is not its job's last".to_owned()))?;
+        let (results, artifacts) = (results.clone(), Some(artifacts.clone()));
+        let record = RunRecord { results, artifacts, known: None, ..record };
         let opened = port.record(&record).await?;
         recorded = Some(opened.clone());
         if seeded_bug!("run_closed_before_its_end_counts") {
             let (status, at) = (RunStatus::Finished, record.started_at);
             port.close(&opened, &RunEnd { status, at, kind: None, error: None }).await?;
         }
-        port.upload(&opened, record.job, &record.fence).await
+        port.upload(&opened, &record).await
     };
     let began = Instant::now();
     let done = tokio::select! {
@@ -47,7 +55,10 @@ pub(crate) async fn record_in_time(session: &Session, run: &Run, results: &Resul
             tracing::warn!("the tracker did not answer within {budget:?}; the run is recorded later");
         }
         Ok(Err(error)) => {
-            if let TrackingError::Away(_) = error {
+            let left = tracker.config.budget.saturating_sub(began.elapsed());
+            let answers = async { matches!(timeout(left, port.check()).await, Ok(Ok(()))) };
+            // Where it answers others and not this, it is this one that is wrong.
+            if matches!(error, TrackingError::Away(_)) && !answers.await {
                 tracker.breaker.open();
             }
             tracing::warn!(%error, "the tracker did not take the run; it is recorded later");
@@ -56,17 +67,18 @@ pub(crate) async fn record_in_time(session: &Session, run: &Run, results: &Resul
     recorded
 }
 
-/// Deletes a run whose job did not accept its end. Where the tracker does not answer, the sweep finds it.
-pub(crate) async fn discard(session: &Session, run: &TrackedRun) {
+/// Deletes what a run left open whose end its job did not accept, unless it is somebody's by now. Where the tracker does
+/// not answer, the next sweep does it.
+pub(crate) async fn discard(session: &Session, run: &Run) {
     let Some(tracker) = session.tracker.as_ref() else { return };
-    let deleted = tokio::select! {
-        deleted = timeout(tracker.config.budget, tracker.config.port.delete_open(&run.run_id)) => deleted,
+    let swept = tokio::select! {
+        swept = timeout(tracker.config.budget, sweep(session, tracker, Some(run.job.id))) => swept,
         () = session.stop.waiting.cancelled() => return,
     };
-    match deleted {
-        Ok(Ok(_)) => tracing::info!(run = run.run_id, "the tracker's run was deleted: its end is not the job's"),
-        Ok(Err(error)) => tracing::warn!(run = run.run_id, %error, "the tracker's run is deleted later"),
-        Err(_) => tracing::warn!(run = run.run_id, "the tracker's run is deleted later"),
+    match swept {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::info!(%error, "what this run left in the tracker is deleted later"),
+        Err(_) => tracing::info!("what this run left in the tracker is deleted later"),
     }
 }
 

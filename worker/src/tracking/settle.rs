@@ -37,7 +37,7 @@ pub(super) async fn settle(session: &Session, tracker: &Tracker, id: JobId, fenc
     let EndedRun { record, end, .. } = read(session, &job, fence).await?;
     let port = &tracker.config.port;
     let run = port.record(&record).await?;
-    port.upload(&run, id, fence).await?;
+    port.upload(&run, &record).await?;
     port.close(&run, &end).await?;
     if job.fences.len() > 1 {
         // Not where the run is recorded: a worker that woke up late would take the present run for nobody's.

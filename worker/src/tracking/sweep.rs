@@ -25,10 +25,11 @@ pub(super) async fn sweep(session: &Session, tracker: &Tracker, of: Option<JobId
     Ok(())
 }
 
-/// Whether the job runs under this run's fence, has an end of it that waits, or knows the run as its own.
+/// Whether the run is the last of a job that has not ended, which may yet end as it is; or one whose end waits, or one that
+/// the job knows as its own.
 fn is_somebodys(job: Option<&Job>, open: &OpenRun) -> bool {
     let Some(job) = job else { return false };
-    job.current_fence() == Some(&open.fence)
+    (!job.is_terminal() && job.fences.last() == Some(&open.fence))
         || job.untracked.iter().any(|end| end.fence == open.fence)
         || job.tracked.as_ref().is_some_and(|run| run.run_id == open.run_id)
 }

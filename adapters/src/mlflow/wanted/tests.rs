@@ -20,7 +20,10 @@ fn record(results: Results) -> RunRecord {
         worker: "host-1".parse().unwrap(),
         gpus: vec!["GPU-a".to_owned(), "GPU-b".to_owned()],
         sandbox: "standard".to_owned(),
+        outcome: RunStatus::Finished,
         results,
+        artifacts: None,
+        known: None,
     }
 }
 

@@ -54,9 +54,10 @@ pub(crate) fn whole(job: &Job) -> String {
 /// The run in MLflow, and whether it is complete there.
 fn mlflow_run(job: &Job) -> String {
     let run = job.run_id.as_deref().map(human::plain).unwrap_or_default();
+    let why = job.tracking_error.as_deref().map(|why| format!(": {}", human::line(why, 500))).unwrap_or_default();
     match (run.is_empty(), job.tracking.as_deref()) {
-        (true, Some("waiting")) => "not recorded yet".to_owned(),
-        (false, Some("waiting")) => format!("{run}, not complete yet"),
+        (true, Some("waiting")) => format!("not recorded yet{why}"),
+        (false, Some("waiting")) => format!("{run}, not complete yet{why}"),
         _ => run,
     }
 }

@@ -27,7 +27,7 @@ struct Site {
     network: HttpFaults,
     artifacts: Arc<dyn ArtifactPort>,
     logs: Arc<dyn LogPort>,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl Site {
@@ -39,7 +39,7 @@ impl Site {
         let data = tempfile::tempdir().expect("a directory");
         let artifacts = Arc::new(ArtifactFiles::open(data.path().join("artifacts")).expect("the root is made"));
         let logs = Arc::new(LogFiles::open(data.path().join("logs")).expect("the root is made"));
-        Self { mlflow, network, artifacts, logs, _data: data }
+        Self { mlflow, network, artifacts, logs, data }
     }
 
     /// The adapter under test.
@@ -97,6 +97,7 @@ impl Site {
             tag("job_id", record.job.to_string()),
             tag("fence", record.fence.to_string()),
             tag("board", board.to_owned()),
+            tag("outcome", "completed".to_owned()),
         ];
         let run = json!({
             "experiment_id": experiment,
@@ -131,7 +132,10 @@ fn record(metrics_json: &Value) -> RunRecord {
         worker: "w-1".parse().expect("a name"),
         gpus: vec!["GPU-1".to_owned(), "GPU-2".to_owned()],
         sandbox: "standard".to_owned(),
+        outcome: RunStatus::Finished,
         results,
+        artifacts: None,
+        known: None,
     }
 }
 

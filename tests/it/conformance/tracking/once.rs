@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use adapters::ids::SystemIds;
+use events::Results;
 use events::ports::{Ids, OpenRun, RunRecord, RunStatus};
 use leadersboard_tests::http_faults::{Call, Fault};
 use reqwest::StatusCode;
@@ -143,4 +144,39 @@ async fn a_run_whose_creation_was_not_heard_of_is_found() {
     site.network.heal().await;
     let run = port.record(&record).await.expect("recorded");
     assert_eq!(site.active().await, [(run.run_id, "RUNNING".to_owned())]);
+}
+
+#[tokio::test]
+async fn what_was_recorded_as_completed_is_not_mixed_with_the_end_that_counts() {
+    let site = Site::new().await;
+    let (port, late) = (site.port(), small());
+    let early = port.record(&late).await.expect("recorded");
+    // Its job was cancelled by force before its end was accepted.
+    let accepted = RunRecord { outcome: RunStatus::Killed, results: Results::default(), ..late.clone() };
+    let run = port.record(&accepted).await.expect("recorded");
+    assert_ne!(run.run_id, early.run_id);
+    port.close(&run, &end(RunStatus::Killed)).await.expect("closed");
+    // Whoever completed goes on, and does nothing to it.
+    let later = port.record(&late).await.expect("recorded");
+    assert_ne!(later.run_id, run.run_id);
+    assert!(port.delete_open(&later.run_id).await.expect("an answer"));
+
+    let read = site.mlflow.read_back().await;
+    let left: Vec<_> = read.active().collect();
+    assert_eq!(left.len(), 1, "{read:#?}");
+    assert_eq!((left[0].id.as_str(), left[0].status.as_str()), (run.run_id.as_str(), "KILLED"));
+    left[0].assert_holds(&json!({ "params": {}, "metrics": {} }));
+}
+
+#[tokio::test]
+async fn a_run_is_gone_on_with_where_it_was_begun() {
+    let site = Site::new().await;
+    let mut record = small();
+    let begun = site.port().record(&record).await.expect("recorded");
+    let elsewhere = site.port_with(|options| options.experiment.push_str(" renamed"));
+    record.known = Some(begun.clone());
+    assert_eq!(elsewhere.record(&record).await.expect("recorded"), begun);
+    elsewhere.close(&begun, &end(RunStatus::Finished)).await.expect("closed");
+    assert_eq!(elsewhere.record(&record).await.expect("recorded"), begun);
+    assert_eq!(site.active().await, [(begun.run_id, "FINISHED".to_owned())]);
 }
