@@ -9,7 +9,7 @@ use leadersboard_tests::board::Process;
 use leadersboard_tests::client::Client;
 use leadersboard_tests::http_faults::{Call, Fault, HttpFaults};
 use leadersboard_tests::mlflow::Mlflow;
-use leadersboard_tests::programs::INSTANT;
+use leadersboard_tests::programs::{INSTANT, gated};
 use leadersboard_tests::roles::Roles;
 use leadersboard_tests::tracked::{PATIENCE, assert_complete, environment, little, recorded, reporting, settled};
 use leadersboard_tests::wait::{until, until_equal};
@@ -153,6 +153,72 @@ async fn while_it_is_down_jobs_end_and_say_so_and_all_are_recorded_afterwards() 
     for job in &jobs {
         read.only_of(job).assert_holds(&json!({ "params": { "lr": 0.1 }, "metrics": { "auc": 0.5 } }));
     }
+    all_ended(&site.roles).await;
+}
+
+#[tokio::test]
+async fn files_that_take_longer_than_a_job_may_wait_go_on_afterwards() {
+    let site = Site::new().await;
+    let network = site.network();
+    network.set(Fault::Late(Call::PutFile, Duration::from_secs(4))).await;
+    let _worker = site.worker("worker", &network);
+    let job = site.run().await;
+    let shown = site.alice.wait_for(&job, "completed").await;
+    assert_eq!(shown["tracking"], "waiting", "{shown}");
+    let results = site.alice.get(&format!("/jobs/{job}/results")).await.body;
+    assert_eq!(results["run_id"], shown["run_id"]);
+    assert!(shown["run_id"].is_string(), "its link is there already: {shown}");
+    recorded(&site.alice, &job).await;
+    site.assert_one_each(&[&network], std::slice::from_ref(&job)).await;
+    all_ended(&site.roles).await;
+}
+
+#[tokio::test]
+async fn what_waits_outlives_every_worker() {
+    let site = Site::new().await;
+    let network = site.network();
+    network.set(Fault::Down).await;
+    let mut first = site.worker("first", &network);
+    let job = site.run().await;
+    site.alice.wait_for(&job, "completed").await;
+    first.signal(Signal::SIGTERM);
+    first.wait();
+    let second = site.worker("second", &network);
+    let another = site.run().await;
+    site.alice.wait_for(&another, "completed").await;
+    drop(second);
+    network.heal().await;
+    let _third = site.worker("third", &network);
+    for job in [&job, &another] {
+        recorded(&site.alice, job).await;
+    }
+    site.assert_one_each(&[&network], &[job, another]).await;
+    all_ended(&site.roles).await;
+}
+
+#[tokio::test]
+async fn a_job_that_took_three_workers_with_it_has_one_run_that_failed() {
+    let site = Site::new().await;
+    let network = site.network();
+    let job = site.alice.run(&gated(&site.roles.gate("never"))).await;
+    for name in ["one", "two", "three"] {
+        let worker = site.worker(name, &network);
+        site.alice.wait_for(&job, "running").await;
+        worker.signal(Signal::SIGKILL);
+        let _reaper = site.worker("reaper", &network);
+        until("it is given up", PATIENCE, async || {
+            let shown = site.alice.get(&format!("/jobs/{job}")).await.body;
+            (shown["status"] != "running").then_some(())
+        })
+        .await;
+    }
+    let _well = site.worker("well", &network);
+    site.alice.wait_for(&job, "failed").await;
+    recorded(&site.alice, &job).await;
+    settled(&site.mlflow, 1, "FAILED").await;
+    let read = site.mlflow.read_back().await;
+    assert_eq!(read.only().tags["leadersboard.failure_kind"], "worker_lost");
+    assert_eq!(read.only().tags["leadersboard.attempt"], "3");
     all_ended(&site.roles).await;
 }
 

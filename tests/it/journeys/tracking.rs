@@ -2,8 +2,10 @@
 
 use leadersboard_tests::board::{ALICE, Board};
 use leadersboard_tests::client::{Client, http_client};
+use leadersboard_tests::http_faults::{Fault, HttpFaults};
 use leadersboard_tests::mlflow::Mlflow;
 use leadersboard_tests::programs::gated;
+use leadersboard_tests::redis_server::dump;
 use leadersboard_tests::tracked::{
     PATIENCE, assert_complete, environment, limits, little, recorded, reporting, settled,
 };
@@ -140,4 +142,36 @@ async fn recorded_as(client: &Client, job: &str, status: &str) {
         (shown["status"] == status && shown["tracking"] == "recorded").then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_account_is_told_to_nobody() {
+    let mlflow = Mlflow::shared().await;
+    let network = HttpFaults::before(mlflow.address());
+    // `printf 'ann:s3cr3t' | base64`
+    network.set(Fault::Locked("Basic YW5uOnMzY3IzdA==".to_owned())).await;
+    let address = network.address().replace("//", "//ann:s3cr3t@");
+    let mut options = environment(&mlflow, &address);
+    options.push(("RUST_LOG", "debug".to_owned()));
+    let options: Vec<(&str, &str)> = options.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let board = Board::start(&options).await;
+    let alice = Client::new(board.server(), ALICE);
+    let job = alice.run(&format!("import os\nprint(dict(os.environ))\n{INSTANT}")).await;
+    alice.wait_for(&job, "completed").await;
+    recorded(&alice, &job).await;
+
+    let results = alice.get(&format!("/jobs/{job}/results")).await.body;
+    assert!(results["mlflow_rest_link"].as_str().is_some_and(|link| link.starts_with(&network.address())), "{results}");
+    let printed = alice.get(&format!("/jobs/{job}/logs")).await.body["logs"].to_string();
+    assert!(printed.contains("PATH") && !printed.contains("MLFLOW") && !printed.contains(network.address().as_str()));
+    let keys = dump(&mut board.redis().await).await;
+    let in_redis = keys.iter().any(|(_, value, _)| value.windows(6).any(|part| part == b"s3cr3t"));
+    assert!(!in_redis);
+    let read = format!("{:?}", mlflow.read_back().await.only());
+    for (where_, text) in
+        [("results", &results.to_string()), ("output", &printed), ("run", &read), ("log", &board.log())]
+    {
+        assert!(!text.contains("s3cr3t") && !text.contains("YW5uOnMzY3IzdA"), "the {where_}: {text}");
+    }
+    all_is_well(&board).await;
 }
