@@ -52,6 +52,7 @@ async fn a_run_tells_whose_it_is_and_how_it_ended() {
         tag("leadersboard.attempt", "1"),
         tag("leadersboard.worker", "w-1"),
         tag("leadersboard.sandbox", "standard"),
+        tag("leadersboard.outcome", "completed"),
         tag("leadersboard.gpus", "GPU-1,GPU-2"),
         tag("mlflow.user", "alice"),
         tag("mlflow.source.name", "main.py"),
