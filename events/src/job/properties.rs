@@ -537,8 +537,11 @@ impl World {
                 seen(&|event| matches!(event, JobEvent::Replayed { request: its, .. } if its == request))
             }
             JobCommand::Track { fence, run } => {
-                let tracked = JobEvent::Tracked { fence: Some(fence.clone()), run: run.clone() };
-                seen(&|event| *event == tracked)
+                let noted = JobEvent::Tracked { fence: Some(fence.clone()), run: run.clone() };
+                seen(&|event| match event {
+                    JobEvent::Completed { fence: by, tracked, .. } => by == fence && tracked.as_ref() == Some(run),
+                    other => *other == noted,
+                })
             }
             JobCommand::Expire => false,
         };

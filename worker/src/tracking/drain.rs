@@ -1,11 +1,11 @@
 //! Bringing what the tracker has not got yet into it: one process at a time, for all.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use events::ports::{NoteOf, PageCursor, PortError, TrackingError, Turn};
-use events::{Fence, Job, JobId, JobState};
+use events::ports::{NoteOf, PortError, TrackingError, Turn};
+use events::{Fence, JobId};
 use metrics::{Gauge, counter, gauge};
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep};
@@ -13,6 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::Tracker;
 use super::backlog::{AT_ONCE, Backlog, End, Try};
+use super::line::{Line, Size};
 use super::settle::{Unsettled, settle};
 use super::sweep::sweep;
 use crate::outage::Outage;
@@ -22,12 +23,8 @@ use crate::session::Session;
 const TICK: Duration = Duration::from_secs(1);
 /// How long a turn lasts that is not taken again.
 const TURN: Duration = Duration::from_secs(10);
-/// From how many bytes on an end keeps others waiting, and how many of those are brought into the tracker at once.
-const LARGE_BYTES: u64 = 64 << 20;
+/// How many with much to send are brought into the tracker at once.
 const LARGE_AT_ONCE: usize = AT_ONCE / 2;
-/// How many jobs are read at a time, and how often in one go.
-const PAGE: usize = 100;
-const PAGES: usize = 20;
 
 /// Runs until it is aborted.
 pub(crate) async fn run(session: Arc<Session>) {
@@ -35,12 +32,11 @@ pub(crate) async fn run(session: Arc<Session>) {
     let mut drain = Drain {
         tracker,
         backlog: Backlog::default(),
-        next: VecDeque::new(),
+        line: Line::default(),
         under_way: JoinSet::new(),
         ends: HashMap::new(),
         large: HashSet::new(),
         turn: None,
-        read_up_to: None,
         told: None,
         swept: None,
         sweeping: None,
@@ -64,16 +60,13 @@ struct Drain {
     session: Arc<Session>,
     tracker: Arc<Tracker>,
     backlog: Backlog,
-    /// Ends that were read and not begun.
-    next: VecDeque<(End, Size)>,
+    line: Line,
     under_way: JoinSet<Result<bool, Unsettled>>,
     ends: HashMap<Id, End>,
     /// Those of them with many bytes to send.
     large: HashSet<End>,
     /// When this process's turn was last taken.
     turn: Option<Instant>,
-    /// Where reading goes on.
-    read_up_to: Option<PageCursor<JobId>>,
     told: Option<Instant>,
     swept: Option<Instant>,
     sweeping: Option<AbortOnDropHandle<()>>,
@@ -120,7 +113,7 @@ impl Drain {
         self.ends.clear();
         self.large.clear();
         self.backlog.drop_under_way();
-        self.next.clear();
+        self.line.clear();
         self.sweeping = None;
         // Whoever has the turn tells.
         waiting().set(0);
@@ -147,14 +140,14 @@ impl Drain {
 
     async fn begin(&mut self) -> Result<(), PortError> {
         let mut room = self.backlog.room(Instant::now());
-        if room > 0 && self.next.len() < AT_ONCE {
-            self.read().await?;
+        if room > 0 && self.line.is_short() {
+            let sizes = if self.is_crowded() { &[Size::Small][..] } else { &[Size::Small, Size::Large] };
+            self.line.read(self.session.ports.records.as_ref(), &self.backlog, sizes).await?;
         }
         while room > 0
-            && let Some((end, size)) = self.next.pop_front()
+            && let Some((end, size)) = self.line.pop()
         {
-            let is_crowded = size == Size::Large && self.large.len() >= LARGE_AT_ONCE;
-            if is_crowded || !self.backlog.is_due(&end, Instant::now()) {
+            if size == Size::Large && self.is_crowded() || !self.backlog.is_due(&end, Instant::now()) {
                 continue;
             }
             self.backlog.begin(end.clone());
@@ -169,31 +162,9 @@ impl Drain {
         Ok(())
     }
 
-    /// Reads ends that are due, those first that have not failed, in the order in which they came; a bounded part of
-    /// them, and the next part when there was nothing new in it.
-    async fn read(&mut self) -> Result<(), PortError> {
-        let (mut fresh, mut failed) = (VecDeque::new(), VecDeque::new());
-        for _ in 0..PAGES {
-            let page = self.session.ports.records.untracked(self.read_up_to, PAGE).await?;
-            let now = Instant::now();
-            for job in &page.jobs {
-                let ends = job.untracked.iter().map(|end| (job.id, end.fence.clone()));
-                for end in ends.filter(|end| self.backlog.is_due(end, now)) {
-                    let seen = if self.backlog.has_failed(&end) { &mut failed } else { &mut fresh };
-                    seen.push_back((end, Size::of(job)));
-                }
-            }
-            self.read_up_to = page.next;
-            if self.read_up_to.is_none() || fresh.len() >= AT_ONCE {
-                break;
-            }
-        }
-        if !fresh.is_empty() {
-            self.read_up_to = None;
-        }
-        fresh.extend(failed);
-        self.next = fresh;
-        Ok(())
+    /// Whether as many with much to send are under way as may be.
+    fn is_crowded(&self) -> bool {
+        self.large.len() >= LARGE_AT_ONCE
     }
 
     async fn note(&mut self, end: &End, done: Result<bool, Unsettled>) {
@@ -266,22 +237,6 @@ async fn settle_or_tell(session: &Session, tracker: &Tracker, job: JobId, fence:
             Err(Unsettled::Tracker(TrackingError::Refused(why)))
         }
         other => other,
-    }
-}
-
-/// How much there is to send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Size {
-    Small,
-    Large,
-}
-
-impl Size {
-    fn of(job: &Job) -> Self {
-        match &job.state {
-            JobState::Completed(completed) if completed.artifacts.bytes >= LARGE_BYTES => Self::Large,
-            _ => Self::Small,
-        }
     }
 }
 

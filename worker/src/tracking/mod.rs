@@ -11,6 +11,7 @@ mod breaker;
 mod drain;
 mod ended_run;
 mod inline;
+mod line;
 mod settle;
 mod sweep;
 
