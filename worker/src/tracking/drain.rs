@@ -223,8 +223,15 @@ impl Drain {
         self.swept = Some(Instant::now());
         let (session, tracker) = (Arc::clone(&self.session), Arc::clone(&self.tracker));
         self.sweeping = Some(AbortOnDropHandle::new(tokio::spawn(async move {
-            if let Err(error) = sweep(&session, &tracker, None).await {
-                tracing::warn!(%error, "runs that nobody has could not be looked for; they are looked for again");
+            match sweep(&session, &tracker, None).await {
+                Ok(()) => {}
+                // That is told when there is something to record.
+                Err(Unsettled::Tracker(TrackingError::Away(error))) => {
+                    tracing::debug!(error, "runs that nobody has could not be looked for");
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "runs that nobody has could not be looked for; they are looked for again");
+                }
             }
         })));
     }
