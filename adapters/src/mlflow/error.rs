@@ -78,6 +78,9 @@ struct Refusal {
     message: Option<String>,
 }
 
+/// The code of what is too large, whoever says so.
+pub(super) const TOO_LARGE: &str = "PAYLOAD_TOO_LARGE";
+
 /// The answer is not the one that was hoped for.
 pub(super) fn refusal(call: &str, status: StatusCode, body: &[u8]) -> CallError {
     let refusal: Option<Refusal> = serde_json::from_slice(body).ok();
@@ -106,6 +109,10 @@ pub(super) fn refusal(call: &str, status: StatusCode, body: &[u8]) -> CallError 
         }
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => with("it has too much to do."),
         status if status.is_server_error() => with("it is out of order."),
+        StatusCode::PAYLOAD_TOO_LARGE => CallError::Refused {
+            code: TOO_LARGE.to_owned(),
+            sentence: format!("MLflow, or what stands before it, takes nothing as large as {call}: {told}"),
+        },
         status => CallError::Refused {
             code: code.unwrap_or_default(),
             sentence: format!("MLflow refused {call} ({status}): {told}"),

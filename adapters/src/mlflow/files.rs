@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use events::artifacts::{Artifact, ArtifactList};
 use events::job::TrackedRun;
-use events::ports::{PortError, RunRecord};
+use events::ports::{PortError, RunRecord, RunStatus};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use reqwest::Url;
 use sha2::{Digest, Sha256};
 
 use super::Mlflow;
 use super::body::Source;
-use super::error::CallError;
+use super::error::{CallError, TOO_LARGE};
 use super::originals::{MAX_TAG_CHARS, cut};
 use super::places::{original_paths, place_of_log, places};
 use super::wire::{FileInfo, FilesPage, Run};
@@ -26,11 +26,12 @@ struct Placed {
     artifact: Option<Artifact>,
 }
 
-/// Whether a file was there to be sent.
+/// What became of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Found {
-    There,
-    Gone,
+enum Sent {
+    Whole,
+    /// It was gone, or the server takes none as large: no later try would do better.
+    Never,
 }
 
 /// How many files of a run are sent at a time.
@@ -57,36 +58,40 @@ impl Mlflow {
             return Ok(());
         }
         let send = async |file: &&Placed| {
-            let found = self.send_file(&root, record, file).await?;
-            Ok::<_, CallError>((found == Found::Gone).then(|| file.path.clone()))
+            let sent = self.send_file(&root, record, file).await?;
+            Ok::<_, CallError>((sent == Sent::Never).then(|| file.path.clone()))
         };
         let sending: Vec<_> = missing.iter().map(send).collect();
         let results: Vec<Option<String>> = stream::iter(sending).buffer_unordered(AT_ONCE).try_collect().await?;
-        let gone: Vec<String> = results.into_iter().flatten().collect();
+        let lost: Vec<String> = results.into_iter().flatten().collect();
         let missing = self.missing_files(&run.run_id, &files).await?;
-        if let Some(file) = missing.iter().find(|file| !gone.contains(&file.path)) {
+        if let Some(file) = missing.iter().find(|file| !lost.contains(&file.path)) {
             let (path, run) = (&file.path, &run.run_id);
             return Err(CallError::refused(format!("MLflow did not keep {path} of run {run} as it was sent.")));
         }
-        self.tell_gone(&kept, gone).await
+        self.tell_lost(&kept, lost).await
     }
 
-    /// Nobody can give what is not there any more, so the run goes without it, and says so.
-    async fn tell_gone(&self, kept: &Run, mut gone: Vec<String>) -> Result<(), CallError> {
-        if gone.is_empty() {
+    /// What can't be had goes unrecorded, and a tag says so.
+    async fn tell_lost(&self, kept: &Run, mut lost: Vec<String>) -> Result<(), CallError> {
+        if lost.is_empty() {
             return Ok(());
         }
-        gone.sort_unstable();
-        let (count, named) = (gone.len(), gone[..gone.len().min(NAMED)].join(", "));
+        lost.sort_unstable();
+        let (count, named) = (lost.len(), lost[..lost.len().min(NAMED)].join(", "));
         let more = if count > NAMED { ", …" } else { "" };
-        let sentence = format!("{count} of the files were gone before they were recorded: {named}{more}");
+        let sentence = format!("{count} of the files were gone, or too large for MLflow: {named}{more}");
         self.tag(kept, BTreeMap::from([("leadersboard.artifacts", cut(&sentence, MAX_TAG_CHARS).0)])).await
     }
 
     /// Where everything goes; where that is not where it was, a tag says so.
     async fn place_files(&self, record: &RunRecord, kept: &Run) -> Result<Vec<Placed>, CallError> {
         let (job, fence) = (record.job, &record.fence);
-        let text = self.artifacts.list(job, fence).await.map_err(unreadable)?;
+        let text = match &record.artifacts {
+            // None counts as kept, whatever a thread that was given up has published since.
+            Some(totals) if totals.digest.is_empty() => None,
+            _ => self.artifacts.list(job, fence).await.map_err(unreadable)?,
+        };
         // Who does not see the storage sees no files either.
         let digest = text.as_ref().map(|text| hex::encode(Sha256::digest(text))).unwrap_or_default();
         if record.artifacts.as_ref().is_some_and(|totals| totals.digest != digest) {
@@ -104,26 +109,32 @@ impl Mlflow {
         let tags = original_paths(&paths, &places);
         self.tag(kept, tags.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()).await?;
         let log = self.logs.len(job, fence).await.map_err(unreadable)?;
+        // A run that failed before its program began has printed nothing; of others it is missed.
+        let log = log.or((record.outcome == RunStatus::Finished).then_some(0));
         let log = log.map(|bytes| Placed { path: place_of_log(&places), bytes, artifact: None });
         let files = list.files.into_iter().zip(places);
         let files = files.map(|(file, path)| Placed { path, bytes: file.bytes, artifact: Some(file) });
         Ok(files.chain(log).collect())
     }
 
-    async fn send_file(&self, root: &[String], record: &RunRecord, file: &Placed) -> Result<Found, CallError> {
+    async fn send_file(&self, root: &[String], record: &RunRecord, file: &Placed) -> Result<Sent, CallError> {
         let (job, fence) = (record.job, &record.fence);
         let source = match &file.artifact {
             Some(artifact) => {
                 let reader = self.artifacts.open(job, fence, &artifact.path, 0).await.map_err(unreadable)?;
-                let Some(reader) = reader else { return Ok(Found::Gone) };
+                let Some(reader) = reader else { return Ok(Sent::Never) };
                 Source::file(artifact.path.to_string(), file.bytes, artifact.sha256.clone(), reader)
             }
+            None if self.logs.len(job, fence).await.map_err(unreadable)?.is_none() => return Ok(Sent::Never),
             None => Source::log("the log".to_owned(), file.bytes, self.logs.clone(), job, fence.clone()),
         };
         let path: Vec<&str> = root.iter().map(String::as_str).chain(file.path.split('/')).collect();
-        self.client.put(&path, source).await?;
+        match self.client.put(&path, source).await {
+            Err(error) if error.is(TOO_LARGE) => return Ok(Sent::Never),
+            put => put?,
+        }
         failpoint!("mlflow.put.after");
-        Ok(Found::There)
+        Ok(Sent::Whole)
     }
 
     /// The files that are not there, or in another size.

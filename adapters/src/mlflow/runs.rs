@@ -55,7 +55,7 @@ impl Mlflow {
         let filter = format!("attributes.status = 'RUNNING' and tags.`leadersboard.board` = '{}'{of_job}", self.board);
         let runs = self.search(&[&experiment], &filter).await?;
         // One whose tags somebody changed is nobody's to judge.
-        let readable = runs.into_iter().filter_map(|run| {
+        let readable = runs.into_iter().filter(|run| run.info.is_open()).filter_map(|run| {
             let job = run.data.tags.get("leadersboard.job_id")?.parse().ok()?;
             let fence = run.data.tags.get("leadersboard.fence")?.parse().ok()?;
             Some(OpenRun { run_id: run.info.run_id, job, fence })

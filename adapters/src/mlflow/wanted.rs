@@ -124,7 +124,7 @@ impl Wanted {
         }
     }
 
-    /// The first thing that a run holds otherwise, in a few words.
+    /// The first thing that an open run holds otherwise, in a few words.
     pub(super) fn difference(&self, run: &Run) -> Option<String> {
         let missing = self.missing(run);
         if let Some((name, value)) = missing.metrics.first() {
@@ -146,8 +146,7 @@ impl Wanted {
         if run.info.start_time != Some(self.started_ms) {
             return Some(format!("its start is {:?} and not {}", run.info.start_time, self.started_ms));
         }
-        // Once it is closed it is people's, who may call it as they like.
-        if run.info.is_open() && run.info.run_name != self.name {
+        if run.info.run_name != self.name {
             return Some(format!("its name is {:?}", cut(&run.info.run_name, 40).0));
         }
         None

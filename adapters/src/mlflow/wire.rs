@@ -156,9 +156,9 @@ impl RunInfo {
         self.lifecycle_stage != "deleted"
     }
 
-    /// Whether it has no end so far.
+    /// Whether it has had no end so far. One that somebody took up again, to add to it, keeps the time of its end.
     pub(super) fn is_open(&self) -> bool {
-        !matches!(self.status.as_str(), "FINISHED" | "FAILED" | "KILLED")
+        !matches!(self.status.as_str(), "FINISHED" | "FAILED" | "KILLED") && self.end_time.is_none()
     }
 }
 
@@ -242,13 +242,13 @@ mod tests {
 
     #[test]
     fn a_run_is_read_in_all_the_ways_in_which_servers_write_it() {
-        let text = r#"{"info": {"run_id": "r", "status": "RUNNING", "start_time": "12", "end_time": 13, "new": 1},
+        let text = r#"{"info": {"run_id": "r", "status": "FINISHED", "start_time": "12", "end_time": 13, "new": 1},
             "data": {"metrics": [{"key": "a", "value": 5e-324}, {"key": "b", "value": 3}, {"key": "c", "value": "NaN"},
                                  {"key": "d", "value": 1.7976931348623157e+308}, {"key": "e", "value": 0.30000000000000004}],
                      "params": [{"key": "p", "value": "x"}, {"key": "empty"}]}}"#;
         let run: Run = serde_json::from_str(text).unwrap();
         assert_eq!((run.info.start_time, run.info.end_time), (Some(12), Some(13)));
-        assert!(run.info.is_open() && run.info.is_active());
+        assert!(!run.info.is_open() && run.info.is_active());
         let bits = |name: &str| run.data.metrics[name].to_bits();
         assert_eq!([bits("a"), bits("b"), bits("d")], [5e-324, 3.0, f64::MAX].map(f64::to_bits));
         assert_eq!(bits("e"), 0.300_000_000_000_000_04_f64.to_bits());
@@ -256,6 +256,9 @@ mod tests {
         assert_eq!((run.data.params["p"].as_str(), run.data.params["empty"].as_str()), ("x", ""));
         let bare: Run = serde_json::from_str(r#"{"info": {"run_id": "r", "status": "FAILED"}}"#).unwrap();
         assert!(!bare.info.is_open() && bare.data.tags.is_empty());
+        let is_open = |info: &str| serde_json::from_str::<RunInfo>(info).unwrap().is_open();
+        assert!(is_open(r#"{"run_id": "r", "status": "RUNNING"}"#));
+        assert!(!is_open(r#"{"run_id": "r", "status": "RUNNING", "end_time": 7}"#), "somebody adds to it");
     }
 
     #[test]

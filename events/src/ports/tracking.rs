@@ -13,8 +13,8 @@ use crate::time::Timestamp;
 /// what is open belongs to a run that goes on, to one that waits to be recorded, or to nobody.
 #[async_trait]
 pub trait TrackingPort: Send + Sync {
-    /// Has a run with all of this but its files, and no other open one of the same fence. One that is closed already is
-    /// taken as it is.
+    /// Has a run with all of this but its files, and no other open one of the same fence and outcome. One that is closed
+    /// already is taken as it is.
     async fn record(&self, record: &RunRecord) -> Result<TrackedRun, TrackingError>;
 
     /// Has a run hold what is kept of the files that its job left, and its log.

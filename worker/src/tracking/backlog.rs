@@ -72,9 +72,9 @@ impl Backlog {
         !self.under_way.contains(end) && self.failed.get(end).is_none_or(|wait| now >= wait.due)
     }
 
-    /// Whether an end has failed before: others go first.
-    pub(super) fn has_failed(&self, end: &End) -> bool {
-        self.failed.contains_key(end)
+    /// Since when an end that has failed before may be tried again; none of one that has not: those go first.
+    pub(super) fn due(&self, end: &End) -> Option<Instant> {
+        self.failed.get(end).map(|wait| wait.due)
     }
 
     /// Whether the tracker seems to be away.

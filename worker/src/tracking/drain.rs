@@ -91,7 +91,7 @@ impl Drain {
             }
         }
         if self.tracker.breaker.take_answer() {
-            self.backlog.note_answer();
+            self.note_answer().await;
         }
         self.tell_waiting().await?;
         self.sweep_if_due();
@@ -101,8 +101,13 @@ impl Drain {
     /// Tells how many jobs wait, once a tick.
     async fn tell_waiting(&mut self) -> Result<(), PortError> {
         if self.told.is_none_or(|told| told.elapsed() >= TICK) {
-            waiting().set(self.session.ports.records.count_untracked().await? as f64);
+            let count = self.session.ports.records.count_untracked().await?;
+            waiting().set(count as f64);
             self.told = Some(Instant::now());
+            if count == 0 && self.backlog.is_outage() {
+                // Nothing is left by which it could be seen that it is over.
+                self.note_answer().await;
+            }
         }
         Ok(())
     }
@@ -174,20 +179,19 @@ impl Drain {
             Err(Unsettled::Tracker(TrackingError::Away(_))) => (Try::Away, "away"),
             Err(Unsettled::Tracker(TrackingError::Refused(_))) => (Try::Failed, "refused"),
             Err(Unsettled::Tracker(TrackingError::Files(_))) => (Try::Failed, "files"),
-            Err(Unsettled::Log(_)) => (Try::Failed, "redis"),
+            Err(Unsettled::Log(_)) => (Try::Failed, "internal"),
         };
         counter!("leadersboard_tracking_total", "outcome" => label).increment(1);
         let was_outage = self.backlog.is_outage();
         let why = done.as_ref().err().map(ToString::to_string);
+        if matches!(label, "recorded" | "refused" | "files") {
+            // It was asked, and answered.
+            self.tracker.breaker.close();
+            self.tracker.breaker.take_answer();
+            self.note_answer().await;
+        }
         self.backlog.note(end, what, Instant::now(), self.session.ports.ids.jitter());
         match (what, done) {
-            (Try::Settled, _) => {
-                self.tracker.breaker.close();
-                self.tracker.breaker.take_answer();
-                if was_outage {
-                    tracing::info!("the tracker answers again; what it has not got yet is recorded");
-                }
-            }
             (Try::Away, Err(error)) => {
                 self.tracker.breaker.open();
                 if !was_outage {
@@ -197,19 +201,30 @@ impl Drain {
             (_, Err(error)) => tracing::warn!(job = %end.0, %error, "a run could not be recorded; it is tried again"),
             (_, Ok(_)) => {}
         }
-        self.tell_why(end.0, what, why.as_deref(), was_outage).await;
+        self.tell_why(end.0, what, why.as_deref()).await;
+    }
+
+    /// Notes that the tracker answers. If it was away, it is not any more.
+    async fn note_answer(&mut self) {
+        let was_outage = self.backlog.is_outage();
+        self.backlog.note_answer();
+        if was_outage {
+            tracing::info!("the tracker answers again; what it has not got yet is recorded");
+            self.tell(NoteOf::Tracker, None).await;
+        }
     }
 
     /// Tells those who look at the job, or at any other that waits.
-    async fn tell_why(&self, job: JobId, what: Try, why: Option<&str>, was_outage: bool) {
-        let port = &self.session.ports.tracking_notes;
-        let noted = match what {
-            Try::Settled if was_outage => port.note(NoteOf::Tracker, None).await,
-            Try::Settled => Ok(()),
-            Try::Away if self.backlog.is_outage() => port.note(NoteOf::Tracker, why).await,
-            Try::Away | Try::Failed => port.note(NoteOf::Job(job), why).await,
-        };
-        if let Err(error) = noted {
+    async fn tell_why(&self, job: JobId, what: Try, why: Option<&str>) {
+        match what {
+            Try::Settled => {}
+            Try::Away if self.backlog.is_outage() => self.tell(NoteOf::Tracker, why).await,
+            Try::Away | Try::Failed => self.tell(NoteOf::Job(job), why).await,
+        }
+    }
+
+    async fn tell(&self, of: NoteOf, why: Option<&str>) {
+        if let Err(error) = self.session.ports.tracking_notes.note(of, why).await {
             tracing::debug!(%error, "why a run is not recorded could not be told");
         }
     }

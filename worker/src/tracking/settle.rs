@@ -37,6 +37,8 @@ pub(super) async fn settle(session: &Session, tracker: &Tracker, id: JobId, fenc
     let EndedRun { record, end, .. } = read(session, &job, fence).await?;
     let port = &tracker.config.port;
     let run = port.record(&record).await?;
+    // Its files may take long.
+    tracker.breaker.close();
     port.upload(&run, &record).await?;
     port.close(&run, &end).await?;
     if job.fences.len() > 1 {

@@ -133,5 +133,20 @@ async fn a_file_that_is_gone_is_told_of_and_keeps_no_other() {
     port.upload(&run, &record).await.expect("uploaded");
     let read = site.mlflow.read_back().await;
     assert_eq!(read.only().files, digests(&[("b", b"2"), ("leadersboard/log.txt", b"x")]));
-    assert_eq!(read.only().tags["leadersboard.artifacts"], "1 of the files were gone before they were recorded: a");
+    assert_eq!(read.only().tags["leadersboard.artifacts"], "1 of the files were gone, or too large for MLflow: a");
+}
+
+#[tokio::test]
+async fn what_counts_as_not_kept_is_not_recorded_and_a_log_that_is_missed_is_told_of() {
+    let site = Site::new().await;
+    let (port, mut record) = (site.port(), small());
+    record.artifacts = Some(ArtifactTotals::default());
+    site.leave(record.job, &record.fence, &[("late", b"1")], "x").await;
+    std::fs::remove_dir_all(site.data.path().join("logs").join(record.job.to_string())).expect("it was there");
+    let run = port.record(&record).await.expect("recorded");
+    port.upload(&run, &record).await.expect("uploaded");
+    let read = site.mlflow.read_back().await;
+    assert_eq!(read.only().files, BTreeMap::new());
+    let told = &read.only().tags["leadersboard.artifacts"];
+    assert_eq!(told, "1 of the files were gone, or too large for MLflow: leadersboard/log.txt");
 }

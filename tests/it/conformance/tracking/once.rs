@@ -180,3 +180,19 @@ async fn a_run_is_gone_on_with_where_it_was_begun() {
     assert_eq!(elsewhere.record(&record).await.expect("recorded"), begun);
     assert_eq!(site.active().await, [(begun.run_id, "FINISHED".to_owned())]);
 }
+
+#[tokio::test]
+async fn a_closed_run_that_somebody_adds_to_is_nobodys_to_delete() {
+    let site = Site::new().await;
+    let (port, record) = (site.port(), small());
+    let run = port.record(&record).await.expect("recorded");
+    port.close(&run, &end(RunStatus::Finished)).await.expect("closed");
+    // As MLflow's own client takes a run up again.
+    let again = json!({ "run_id": run.run_id, "status": "RUNNING", "end_time": 1_790_000_100_456_i64 });
+    let (status, told) = site.mlflow.post("runs/update", &again).await;
+    assert_eq!(status, StatusCode::OK, "{told}");
+    assert_eq!(port.open_runs(None).await.expect("an answer"), []);
+    assert!(!port.delete_open(&run.run_id).await.expect("an answer"));
+    assert_eq!(port.record(&record).await.expect("recorded"), run);
+    assert_eq!(site.active().await.len(), 1);
+}
