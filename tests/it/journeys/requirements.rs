@@ -97,7 +97,6 @@ async fn board(index: &str, settings: &[(&str, &str)]) -> Board {
         ("REQUIREMENTS_INDEX", &index),
         ("UV", &uv),
         ("NETWORK", "none"),
-        ("LEADERSBOARD_SANDBOX_FLOOR", "true"),
     ];
     all.extend_from_slice(settings);
     Board::start(&all).await
