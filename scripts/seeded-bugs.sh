@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests once for each known mistake that the feature `faults` builds in, with that one on. A mistake that no
+# Runs the tests once without and once with each known mistake that the feature `faults` builds in. A mistake that no
 # test notices is a hole in the tests. Prints, for each, the first test that failed and what it said.
 #
 # usage: scripts/seeded-bugs.sh [BUG…]      all by default
@@ -33,6 +33,13 @@ run() {
         --test-threads 5 --max-fail 1 --hide-progress-bar \
         -E "not test(/faults::network/) and not binary(sandbox) and $(tests_for "$1")" >"$log" 2>&1
 }
+
+# What fails by itself would seem to notice everything.
+if ! run none; then
+    cat "$log"
+    echo "the tests fail without any mistake" >&2
+    exit 2
+fi
 
 missed=0
 printf '%-36s %-6s %s\n' BUG CAUGHT "FIRST TEST THAT FAILED, AND WHAT IT SAID"
