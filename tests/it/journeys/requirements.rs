@@ -92,12 +92,7 @@ fn wheel(name: &str, more: &str, content: &[(&str, &str)]) -> Vec<u8> {
 /// A board that installs from this index, and denies its jobs every network.
 async fn board(index: &str, settings: &[(&str, &str)]) -> Board {
     let (uv, index) = (uv(), format!("{index}/simple"));
-    let mut all = vec![
-        ("REQUIREMENTS", "cached"),
-        ("REQUIREMENTS_INDEX", &index),
-        ("UV", &uv),
-        ("NETWORK", "none"),
-    ];
+    let mut all = vec![("REQUIREMENTS", "cached"), ("REQUIREMENTS_INDEX", &index), ("UV", &uv), ("NETWORK", "none")];
     all.extend_from_slice(settings);
     Board::start(&all).await
 }

@@ -184,8 +184,7 @@ impl Drain {
         counter!("leadersboard_tracking_total", "outcome" => label).increment(1);
         let was_outage = self.backlog.is_outage();
         let why = done.as_ref().err().map(ToString::to_string);
-        if matches!(label, "recorded" | "refused" | "files") {
-            // It was asked, and answered.
+        if has_answered(&done) {
             self.tracker.breaker.close();
             self.tracker.breaker.take_answer();
             self.note_answer().await;
@@ -260,6 +259,11 @@ async fn settle_or_tell(session: &Session, tracker: &Tracker, job: JobId, fence:
         }
         other => other,
     }
+}
+
+/// Whether the tracker was asked, and answered, be it by a refusal. Files are looked at once the run is there.
+const fn has_answered(done: &Result<bool, Unsettled>) -> bool {
+    matches!(done, Ok(true) | Err(Unsettled::Tracker(TrackingError::Refused(_) | TrackingError::Files(_))))
 }
 
 /// How many jobs have an end that the tracker has not got yet.
