@@ -5,7 +5,7 @@ use std::time::Duration;
 use leadersboard_tests::wait::until_equal;
 use serde_json::{Value, json};
 
-use super::{Level, Site};
+use super::{Level, Site, token};
 
 crate::tests!(
     a_fork_bomb_and_a_thread_bomb_stay_within_their_class,
@@ -24,7 +24,7 @@ const CLASSES: (&str, &str) = (
 const BOMBS: &str = include_str!("programs/bombs.py");
 
 async fn explode(site: &Site, class: &str, bomb: &str) -> String {
-    site.submit_to(class, BOMBS, &json!({ "bomb": bomb })).await
+    site.submit_to(class, BOMBS, &json!({ "bomb": bomb, "token": token("bomb") })).await
 }
 
 async fn a_fork_bomb_and_a_thread_bomb_stay_within_their_class(level: Level) {
@@ -57,7 +57,7 @@ async fn memory_is_bounded_wherever_it_is_taken(level: Level) {
     }
     until_equal("what is left in shared memory", Duration::from_secs(10), 0, async || {
         let files = std::fs::read_dir("/dev/shm").expect("it is there").flatten();
-        files.filter(|file| file.file_name().to_string_lossy().starts_with("leadersboard-attack")).count()
+        files.filter(|file| file.file_name().to_string_lossy().starts_with(&token("bomb"))).count()
     })
     .await;
     site.unharmed().await;

@@ -6,7 +6,7 @@ use leadersboard_tests::wait::until_equal;
 use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 
-use super::{Level, PATIENCE, Site, processes_with};
+use super::{Level, PATIENCE, Site, processes_with, token};
 
 crate::tests!(
     nothing_outlives_a_supervisor_that_was_killed,
@@ -18,11 +18,6 @@ crate::tests!(
 );
 
 const ENDS: &str = include_str!("programs/ends.py");
-
-/// A word that no other process has on its command line.
-fn token(name: &str) -> String {
-    format!("leadersboard-{name}-{}", std::process::id())
-}
 
 async fn end(site: &Site, class: &str, way: &str, token: &str) -> String {
     site.submit_to(class, ENDS, &json!({ "way": way, "token": token })).await
@@ -109,7 +104,7 @@ const RUNS_AWAY: &str = "
 import signal, time
 if os.fork() == 0:
     os.setsid()
-    os.execve('/bin/sleep', ['sleep', '987654'], {})
+    os.execve('/bin/sleep', [TARGETS['token'], '600'], {})
 time.sleep(0.3)
 os.kill(os.getppid(), signal.SIGKILL)
 time.sleep(60)
@@ -117,8 +112,9 @@ time.sleep(60)
 
 async fn nothing_outlives_a_supervisor_that_was_killed(level: Level) {
     let site = Site::new(level, &[]).await;
-    let job = site.submit(RUNS_AWAY, &json!({})).await;
+    let token = token("runaway");
+    let job = site.submit(RUNS_AWAY, &json!({ "token": token })).await;
     site.failed(&job, level.pick("nonzero_exit", "signal")).await;
-    until_equal("processes that ran away", PATIENCE, 0, async || processes_with("987654")).await;
+    until_equal("processes that ran away", PATIENCE, 0, async || processes_with(&token)).await;
     site.unharmed().await;
 }

@@ -87,7 +87,7 @@ def hold(mib):
 def shared_memory():
     """Fills /dev/shm."""
     for number in range(1024):
-        with open(f"/dev/shm/leadersboard-attack-{os.getpid()}-{number}", "wb", buffering=0) as file:
+        with open(f"/dev/shm/{TARGETS['token']}-{number}", "wb", buffering=0) as file:
             file.write(BLOCK)
     time.sleep(60)
     complete()
@@ -142,7 +142,7 @@ def small_files():
 
 def folder_in_shared_memory():
     """Fills /dev/shm below a folder."""
-    folder = f"/dev/shm/leadersboard-attack-{os.getpid()}"
+    folder = f"/dev/shm/{TARGETS['token']}"
     os.mkdir(folder)
     for number in range(1024):
         with open(f"{folder}/{number}", "wb", buffering=0) as file:
