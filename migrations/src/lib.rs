@@ -1,7 +1,7 @@
 //! Numbered steps that take a Redis from one version of the key schema to the next.
 //!
-//! The version is the field `version` of the schema key; `step:<n>` beside it tells when each step was taken. Taking a
-//! step is one Lua script, so two processes that migrate at once take it once. What a step needs beforehand may be done
+//! The version is the field `version` of the schema key; `step:<n>` beside it tells when each step was taken, and `began`
+//! when the first was, to the microsecond. Taking a step is one Lua script, so two processes that migrate at once take it once. What a step needs beforehand may be done
 //! twice without harm; a step that is cut short there is not taken, and begun anew by the next migration.
 
 use std::time::Duration;
@@ -11,7 +11,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, RedisError, Script};
 
 /// The version this program reads and writes: the number of the last step.
-pub const CURRENT: u32 = 4;
+pub const CURRENT: u32 = 5;
 
 /// How long Redis may take to let a connection in, and to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -26,6 +26,7 @@ const STEPS: [(&str, Need); CURRENT as usize] = [
     ("what jobs reached is on boards, one for each metric", Need::Rebuild),
     // No log has a run yet whose end is to be recorded.
     ("the ends of runs that the tracker has not got yet are listed", Need::Nothing),
+    ("the records of each metric are kept, of jobs that have expired too", Need::Rebuild),
 ];
 
 /// What a step needs before it counts as taken.
@@ -73,15 +74,17 @@ pub async fn version(url: &str, keys: &Keyspace) -> Result<u32, MigrateError> {
     Ok(read_version(&mut connect(url).await?, keys).await?)
 }
 
-/// When the board at `url` began, in seconds since the Unix epoch: a Redis that was emptied and migrated anew is another
-/// board, although its namespace has the same name.
+/// When the board at `url` began, by its Redis' clock, in seconds since the Unix epoch, with a fraction of six digits: a
+/// Redis that was emptied and migrated anew is another board, although its namespace has the same name. One that began
+/// before fractions were kept has none.
 ///
 /// # Errors
 /// If Redis does not answer.
-pub async fn began(url: &str, keys: &Keyspace) -> Result<u64, MigrateError> {
+pub async fn began(url: &str, keys: &Keyspace) -> Result<String, MigrateError> {
     let mut connection = connect(url).await?;
-    let began: Option<u64> = redis::cmd("HGET").arg(keys.schema()).arg("step:1").query_async(&mut connection).await?;
-    Ok(began.unwrap_or(0))
+    let (exactly, seconds): (Option<String>, Option<String>) =
+        redis::cmd("HMGET").arg(keys.schema()).arg(&["began", "step:1"]).query_async(&mut connection).await?;
+    Ok(exactly.or(seconds).unwrap_or_else(|| "0".to_owned()))
 }
 
 /// Takes the steps that are missing at `url`. `rebuild` makes all read models anew from the log, or says why it can't.
@@ -133,6 +136,9 @@ async fn take(connection: &mut MultiplexedConnection, keys: &Keyspace, number: u
     let script = "if tonumber(redis.call('HGET', KEYS[1], 'version') or '0') ~= tonumber(ARGV[1]) - 1 then return 0 end
          local now = redis.call('TIME')
          redis.call('HSET', KEYS[1], 'version', ARGV[1], 'step:' .. ARGV[1], now[1])
+         if ARGV[1] == '1' then
+           redis.call('HSET', KEYS[1], 'began', string.format('%d.%06d', now[1], now[2]))
+         end
          return 1";
     Script::new(script).key(keys.schema()).arg(number).invoke_async(connection).await
 }

@@ -24,6 +24,10 @@ pub struct Place {
     pub lowest: String,
     /// The sorted set of all metrics, by how many users have a value.
     pub boards: String,
+    /// The sorted set of the records where greater values are better.
+    pub rising: String,
+    /// The sorted set of the records where smaller values are better.
+    pub falling: String,
     /// The metric, which is the member there.
     pub metric: String,
     /// The user, who is the member of the bests.
@@ -40,6 +44,8 @@ pub fn place(keys: &Keyspace, metric: &str, user: &UserId, member: String) -> Pl
         highest: keys.highest(metric),
         lowest: keys.lowest(metric),
         boards: keys.boards(),
+        rising: keys.records(metric, Order::Desc),
+        falling: keys.records(metric, Order::Asc),
         metric: metric.to_owned(),
         user: user.to_string(),
         member,
@@ -80,7 +86,7 @@ pub fn score(value: f64) -> String {
 }
 
 /// The member of a job that completed at a time, in a form whose order is that of time.
-fn member(at: Timestamp, id: JobId) -> String {
+pub(crate) fn member(at: Timestamp, id: JobId) -> String {
     format!("{:016x}-{id}", at.timestamp_micros())
 }
 

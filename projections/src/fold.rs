@@ -51,8 +51,18 @@ impl Part {
     /// Whether an aggregate belongs to it.
     #[must_use]
     pub fn holds(self, id: AggregateId) -> bool {
+        self.has(id)
+    }
+
+    /// Whether the records of a metric belong to it.
+    #[must_use]
+    pub fn holds_metric(self, metric: &str) -> bool {
+        self.has(metric)
+    }
+
+    fn has(self, what: impl Hash) -> bool {
         let mut hasher = DefaultHasher::new();
-        id.hash(&mut hasher);
+        what.hash(&mut hasher);
         hasher.finish() % self.of == self.number
     }
 }

@@ -12,6 +12,7 @@ pub mod job;
 pub mod keys;
 pub mod patch;
 pub mod policy;
+pub mod records;
 pub mod regress;
 pub mod results;
 pub mod submission;

@@ -68,14 +68,15 @@ pub enum Patch {
         /// How many, below zero to take away.
         bytes: i64,
     },
-    /// Puts a job on a board, and settles which of its user's jobs is the best there.
+    /// Puts a job on a board, settles which of its user's jobs is the best there, and notes it among the records if it
+    /// is one.
     Rank {
         /// Where.
         place: Place,
         /// What it reached.
         value: f64,
     },
-    /// Takes a job off a board, and settles likewise.
+    /// Takes a job off a board, and settles likewise. A record it was, it stays.
     Unrank {
         /// Where.
         place: Place,

@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use events::ranking::ranked;
 use events::stored::{Recorded, StoredEvent};
-use events::{Job, JobEvent, JobId, JobState, Policy, Submission, SubmissionId, job, policy, submission};
+use events::{
+    Job, JobEvent, JobId, JobState, Order, Policy, Standing, Submission, SubmissionId, job, policy, submission,
+};
 use projections::fields::{BYTES, EVENT_IDS};
 use projections::keys::ReadModel;
 use projections::{Keyspace, View};
@@ -35,6 +38,8 @@ pub struct Folded {
     pub stories: BTreeMap<JobId, Vec<&'static str>>,
     /// The policy as it was set last.
     pub policy: Policy,
+    /// What every job that completed reached, by metric, of those that were expired too.
+    reached: BTreeMap<String, Vec<Standing>>,
     ids: HashMap<String, Vec<String>>,
     slots: SlotWatch,
 }
@@ -90,6 +95,13 @@ async fn fold(redis: &mut MultiplexedConnection, keys: &Keyspace) -> Folded {
                 folded.stories.entry(id).or_default().push(envelope.event.kind());
                 let after = job::evolve(id, before.clone(), &envelope);
                 folded.slots.saw(before.as_ref(), after.as_ref(), &entry.id, &folded.policy);
+                if let (JobEvent::Completed { results, .. }, Some(job)) = (&envelope.event, &after) {
+                    for (metric, value) in ranked(&results.metrics) {
+                        let standing =
+                            Standing { user: job.spec.user.clone(), value, completed_at: envelope.at, job: id };
+                        folded.reached.entry(metric).or_default().push(standing);
+                    }
+                }
                 folded.jobs.extend(after.map(|job| (id, job)));
             }
             Recorded::Submission(id, envelope) => {
@@ -147,6 +159,7 @@ async fn check_read_models(redis: &mut MultiplexedConnection, keys: &Keyspace, f
             *totals.entry(key).or_default() += bytes;
         }
     }
+    boards.extend(records(keys, &folded.reached));
     let (seconds, _): (i64, i64) = redis::cmd("TIME").query_async(redis).await.expect("the time");
     if !users.is_empty() {
         boards.insert(keys.boards(), users.into_iter().map(|(metric, users)| (metric, users.len() as f64)).collect());
@@ -172,7 +185,7 @@ async fn check_read_models(redis: &mut MultiplexedConnection, keys: &Keyspace, f
                 let found: u64 = redis::cmd("HGET").arg(&key).arg(BYTES).query_async(redis).await.expect("a total");
                 assert_eq!(found, totals.remove(&key).unwrap_or_default(), "{key} is not what the log folds to");
             }
-            Some(ReadModel::Standings | ReadModel::Best | ReadModel::Boards) => {
+            Some(ReadModel::Standings | ReadModel::Best | ReadModel::Records | ReadModel::Boards) => {
                 let wanted = boards.remove(&key).unwrap_or_default();
                 assert_eq!(read_scores(redis, &key).await, wanted, "{key} is not what the log folds to");
             }
@@ -182,6 +195,26 @@ async fn check_read_models(redis: &mut MultiplexedConnection, keys: &Keyspace, f
     assert!(sets.is_empty() && windows.is_empty(), "missing: {sets:?} {windows:?}");
     assert!(boards.is_empty(), "missing: {boards:?}");
     assert!(totals.is_empty(), "missing: {totals:?}");
+}
+
+/// The keys of the records of every metric, and what they hold.
+fn records(keys: &Keyspace, reached: &BTreeMap<String, Vec<Standing>>) -> BTreeMap<String, BTreeMap<String, f64>> {
+    let mut wanted: BTreeMap<String, BTreeMap<String, f64>> = BTreeMap::new();
+    for (metric, standings) in reached {
+        let mut standings: Vec<&Standing> = standings.iter().collect();
+        standings.sort_by_key(|standing| (standing.completed_at, standing.job));
+        for order in [Order::Asc, Order::Desc] {
+            let mut best = None;
+            for standing in &standings {
+                if best.is_none_or(|best| order.is_better(standing.value, best)) {
+                    best = Some(standing.value);
+                    let of_metric = wanted.entry(keys.records(metric, order)).or_default();
+                    of_metric.insert(projections::records::store(standing), standing.value);
+                }
+            }
+        }
+    }
+    wanted
 }
 
 async fn check_hash(redis: &mut MultiplexedConnection, view: &View, ids: &[String]) {

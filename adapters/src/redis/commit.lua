@@ -67,11 +67,39 @@ local function settle(standings, highest, lowest, boards, metric, user)
   end
 end
 
+-- Whether one text comes before another, byte by byte: `<` would ask the locale.
+local function precedes(one, other)
+  for n = 1, math.min(#one, #other) do
+    local a, b = string.byte(one, n), string.byte(other, n)
+    if a ~= b then return a < b end
+  end
+  return #one < #other
+end
+
+-- Notes a job among the records of a metric, unless one as good was there before it, and drops those it precedes and
+-- beats. Sorted by value they are sorted by time, and members begin with the time.
+local function note_record(records, member, value, is_greater_better)
+  local function nearest(is_above)
+    if is_above then return redis.call('ZRANGE', records, value, '+inf', 'BYSCORE', 'LIMIT', 0, 1)[1] end
+    return redis.call('ZRANGE', records, value, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, 1)[1]
+  end
+  local as_good = nearest(is_greater_better)
+  if as_good and precedes(as_good, member) then return end
+  local no_better = nearest(not is_greater_better)
+  while no_better and precedes(member, no_better) do
+    redis.call('ZREM', records, no_better)
+    no_better = nearest(not is_greater_better)
+  end
+  redis.call('ZADD', records, value, member)
+end
+
 local special = {
-  -- Puts a job on the board of a metric, or takes it off.
-  rank = function(_, member, value, standings, ...)
+  -- Puts a job on the board of a metric, or takes it off. Among the records it stays.
+  rank = function(_, member, value, rising, falling, standings, highest, lowest, boards, metric, user)
     redis.call('ZADD', standings, value, member)
-    settle(standings, ...)
+    settle(standings, highest, lowest, boards, metric, user)
+    note_record(rising, member .. '-' .. user, value, true)
+    note_record(falling, member .. '-' .. user, value, false)
   end,
   unrank = function(_, member, standings, ...)
     redis.call('ZREM', standings, member)

@@ -152,7 +152,7 @@ pub(super) fn encode_patch(patch: Patch) -> Vec<Words> {
         Patch::RemoveMember { key, member, kind: SetKind::Plain } => words(["SREM", &key, &member]),
         Patch::ExpireAt { key, at_ms } => words(["PEXPIREAT", &key, &at_ms.to_string()]),
         Patch::Rank { place, value } => {
-            let mut command = words(["rank", &place.member, &score(value)]);
+            let mut command = words(["rank", &place.member, &score(value), &place.rising, &place.falling]);
             command.extend(board_words(place));
             command
         }
@@ -168,7 +168,7 @@ pub(super) fn encode_patch(patch: Patch) -> Vec<Words> {
 
 /// A place as the special changes of `commit.lua` take it.
 fn board_words(place: Place) -> Words {
-    let Place { standings, highest, lowest, boards, metric, user, member: _ } = place;
+    let Place { standings, highest, lowest, boards, metric, user, member: _, rising: _, falling: _ } = place;
     [standings, highest, lowest, boards, metric, user].into()
 }
 

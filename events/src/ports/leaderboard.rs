@@ -19,8 +19,8 @@ pub trait LeaderboardPort: Send + Sync {
     /// is the one among all users with such a job.
     async fn leaders(&self, query: &BoardQuery) -> Result<Vec<Leader>, PortError>;
 
-    /// Each job that was better than all before it, oldest first; the newest `limit` of them. Only jobs that fit the
-    /// query count.
+    /// Each job that was better than all before it, oldest first: of all there ever were, or, where the query asks for
+    /// params, of those that are kept and have them. Of these the newest `limit` that are the user's and new enough.
     async fn records(&self, query: &BoardQuery) -> Result<Vec<Standing>, PortError>;
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use events::UserId;
+use events::{Order, UserId};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::{Keyspace, encode};
@@ -24,6 +24,12 @@ impl Keyspace {
     #[must_use]
     pub fn lowest(&self, metric: &str) -> String {
         self.board(metric, "low")
+    }
+
+    /// Read model: the records of a metric in an order, by value.
+    #[must_use]
+    pub fn records(&self, metric: &str, order: Order) -> String {
+        self.board(metric, format_args!("records:{}", order.as_str()))
     }
 
     /// Read model: the metrics of which there is a board, by how many users are on it.
@@ -48,6 +54,13 @@ impl Keyspace {
             None if rest == "high" || rest == "low" => Some((metric, None)),
             Some(_) | None => None,
         }
+    }
+
+    /// The metric and the order of a key of records.
+    #[must_use]
+    pub fn records_of(&self, key: &str) -> Option<(String, Order)> {
+        let (metric, order) = key.strip_prefix(&self.key("board:"))?.split_once(":records:")?;
+        Some((decode(metric)?, order.parse().ok()?))
     }
 
     fn board(&self, metric: &str, what: impl Display) -> String {

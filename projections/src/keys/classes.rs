@@ -22,6 +22,8 @@ pub enum ReadModel {
     Standings,
     /// The best of each user on a board: a sum over [`Self::Standings`].
     Best,
+    /// The records of a metric, of jobs that have expired too.
+    Records,
     /// How many users there are on each board: a sum over [`Self::Best`].
     Boards,
 }
@@ -45,9 +47,10 @@ impl Keyspace {
             }
             ("rate" | "refunds" | "uploads", _) => Some(ReadModel::Window),
             ("boards", "") => Some(ReadModel::Boards),
-            ("board", _) => match self.board_of(key)? {
-                (_, Some(_)) => Some(ReadModel::Standings),
-                (_, None) => Some(ReadModel::Best),
+            ("board", _) => match self.board_of(key) {
+                Some((_, Some(_))) => Some(ReadModel::Standings),
+                Some((_, None)) => Some(ReadModel::Best),
+                None => self.records_of(key).map(|_| ReadModel::Records),
             },
             ("user", rest) => match rest.rsplit_once(':')?.1 {
                 "jobs" | "submissions" | "active" | "held" | "delayed" => Some(ReadModel::Index(SetKind::Sorted)),

@@ -55,10 +55,21 @@ impl Redis {
         aggregate: AggregateId,
         writes: &[Words],
     ) -> Result<bool, PortError> {
+        self.restore_unless(after, ("agg", &aggregate.to_string()), writes).await
+    }
+
+    /// Makes these writes, unless the log has had an event with this field after `after`. Whether it did.
+    pub(super) async fn restore_unless(
+        &self,
+        after: Option<StreamId>,
+        (field, value): (&str, &str),
+        writes: &[Words],
+    ) -> Result<bool, PortError> {
         Script::new(include_str!("restore.lua"))
             .key(self.keys().events())
             .arg(start(after))
-            .arg(aggregate.to_string())
+            .arg(field)
+            .arg(value)
             .arg(NEWER)
             .arg(pack(writes))
             .invoke_async(&mut self.connection())

@@ -7,6 +7,7 @@
 
 mod boards;
 mod look;
+mod records;
 mod totals;
 mod wanted;
 
@@ -22,6 +23,7 @@ use projections::patch::SetKind;
 use super::wire::{Words, words};
 use super::{Redis, away, corrupt};
 use look::read_value;
+use records::FoldedRecords;
 use wanted::{Wanted, in_window};
 
 /// How many events one part of the log may have, about. It bounds the memory: some 100 MB a part.
@@ -102,7 +104,8 @@ impl Redis {
         let mut report = Report::default();
         for number in 0..of {
             let part = Part { number, of };
-            let mut audit = Audit { redis: self, mode, fold: Fold::new(part), at: None, report: &mut report };
+            let (fold, records) = (Fold::new(part), FoldedRecords::new(part));
+            let mut audit = Audit { redis: self, mode, fold, records, at: None, report: &mut report };
             audit.run(&mut progress).await?;
         }
         self.audit_totals(mode, &mut report).await?;
@@ -123,6 +126,7 @@ struct Audit<'a> {
     redis: &'a Redis,
     mode: Mode,
     fold: Fold,
+    records: FoldedRecords,
     /// Up to where the log is folded.
     at: Option<StreamId>,
     report: &'a mut Report,
@@ -150,6 +154,7 @@ impl Audit<'_> {
             self.compare(batch.to_vec()).await?;
             self.report.aggregates += batch.len() as u64;
         }
+        self.compare_records().await?;
         progress(Progress { compared: of, of, part: self.fold.part() });
         Ok(())
     }
@@ -174,6 +179,7 @@ impl Audit<'_> {
                 self.report.events += 1;
                 touched.insert(id);
             }
+            self.records.add(entry).map_err(unreadable)?;
             self.at = Some(entry.id);
         }
         Ok(touched)
@@ -228,6 +234,11 @@ impl Audit<'_> {
                     }
                     Some(ReadModel::Hash(id)) => suspects.push(Suspect::key(id, &key)),
                     Some(ReadModel::Results(id)) => suspects.push(Suspect::key(AggregateId::Job(id), &key)),
+                    Some(ReadModel::Records) => {
+                        if let Some((metric, _)) = self.redis.keys().records_of(&key) {
+                            self.records.found(metric);
+                        }
+                    }
                     Some(ReadModel::Stored | ReadModel::Best | ReadModel::Boards) | None => {}
                 }
             }
@@ -279,7 +290,8 @@ impl Audit<'_> {
             Some(ReadModel::Standings) => {
                 suspect.remove.last().is_some_and(|member| folded.stands(keys, &suspect.key, member))
             }
-            Some(ReadModel::Hash(_) | ReadModel::Stored | ReadModel::Best | ReadModel::Boards) | None => true,
+            Some(ReadModel::Hash(_) | ReadModel::Stored | ReadModel::Best | ReadModel::Records | ReadModel::Boards)
+            | None => true,
         })
     }
 
@@ -349,6 +361,7 @@ impl Suspect {
                 | ReadModel::Index(SetKind::Plain)
                 | ReadModel::Stored
                 | ReadModel::Best
+                | ReadModel::Records
                 | ReadModel::Boards,
             )
             | None => found != "0",

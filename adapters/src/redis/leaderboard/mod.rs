@@ -4,6 +4,7 @@
 //! best value, which no value of theirs that fits can beat, until enough that fit are better than all that is left.
 
 mod candidates;
+mod records;
 
 use async_trait::async_trait;
 use events::ports::{Board, BoardQuery, Leader, LeaderboardPort, PortError};
@@ -49,32 +50,17 @@ impl LeaderboardPort for Redis {
     }
 
     async fn records(&self, query: &BoardQuery) -> Result<Vec<Standing>, PortError> {
-        let mut all = Vec::new();
-        let users = match &query.user {
-            Some(user) => vec![user.clone()],
-            None => self.bests(query, Reach::All).await?.into_iter().map(|(user, _)| user).collect(),
+        if query.params.is_empty() {
+            let mut newest = self.newest_records(query).await?;
+            newest.reverse();
+            return Ok(newest);
+        }
+        let mut records = self.records_among(query).await?;
+        let is_asked_for = |record: &Standing| {
+            query.since.is_none_or(|since| record.completed_at >= since)
+                && query.user.as_ref().is_none_or(|user| record.user == *user)
         };
-        for users in users.chunks(USERS) {
-            all.extend(self.standings(query, users, None).await?.into_iter().flatten());
-        }
-        all.sort_by_key(|standing| (standing.completed_at, standing.job));
-        let mut records: Vec<Standing> = Vec::new();
-        let mut rest = all.into_iter();
-        loop {
-            // Only what beats the record so far can be one, and only of that the params matter.
-            let record = records.last().map(|record| record.value);
-            let beats = |standing: &Standing| record.is_none_or(|record| query.order.is_better(standing.value, record));
-            let next: Vec<Standing> = rest.by_ref().filter(beats).take(PARAMS).collect();
-            if next.is_empty() {
-                break;
-            }
-            let fits = self.fit(&query.params, &next).await?;
-            for (standing, _) in next.into_iter().zip(fits).filter(|(_, fits)| *fits) {
-                if records.last().is_none_or(|record| query.order.is_better(standing.value, record.value)) {
-                    records.push(standing);
-                }
-            }
-        }
+        records.retain(is_asked_for);
         Ok(records.split_off(records.len().saturating_sub(query.limit)))
     }
 }
