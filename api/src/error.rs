@@ -42,6 +42,8 @@ pub(crate) enum Error {
     TooLarge(String),
     /// Its body is of a type that is not taken here.
     MediaType(String),
+    /// Others take what it needs, or it needs too much.
+    Busy(String),
     /// Redis is away. The text is for the log.
     Unavailable(String),
     /// Redis is full.
@@ -75,6 +77,7 @@ impl Error {
             Self::Conflict(why) => (StatusCode::CONFLICT, "conflict", why),
             Self::TooLarge(why) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", why),
             Self::MediaType(why) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", why),
+            Self::Busy(why) => (StatusCode::SERVICE_UNAVAILABLE, "busy", why),
             Self::Unavailable(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
@@ -122,6 +125,7 @@ impl Error {
             | Self::Conflict(_)
             | Self::Limited(_)
             | Self::TooLarge(_)
+            | Self::Busy(_)
             | Self::MediaType(_) => {}
         }
     }

@@ -44,7 +44,7 @@ pub use artifacts::Artifacts;
 pub use auth::{Role, TokenError, Tokens};
 pub use crew::Crews;
 pub use idempotency::UnderWay;
-pub use leaderboard::{BoardMetrics, BoardMetricsError};
+pub use leaderboard::{BoardMetrics, BoardMetricsError, BoardReads};
 pub use results::MlflowLinks;
 pub use serve::serve;
 
@@ -91,6 +91,8 @@ pub struct Api {
     pub leaderboard: Arc<dyn LeaderboardPort>,
     /// Which metrics people compare.
     pub board_metrics: BoardMetrics,
+    /// The turns of those who filter boards.
+    pub board_reads: BoardReads,
     /// Where runs are shown; none where tracking is off.
     pub mlflow: Option<MlflowLinks>,
     /// What `GET /metrics` answers; none where metrics have a port of their own.

@@ -1,14 +1,19 @@
-//! What of a job's results is ranked, and which of two values is the better one.
+//! What of a job's results is ranked and shown on boards, and which of two values is the better one.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::str::FromStr;
+
+use serde_json::{Map, Value};
 
 use crate::id::{JobId, UserId};
 use crate::time::Timestamp;
 
 /// The most metrics of one job that are ranked.
 pub const MAX_RANKED: usize = 64;
+
+/// The most characters of a text that a board shows.
+pub const MAX_TEXT_CHARS: usize = 200;
 
 /// Which values of a metric are better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -92,10 +97,62 @@ pub fn ranked(metrics: &BTreeMap<String, f64>) -> BTreeMap<String, f64> {
     finite.into_iter().take(MAX_RANKED).map(|(name, value)| (name.clone(), value)).collect()
 }
 
+/// What boards call the method of a job: its param `method`, else `model`, cut to [`MAX_TEXT_CHARS`]. A string as it is,
+/// anything else as its JSON; null is none.
+#[must_use]
+pub fn method(params: &Map<String, Value>) -> Option<String> {
+    let value = ["method", "model"].iter().find_map(|name| params.get(*name).filter(|value| !value.is_null()))?;
+    Some(cut(&value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+}
+
+/// The figures of performance that boards show: of more than [`MAX_RANKED`] those with the shortest names; a text cut to
+/// [`MAX_TEXT_CHARS`], a list or an object as its JSON, cut likewise.
+#[must_use]
+pub fn figures(performance: Map<String, Value>) -> Map<String, Value> {
+    let mut all: Vec<(String, Value)> = performance.into_iter().collect();
+    all.sort_by(|(one, _), (other, _)| (one.len(), one).cmp(&(other.len(), other)));
+    let shown = |value: Value| match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => value,
+        Value::String(text) => Value::String(cut(&text)),
+        Value::Array(_) | Value::Object(_) => Value::String(cut(&value.to_string())),
+    };
+    all.into_iter().take(MAX_RANKED).map(|(name, value)| (name, shown(value))).collect()
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(MAX_TEXT_CHARS).collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::time::from_unix_micros;
+
+    fn object(value: &Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn a_method_is_the_first_param_of_two_that_says_something() {
+        let of = |params: Value| method(&object(&params));
+        assert_eq!(of(json!({ "method": "padim", "model": "x" })).as_deref(), Some("padim"));
+        assert_eq!(of(json!({ "method": null, "model": ["a", 1] })).as_deref(), Some("[\"a\",1]"));
+        assert_eq!(of(json!({ "seed": 7 })), None);
+        assert_eq!(of(json!({ "model": "é".repeat(1_000) })).unwrap().chars().count(), MAX_TEXT_CHARS);
+    }
+
+    #[test]
+    fn figures_are_few_and_short() {
+        let found = figures(object(&json!({ "a": 1.5, "long": "x".repeat(1_000), "list": [1, 2], "none": null })));
+        assert_eq!(found["a"], 1.5);
+        assert_eq!(found["long"].as_str().unwrap().len(), MAX_TEXT_CHARS);
+        assert_eq!((&found["list"], &found["none"]), (&json!("[1,2]"), &Value::Null));
+        let many: Map<String, Value> = (0..1_000).map(|number| (format!("f{number:04}"), json!(number))).collect();
+        let found = figures(many);
+        assert!(found.len() == MAX_RANKED && found.contains_key("f0063"));
+    }
 
     #[test]
     fn the_metrics_with_the_shortest_names_are_ranked_where_there_are_too_many() {

@@ -76,6 +76,7 @@ pub(crate) struct JobView {
     params: Option<Map<String, Value>>,
     metrics: Option<BTreeMap<String, f64>>,
     performance: Option<Map<String, Value>>,
+    unranked_metrics: Option<usize>,
 }
 
 impl JobView {
@@ -90,6 +91,7 @@ impl JobView {
             .map_err(|error| Error::Internal(format!("the config of {} is no JSON: {error}", job.id)))?;
         let run = job.run.as_ref();
         let ended_at = job.ended_at();
+        let unranked_metrics = unranked(job, results.as_ref());
         let (params, metrics, performance) = match results {
             Some(results) => (Some(results.params), Some(results.metrics), Some(results.performance)),
             None => (None, None, None),
@@ -110,8 +112,14 @@ impl JobView {
             params,
             metrics,
             performance,
+            unranked_metrics,
         })
     }
+}
+
+/// How many of a job's metrics are on no board, because it has too many; none where all are.
+fn unranked(job: &Job, results: Option<&Results>) -> Option<usize> {
+    results?.metrics.len().checked_sub(job.ranked()?.len()).filter(|count| *count > 0)
 }
 
 /// Whether the tracker has the run of a job that has ended; none where it is not to have it.

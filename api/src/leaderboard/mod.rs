@@ -2,6 +2,7 @@
 
 mod csv;
 mod query;
+mod reads;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -13,11 +14,12 @@ use axum::http::HeaderMap;
 use axum::http::header::ACCEPT;
 use axum::response::{IntoResponse, Response};
 use events::Standing;
-use events::ports::{Board, BoardQuery, Leader};
+use events::ports::{Board, BoardQuery, Boards, Leader};
 use events::time::to_rfc3339;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+pub use reads::BoardReads;
 pub use settings::{BoardMetrics, BoardMetricsError};
 
 use crate::Api;
@@ -52,29 +54,21 @@ struct RowView {
 
 impl RowView {
     fn of(api: &Api, leader: Leader) -> Self {
-        let Leader { rank, standing, job, mut results } = leader;
+        let Leader { rank, standing, job, method, performance } = leader;
         let run = job.tracked.as_ref();
         Self {
             rank,
             user: standing.user.to_string(),
             value: standing.value,
-            method: ["method", "model"].iter().find_map(|name| results.params.remove(*name)).map(as_text),
+            method,
             job_id: standing.job.to_string(),
             submission_id: job.spec.submission.to_string(),
             completed_at: to_rfc3339(standing.completed_at),
             run_id: run.map(|run| run.run_id.clone()),
             mlflow_ui_link: api.mlflow.as_ref().zip(run).map(|(mlflow, run)| mlflow.ui_link(run)),
-            metrics: results.metrics,
-            performance: results.performance,
+            metrics: job.ranked().cloned().unwrap_or_default(),
+            performance,
         }
-    }
-}
-
-/// A value of a param as text: a string as it is, anything else as its JSON.
-fn as_text(value: Value) -> String {
-    match value {
-        Value::String(text) => text,
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
     }
 }
 
@@ -100,7 +94,7 @@ pub(crate) async fn leaderboard_csv(
 
 async fn read(api: &Api, asked: Vec<(String, String)>) -> Result<LeaderboardView, Error> {
     let query = complete(api, asked).await?;
-    let leaders = api.leaderboard.leaders(&query).await?;
+    let leaders = api.board_reads.run(&query, api.leaderboard.leaders(&query)).await?;
     let rows = leaders.into_iter().map(|leader| RowView::of(api, leader)).collect();
     Ok(LeaderboardView { metric: query.metric, order: query.order.as_str(), rows })
 }
@@ -109,24 +103,41 @@ async fn read(api: &Api, asked: Vec<(String, String)>) -> Result<LeaderboardView
 async fn complete(api: &Api, asked: Vec<(String, String)>) -> Result<BoardQuery, Error> {
     let asked = Asked::read(asked)?;
     let Some(metric) = asked.metric.clone().or_else(|| api.board_metrics.first().map(str::to_owned)) else {
-        let boards = api.leaderboard.boards().await?;
+        let boards = api.leaderboard.boards(query::NAMED).await?;
         return Err(Error::Invalid(query::no_metric(&boards)));
     };
     let order = asked.order.unwrap_or_else(|| api.board_metrics.order_of(&metric));
     Ok(asked.query(metric, order))
 }
 
-/// Whether a client names CSV and would not rather have JSON: the first of the two in its `Accept`.
+/// Whether a client names CSV and would not rather have JSON: by the weights in its `Accept` (RFC 9110, 12.5.1), of equal
+/// ones the first.
 fn prefers_csv(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let mut types = accepted.flat_map(|text| text.split(',')).filter_map(|part| part.split(';').next());
-    let first = types.find(|name| ["text/csv", "application/json"].contains(&name.trim()));
-    first.is_some_and(|name| name.trim() == "text/csv")
+    let ranges: Vec<(String, f32)> = accepted.flat_map(|text| text.split(',')).map(media_range).collect();
+    let found = |wanted: &str| ranges.iter().position(|(name, weight)| name == wanted && *weight > 0.0);
+    match (found("text/csv"), found("application/json")) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(csv), Some(json)) => {
+            let (csv_weight, json_weight) = (ranges[csv].1, ranges[json].1);
+            csv_weight > json_weight || (csv_weight >= json_weight && csv < json)
+        }
+    }
+}
+
+/// The name and the weight of one range of an `Accept`.
+fn media_range(text: &str) -> (String, f32) {
+    let mut parts = text.split(';').map(|part| part.trim().to_ascii_lowercase());
+    let name = parts.next().unwrap_or_default();
+    let weight = parts.find_map(|part| part.strip_prefix("q=").map(|weight| weight.parse().unwrap_or(0.0)));
+    (name, weight.unwrap_or(1.0))
 }
 
 #[derive(Serialize)]
 pub(crate) struct MetricsView {
     metrics: Vec<MetricView>,
+    total: u64,
 }
 
 #[derive(Serialize)]
@@ -137,13 +148,17 @@ struct MetricView {
 }
 
 /// `GET /leaderboard/metrics`: what can be ranked.
-pub(crate) async fn metrics(State(api): State<Arc<Api>>, _: Caller) -> Result<Json<MetricsView>, Error> {
-    let boards = api.leaderboard.boards().await?;
+pub(crate) async fn metrics(
+    State(api): State<Arc<Api>>,
+    _: Caller,
+    Params(asked): Params<Vec<(String, String)>>,
+) -> Result<Json<MetricsView>, Error> {
+    let Boards { boards, total } = api.leaderboard.boards(Asked::read_metrics_limit(asked)?).await?;
     let view = |Board { metric, users }| {
         let order = api.board_metrics.order_of(&metric).as_str();
         MetricView { metric, order, users }
     };
-    Ok(Json(MetricsView { metrics: boards.into_iter().map(view).collect() }))
+    Ok(Json(MetricsView { metrics: boards.into_iter().map(view).collect(), total }))
 }
 
 /// The answer to `GET /leaderboard/history`.
@@ -170,7 +185,7 @@ pub(crate) async fn history(
     Params(asked): Params<Vec<(String, String)>>,
 ) -> Result<Json<HistoryView>, Error> {
     let query = complete(&api, asked).await?;
-    let records = api.leaderboard.records(&query).await?;
+    let records = api.board_reads.run(&query, api.leaderboard.records(&query)).await?;
     let view = |Standing { user, value, completed_at, job }| RecordView {
         at: to_rfc3339(completed_at),
         value,
@@ -193,5 +208,7 @@ mod tests {
             |text: &'static str| prefers_csv(&HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(text))]));
         assert!(prefers("text/csv") && prefers("text/html, text/csv;q=0.9, */*"));
         assert!(!prefers("application/json, text/csv") && !prefers("*/*") && !prefers_csv(&HeaderMap::new()));
+        assert!(prefers("application/json;q=0.1, Text/CSV") && prefers("text/csv; q=1.0, application/json"));
+        assert!(!prefers("text/csv;q=0, */*") && !prefers("text/csv;q=0.5, application/json;q=0.8"));
     }
 }

@@ -1,21 +1,27 @@
 //! What of a board is asked for, read from the query string.
 
-use events::ports::{Board, BoardQuery};
+use std::collections::HashSet;
+
+use events::ports::{BoardQuery, Boards};
 use events::time::from_rfc3339;
 use events::{Order, Timestamp, UserId};
 
 use crate::error::Error;
 
 const DEFAULT_LIMIT: usize = 50;
+const DEFAULT_METRICS: usize = 200;
 const MAX_LIMIT: usize = 1_000;
 /// How many params one query may filter by.
 const MAX_PARAMS: usize = 16;
 /// How many metrics the sentence that asks for one names.
-const NAMED: usize = 20;
+pub(super) const NAMED: usize = 20;
 /// What a filter on a param begins with.
 const PARAM: &str = "param.";
 
-/// A query as it was written. A key that is not known counts for nothing, as elsewhere.
+/// The keys of a query, but for those of params.
+const KEYS: [&str; 5] = ["metric", "order", "user", "since", "limit"];
+
+/// A query as it was written. A key that is not known is refused: a filter that was mistyped would look as if all fit it.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Asked {
     pub(super) metric: Option<String>,
@@ -29,10 +35,18 @@ pub(super) struct Asked {
 impl Asked {
     pub(super) fn read(pairs: Vec<(String, String)>) -> Result<Self, Error> {
         let mut asked = Self::default();
+        let mut seen = HashSet::new();
         for (key, value) in pairs {
+            if !seen.insert(key.clone()) {
+                return Err(Error::Invalid(format!("{key} is given twice")));
+            }
             if let Some(name) = key.strip_prefix(PARAM) {
                 asked.params.push((name.to_owned(), value));
                 continue;
+            }
+            if !KEYS.contains(&key.as_str()) {
+                let keys = KEYS.join(", ");
+                return Err(Error::Invalid(format!("{key} is none of {keys} and {PARAM}<name>")));
             }
             // One left empty is one not given.
             if value.is_empty() {
@@ -45,10 +59,7 @@ impl Asked {
                     let rule = "since is a time as 2026-01-31T12:00:00Z or a day as 2026-01-31";
                     asked.since = Some(read_since(&value).ok_or_else(|| refuse(rule.to_owned()))?);
                 }
-                "limit" => {
-                    let limit = value.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
-                    asked.limit = Some(limit.ok_or_else(|| refuse(format!("limit must be 1 to {MAX_LIMIT}")))?);
-                }
+                "limit" => asked.limit = Some(read_limit(&value)?),
                 "user" => asked.user = Some(value.parse()?),
                 "metric" => asked.metric = Some(value),
                 _ => {}
@@ -60,10 +71,25 @@ impl Asked {
         Ok(asked)
     }
 
+    /// What the list of what can be ranked is asked for: at most how many.
+    pub(super) fn read_metrics_limit(pairs: Vec<(String, String)>) -> Result<usize, Error> {
+        let Self { metric, order, user, since, params, limit } = Self::read(pairs)?;
+        let has_others = metric.is_some() || order.is_some() || user.is_some() || since.is_some() || !params.is_empty();
+        if has_others {
+            return Err(Error::Invalid("limit alone can be given here".to_owned()));
+        }
+        Ok(limit.unwrap_or(DEFAULT_METRICS))
+    }
+
     pub(super) fn query(self, metric: String, order: Order) -> BoardQuery {
         let Self { user, since, params, limit, .. } = self;
         BoardQuery { metric, order, user, since, params, limit: limit.unwrap_or(DEFAULT_LIMIT) }
     }
+}
+
+fn read_limit(text: &str) -> Result<usize, Error> {
+    let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+    limit.ok_or_else(|| Error::Invalid(format!("limit must be 1 to {MAX_LIMIT}, not {text:?}")))
 }
 
 /// A time, or the beginning of a day in UTC.
@@ -72,12 +98,12 @@ fn read_since(text: &str) -> Option<Timestamp> {
 }
 
 /// The sentence that asks for a metric, and names those there are.
-pub(super) fn no_metric(boards: &[Board]) -> String {
+pub(super) fn no_metric(Boards { boards, total }: &Boards) -> String {
     if boards.is_empty() {
         return "metric is not given, and no job has completed with one that can be ranked".to_owned();
     }
     let named: Vec<&str> = boards.iter().take(NAMED).map(|board| board.metric.as_str()).collect();
-    let more = match boards.len() - named.len() {
+    let more = match total.saturating_sub(named.len() as u64) {
         0 => String::new(),
         more => format!(" and {more} more (GET /leaderboard/metrics)"),
     };
@@ -86,6 +112,8 @@ pub(super) fn no_metric(boards: &[Board]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use events::ports::Board;
+
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<Asked, Error> {
@@ -102,7 +130,6 @@ mod tests {
             ("user", ""),
             ("param.dataset", "mvtec_ad"),
             ("param.", ""),
-            ("theme", "dark"),
         ])
         .unwrap();
         assert_eq!(asked.since, from_rfc3339("2026-01-31T01:00:00+01:00").ok());
@@ -116,16 +143,35 @@ mod tests {
             let Err(Error::Invalid(why)) = read(&[(key, bad)]) else { panic!("{key}={bad} was taken") };
             assert!(why.contains(key), "{why}");
         }
-        assert!(read(&vec![("param.a", "1"); MAX_PARAMS + 1]).is_err());
+        let many: Vec<String> = (0..=MAX_PARAMS).map(|number| format!("param.p{number}")).collect();
+        assert!(read(&many.iter().map(|key| (key.as_str(), "1")).collect::<Vec<_>>()).is_err());
+        for (pairs, wanted) in [
+            ([("sinse", "2026-01-31"), ("metric", "auc")], "sinse is none of metric, order,"),
+            ([("params.dataset", "d"), ("metric", "auc")], "params.dataset is none of"),
+            ([("metric", "f1"), ("metric", "auc")], "metric is given twice"),
+        ] {
+            let Err(Error::Invalid(why)) = read(&pairs) else { panic!("{pairs:?} was taken") };
+            assert!(why.starts_with(wanted), "{why}");
+        }
+    }
+
+    #[test]
+    fn of_what_can_be_ranked_a_number_is_asked_for_and_nothing_else() {
+        let limit = |pairs: &[(&str, &str)]| {
+            Asked::read_metrics_limit(
+                pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            )
+        };
+        assert_eq!((limit(&[]).ok(), limit(&[("limit", "7")]).ok()), (Some(DEFAULT_METRICS), Some(7)));
+        assert!(limit(&[("limit", "0")]).is_err() && limit(&[("metric", "auc")]).is_err());
     }
 
     #[test]
     fn who_names_no_metric_is_told_which_there_are() {
         let board = |number: usize| Board { metric: format!("m{number}"), users: 1 };
-        let two: Vec<Board> = (0..2).map(board).collect();
-        assert_eq!(no_metric(&two), "metric is not given; there are m0, m1");
-        let many: Vec<Board> = (0..25).map(board).collect();
-        assert!(no_metric(&many).ends_with("m19 and 5 more (GET /leaderboard/metrics)"));
-        assert!(no_metric(&[]).contains("no job has completed"));
+        let boards = |count: usize, total| Boards { boards: (0..count).map(board).collect(), total };
+        assert_eq!(no_metric(&boards(2, 2)), "metric is not given; there are m0, m1");
+        assert!(no_metric(&boards(20, 25)).ends_with("m19 and 5 more (GET /leaderboard/metrics)"));
+        assert!(no_metric(&boards(0, 0)).contains("no job has completed"));
     }
 }

@@ -8,10 +8,16 @@ use events::Order;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BoardMetrics(Vec<(String, Order)>);
 
-/// An entry that can't be read.
+/// An entry that can't be taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("LEADERBOARD_METRICS: {0:?} is no metric with its order, as image_auc:desc or latency_ms:asc")]
-pub struct BoardMetricsError(String);
+pub enum BoardMetricsError {
+    /// It can't be read.
+    #[error("LEADERBOARD_METRICS: {0:?} is no metric with its order, as image_auc:desc or latency_ms:asc")]
+    Unreadable(String),
+    /// Its metric was named before.
+    #[error("LEADERBOARD_METRICS names {0:?} twice")]
+    Twice(String),
+}
 
 impl BoardMetrics {
     /// The metric that is shown where none is asked for.
@@ -32,12 +38,20 @@ impl FromStr for BoardMetrics {
 
     /// Reads `image_auc:desc,latency_ms:asc`. The order is behind the last colon; a name may have others.
     fn from_str(text: &str) -> Result<Self, BoardMetricsError> {
+        let mut metrics: Vec<(String, Order)> = Vec::new();
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         let read = |part: &str| match part.rsplit_once(':').map(|(name, order)| (name.trim(), order.trim().parse())) {
             Some((name, Ok(order))) if !name.is_empty() => Ok((name.to_owned(), order)),
-            _ => Err(BoardMetricsError(part.to_owned())),
+            _ => Err(BoardMetricsError::Unreadable(part.to_owned())),
         };
-        parts.map(read).collect::<Result<_, _>>().map(Self)
+        for part in parts {
+            let (name, order) = read(part)?;
+            if metrics.iter().any(|(known, _)| *known == name) {
+                return Err(BoardMetricsError::Twice(name));
+            }
+            metrics.push((name, order));
+        }
+        Ok(Self(metrics))
     }
 }
 
@@ -54,7 +68,8 @@ mod tests {
         assert_eq!(metrics.order_of("other"), Order::Desc);
         assert_eq!("".parse(), Ok(BoardMetrics::default()));
         for bad in ["auc", "auc:up", ":desc"] {
-            assert_eq!(bad.parse::<BoardMetrics>(), Err(BoardMetricsError(bad.to_owned())));
+            assert_eq!(bad.parse::<BoardMetrics>(), Err(BoardMetricsError::Unreadable(bad.to_owned())));
         }
+        assert_eq!("auc:desc,auc:asc".parse::<BoardMetrics>(), Err(BoardMetricsError::Twice("auc".to_owned())));
     }
 }

@@ -17,6 +17,9 @@ Examples:
   leadersboard board --metrics
   leadersboard board --csv > board.csv";
 
+/// As many metrics as the server lists.
+const MAX_METRICS: usize = 1_000;
+
 /// As many characters of a method as a table shows.
 const METHOD_CHARS: usize = 32;
 
@@ -90,6 +93,8 @@ struct Row {
 #[derive(Debug, Deserialize)]
 struct Metrics {
     metrics: Vec<Metric>,
+    #[serde(default)]
+    total: usize,
 }
 
 #[derive(Debug, Deserialize)]
@@ -108,6 +113,9 @@ impl BoardCommand {
         let client = self.connect.client()?;
         let query = self.query();
         let mut query: Vec<(&str, String)> = query.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+        if self.csv && output == Output::Json {
+            return Err(ClientError::usage("--csv and --json can't be given together."));
+        }
         if self.csv {
             print_text(&client.get_text("/leaderboard.csv", &query).await?)?;
             return Ok(Outcome::Done);
@@ -115,7 +123,7 @@ impl BoardCommand {
         let (path, report): (_, Report) =
             if self.metrics { ("/leaderboard/metrics", metrics) } else { ("/leaderboard", board) };
         if self.metrics {
-            query.clear();
+            query = vec![("limit", MAX_METRICS.to_string())];
         }
         let document: Value = client.get(path, &query).await?;
         match output {
@@ -190,7 +198,11 @@ fn metrics(document: &Value) -> Result<String, ClientError> {
     }
     let columns = [("METRIC", Align::Left), ("ORDER", Align::Left), ("USERS", Align::Right)];
     let row = |metric: &Metric| [human::plain(&metric.name), metric.order.clone(), metric.users.to_string()];
-    Ok(render(columns, answer.metrics.iter().map(row)))
+    let table = render(columns, answer.metrics.iter().map(row));
+    Ok(match answer.total.saturating_sub(answer.metrics.len()) {
+        0 => table,
+        more => format!("{table}\n\nand {more} more, with fewer users"),
+    })
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
@@ -227,8 +239,10 @@ mod tests {
 
     #[test]
     fn what_can_be_ranked_is_listed() {
-        let document = json!({ "metrics": [{ "metric": "auc", "order": "desc", "users": 3 }] });
+        let mut document = json!({ "metrics": [{ "metric": "auc", "order": "desc", "users": 3 }], "total": 1 });
         assert_eq!(metrics(&document).unwrap(), "METRIC  ORDER  USERS\nauc     desc       3");
+        document["total"] = json!(3);
+        assert!(metrics(&document).unwrap().ends_with("\n\nand 2 more, with fewer users"));
         let sentence = metrics(&json!({})).unwrap_err().sentence().unwrap();
         assert!(sentence.contains("does not know"), "{sentence}");
     }

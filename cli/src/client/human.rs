@@ -68,9 +68,12 @@ pub(crate) fn time(at: &str) -> String {
     }
 }
 
-/// Text of others on one terminal: without the control characters that could drive it.
+/// Text of others on one terminal: without the control characters that could drive it, and without those that turn the
+/// direction in which what follows is read.
 pub(crate) fn plain(text: &str) -> String {
-    text.chars().filter(|&c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+    let turns =
+        |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().filter(|&c| !turns(c) && (!c.is_control() || matches!(c, '\n' | '\t'))).collect()
 }
 
 /// One line of at most `max_chars`.
@@ -148,6 +151,7 @@ mod tests {
     #[test]
     fn others_text_can_not_drive_the_terminal() {
         assert_eq!(plain("a\u{1b}[2Jb\rc\nd"), "a[2Jbc\nd");
+        assert_eq!(plain("a\u{202e}b\u{9b}c"), "abc");
         assert_eq!(line("one\n  two three", 9), "one two…");
         assert_eq!(value(&serde_json::json!(["a", 1, true])), "a, 1, true");
     }

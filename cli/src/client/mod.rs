@@ -24,6 +24,7 @@ mod test_server;
 mod upload;
 mod watch;
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::pin::pin;
 use std::process::ExitCode;
@@ -117,10 +118,20 @@ async fn until_interrupted<T>(
 
 /// Writes one JSON document to stdout.
 fn print_json(document: &Value) -> Result<(), ClientError> {
+    let text = serde_json::to_string_pretty(document).map_err(io::Error::from)?;
     let mut stdout = io::stdout().lock();
-    serde_json::to_writer_pretty(&mut stdout, document).map_err(io::Error::from)?;
-    writeln!(stdout)?;
+    writeln!(stdout, "{}", escape_c1(&text))?;
     Ok(())
+}
+
+/// JSON without the control characters that may stand in a text of JSON and could still drive a terminal.
+fn escape_c1(json: &str) -> Cow<'_, str> {
+    let drives = |c| ('\u{7f}'..='\u{9f}').contains(&c);
+    if !json.contains(drives) {
+        return Cow::Borrowed(json);
+    }
+    let escape = |c: char| if drives(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    Cow::Owned(json.chars().map(escape).collect())
 }
 
 /// Writes text for people to stdout; `println!` would panic when the reader (`| head`) is gone.

@@ -66,6 +66,8 @@ pub(crate) struct Job {
     pub(crate) params: Option<Map<String, Value>>,
     pub(crate) metrics: Option<Map<String, Value>>,
     pub(crate) performance: Option<Map<String, Value>>,
+    #[serde(default)]
+    pub(crate) unranked_metrics: Option<usize>,
     pub(crate) queue: Option<Queue>,
 }
 

@@ -102,6 +102,7 @@ pub(super) async fn serve(
         archive_limits: archive_limits(),
         leaderboard: Arc::clone(&ports.leaderboard),
         board_metrics: access.leaderboard_metrics.clone(),
+        board_reads: api::BoardReads::default(),
         mlflow: tracker.links()?,
         metrics_text,
         stop: stop.clone(),

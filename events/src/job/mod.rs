@@ -268,6 +268,19 @@ impl Job {
         self.ended_at().is_some()
     }
 
+    /// What of it is ranked, by metric, if it completed.
+    #[must_use]
+    pub const fn ranked(&self) -> Option<&BTreeMap<String, f64>> {
+        match &self.state {
+            JobState::Completed(Completed { ranked, .. }) => Some(ranked),
+            JobState::Pending(_)
+            | JobState::Running
+            | JobState::Failed(_)
+            | JobState::Cancelled(_)
+            | JobState::DeadLettered(_) => None,
+        }
+    }
+
     /// When it ended, if it has.
     #[must_use]
     pub const fn ended_at(&self) -> Option<Timestamp> {

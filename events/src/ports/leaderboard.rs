@@ -1,19 +1,19 @@
 //! The boards as clients ask for them.
 
 use async_trait::async_trait;
+use serde_json::{Map, Value};
 
 use crate::id::UserId;
 use crate::job::Job;
 use crate::ports::PortError;
 use crate::ranking::{Order, Standing};
-use crate::results::Results;
 use crate::time::Timestamp;
 
 /// The boards: of each metric, what jobs reached.
 #[async_trait]
 pub trait LeaderboardPort: Send + Sync {
-    /// The metrics of which there is a board, by name.
-    async fn boards(&self) -> Result<Vec<Board>, PortError>;
+    /// The metrics of which there is a board, those with the most users first, at most so many.
+    async fn boards(&self, limit: usize) -> Result<Boards, PortError>;
 
     /// The best job of each user's, best first, ties to the earlier. Only jobs that fit the query count; a user's rank
     /// is the one among all users with such a job.
@@ -31,6 +31,15 @@ pub struct Board {
     pub metric: String,
     /// How many users have a job with it.
     pub users: u64,
+}
+
+/// Some of the boards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Boards {
+    /// Those with the most users first, of equals by name.
+    pub boards: Vec<Board>,
+    /// How many there are in all.
+    pub total: u64,
 }
 
 /// Which part of a board is asked for.
@@ -59,6 +68,8 @@ pub struct Leader {
     pub standing: Standing,
     /// The job.
     pub job: Job,
-    /// All its results.
-    pub results: Results,
+    /// Its method ([`crate::ranking::method`]).
+    pub method: Option<String>,
+    /// What it cost ([`crate::ranking::figures`]).
+    pub performance: Map<String, Value>,
 }

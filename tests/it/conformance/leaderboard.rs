@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use adapters::redis::audit::Mode;
-use events::ports::{Board, BoardQuery, EventLogPort, LeaderboardPort};
+use events::ports::{Board, BoardQuery, Boards, EventLogPort, LeaderboardPort};
 use events::ranking::MAX_RANKED;
 use events::time::from_unix_micros;
 use events::{JobCommand, JobId, Order, Results, Standing, Timestamp};
 use leadersboard_tests::finished::finished;
 use leadersboard_tests::invariants::Expect;
 use leadersboard_tests::redis_server::dump;
+use projections::Keyspace;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -154,7 +155,7 @@ async fn assert_as_expected(bench: &Bench, jobs: &Jobs) {
                 assert_eq!(found, expected_leaders(&jobs.kept, &query), "{query:?}");
                 for leader in leaders {
                     assert_eq!(leader.job.id, leader.standing.job);
-                    assert_eq!(leader.results.metrics.get(metric), Some(&leader.standing.value));
+                    assert_eq!(leader.job.ranked().and_then(|ranked| ranked.get(metric)), Some(&leader.standing.value));
                 }
                 let records = board.records(&query).await.expect("records");
                 assert_eq!(records, expected_records(jobs, &query), "{query:?}");
@@ -173,8 +174,15 @@ async fn assert_as_expected(bench: &Bench, jobs: &Jobs) {
         users.len() as u64
     };
     let boards = METRICS.map(|metric| Board { metric: metric.to_owned(), users: users(metric) });
-    let boards: Vec<Board> = boards.into_iter().filter(|board| board.users > 0).collect();
-    assert_eq!(board.boards().await, Ok(boards));
+    let mut boards: Vec<Board> = boards.into_iter().filter(|board| board.users > 0).collect();
+    boards.sort_by_key(|board| std::cmp::Reverse(board.users));
+    let total = boards.len() as u64;
+    assert_eq!(board.boards(10).await, Ok(Boards { boards: boards.clone(), total }));
+    let most = board.boards(1).await.expect("boards");
+    assert_eq!(
+        (most.boards.first().map(|board| board.users), most.total),
+        (boards.first().map(|board| board.users), total)
+    );
 }
 
 #[tokio::test]
@@ -246,7 +254,7 @@ async fn a_page_of_many_users_is_the_same_however_much_of_the_board_is_looked_at
     bench.check(Expect::AllEnded).await;
 }
 
-/// All boards are dropped and come back from the log as they were, to the byte.
+/// All boards are dropped, others are made up, and they come back from the log as they were, to the byte.
 async fn assert_rebuilt_to_the_byte(bench: &Bench) {
     let mut raw = bench.raw().await;
     let boards = |dump: Vec<(String, Vec<u8>, i64)>| {
@@ -258,6 +266,15 @@ async fn assert_rebuilt_to_the_byte(bench: &Bench) {
     for key in before.keys() {
         let _: i64 = redis::cmd("DEL").arg(key).query_async(&mut raw).await.expect("deleted");
     }
+    let made_up = "00066517289880c0-0192f1c3a4b57c6d8e9fa0b1c2d3e4f6-alice";
+    for metric in ["auc", "made up"] {
+        let key = Keyspace::default().records(metric, Order::Desc);
+        let _: i64 = redis::cmd("ZADD").arg(&[&key, "7", made_up]).query_async(&mut raw).await.expect("added");
+    }
+    let text = Keyspace::default().records("latency ms", Order::Asc);
+    let _: String = redis::cmd("SET").arg(&[&text, "a text"]).query_async(&mut raw).await.expect("set");
+    let found = bench.redis.audit(Mode::Verify, |_| {}).await.expect("a comparison");
+    assert!(found.differences >= 3, "{found:?}");
     bench.redis.audit(Mode::Rebuild, |_| {}).await.expect("a rebuild");
     assert_eq!(boards(dump(&mut raw).await), before);
 }
@@ -288,10 +305,10 @@ async fn of_very_many_metrics_a_bounded_number_is_ranked() {
     metrics.push(("auc", 0.9));
     let job = complete(&bench, "alice", at(0), results(&metrics, "d")).await;
     let board: &dyn LeaderboardPort = &bench.redis;
-    let boards = board.boards().await.expect("boards");
-    assert_eq!((boards.len(), boards[0].metric.as_str()), (MAX_RANKED, "auc"));
+    let boards = board.boards(1_000).await.expect("boards");
+    assert_eq!((boards.boards.len(), boards.total, boards.boards[0].metric.as_str()), (MAX_RANKED, 64, "auc"));
     bench.check(Expect::AllEnded).await;
     bench.command(job, &JobCommand::Expire).await.expect("expired");
-    assert_eq!(board.boards().await, Ok(vec![]));
+    assert_eq!(board.boards(1_000).await, Ok(Boards { boards: vec![], total: 0 }));
     bench.check(Expect::AllEnded).await;
 }

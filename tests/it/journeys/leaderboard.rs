@@ -1,7 +1,9 @@
 //! The leaderboard as its users see it: through HTTP and through the commands.
 
+use events::Order;
 use leadersboard_tests::board::{ALICE, BOB, Board};
 use leadersboard_tests::client::Client;
+use projections::Keyspace;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -88,13 +90,19 @@ async fn the_best_of_each_user_is_ranked_explained_and_exported() {
     let metrics = alice.get("/leaderboard/metrics").await.body;
     let metric = |metric: &str, order: &str, users: u64| json!({ "metric": metric, "order": order, "users": users });
     let wanted = [metric("f1", "desc", 2), metric("image_auc", "desc", 2), metric("latency_ms", "asc", 1)];
-    assert_eq!(metrics["metrics"], json!(wanted));
+    assert_eq!(metrics, json!({ "metrics": wanted, "total": 3 }));
     let history = alice.get("/leaderboard/history?metric=image_auc").await.body;
     let records: Vec<_> =
         history["records"].as_array().expect("a list").iter().map(|record| &record["job_id"]).collect();
     assert_eq!(records, [&json!(worse), &json!(tied)]);
 
-    for (query, word) in [("order=up", "order"), ("limit=0", "limit"), ("limit=x", "limit"), ("since=soon", "since")] {
+    for (query, word) in [
+        ("order=up", "order"),
+        ("limit=0", "limit"),
+        ("limit=x", "limit"),
+        ("since=soon", "since"),
+        ("sinse=2026-01-31", "sinse"),
+    ] {
         for path in ["/leaderboard", "/leaderboard.csv", "/leaderboard/history"] {
             let refused = alice.get(&format!("{path}?{query}")).await;
             assert_eq!((refused.status, refused.detail().starts_with(word)), (400, true), "{refused:?}");
@@ -125,6 +133,7 @@ async fn the_best_of_each_user_is_ranked_explained_and_exported() {
     assert_eq!(places(&own), [(1, "alice", worse.as_str())]);
     assert!(board.run(["board", "--metrics"]).stdout.contains("latency_ms"));
     assert_eq!(board.run(["board", "--since", "soon"]).code, Some(2));
+    assert_eq!(board.run(["board", "--csv", "--json"]).code, Some(2));
     let report = board.run(["jobs", "show", &better]).stdout;
     assert!(report.contains("METRIC") && report.contains("latency_ms"), "{report}");
     let compared = board.run(["jobs", "compare", &worse, &better]).stdout;
@@ -147,8 +156,14 @@ async fn without_a_setting_a_board_is_asked_for_by_name_and_the_answer_names_tho
     assert_eq!((refused.status, refused.detail()), (400, "metric is not given; there are auc, f1"));
     assert_eq!(places(&alice.get("/leaderboard?metric=f1").await.body).len(), 1);
 
+    let keys = Keyspace::default();
+    let lost = [keys.boards(), keys.highest("f1"), keys.records("f1", Order::Desc)];
+    let _: i64 = redis::cmd("DEL").arg(&lost).query_async(&mut board.redis().await).await.expect("deleted");
+    assert_eq!(places(&alice.get("/leaderboard?metric=f1").await.body), []);
     let restored = board.run(["projections", "rebuild", "--json"]);
     assert_eq!(restored.code, Some(0), "{restored:?}");
     assert_eq!(places(&alice.get("/leaderboard?metric=f1").await.body).len(), 1);
+    let history = alice.get("/leaderboard/history?metric=f1").await.body;
+    assert_eq!(history["records"].as_array().map(Vec::len), Some(1), "{history}");
     all_is_well(&board).await;
 }

@@ -10,7 +10,7 @@ use leadersboard_tests::tracked::{
     PATIENCE, assert_complete, environment, limits, little, recorded, reporting, settled,
 };
 use leadersboard_tests::wait::until;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{INSTANT, all_is_well};
 
@@ -46,6 +46,16 @@ async fn what_a_job_reported_is_in_mlflow_to_the_last_bit_with_its_files_log_and
     assert_eq!(linked["run"]["info"]["run_id"], json!(run.id));
     let status = alice.get(&format!("/jobs/{job}/status")).await.body;
     assert_eq!(status["run_id"], json!(run.id));
+
+    // So does its place on a board; the metrics that are on none are counted.
+    let listed = alice.get("/leaderboard/metrics?limit=1").await.body;
+    let metric = listed["metrics"][0]["metric"].as_str().expect("a metric");
+    let row = board.run(["board", "--metric", metric, "--json"]).json()["rows"][0].clone();
+    assert_eq!((&row["run_id"], &row["mlflow_ui_link"]), (&results["run_id"], &results["mlflow_ui_link"]));
+    let [all, ranked] = [&results, &row].map(|of| of["metrics"].as_object().map_or(0, Map::len));
+    assert_eq!((listed["total"].as_u64(), ranked), (Some(64), 64));
+    assert_eq!(alice.get(&format!("/jobs/{job}")).await.body["unranked_metrics"], json!(all - ranked));
+    assert!(board.run(["jobs", "show", &job]).stdout.contains("not ranked:"));
 
     let job = alice.get(&format!("/jobs/{job}")).await.body;
     assert_eq!(

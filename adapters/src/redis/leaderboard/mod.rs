@@ -7,32 +7,46 @@ mod candidates;
 mod records;
 
 use async_trait::async_trait;
-use events::ports::{Board, BoardQuery, Leader, LeaderboardPort, PortError};
+use events::ports::{Board, BoardQuery, Boards, Leader, LeaderboardPort, PortError};
+use events::ranking::{figures, method};
 use events::{Order, Standing, UserId};
 use projections::board::{best, score};
+use redis::Script;
 
 use crate::redis::{Redis, away, corrupt};
 
-/// How many users are looked at in one go.
-const USERS: usize = 50;
-/// How many jobs' params are looked at in one go.
-const PARAMS: usize = 256;
+/// How many users' best jobs are read in one go.
+const USERS: usize = 200;
+/// How many users' jobs, all of them, are read in one go: a user may have tens of thousands.
+const USERS_WITH_ALL: usize = 16;
+/// How many jobs' params are looked at in one go: they may have 256 KiB each.
+const PARAMS: usize = 64;
+/// How many rows are read in one go: likewise.
+const ROWS: usize = 50;
 /// How often a page is read anew when a job of it vanished meanwhile.
 const TRIES: usize = 3;
 
 #[async_trait]
 impl LeaderboardPort for Redis {
-    async fn boards(&self) -> Result<Vec<Board>, PortError> {
-        let found: Vec<(String, f64)> = redis::cmd("ZRANGE")
-            .arg(&[&self.keys().boards(), "0", "-1", "WITHSCORES"])
+    async fn boards(&self, limit: usize) -> Result<Boards, PortError> {
+        let key = self.keys().boards();
+        let (found, total): (Vec<(String, f64)>, u64) = redis::pipe()
+            .atomic()
+            .cmd("ZRANGE")
+            .arg(&key)
+            .arg(0)
+            .arg(limit.saturating_sub(1))
+            .arg(&["REV", "WITHSCORES"])
+            .cmd("ZCARD")
+            .arg(&key)
             .query_async(&mut self.connection())
             .await
             .map_err(|error| away(&error))?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of users")]
         let board = |(metric, users): (String, f64)| Board { metric, users: users as u64 };
         let mut boards: Vec<Board> = found.into_iter().map(board).collect();
-        boards.sort_by(|one, other| one.metric.cmp(&other.metric));
-        Ok(boards)
+        boards.sort_by(|one, other| other.users.cmp(&one.users).then_with(|| one.metric.cmp(&other.metric)));
+        Ok(Boards { boards, total })
     }
 
     async fn leaders(&self, query: &BoardQuery) -> Result<Vec<Leader>, PortError> {
@@ -40,7 +54,10 @@ impl LeaderboardPort for Redis {
         loop {
             let ranked = self.ranked(query).await?;
             let wanted = ranked.len();
-            let leaders = self.with_results(ranked).await?;
+            let mut leaders = Vec::with_capacity(wanted);
+            for rows in ranked.chunks(ROWS) {
+                leaders.extend(self.with_results(rows).await?);
+            }
             // A job that expired meanwhile leaves its place to another.
             if leaders.len() == wanted || tries == TRIES {
                 return Ok(leaders);
@@ -91,7 +108,7 @@ impl Redis {
         let reach = if is_filtered { Reach::All } else { Reach::First(query.limit) };
         let bests = self.bests(query, reach).await?;
         let mut found: Vec<Standing> = Vec::new();
-        for bests in bests.chunks(USERS) {
+        for bests in bests.chunks(if is_filtered { USERS_WITH_ALL } else { USERS }) {
             let left = bests[0].1;
             let last = own.as_ref().or_else(|| found.get(query.limit.saturating_sub(1)));
             if last.is_some_and(|last| query.order.is_better(last.value, left)) {
@@ -137,42 +154,37 @@ impl Redis {
     /// Users and their best values, best first.
     async fn bests(&self, query: &BoardQuery, reach: Reach) -> Result<Vec<(UserId, f64)>, PortError> {
         let key = best(self.keys(), &query.metric, query.order);
-        let last = match reach {
-            Reach::All => -1,
-            Reach::First(count) => i64::try_from(count).map_or(-1, |count| count - 1),
-        };
-        let mut read = redis::cmd("ZRANGE");
-        read.arg(&key).arg(0).arg(last);
-        if query.order == Order::Desc {
-            read.arg("REV");
+        let rev = if query.order == Order::Desc { "REV" } else { "" };
+        let found: Vec<(String, f64)> = match reach {
+            Reach::First(count) => {
+                let script = Script::new(include_str!("bests.lua"));
+                script.key(&key).arg(count).arg(rev).invoke_async(&mut self.connection()).await
+            }
+            Reach::All => {
+                let mut read = redis::cmd("ZRANGE");
+                read.arg(&[&key, "0", "-1"]).arg((!rev.is_empty()).then_some(rev)).arg("WITHSCORES");
+                read.query_async(&mut self.connection()).await
+            }
         }
-        read.arg("WITHSCORES");
-        let mut found: Vec<(String, f64)> =
-            read.query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
-        if let (Reach::First(count), Some((_, last))) = (reach, found.last())
-            && found.len() == count
-        {
-            let last = *last;
-            let tied: Vec<String> = redis::cmd("ZRANGE")
-                .arg(&[&key, &score(last), &score(last), "BYSCORE"])
-                .query_async(&mut self.connection())
-                .await
-                .map_err(|error| away(&error))?;
-            found.retain(|(_, value)| query.order.is_better(*value, last));
-            found.extend(tied.into_iter().map(|user| (user, last)));
-        }
+        .map_err(|error| away(&error))?;
         found.into_iter().map(|(user, value)| Ok((user.parse().map_err(corrupt)?, value))).collect()
     }
 
-    /// The jobs and their results, but for those that have expired.
-    async fn with_results(&self, ranked: Vec<(u64, Standing)>) -> Result<Vec<Leader>, PortError> {
+    /// The jobs with what of their results is shown, but for those that have expired.
+    async fn with_results(&self, ranked: &[(u64, Standing)]) -> Result<Vec<Leader>, PortError> {
         let ids: Vec<_> = ranked.iter().map(|(_, standing)| standing.job).collect();
         let keys: Vec<String> = ids.iter().map(|id| self.keys().result(*id)).collect();
         let (jobs, hashes) = futures::try_join!(self.read_jobs(&ids), self.hashes(&keys))?;
         let mut leaders = Vec::with_capacity(ranked.len());
-        for ((rank, standing), ((job, key), hash)) in ranked.into_iter().zip(jobs.into_iter().zip(keys).zip(hashes)) {
+        for ((rank, standing), ((job, key), hash)) in ranked.iter().zip(jobs.into_iter().zip(keys).zip(hashes)) {
             let results = projections::results::read(&key, &hash).map_err(corrupt)?;
-            leaders.extend(job.zip(results).map(|(job, results)| Leader { rank, standing, job, results }));
+            leaders.extend(job.zip(results).map(|(job, results)| Leader {
+                rank: *rank,
+                standing: standing.clone(),
+                job,
+                method: method(&results.params),
+                performance: figures(results.performance),
+            }));
         }
         Ok(leaders)
     }

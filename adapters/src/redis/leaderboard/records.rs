@@ -5,7 +5,7 @@ use events::{Order, Standing, UserId};
 use projections::board::score;
 use projections::records::{Records, read};
 
-use super::{PARAMS, Reach, USERS};
+use super::{PARAMS, Reach, USERS_WITH_ALL};
 use crate::redis::{Redis, away, corrupt};
 
 /// How many records are read in one go.
@@ -51,7 +51,7 @@ impl Redis {
         let everybody: Vec<UserId> = self.bests(query, Reach::All).await?.into_iter().map(|(user, _)| user).collect();
         let of_all_time = BoardQuery { since: None, ..query.clone() };
         let mut records = Records::new(query.order);
-        for users in everybody.chunks(USERS) {
+        for users in everybody.chunks(USERS_WITH_ALL) {
             let mut standings = self.standings(&of_all_time, users, None).await?.concat();
             // The first of them first: what they beat needs no look at its params.
             standings.sort_by_key(|standing| (standing.completed_at, standing.job));

@@ -67,7 +67,7 @@ fn report(jobs: &[Job]) -> String {
     fixed("status", |job| job.status.name().to_owned());
     fixed("created", |job| human::time(&job.created_at));
     fixed("ran", |job| job.run_seconds.map(seconds).unwrap_or_default());
-    let different = different(jobs);
+    let different: BTreeSet<&str> = different(jobs).into_iter().collect();
     let sections: [(&str, Section); 3] = [
         ("params", |job| job.params.as_ref()),
         ("metrics", |job| job.metrics.as_ref()),
@@ -75,7 +75,7 @@ fn report(jobs: &[Job]) -> String {
     ];
     for (section, of) in sections {
         for name in names(jobs.iter().map(of)) {
-            let is_different = section == "params" && different.contains(&name);
+            let is_different = section == "params" && different.contains(name);
             let mark = if is_different { DIFFERENT } else { "" };
             let value = |job| of(job).and_then(|values| values.get(name));
             let shown = |job| value(job).map(|value| human::line(&human::value(value), VALUE_CHARS));

@@ -40,6 +40,7 @@ pub(crate) fn whole(job: &Job) -> String {
         ("finished", moment(&job.finished_at)),
         ("ran for", run_time(job).map(human::duration).unwrap_or_default()),
         ("mlflow run", mlflow_run(job)),
+        ("not ranked", not_ranked(job)),
     ];
     let shown = fields.into_iter().filter(|(_, value)| !value.is_empty());
     let rows = shown.map(|(name, value)| [format!("{name}:"), value]);
@@ -60,6 +61,16 @@ fn mlflow_run(job: &Job) -> String {
         (false, Some("waiting")) => format!("{run}, not complete yet{why}"),
         _ => run,
     }
+}
+
+/// How many metrics are on no board, and why.
+fn not_ranked(job: &Job) -> String {
+    let count = job.unranked_metrics.unwrap_or_default();
+    let all = job.metrics.as_ref().map_or(0, Map::len);
+    if count == 0 {
+        return String::new();
+    }
+    format!("{count} of {all} metrics: only those with the {} shortest names are", all.saturating_sub(count))
 }
 
 /// How a watched job ended: its metrics, or why there are none. The log's end is repeated only for
