@@ -32,8 +32,8 @@ tests_for() {
 
 # Two tests of slow lines take a minute by themselves and look for none of this.
 run() {
-    LEADERSBOARD_BINARY=$binary RUST_BACKTRACE=0 cargo nextest run --workspace --features "$features" \
-        --test-threads 5 --max-fail 1 --hide-progress-bar \
+    LEADERSBOARD_BINARY=$binary RUST_BACKTRACE=0 cargo nextest run --profile seeded-bugs --workspace \
+        --features "$features" --test-threads 5 --hide-progress-bar \
         -E "not test(/faults::network/) and $(tests_for "$1")" >"$log" 2>&1
 }
 

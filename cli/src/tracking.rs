@@ -31,10 +31,10 @@ impl TrackerAddress {
     /// # Errors
     /// If one of the two is no address.
     pub(crate) fn links(&self) -> Result<Option<api::MlflowLinks>> {
-        let Some(uri) = self.uri() else { return Ok(None) };
-        let rest = public_address("MLFLOW_TRACKING_URI", uri)?;
         let ui = self.mlflow_url.as_deref().filter(|url| !url.is_empty());
         let ui = ui.map(|url| public_address("MLFLOW_URL", url)).transpose()?;
+        let Some(uri) = self.uri() else { return Ok(None) };
+        let rest = public_address("MLFLOW_TRACKING_URI", uri)?;
         Ok(Some(api::MlflowLinks { ui: ui.unwrap_or_else(|| rest.clone()), rest }))
     }
 

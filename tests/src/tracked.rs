@@ -108,6 +108,8 @@ pub fn limits() -> Value {
         (".", 5.0),
         (" spaces ", 6.0),
         ("emoji 😀", 7.0),
+        // A letter of Unicode 15, which the Python of this server does not know.
+        ("\u{1e4d0}", 8.0),
     ];
     metrics.extend(odd.map(|(name, value)| (name.to_owned(), json!(value))));
     metrics.insert("n".repeat(250), json!(1));

@@ -6,6 +6,7 @@ use events::execute::ExecuteError;
 use events::failure::{Failure, FailureKind};
 use events::job::{ArtifactTotals, TrackedRun};
 use events::{Fence, JobCommand};
+use tokio::time::Instant;
 
 use crate::judge::Outcome;
 use crate::observe;
@@ -20,6 +21,7 @@ pub(crate) async fn record(session: &Session, run: &Run, report: Report) -> Sett
     let Report { outcome, run_time, artifacts } = report;
     let (name, kind) = label(&outcome);
     let whole_run = run_time.filter(|_| ran_to_its_end(&outcome));
+    let began = Instant::now();
     let tracked = match &outcome {
         Outcome::Completed(results) => record_in_time(session, run, results, &artifacts).await,
         Outcome::Failed(_) | Outcome::Cancelled | Outcome::GivenBack(..) | Outcome::Lost => None,
@@ -46,7 +48,7 @@ pub(crate) async fn record(session: &Session, run: &Run, report: Report) -> Sett
                 tracing::warn!(%refusal, outcome = name, "this run's end is not the job's and is not recorded");
                 observe::ended(&run.job.spec.class, "lost", "", run_time);
                 if is_recorded {
-                    discard(session, run).await;
+                    discard(session, run, began).await;
                 }
                 return Settled::Yes;
             }

@@ -11,6 +11,8 @@ use futures::stream::try_unfold;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep_until};
 
+use super::error::{CHANGED, CallError};
+
 /// What is read at once.
 const PIECE_BYTES: usize = 128 << 10;
 /// How long neither side may be still.
@@ -60,18 +62,18 @@ impl Source {
                 Ok(Some((piece, (source, watch))))
             }
             Err(why) => {
-                watch.broke(why.clone());
-                Err(std::io::Error::other(why))
+                watch.broke(why);
+                Err(std::io::Error::other("the file could not be read to its end"))
             }
         })
     }
 
-    async fn next(&mut self) -> Result<Option<Bytes>, String> {
+    async fn next(&mut self) -> Result<Option<Bytes>, CallError> {
         if self.left == 0 {
             return Ok(None);
         }
         let max = usize::try_from(self.left).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
-        let unreadable = |error: PortError| format!("{} can't be read: {error}.", self.name);
+        let unreadable = |error: PortError| CallError::Files(format!("{} can't be read: {error}.", self.name));
         let piece = match &mut self.content {
             Content::File { reader, .. } => reader.read(max).await.map_err(unreadable)?,
             Content::Log { logs, job, fence, offset } => {
@@ -81,13 +83,14 @@ impl Source {
             }
         };
         if piece.is_empty() || piece.len() > max {
-            return Err(format!("{} has not the size any more that it was kept with.", self.name));
+            let why = format!("{} has not the size any more that it was kept with.", self.name);
+            return Err(CallError::refused_as(CHANGED, why));
         }
         self.left -= piece.len() as u64;
         if let Content::File { hash, sha256, .. } = &mut self.content {
             hash.update(&piece);
             if self.left == 0 && hex::encode(hash.finalize_reset()) != *sha256 {
-                return Err(format!("{} is not what was kept any more.", self.name));
+                return Err(CallError::refused_as(CHANGED, format!("{} is not what was kept any more.", self.name)));
             }
         }
         Ok(Some(piece))
@@ -101,7 +104,7 @@ pub(super) struct Watch(Arc<Mutex<Seen>>);
 struct Seen {
     until: Instant,
     bytes: u64,
-    broken: Option<String>,
+    broken: Option<CallError>,
 }
 
 impl Watch {
@@ -110,7 +113,7 @@ impl Watch {
     }
 
     /// Why it could not be read on.
-    pub(super) fn broken(&self) -> Option<String> {
+    pub(super) fn broken(&self) -> Option<CallError> {
         self.seen(|seen| seen.broken.take())
     }
 
@@ -137,7 +140,7 @@ impl Watch {
         });
     }
 
-    fn broke(&self, why: String) {
+    fn broke(&self, why: CallError) {
         self.seen(|seen| seen.broken = Some(why));
     }
 
@@ -164,7 +167,7 @@ mod tests {
         }
     }
 
-    async fn sent(kept: &[u8], found: &'static [u8]) -> (Option<Vec<u8>>, usize, Option<String>) {
+    async fn sent(kept: &[u8], found: &'static [u8]) -> (Option<Vec<u8>>, usize, Option<CallError>) {
         let sha256 = hex::encode(Sha256::digest(kept));
         let source = Source::file("a.bin".to_owned(), kept.len() as u64, sha256, Box::new(Text(found)));
         let watch = Watch::new(kept.len() as u64);
@@ -187,7 +190,7 @@ mod tests {
         assert_eq!(sent(b"", b"").await, (Some(Vec::new()), 0, None));
         for found in [&b"ten bytes!"[..], b"ten", b"", b"xen bytes."] {
             let (whole, count, why) = sent(b"ten bytes.", found).await;
-            assert!(whole.is_none() && count < 10 && why.unwrap().contains("a.bin"));
+            assert!(whole.is_none() && count < 10 && why.unwrap().is(CHANGED));
         }
     }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::body::{Source, Watch};
-use super::error::{CallError, no_answer_of_mlflow, refusal, root_cause, unanswered};
+use super::error::{CallError, OVERSIZE, no_answer_of_mlflow, refusal, root_cause, unanswered};
 use super::options::{Auth, InvalidOptions, MlflowOptions, address};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -89,14 +89,19 @@ impl Client {
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(["api", "2.0", "mlflow-artifacts", "artifacts"]).extend(path);
         }
-        let call = format!("the upload of {}", source.name());
+        // Whoever waits while the server is away is told of this, and the name is nobody's business but its owner's.
+        let call = "the upload of a file";
+        let name = source.name().to_owned();
         let watch = Watch::new(source.bytes());
         let request = self.as_user(self.http.put(url)).header(CONTENT_LENGTH, source.bytes());
         let request = request.body(Body::wrap_stream(source.stream(watch.clone())));
-        let sent = watch.unless_silent(send(&call, request)).await;
+        let sent = watch.unless_silent(send(call, request)).await;
         // What is wrong with the file is why the request broke off, if anything is.
         match (watch.broken(), sent) {
-            (Some(why), _) => Err(CallError::Files(why)),
+            (Some(why), _) => Err(why),
+            (None, Some(Err(CallError::Refused { code, sentence }))) => {
+                Err(CallError::Refused { code, sentence: format!("{name}: {sentence}") })
+            }
             (None, Some(answer)) => answer.map(drop),
             (None, None) => Err(CallError::Away(format!("MLflow went silent during {call}."))),
         }
@@ -138,7 +143,8 @@ async fn whole(call: &str, mut response: Response) -> Result<Vec<u8>, CallError>
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| unanswered(call, &error))? {
         if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-            return Err(CallError::refused(format!("What MLflow answers to {call} is over {MAX_ANSWER_BYTES} bytes.")));
+            let why = format!("What MLflow answers to {call} is over {MAX_ANSWER_BYTES} bytes.");
+            return Err(CallError::refused_as(OVERSIZE, why));
         }
         body.extend_from_slice(&chunk);
     }

@@ -31,7 +31,12 @@ impl CallError {
         Self::Refused { code: String::new(), sentence: sentence.into() }
     }
 
-    /// Whether `MLflow` gave this reason.
+    /// The same, with a name of the reason that is ours.
+    pub(super) fn refused_as(code: &str, sentence: impl Into<String>) -> Self {
+        Self::Refused { code: code.to_owned(), sentence: sentence.into() }
+    }
+
+    /// Whether this is the reason.
     pub(super) fn is(&self, wanted: &str) -> bool {
         matches!(self, Self::Refused { code, .. } if code == wanted)
     }
@@ -80,6 +85,11 @@ struct Refusal {
 
 /// The code of what is too large, whoever says so.
 pub(super) const TOO_LARGE: &str = "PAYLOAD_TOO_LARGE";
+
+/// The code of a file that is not what was kept any more; ours.
+pub(super) const CHANGED: &str = "leadersboard.CHANGED";
+/// The code of an answer that is larger than is read; ours.
+pub(super) const OVERSIZE: &str = "leadersboard.OVERSIZE";
 
 /// The answer is not the one that was hoped for.
 pub(super) fn refusal(call: &str, status: StatusCode, body: &[u8]) -> CallError {

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::Mlflow;
 use super::body::Source;
-use super::error::{CallError, TOO_LARGE};
+use super::error::{CHANGED, CallError, TOO_LARGE};
 use super::originals::{MAX_TAG_CHARS, cut};
 use super::places::{original_paths, place_of_log, places};
 use super::wire::{FileInfo, FilesPage, Run};
@@ -30,10 +30,12 @@ struct Placed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sent {
     Whole,
-    /// It was gone, or the server takes none as large: no later try would do better.
+    /// It was gone or changed, or the server takes none as large: no later try would do better.
     Never,
 }
 
+/// How many entries one folder may have: more than the folders and files of any run.
+const MAX_ENTRIES: usize = 500_000;
 /// How many files of a run are sent at a time.
 const AT_ONCE: usize = 4;
 /// How many of those that are gone are named.
@@ -80,7 +82,7 @@ impl Mlflow {
         lost.sort_unstable();
         let (count, named) = (lost.len(), lost[..lost.len().min(NAMED)].join(", "));
         let more = if count > NAMED { ", …" } else { "" };
-        let sentence = format!("{count} of the files were gone, or too large for MLflow: {named}{more}");
+        let sentence = format!("{count} of the files were gone or changed, or too large for MLflow: {named}{more}");
         self.tag(kept, BTreeMap::from([("leadersboard.artifacts", cut(&sentence, MAX_TAG_CHARS).0)])).await
     }
 
@@ -130,7 +132,7 @@ impl Mlflow {
         };
         let path: Vec<&str> = root.iter().map(String::as_str).chain(file.path.split('/')).collect();
         match self.client.put(&path, source).await {
-            Err(error) if error.is(TOO_LARGE) => return Ok(Sent::Never),
+            Err(error) if error.is(TOO_LARGE) || error.is(CHANGED) => return Ok(Sent::Never),
             put => put?,
         }
         failpoint!("mlflow.put.after");
@@ -171,6 +173,9 @@ impl Mlflow {
             let page: FilesPage = self.client.get("artifacts/list", &query).await?;
             let is_empty = page.files.is_empty();
             files.extend(page.files);
+            if files.len() > MAX_ENTRIES {
+                return Err(CallError::refused(format!("MLflow lists more than {MAX_ENTRIES} files in one folder.")));
+            }
             match page.next_page_token {
                 Some(next) if !next.is_empty() && next != token && !is_empty => token = next,
                 _ => return Ok(files),

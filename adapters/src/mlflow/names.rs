@@ -1,9 +1,9 @@
 //! Names that `MLflow` takes, made of names that jobs chose.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
 
-use icu_properties::CodePointMapData;
-use icu_properties::props::{GeneralCategory, GeneralCategoryGroup};
+use regex_syntax::hir::{Class, ClassUnicode, Hir, HirKind};
 
 /// The longest name of a metric, a param or a tag, in characters.
 const MAX_CHARS: usize = 250;
@@ -49,12 +49,23 @@ pub(super) fn assign(names: &[&str], rule: &Rule) -> Vec<String> {
     given.collect()
 }
 
+/// The letters and digits of Unicode 13, which is what Python 3.10 knows, the oldest that `MLflow` 3 runs on: what came
+/// later is none to such a server. Not `char::is_alphanumeric`, which takes marks too.
+static LETTERS_AND_DIGITS: LazyLock<ClassUnicode> = LazyLock::new(|| {
+    let class = regex_syntax::parse(r"[\p{L}\p{N}&&\p{Age=13.0}]").map(Hir::into_kind);
+    match class {
+        Ok(HirKind::Class(Class::Unicode(class))) => class,
+        other => unreachable!("a class of characters is one: {other:?}"),
+    }
+});
+
 fn is_key_char(char: char) -> bool {
-    // Not `char::is_alphanumeric`, which takes marks too.
-    let category = CodePointMapData::<GeneralCategory>::new().get(char);
-    matches!(char, '_' | '/' | '.' | '-' | ' ' | ':')
-        || GeneralCategoryGroup::Letter.contains(category)
-        || GeneralCategoryGroup::Number.contains(category)
+    if char.is_ascii() {
+        return char.is_ascii_alphanumeric() || matches!(char, '_' | '/' | '.' | '-' | ' ' | ':');
+    }
+    let ranges = LETTERS_AND_DIGITS.ranges();
+    let at = ranges.partition_point(|range| range.end() < char);
+    ranges.get(at).is_some_and(|range| range.start() <= char)
 }
 
 fn is_key(name: &str) -> bool {
@@ -149,8 +160,24 @@ mod tests {
 
     #[test]
     fn what_it_refuses_is_changed_as_little_as_can_be() {
-        let given = ["top@1", "a//b", "./a", "a/../b", "/a", "a/", "..", "..a", "a/./b", "x\u{301}", ".", "/", "//"];
-        let names = ["top_1", "a/_b", "_/a", "a/__/b", "_a", "a_", "__", "__a", "a/_/b", "x_", "_", "__2", "___2"];
+        let given = [
+            "top@1",
+            "a//b",
+            "./a",
+            "a/../b",
+            "/a",
+            "a/",
+            "..",
+            "..a",
+            "a/./b",
+            "x\u{301}",
+            ".",
+            "/",
+            "//",
+            "\u{1e4d0}1",
+        ];
+        let names =
+            ["top_1", "a/_b", "_/a", "a/__/b", "_a", "a_", "__", "__a", "a/_/b", "x_", "_", "__2", "___2", "_1"];
         let got = keys(&given);
         assert_eq!(got, names);
         assert!(got.iter().all(|name| is_key(name)), "{got:?}");

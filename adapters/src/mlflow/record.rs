@@ -38,7 +38,7 @@ impl Mlflow {
         let experiments: Vec<&str> = [experiment].into_iter().chain(elsewhere).collect();
         let filter = format!("tags.`leadersboard.job_id` = '{}'", record.job);
         for _ in 0..ROUNDS {
-            let found = self.search(&experiments, &filter).await?;
+            let found = self.search(&experiments, &filter, Some).await?;
             failpoint!("mlflow.search.after");
             let (ours, superfluous) = sort_out(found, &self.board, record);
             for run_id in superfluous {
@@ -51,7 +51,7 @@ impl Mlflow {
                 Some(run) => wanted.difference(run),
             };
             match (ours, difference, &sent) {
-                (Some(run), None, _) => return Ok(run.tracked()),
+                (Some(run), None, _) => return run.tracked(),
                 // Another process that records the same may have had its own run, and by now this is the only one.
                 (ours, Some(difference), Some(run_id))
                     if ours.as_ref().is_none_or(|run| run.info.run_id == *run_id) =>

@@ -7,7 +7,7 @@ use events::job::TrackedRun;
 use events::ports::{OpenRun, RunEnd, RunStatus};
 
 use super::Mlflow;
-use super::error::CallError;
+use super::error::{CallError, OVERSIZE};
 use super::experiment::GONE;
 use super::originals::{MAX_TAG_CHARS, cut};
 use super::wire::{Done, LogBatch, Pair, Run, RunAnswer, RunId, RunsPage, SearchRuns, UpdateRun, UpdatedRun};
@@ -53,14 +53,13 @@ impl Mlflow {
         let Some(experiment) = self.experiment.existing().await? else { return Ok(Vec::new()) };
         let of_job = job.map(|job| format!(" and tags.`leadersboard.job_id` = '{job}'")).unwrap_or_default();
         let filter = format!("attributes.status = 'RUNNING' and tags.`leadersboard.board` = '{}'{of_job}", self.board);
-        let runs = self.search(&[&experiment], &filter).await?;
         // One whose tags somebody changed is nobody's to judge.
-        let readable = runs.into_iter().filter(|run| run.info.is_open()).filter_map(|run| {
+        let readable = |run: Run| {
             let job = run.data.tags.get("leadersboard.job_id")?.parse().ok()?;
             let fence = run.data.tags.get("leadersboard.fence")?.parse().ok()?;
-            Some(OpenRun { run_id: run.info.run_id, job, fence })
-        });
-        Ok(readable.collect())
+            run.info.is_open().then_some(OpenRun { run_id: run.info.run_id, job, fence })
+        };
+        self.search(&[&experiment], &filter, readable).await
     }
 
     /// Deletes a run if it is open.
@@ -82,25 +81,38 @@ impl Mlflow {
         }
     }
 
-    /// Runs of these experiments that nobody deleted, the oldest first.
-    pub(super) async fn search(&self, experiments: &[&str], filter: &str) -> Result<Vec<Run>, CallError> {
-        let mut runs = Vec::new();
-        let mut page_token = None;
+    /// What is read of runs of these experiments that nobody deleted, the oldest first.
+    pub(super) async fn search<T>(
+        &self,
+        experiments: &[&str],
+        filter: &str,
+        read: impl Fn(Run) -> Option<T>,
+    ) -> Result<Vec<T>, CallError> {
+        let (mut found, mut looked_at) = (Vec::new(), 0);
+        let (mut page_token, mut max_results) = (None, PAGE_RUNS);
         loop {
             let request = SearchRuns {
                 experiment_ids: experiments,
                 filter,
                 run_view_type: "ACTIVE_ONLY",
-                max_results: PAGE_RUNS,
+                max_results,
                 order_by: ["attributes.start_time ASC"],
-                page_token,
+                page_token: page_token.as_deref(),
             };
-            let page: RunsPage = self.client.post("runs/search", &request).await?;
+            let page: RunsPage = match self.client.post("runs/search", &request).await {
+                // Runs that hold much are looked at one by one, from the first on: a token goes with the size of pages.
+                Err(error) if error.is(OVERSIZE) && max_results > 1 => {
+                    (found, looked_at, page_token, max_results) = (Vec::new(), 0, None, 1);
+                    continue;
+                }
+                page => page?,
+            };
             let is_empty = page.runs.is_empty();
-            runs.extend(page.runs);
+            looked_at += page.runs.len();
+            found.extend(page.runs.into_iter().filter_map(&read));
             page_token = page.next_page_token.filter(|token| !token.is_empty());
-            if page_token.is_none() || is_empty || runs.len() >= MAX_RUNS {
-                return Ok(runs);
+            if page_token.is_none() || is_empty || looked_at >= MAX_RUNS {
+                return Ok(found);
             }
         }
     }

@@ -6,6 +6,11 @@ use std::collections::BTreeMap;
 use events::job::TrackedRun;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::error::CallError;
+
+/// The longest id of a run or an experiment, in bytes; MLflow's own have 32 at most.
+const MAX_ID_BYTES: usize = 64;
+
 /// A name and a text.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Pair<'a> {
@@ -76,7 +81,7 @@ pub(super) struct SearchRuns<'a> {
     pub(super) max_results: u32,
     pub(super) order_by: [&'static str; 1],
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) page_token: Option<String>,
+    pub(super) page_token: Option<&'a str>,
 }
 
 /// An answer of which nothing is of interest.
@@ -144,9 +149,13 @@ pub(super) struct RunInfo {
 }
 
 impl Run {
-    /// As its job knows it.
-    pub(super) fn tracked(self) -> TrackedRun {
-        TrackedRun { run_id: self.info.run_id, experiment_id: self.info.experiment_id }
+    /// As its job knows it. Its ids go into an event, so they have a bound.
+    pub(super) fn tracked(self) -> Result<TrackedRun, CallError> {
+        let RunInfo { run_id, experiment_id, .. } = self.info;
+        if run_id.len().max(experiment_id.len()) > MAX_ID_BYTES {
+            return Err(CallError::refused(format!("MLflow gave a run an id of more than {MAX_ID_BYTES} bytes.")));
+        }
+        Ok(TrackedRun { run_id, experiment_id })
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use events::JobId;
-use events::ports::{NoteOf, PortError, TrackingNotesPort};
+use events::ports::{NoteOf, PortError, TrackingNotesPort, WhyUntracked};
 
 use super::{Redis, away};
 
@@ -30,12 +30,16 @@ impl TrackingNotesPort for Redis {
         note.query_async::<()>(&mut self.connection()).await.map_err(|error| away(&error))
     }
 
-    async fn why_untracked(&self, job: JobId) -> Result<Option<String>, PortError> {
-        let notes: [Option<String>; 2] = redis::cmd("MGET")
-            .arg(&[self.keys().tracking_note(job), self.keys().tracker_note()])
+    async fn why_untracked(&self, job: JobId) -> Result<WhyUntracked, PortError> {
+        let [of_job, of_tracker, turn]: [Option<String>; 3] = redis::cmd("MGET")
+            .arg(&[self.keys().tracking_note(job), self.keys().tracker_note(), self.keys().tracker()])
             .query_async(&mut self.connection())
             .await
             .map_err(|error| away(&error))?;
-        Ok(notes.into_iter().flatten().next())
+        Ok(match (of_job.or(of_tracker), turn) {
+            (Some(why), _) => WhyUntracked::Wrong(why),
+            (None, Some(_)) => WhyUntracked::InLine,
+            (None, None) => WhyUntracked::Nobody,
+        })
     }
 }

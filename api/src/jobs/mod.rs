@@ -15,6 +15,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use events::execute::{self, Origin};
+use events::ports::WhyUntracked;
 use events::{AggregateId, ClassName, JobCommand, JobSpec, JobState, JobStatus, Policy};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -37,6 +38,9 @@ use view::{JobView, StatusView, tracking};
 
 /// The most bytes a job's config may have as JSON text.
 const MAX_CONFIG_BYTES: usize = 16 * 1024;
+/// Why a run is not recorded where no process does that.
+const NOBODY_RECORDS: &str =
+    "no worker records runs at the moment: none that was started with MLFLOW_TRACKING_URI is there";
 
 /// What a client asks for.
 #[derive(Deserialize)]
@@ -140,7 +144,11 @@ pub(crate) async fn show(State(api): State<Arc<Api>>, VisibleJob(job): VisibleJo
     let queue = queues(&api, std::slice::from_ref(&job)).await?.pop().flatten();
     let progress = progress::of(&api, &job).await?;
     let tracking_error = match tracking(&job) {
-        Some("waiting") => api.tracking_notes.why_untracked(job.id).await?,
+        Some("waiting") => match api.tracking_notes.why_untracked(job.id).await? {
+            WhyUntracked::Wrong(why) => Some(why),
+            WhyUntracked::InLine => None,
+            WhyUntracked::Nobody => Some(NOBODY_RECORDS.to_owned()),
+        },
         _ => None,
     };
     Ok(Json(JobView::of(&job, results, queue, progress, tracking_error)?))

@@ -124,10 +124,9 @@ fn unranked(job: &Job, results: Option<&Results>) -> Option<usize> {
 
 /// Whether the tracker has the run of a job that has ended; none where it is not to have it.
 pub(super) fn tracking(job: &Job) -> Option<&'static str> {
-    let waits = || job.fences.last().is_some_and(|last| job.untracked.iter().any(|end| end.fence == *last));
     match &job.tracked {
         _ if !job.is_terminal() => None,
-        _ if waits() => Some("waiting"),
+        _ if !job.untracked.is_empty() => Some("waiting"),
         tracked => tracked.as_ref().map(|_| "recorded"),
     }
 }

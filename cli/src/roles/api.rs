@@ -59,13 +59,14 @@ impl ApiCommand {
             tokens
         };
         let given = self.policy.given()?;
+        let links = self.tracker.links()?;
         let ports = Ports::shared(&self.redis, &self.strict, &self.storage, "api").await?;
         let policy = policy::follow(ports.redis(), &given).await?;
         let listener = listen(self.listen).await?;
         let address = listener.local_addr().context("the listener has no address")?;
         let url = format!("http://{address}");
         answer(output, &format!("serving on {url}"), &json!({ "address": url }))?;
-        let access = (&self.access, &self.tracker);
+        let access = (&self.access, links);
         serve(&ports, policy, tokens, access, listener, render, stop.orderly).await?;
         Ok(ExitCode::SUCCESS)
     }
@@ -76,7 +77,7 @@ pub(super) async fn serve(
     ports: &Ports,
     policy: Arc<LivePolicy>,
     tokens: Tokens,
-    (access, tracker): (&AccessOptions, &TrackerAddress),
+    (access, mlflow): (&AccessOptions, Option<api::MlflowLinks>),
     listener: TcpListener,
     render: RenderMetrics,
     stop: CancellationToken,
@@ -103,7 +104,7 @@ pub(super) async fn serve(
         leaderboard: Arc::clone(&ports.leaderboard),
         board_metrics: access.leaderboard_metrics.clone(),
         board_reads: api::BoardReads::default(),
-        mlflow: tracker.links()?,
+        mlflow,
         metrics_text,
         stop: stop.clone(),
     });

@@ -63,6 +63,7 @@ impl UpCommand {
         self.log.install()?;
         let render = install_metrics()?;
         let given = self.policy.given()?;
+        let links = self.tracking.address.links()?;
         let stop = Stop::on_signals()?;
         let mut data = DataDir::lock(&self.data)?;
         check_path(data.path())?;
@@ -92,7 +93,7 @@ impl UpCommand {
                 &ports,
                 Arc::clone(&policy),
                 access.tokens,
-                (&self.access, &self.tracking.address),
+                (&self.access, links),
                 listener,
                 with_gpu_jobs(render, worker.gpus()),
                 stop.orderly.clone(),

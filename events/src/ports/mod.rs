@@ -46,7 +46,7 @@ pub use storage::{
     ArchiveLimits, FileName, Published, Room, StagedFile, StagedUpload, StorageError, StoragePort, UploadLimits,
 };
 pub use tracking::{OpenRun, RunEnd, RunRecord, RunStatus, TrackingError, TrackingPort};
-pub use tracking_notes::{NoteOf, TrackingNotesPort};
+pub use tracking_notes::{NoteOf, TrackingNotesPort, WhyUntracked};
 pub use work_state::{OpenJobs, Tickets, Turn, WorkStatePort};
 pub use workers::{GpuPresence, GpuState, Presence, SeenWorker, WorkersPort};
 

@@ -11,9 +11,19 @@ pub trait TrackingNotesPort: Send + Sync {
     /// Tells why an end of a job could not be recorded, or that nothing keeps it any more.
     async fn note(&self, of: NoteOf, why: Option<&str>) -> Result<(), PortError>;
 
-    /// Why an end of this job is not recorded, as far as is known: what is wrong with it, else what is wrong with the
-    /// tracker.
-    async fn why_untracked(&self, job: JobId) -> Result<Option<String>, PortError>;
+    /// Why an end of this job is not recorded, as far as is known.
+    async fn why_untracked(&self, job: JobId) -> Result<WhyUntracked, PortError>;
+}
+
+/// Why an end of a job is not recorded yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WhyUntracked {
+    /// What is wrong with it, or else with the tracker.
+    Wrong(String),
+    /// Nothing is known to be wrong: some process records what waits.
+    InLine,
+    /// No process records anything.
+    Nobody,
 }
 
 /// What a note is about.

@@ -1,5 +1,7 @@
 //! Runs as they come to be in `MLflow`: exactly what their jobs reported, once, with real links.
 
+use std::time::Duration;
+
 use leadersboard_tests::board::{ALICE, Board};
 use leadersboard_tests::client::{Client, http_client};
 use leadersboard_tests::http_faults::{Fault, HttpFaults};
@@ -152,6 +154,38 @@ async fn recorded_as(client: &Client, job: &str, status: &str) {
         (shown["status"] == status && shown["tracking"] == "recorded").then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn of_a_silent_mlflow_one_job_waits_out_its_budget_and_the_next_do_not_wait() {
+    const JOBS: usize = 4;
+    let mlflow = Mlflow::shared().await;
+    let network = HttpFaults::before(mlflow.address());
+    network.set(Fault::Slow(Duration::from_secs(30))).await;
+    let mut options = environment(&mlflow, &network.address());
+    options.push(("TRACKING_BUDGET", "1s".to_owned()));
+    let options: Vec<(&str, &str)> = options.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let board = Board::start(&options).await;
+    let alice = Client::new(board.server(), ALICE);
+    let mut jobs = Vec::new();
+    for _ in 0..JOBS {
+        let job = alice.run(INSTANT).await;
+        let shown = alice.wait_for(&job, "completed").await;
+        assert_eq!((&shown["tracking"], &shown["run_id"]), (&json!("waiting"), &Value::Null));
+        jobs.push(job);
+    }
+    let request = alice.request(reqwest::Method::GET, "/metrics");
+    let text = request.send().await.expect("an answer").text().await.expect("a text");
+    let sum = "leadersboard_tracking_inline_seconds_sum ";
+    let waited = text.lines().find_map(|line| line.strip_prefix(sum)?.parse::<f64>().ok());
+    assert!(text.contains("leadersboard_tracking_inline_seconds_count 1\n"), "not one waited:\n{text}");
+    // A call that nobody gives up goes on for ten seconds.
+    assert!(waited.is_some_and(|seconds| (1.0..5.0).contains(&seconds)), "{waited:?}");
+    network.heal().await;
+    for job in &jobs {
+        recorded(&alice, job).await;
+    }
+    all_is_well(&board).await;
 }
 
 #[tokio::test]

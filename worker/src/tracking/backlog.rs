@@ -52,7 +52,7 @@ struct Wait {
 impl Wait {
     fn after(before: Option<&Self>, now: Instant, jitter: f64, in_outage: bool) -> Self {
         let pause = before.map_or(FIRST_PAUSE, |wait| (wait.pause * 2).min(LONGEST_PAUSE));
-        Self { due: now + pause.mul_f64(jitter), pause, in_outage }
+        Self { due: now + pause.mul_f64(jitter).min(LONGEST_PAUSE), pause, in_outage }
     }
 }
 
@@ -153,10 +153,10 @@ mod tests {
     #[test]
     fn an_end_that_fails_waits_for_longer_and_longer_and_keeps_no_other() {
         let (mut backlog, mut now) = (Backlog::default(), Instant::now());
-        for pause in [1, 2, 4, 8, 16, 30, 30] {
+        for (pause, jitter) in [(1, 1.0), (2, 1.0), (4, 1.0), (8, 1.0), (16, 1.0), (30, 1.0), (30, 1.2)] {
             backlog.begin(end(1));
             assert!(!backlog.is_due(&end(1), now), "it is under way");
-            backlog.note(&end(1), Try::Failed, now, 1.0);
+            backlog.note(&end(1), Try::Failed, now, jitter);
             assert!(!backlog.is_due(&end(1), now + seconds(pause) - Duration::from_millis(1)));
             assert_eq!(backlog.room(now), AT_ONCE);
             now += seconds(pause);

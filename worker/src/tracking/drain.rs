@@ -177,6 +177,7 @@ impl Drain {
             Ok(true) => (Try::Settled, "recorded"),
             Ok(false) => (Try::Settled, "known"),
             Err(Unsettled::Tracker(TrackingError::Away(_))) => (Try::Away, "away"),
+            Err(Unsettled::Unanswered(_)) => (Try::Failed, "unanswered"),
             Err(Unsettled::Tracker(TrackingError::Refused(_))) => (Try::Failed, "refused"),
             Err(Unsettled::Tracker(TrackingError::Files(_))) => (Try::Failed, "files"),
             Err(Unsettled::Log(_)) => (Try::Failed, "internal"),
@@ -239,10 +240,6 @@ impl Drain {
         self.sweeping = Some(AbortOnDropHandle::new(tokio::spawn(async move {
             match sweep(&session, &tracker, None).await {
                 Ok(()) => {}
-                // That is told when there is something to record.
-                Err(Unsettled::Tracker(TrackingError::Away(error))) => {
-                    tracing::debug!(error, "runs that nobody has could not be looked for");
-                }
                 Err(error) => {
                     tracing::warn!(%error, "runs that nobody has could not be looked for; they are looked for again");
                 }
@@ -251,11 +248,12 @@ impl Drain {
     }
 }
 
-/// Settles an end. Where the tracker answers others and not this, it is this one that is wrong.
+/// Settles an end. Where the tracker answers others and not this, it is this one that is wrong, or what changes things: that
+/// is no reason to have jobs wait for it again.
 async fn settle_or_tell(session: &Session, tracker: &Tracker, job: JobId, fence: &Fence) -> Result<bool, Unsettled> {
     match settle(session, tracker, job, fence).await {
         Err(Unsettled::Tracker(TrackingError::Away(why))) if tracker.config.port.check().await.is_ok() => {
-            Err(Unsettled::Tracker(TrackingError::Refused(why)))
+            Err(Unsettled::Unanswered(why))
         }
         other => other,
     }

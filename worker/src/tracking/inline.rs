@@ -67,12 +67,13 @@ pub(crate) async fn record_in_time(
     recorded
 }
 
-/// Deletes what a run left open whose end its job did not accept, unless it is somebody's by now. Where the tracker does
-/// not answer, the next sweep does it.
-pub(crate) async fn discard(session: &Session, run: &Run) {
-    let Some(tracker) = session.tracker.as_ref() else { return };
+/// Deletes what a run left open whose end its job did not accept, unless it is somebody's by now, within what `began` left
+/// of the budget. Where the tracker does not answer, the next sweep does it.
+pub(crate) async fn discard(session: &Session, run: &Run, began: Instant) {
+    let Some(tracker) = session.tracker.as_ref().filter(|tracker| tracker.breaker.is_closed()) else { return };
+    let left = tracker.config.budget.saturating_sub(began.elapsed());
     let swept = tokio::select! {
-        swept = timeout(tracker.config.budget, sweep(session, tracker, Some(run.job.id))) => swept,
+        swept = timeout(left, sweep(session, tracker, Some(run.job.id))) => swept,
         () = session.stop.waiting.cancelled() => return,
     };
     match swept {

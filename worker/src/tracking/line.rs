@@ -3,14 +3,16 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use events::job::Completed;
 use events::ports::{PageCursor, PortError, RecordsPort};
 use events::{Job, JobId, JobState};
 use tokio::time::Instant;
 
 use super::backlog::{AT_ONCE, Backlog, End};
 
-/// From how many bytes on an end is large.
+/// From how many bytes on an end is large, and from how many files: each may be in folders of its own, which are listed.
 const LARGE_BYTES: u64 = 64 << 20;
+const LARGE_FILES: u64 = 100;
 /// How many jobs are read at a time, and how often in one go.
 const PAGE: usize = 100;
 const PAGES: usize = 20;
@@ -26,7 +28,11 @@ pub(super) enum Size {
 impl Size {
     fn of(job: &Job) -> Self {
         match &job.state {
-            JobState::Completed(completed) if completed.artifacts.bytes < LARGE_BYTES => Self::Small,
+            JobState::Completed(Completed { artifacts, .. })
+                if artifacts.bytes < LARGE_BYTES && artifacts.count < LARGE_FILES =>
+            {
+                Self::Small
+            }
             // Of what did not complete it is not known.
             _ => Self::Large,
         }

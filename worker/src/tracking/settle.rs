@@ -17,6 +17,9 @@ pub(super) enum Unsettled {
     /// The tracker.
     #[error("{0}")]
     Tracker(#[from] TrackingError),
+    /// The tracker did not answer this, and answers others.
+    #[error("{0}")]
+    Unanswered(String),
     /// Redis, or what it holds.
     #[error("{0}")]
     Log(String),

@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use super::super::error::CHANGED;
 use super::*;
 use crate::mlflow::wire::Done;
 
@@ -115,7 +116,8 @@ async fn a_file_goes_out_with_its_length_and_one_that_changed_never_to_its_end()
     changed[7] = b'!';
     let (address, came) = server(OK).await;
     let refused = client(format!("http://{address}"), Auth::None).put(&["1"], file(&kept, changed)).await;
-    assert!(matches!(refused, Err(CallError::Files(sentence)) if sentence.contains("plots/a.png")));
+    let refused = refused.expect_err("it is not what was kept");
+    assert!(refused.is(CHANGED) && format!("{refused:?}").contains("plots/a.png"), "{refused:?}");
     let (_, body) =
         came.await.unwrap().split_once("\r\n\r\n").map(|(head, body)| (head.to_owned(), body.len())).unwrap();
     assert!(body < kept.len());

@@ -123,17 +123,23 @@ async fn who_does_not_see_the_files_that_were_kept_waits_for_them() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_gone_is_told_of_and_keeps_no_other() {
+async fn files_that_are_gone_or_changed_are_told_of_and_keep_no_other() {
     let site = Site::new().await;
     let (port, record) = (site.port(), small());
-    site.leave(record.job, &record.fence, &[("a", b"1"), ("b", b"2")], "x").await;
+    let files: [(&str, &[u8]); 4] = [("a", b"1"), ("b", b"2"), ("c", b"33"), ("d", b"44")];
+    site.leave(record.job, &record.fence, &files, "x").await;
     let folder = site.data.path().join("artifacts").join(record.job.to_string()).join(record.fence.as_str());
     std::fs::remove_file(folder.join("files/a")).expect("it was there");
+    std::fs::write(folder.join("files/c"), "3").expect("written");
+    std::fs::write(folder.join("files/d"), "45").expect("written");
     let run = port.record(&record).await.expect("recorded");
     port.upload(&run, &record).await.expect("uploaded");
     let read = site.mlflow.read_back().await;
     assert_eq!(read.only().files, digests(&[("b", b"2"), ("leadersboard/log.txt", b"x")]));
-    assert_eq!(read.only().tags["leadersboard.artifacts"], "1 of the files were gone, or too large for MLflow: a");
+    assert_eq!(
+        read.only().tags["leadersboard.artifacts"],
+        "3 of the files were gone or changed, or too large for MLflow: a, c, d"
+    );
 }
 
 #[tokio::test]
@@ -148,5 +154,5 @@ async fn what_counts_as_not_kept_is_not_recorded_and_a_log_that_is_missed_is_tol
     let read = site.mlflow.read_back().await;
     assert_eq!(read.only().files, BTreeMap::new());
     let told = &read.only().tags["leadersboard.artifacts"];
-    assert_eq!(told, "1 of the files were gone, or too large for MLflow: leadersboard/log.txt");
+    assert_eq!(told, "1 of the files were gone or changed, or too large for MLflow: leadersboard/log.txt");
 }

@@ -58,6 +58,26 @@ async fn what_was_begun_twice_becomes_one_and_what_may_be_somebody_elses_stays()
 }
 
 #[tokio::test]
+async fn open_runs_that_hold_more_than_one_answer_may_have_are_found_one_by_one() {
+    let site = Site::new().await;
+    let records = [(); 4].map(|()| small());
+    let mut begun = BTreeSet::new();
+    for record in &records {
+        let run_id = site.begun_elsewhere(record, "main").await;
+        // Each of these characters is told in twelve.
+        let text = "😀".repeat(8_000);
+        for batch in 0..10 {
+            let tags: Vec<_> = (0..10).map(|n| json!({ "key": format!("t{batch}{n}"), "value": text })).collect();
+            let (status, said) = site.mlflow.post("runs/log-batch", &json!({ "run_id": run_id, "tags": tags })).await;
+            assert_eq!(status, StatusCode::OK, "{said}");
+        }
+        begun.insert(run_id);
+    }
+    let open = site.port().open_runs(None).await.expect("a list");
+    assert_eq!(open.into_iter().map(|open| open.run_id).collect::<BTreeSet<_>>(), begun);
+}
+
+#[tokio::test]
 async fn a_closed_run_is_taken_before_an_open_one_of_the_same_fence() {
     let site = Site::new().await;
     let (port, record) = (site.port(), small());

@@ -20,7 +20,10 @@ async fn outlives(fault: Fault) {
     let _worker = site.worker("worker", &network);
     let job = site.run().await;
     let shown = site.alice.wait_for(&job, "completed").await;
-    assert_eq!(shown["tracking"], "waiting", "{shown}");
+    // Where what the lost answer was about is there, and no further one is lost, it may be recorded by now.
+    if !matches!(fault, Fault::LoseAnswer(Call::Create | Call::LogBatch)) {
+        assert_eq!(shown["tracking"], "waiting", "{shown}");
+    }
     // Where nobody listens there is nothing to be seen.
     if fault != Fault::Down {
         until(&format!("{fault:?} was met"), PATIENCE, async || (network.struck() > 0).then_some(())).await;
@@ -148,12 +151,11 @@ async fn a_run_whose_files_are_out_of_sight_says_why_and_keeps_no_other() {
     let _worker = site.worker("worker", &network);
     let job = site.run().await;
     site.alice.wait_for(&job, "completed").await;
-    let shown = until("why it waits", PATIENCE, async || {
+    until("why it waits", PATIENCE, async || {
         let shown = site.alice.get(&format!("/jobs/{job}")).await.body;
-        shown["tracking_error"].is_string().then_some(shown)
+        shown["tracking_error"].as_str().is_some_and(|why| why.contains("did not answer")).then_some(())
     })
     .await;
-    assert!(shown["tracking_error"].as_str().is_some_and(|why| why.contains("did not answer")), "{shown}");
 
     let kept = site.roles.data.path().join("artifacts").join(&job);
     let aside = site.roles.data.path().join("aside");
