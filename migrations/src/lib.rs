@@ -1,8 +1,9 @@
 //! Numbered steps that take a Redis from one version of the key schema to the next.
 //!
 //! The version is the field `version` of the schema key; `step:<n>` beside it tells when each step was taken, and `began`
-//! when the first was, to the microsecond. Taking a step is one Lua script, so two processes that migrate at once take it once. What a step needs beforehand may be done
-//! twice without harm; a step that is cut short there is not taken, and begun anew by the next migration.
+//! when the first was, to the microsecond. Taking a step is one Lua script, so two processes that migrate at once take it
+//! once. What a step needs beforehand may be done twice without harm; a step that is cut short there is not taken, and
+//! begun anew by the next migration.
 
 use std::time::Duration;
 

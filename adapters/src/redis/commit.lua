@@ -67,28 +67,33 @@ local function settle(standings, highest, lowest, boards, metric, user)
   end
 end
 
--- Whether one text comes before another, byte by byte: `<` would ask the locale.
+-- Whether one member of standings comes before another: by its time, 16 hexadecimal digits, and of one time byte by byte.
+-- `<` would ask the locale.
 local function precedes(one, other)
-  for n = 1, math.min(#one, #other) do
+  local at, other_at = tonumber(string.sub(one, 1, 16), 16), tonumber(string.sub(other, 1, 16), 16)
+  if at ~= other_at then return at < other_at end
+  for n = 17, math.min(#one, #other) do
     local a, b = string.byte(one, n), string.byte(other, n)
     if a ~= b then return a < b end
   end
   return #one < #other
 end
 
+-- The member of a sorted set whose score is nearest to `value`, from there on upwards or downwards.
+local function nearest(set, value, is_upwards)
+  if is_upwards then return redis.call('ZRANGEBYSCORE', set, value, '+inf', 'LIMIT', 0, 1)[1] end
+  return redis.call('ZREVRANGEBYSCORE', set, value, '-inf', 'LIMIT', 0, 1)[1]
+end
+
 -- Notes a job among the records of a metric, unless one as good was there before it, and drops those it precedes and
--- beats. Sorted by value they are sorted by time, and members begin with the time.
+-- beats. Sorted by value they are sorted by time.
 local function note_record(records, member, value, is_greater_better)
-  local function nearest(is_above)
-    if is_above then return redis.call('ZRANGE', records, value, '+inf', 'BYSCORE', 'LIMIT', 0, 1)[1] end
-    return redis.call('ZRANGE', records, value, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, 1)[1]
-  end
-  local as_good = nearest(is_greater_better)
+  local as_good = nearest(records, value, is_greater_better)
   if as_good and precedes(as_good, member) then return end
-  local no_better = nearest(not is_greater_better)
+  local no_better = nearest(records, value, not is_greater_better)
   while no_better and precedes(member, no_better) do
     redis.call('ZREM', records, no_better)
-    no_better = nearest(not is_greater_better)
+    no_better = nearest(records, value, not is_greater_better)
   end
   redis.call('ZADD', records, value, member)
 end
@@ -98,8 +103,9 @@ local special = {
   rank = function(_, member, value, rising, falling, standings, highest, lowest, boards, metric, user)
     redis.call('ZADD', standings, value, member)
     settle(standings, highest, lowest, boards, metric, user)
-    note_record(rising, member .. '-' .. user, value, true)
-    note_record(falling, member .. '-' .. user, value, false)
+    local record = member .. '-' .. user
+    note_record(rising, record, value, true)
+    note_record(falling, record, value, false)
   end,
   unrank = function(_, member, standings, ...)
     redis.call('ZREM', standings, member)

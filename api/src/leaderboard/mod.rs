@@ -94,7 +94,9 @@ pub(crate) async fn leaderboard_csv(
 
 async fn read(api: &Api, asked: Vec<(String, String)>) -> Result<LeaderboardView, Error> {
     let query = complete(api, asked).await?;
-    let leaders = api.board_reads.run(&query, api.leaderboard.leaders(&query)).await?;
+    let read = api.leaderboard.leaders(&query);
+    let is_filtered = query.since.is_some() || !query.params.is_empty();
+    let leaders = if is_filtered { api.board_reads.run(read).await? } else { read.await? };
     let rows = leaders.into_iter().map(|leader| RowView::of(api, leader)).collect();
     Ok(LeaderboardView { metric: query.metric, order: query.order.as_str(), rows })
 }
@@ -153,7 +155,7 @@ pub(crate) async fn metrics(
     _: Caller,
     Params(asked): Params<Vec<(String, String)>>,
 ) -> Result<Json<MetricsView>, Error> {
-    let Boards { boards, total } = api.leaderboard.boards(Asked::read_metrics_limit(asked)?).await?;
+    let Boards { boards, total } = api.leaderboard.boards(Asked::read_metrics_limit(&asked)?).await?;
     let view = |Board { metric, users }| {
         let order = api.board_metrics.order_of(&metric).as_str();
         MetricView { metric, order, users }
@@ -185,7 +187,8 @@ pub(crate) async fn history(
     Params(asked): Params<Vec<(String, String)>>,
 ) -> Result<Json<HistoryView>, Error> {
     let query = complete(&api, asked).await?;
-    let records = api.board_reads.run(&query, api.leaderboard.records(&query)).await?;
+    let read = api.leaderboard.records(&query);
+    let records = if query.params.is_empty() { read.await? } else { api.board_reads.run(read).await? };
     let view = |Standing { user, value, completed_at, job }| RecordView {
         at: to_rfc3339(completed_at),
         value,

@@ -18,9 +18,6 @@ pub(super) const NAMED: usize = 20;
 /// What a filter on a param begins with.
 const PARAM: &str = "param.";
 
-/// The keys of a query, but for those of params.
-const KEYS: [&str; 5] = ["metric", "order", "user", "since", "limit"];
-
 /// A query as it was written. A key that is not known is refused: a filter that was mistyped would look as if all fit it.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Asked {
@@ -44,16 +41,10 @@ impl Asked {
                 asked.params.push((name.to_owned(), value));
                 continue;
             }
-            if !KEYS.contains(&key.as_str()) {
-                let keys = KEYS.join(", ");
-                return Err(Error::Invalid(format!("{key} is none of {keys} and {PARAM}<name>")));
-            }
-            // One left empty is one not given.
-            if value.is_empty() {
-                continue;
-            }
             let refuse = |rule: String| Error::Invalid(format!("{rule}, not {value:?}"));
             match key.as_str() {
+                // One left empty is one not given.
+                "order" | "since" | "limit" | "user" | "metric" if value.is_empty() => {}
                 "order" => asked.order = Some(value.parse().map_err(|_| refuse("order is asc or desc".to_owned()))?),
                 "since" => {
                     let rule = "since is a time as 2026-01-31T12:00:00Z or a day as 2026-01-31";
@@ -62,7 +53,10 @@ impl Asked {
                 "limit" => asked.limit = Some(read_limit(&value)?),
                 "user" => asked.user = Some(value.parse()?),
                 "metric" => asked.metric = Some(value),
-                _ => {}
+                _ => {
+                    let rule = "is none of metric, order, user, since, limit and param.<name>";
+                    return Err(Error::Invalid(format!("{key} {rule}")));
+                }
             }
         }
         if asked.params.len() > MAX_PARAMS {
@@ -72,13 +66,12 @@ impl Asked {
     }
 
     /// What the list of what can be ranked is asked for: at most how many.
-    pub(super) fn read_metrics_limit(pairs: Vec<(String, String)>) -> Result<usize, Error> {
-        let Self { metric, order, user, since, params, limit } = Self::read(pairs)?;
-        let has_others = metric.is_some() || order.is_some() || user.is_some() || since.is_some() || !params.is_empty();
-        if has_others {
-            return Err(Error::Invalid("limit alone can be given here".to_owned()));
+    pub(super) fn read_metrics_limit(pairs: &[(String, String)]) -> Result<usize, Error> {
+        match pairs {
+            [] => Ok(DEFAULT_METRICS),
+            [(key, limit)] if key == "limit" => read_limit(limit),
+            _ => Err(Error::Invalid("limit alone can be given here, and once".to_owned())),
         }
-        Ok(limit.unwrap_or(DEFAULT_METRICS))
     }
 
     pub(super) fn query(self, metric: String, order: Order) -> BoardQuery {
@@ -158,9 +151,8 @@ mod tests {
     #[test]
     fn of_what_can_be_ranked_a_number_is_asked_for_and_nothing_else() {
         let limit = |pairs: &[(&str, &str)]| {
-            Asked::read_metrics_limit(
-                pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
-            )
+            let pairs = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            Asked::read_metrics_limit(&pairs.collect::<Vec<_>>())
         };
         assert_eq!((limit(&[]).ok(), limit(&[("limit", "7")]).ok()), (Some(DEFAULT_METRICS), Some(7)));
         assert!(limit(&[("limit", "0")]).is_err() && limit(&[("metric", "auc")]).is_err());

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use events::JobId;
+use events::{JobId, Order};
 use leadersboard_tests::age::age;
 use leadersboard_tests::board::{ALICE, Board};
 use leadersboard_tests::client::Client;
@@ -45,7 +45,10 @@ async fn what_was_kept_for_long_enough_leaves_only_its_history() {
     let options = [("RETENTION", "3s"), ("SUBMISSION_TTL", "1s"), ("EXPIRE_INTERVAL", "100ms"), ("WORKER_SLOTS", "2")];
     let board = Board::start(&options).await;
     let alice = Client::new(board.server(), ALICE);
-    let before = lasting_keys(&board).await;
+    let keys = Keyspace::default();
+    let mut wanted = lasting_keys(&board).await;
+    wanted.extend([Order::Asc, Order::Desc].map(|order| keys.records("auc", order)));
+    wanted.sort_unstable();
     let [uploads, logs, artifacts] = ["uploads", "logs", "artifacts"].map(|folder| board.data().join(folder));
     let gate = board.gate("gate");
 
@@ -82,7 +85,10 @@ async fn what_was_kept_for_long_enough_leaves_only_its_history() {
     gone_from_disk(&uploads.join(&shared)).await;
     let mut after = lasting_keys(&board).await;
     after.retain(|key| !key.ends_with(":stored"));
-    assert_eq!(after, before, "nothing is left but what is permanent");
+    assert_eq!(after, wanted, "nothing is left but what is permanent");
+    assert_eq!(alice.get("/leaderboard?metric=auc").await.body["rows"], json!([]));
+    let history = alice.get("/leaderboard/history?metric=auc").await.body;
+    assert!(history["records"].as_array().is_some_and(|records| !records.is_empty()), "{history}");
     assert_eq!(std::fs::read_dir(&logs).expect("logs").count(), 0);
     let left = std::fs::read_dir(&artifacts).expect("artifacts").map(|entry| entry.expect("an entry").file_name());
     assert_eq!(left.collect::<Vec<_>>(), [".staging"]);

@@ -52,7 +52,7 @@ async fn what_a_job_reported_is_in_mlflow_to_the_last_bit_with_its_files_log_and
     // So does its place on a board; the metrics that are on none are counted.
     let listed = alice.get("/leaderboard/metrics?limit=1").await.body;
     let metric = listed["metrics"][0]["metric"].as_str().expect("a metric");
-    let row = board.run(["board", "--metric", metric, "--json"]).json()["rows"][0].clone();
+    let row = board.run(["board", &format!("--metric={metric}"), "--json"]).json()["rows"][0].clone();
     assert_eq!((&row["run_id"], &row["mlflow_ui_link"]), (&results["run_id"], &results["mlflow_ui_link"]));
     let [all, ranked] = [&results, &row].map(|of| of["metrics"].as_object().map_or(0, Map::len));
     assert_eq!((listed["total"].as_u64(), ranked), (Some(64), 64));

@@ -42,6 +42,10 @@ pub(crate) async fn run(session: Arc<Session>) {
         sweeping: None,
         session,
     };
+    // Who looks at a job meanwhile is to see that somebody is there.
+    if let Err(error) = drain.take_turn().await {
+        tracing::debug!(%error, "the first turn could not be taken");
+    }
     if let Err(error) = drain.tracker.config.port.check().await {
         drain.tracker.breaker.open();
         tracing::warn!(%error, "the tracker can't be used; runs are recorded when it can");
@@ -75,8 +79,7 @@ struct Drain {
 impl Drain {
     /// Begins what may be begun, if it is this process's turn.
     async fn look(&mut self) -> Result<(), PortError> {
-        let holder = self.session.config.consumer.as_str();
-        match self.session.ports.work_state.take_turn(Turn::Tracking, holder, TURN).await {
+        match self.take_turn().await {
             Ok(true) => self.turn = Some(Instant::now()),
             Ok(false) => {
                 // Another process goes through the same ends by now.
@@ -96,6 +99,11 @@ impl Drain {
         self.tell_waiting().await?;
         self.sweep_if_due();
         self.begin().await
+    }
+
+    async fn take_turn(&self) -> Result<bool, PortError> {
+        let holder = self.session.config.consumer.as_str();
+        self.session.ports.work_state.take_turn(Turn::Tracking, holder, TURN).await
     }
 
     /// Tells how many jobs wait, once a tick.
@@ -189,6 +197,9 @@ impl Drain {
             self.tracker.breaker.close();
             self.tracker.breaker.take_answer();
             self.note_answer().await;
+        } else if matches!(done, Err(Unsettled::Unanswered(_))) {
+            // It is there, and jobs need not wait for it again.
+            self.note_answer().await;
         }
         self.backlog.note(end, what, Instant::now(), self.session.ports.ids.jitter());
         match (what, done) {
@@ -240,6 +251,10 @@ impl Drain {
         self.sweeping = Some(AbortOnDropHandle::new(tokio::spawn(async move {
             match sweep(&session, &tracker, None).await {
                 Ok(()) => {}
+                // That is told when there is something to record.
+                Err(Unsettled::Tracker(TrackingError::Away(error))) => {
+                    tracing::debug!(error, "runs that nobody has could not be looked for");
+                }
                 Err(error) => {
                     tracing::warn!(%error, "runs that nobody has could not be looked for; they are looked for again");
                 }
@@ -248,8 +263,8 @@ impl Drain {
     }
 }
 
-/// Settles an end. Where the tracker answers others and not this, it is this one that is wrong, or what changes things: that
-/// is no reason to have jobs wait for it again.
+/// Settles an end. Where the tracker answers something else and not this, it is not away: it is this one that is wrong, or the
+/// tracker answers only those who read.
 async fn settle_or_tell(session: &Session, tracker: &Tracker, job: JobId, fence: &Fence) -> Result<bool, Unsettled> {
     match settle(session, tracker, job, fence).await {
         Err(Unsettled::Tracker(TrackingError::Away(why))) if tracker.config.port.check().await.is_ok() => {

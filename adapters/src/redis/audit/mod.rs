@@ -23,7 +23,6 @@ use projections::patch::SetKind;
 use super::wire::{Words, words};
 use super::{Redis, away, corrupt};
 use look::read_value;
-use records::FoldedRecords;
 use wanted::{Wanted, in_window};
 
 /// How many events one part of the log may have, about. It bounds the memory: some 100 MB a part.
@@ -104,12 +103,12 @@ impl Redis {
         let mut report = Report::default();
         for number in 0..of {
             let part = Part { number, of };
-            let (fold, records) = (Fold::new(part), FoldedRecords::new(part));
-            let mut audit = Audit { redis: self, mode, fold, records, at: None, report: &mut report };
+            let mut audit = Audit { redis: self, mode, fold: Fold::new(part), at: None, report: &mut report };
             audit.run(&mut progress).await?;
         }
         self.audit_totals(mode, &mut report).await?;
         self.audit_boards(mode, &mut report).await?;
+        self.audit_records(mode, &mut report).await?;
         Ok(report)
     }
 }
@@ -126,7 +125,6 @@ struct Audit<'a> {
     redis: &'a Redis,
     mode: Mode,
     fold: Fold,
-    records: FoldedRecords,
     /// Up to where the log is folded.
     at: Option<StreamId>,
     report: &'a mut Report,
@@ -154,7 +152,6 @@ impl Audit<'_> {
             self.compare(batch.to_vec()).await?;
             self.report.aggregates += batch.len() as u64;
         }
-        self.compare_records().await?;
         progress(Progress { compared: of, of, part: self.fold.part() });
         Ok(())
     }
@@ -179,7 +176,6 @@ impl Audit<'_> {
                 self.report.events += 1;
                 touched.insert(id);
             }
-            self.records.add(entry).map_err(unreadable)?;
             self.at = Some(entry.id);
         }
         Ok(touched)
@@ -234,12 +230,7 @@ impl Audit<'_> {
                     }
                     Some(ReadModel::Hash(id)) => suspects.push(Suspect::key(id, &key)),
                     Some(ReadModel::Results(id)) => suspects.push(Suspect::key(AggregateId::Job(id), &key)),
-                    Some(ReadModel::Records) => {
-                        if let Some((metric, _)) = self.redis.keys().records_of(&key) {
-                            self.records.found(metric);
-                        }
-                    }
-                    Some(ReadModel::Stored | ReadModel::Best | ReadModel::Boards) | None => {}
+                    Some(ReadModel::Stored | ReadModel::Best | ReadModel::Records | ReadModel::Boards) | None => {}
                 }
             }
             self.judge(suspects).await?;

@@ -30,22 +30,22 @@ const TRIES: usize = 3;
 impl LeaderboardPort for Redis {
     async fn boards(&self, limit: usize) -> Result<Boards, PortError> {
         let key = self.keys().boards();
-        let (found, total): (Vec<(String, f64)>, u64) = redis::pipe()
-            .atomic()
-            .cmd("ZRANGE")
-            .arg(&key)
-            .arg(0)
-            .arg(limit.saturating_sub(1))
-            .arg(&["REV", "WITHSCORES"])
-            .cmd("ZCARD")
-            .arg(&key)
-            .query_async(&mut self.connection())
+        let page = Script::new(include_str!("page.lua"));
+        let found: Vec<(String, f64)> = page
+            .key(&key)
+            .arg(limit)
+            .arg("REV")
+            .arg(limit)
+            .invoke_async(&mut self.connection())
             .await
             .map_err(|error| away(&error))?;
+        let total: u64 =
+            redis::cmd("ZCARD").arg(&key).query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of users")]
         let board = |(metric, users): (String, f64)| Board { metric, users: users as u64 };
         let mut boards: Vec<Board> = found.into_iter().map(board).collect();
         boards.sort_by(|one, other| other.users.cmp(&one.users).then_with(|| one.metric.cmp(&other.metric)));
+        boards.truncate(limit);
         Ok(Boards { boards, total })
     }
 
@@ -94,14 +94,14 @@ enum Reach {
 impl Redis {
     /// The best of each user that fits, with its rank, best first.
     async fn ranked(&self, query: &BoardQuery) -> Result<Vec<(u64, Standing)>, PortError> {
+        let is_filtered = query.since.is_some() || !query.params.is_empty();
         let own = match &query.user {
             None => None,
-            Some(user) => match self.best_of(query, std::slice::from_ref(user), None).await?.pop() {
+            Some(user) => match self.own_best(query, user, is_filtered).await? {
                 Some(standing) => Some(standing),
                 None => return Ok(vec![]),
             },
         };
-        let is_filtered = query.since.is_some() || !query.params.is_empty();
         if let Some(own) = own.as_ref().filter(|_| !is_filtered) {
             return Ok(vec![(self.rank(query, own).await?, own.clone())]);
         }
@@ -128,6 +128,25 @@ impl Redis {
             None => ranked.take(query.limit).collect(),
             Some(user) => ranked.filter(|(_, standing)| standing.user == *user).collect(),
         })
+    }
+
+    /// A user's best job that fits.
+    async fn own_best(
+        &self,
+        query: &BoardQuery,
+        user: &UserId,
+        is_filtered: bool,
+    ) -> Result<Option<Standing>, PortError> {
+        if is_filtered {
+            return Ok(self.best_of(query, std::slice::from_ref(user), None).await?.pop());
+        }
+        let value: Option<f64> = redis::cmd("ZSCORE")
+            .arg(&[&best(self.keys(), &query.metric, query.order), user.as_str()])
+            .query_async(&mut self.connection())
+            .await
+            .map_err(|error| away(&error))?;
+        let Some(value) = value else { return Ok(None) };
+        Ok(self.first_with(query, &[(user.clone(), value)]).await?.pop())
     }
 
     /// The rank of a user's best on a whole board.
@@ -157,8 +176,8 @@ impl Redis {
         let rev = if query.order == Order::Desc { "REV" } else { "" };
         let found: Vec<(String, f64)> = match reach {
             Reach::First(count) => {
-                let script = Script::new(include_str!("bests.lua"));
-                script.key(&key).arg(count).arg(rev).invoke_async(&mut self.connection()).await
+                let page = Script::new(include_str!("page.lua"));
+                page.key(&key).arg(count).arg(rev).arg(-1).invoke_async(&mut self.connection()).await
             }
             Reach::All => {
                 let mut read = redis::cmd("ZRANGE");

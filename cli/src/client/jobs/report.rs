@@ -58,7 +58,7 @@ fn mlflow_run(job: &Job) -> String {
     let why = job.tracking_error.as_deref().map(|why| format!(": {}", human::line(why, 500))).unwrap_or_default();
     match (run.is_empty(), job.tracking.as_deref()) {
         (true, Some("waiting")) => format!("not recorded yet{why}"),
-        (false, Some("waiting")) => format!("{run}, not complete yet{why}"),
+        (false, Some("waiting")) => format!("{run}; not all of the job is recorded yet{why}"),
         _ => run,
     }
 }
