@@ -67,7 +67,7 @@ struct Drain {
     line: Line,
     under_way: JoinSet<Result<bool, Unsettled>>,
     ends: HashMap<Id, End>,
-    /// Those of them with many bytes to send.
+    /// Those of them with many bytes or files to send.
     large: HashSet<End>,
     /// When this process's turn was last taken.
     turn: Option<Instant>,
@@ -198,7 +198,7 @@ impl Drain {
             self.tracker.breaker.take_answer();
             self.note_answer().await;
         } else if matches!(done, Err(Unsettled::Unanswered(_))) {
-            // It is there, and jobs need not wait for it again.
+            // It is there, and the breaker stays as it is: a job that waited would not be answered either.
             self.note_answer().await;
         }
         self.backlog.note(end, what, Instant::now(), self.session.ports.ids.jitter());

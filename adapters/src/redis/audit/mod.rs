@@ -89,6 +89,12 @@ impl Redis {
             .map_err(|error| away(&error))
     }
 
+    /// The next entries of the log, if there are any.
+    async fn page_after(&self, at: Option<StreamId>) -> Result<Option<Vec<HistoryEntry>>, PortError> {
+        let entries = self.read(at, LOG_PAGE).await?;
+        Ok((!entries.is_empty()).then_some(entries))
+    }
+
     /// Compares every read model with the fold of the log; in [`Mode::Rebuild`] it restores what differs.
     ///
     /// # Errors
@@ -158,13 +164,10 @@ impl Audit<'_> {
 
     /// Folds the log to its end.
     async fn read_on(&mut self) -> Result<(), PortError> {
-        loop {
-            let entries = self.redis.read(self.at, LOG_PAGE).await?;
-            if entries.is_empty() {
-                return Ok(());
-            }
+        while let Some(entries) = self.redis.page_after(self.at).await? {
             self.fold_on(&entries)?;
         }
+        Ok(())
     }
 
     /// Folds entries that follow, and gives whose they are.

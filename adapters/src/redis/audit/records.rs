@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use events::ports::{EventLogPort, HistoryEntry, PortError};
+use events::ports::{HistoryEntry, PortError};
 use events::ranking::ranked;
 use events::stored::{Recorded, Unreadable};
 use events::{JobEvent, JobId, Order, Standing, StreamId, UserId};
@@ -12,7 +12,7 @@ use projections::records::{Records, store};
 use redis::Value;
 
 use super::look::read_value;
-use super::{Difference, LOG_PAGE, Mode, Report};
+use super::{Difference, Mode, Report};
 use crate::redis::wire::{Words, words};
 use crate::redis::{Redis, away, corrupt};
 
@@ -61,13 +61,10 @@ struct RecordsAudit<'a> {
 impl RecordsAudit<'_> {
     /// Folds the log to its end.
     async fn read_on(&mut self) -> Result<(), PortError> {
-        loop {
-            let entries = self.redis.read(self.at, LOG_PAGE).await?;
-            if entries.is_empty() {
-                return Ok(());
-            }
+        while let Some(entries) = self.redis.page_after(self.at).await? {
             self.fold_on(&entries)?;
         }
+        Ok(())
     }
 
     fn fold_on(&mut self, entries: &[HistoryEntry]) -> Result<(), PortError> {
