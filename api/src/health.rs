@@ -1,5 +1,6 @@
 //! Whether this process lives, and whether it can do its work.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ const NEARLY_FULL: &str = "is nearly full, uploads are refused: less than 5 % is
 
 #[derive(Serialize)]
 struct Checks {
-    redis: &'static str,
+    redis: Cow<'static, str>,
     storage: &'static str,
 }
 
@@ -38,8 +39,8 @@ pub(crate) async fn live() -> Json<Value> {
     Json(json!({ "status": "live" }))
 }
 
-/// `GET /health/ready`: Redis answers, storage can be written and has room. The reasons why not go to the log, for anybody may
-/// ask.
+/// `GET /health/ready`: Redis answers, storage can be written and has room. What Redis lacks is told, for its operator has
+/// to cure it; the paths of storage go to the log only, for anybody may ask.
 pub(crate) async fn ready(State(api): State<Arc<Api>>) -> Response {
     let (redis, storage) = tokio::join!(
         tokio::time::timeout(PATIENCE, api.status.ping()),
@@ -47,12 +48,12 @@ pub(crate) async fn ready(State(api): State<Arc<Api>>) -> Response {
     );
     let checks = Checks {
         redis: match redis {
-            Ok(Ok(())) => OK,
+            Ok(Ok(())) => OK.into(),
             Ok(Err(error)) => {
                 tracing::warn!(error = chain(&error), "not ready: Redis");
-                "does not answer"
+                format!("can't be used: {error}").into()
             }
-            Err(_) => "does not answer in time",
+            Err(_) => "does not answer in time".into(),
         },
         storage: match storage {
             Ok(Ok(room)) if room.is_scarce() => NEARLY_FULL,
@@ -64,7 +65,7 @@ pub(crate) async fn ready(State(api): State<Arc<Api>>) -> Response {
             Err(_) => "can't be written in time",
         },
     };
-    let missing: Vec<String> = [("Redis", checks.redis), ("storage", checks.storage)]
+    let missing: Vec<String> = [("Redis", &*checks.redis), ("storage", checks.storage)]
         .into_iter()
         .filter(|(_, state)| ![OK, NEARLY_FULL].contains(state))
         .map(|(name, state)| format!("{name} {state}"))

@@ -15,6 +15,7 @@ mod tracking;
 mod wiring;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use client::Output;
@@ -67,6 +68,9 @@ enum Command {
     RedisGuard(embedded::guard::GuardCommand),
 }
 
+/// How long threads that still read or write files may take at the end.
+const LAST_THREADS: Duration = Duration::from_secs(1);
+
 fn main() -> ExitCode {
     #[cfg(feature = "faults")]
     let _failpoints = adapters::faults::setup();
@@ -83,7 +87,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return roles::fail(&anyhow::Error::new(error).context("the runtime can't be started")),
     };
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
         let done = match cli.command {
             Command::Client(command) => return client::run(command, output).await,
             Command::Up(up) => up.run(output).await,
@@ -98,7 +102,10 @@ fn main() -> ExitCode {
             Command::Sandbox | Command::RedisGuard(_) => unreachable!("it was run above"),
         };
         done.unwrap_or_else(|error| roles::fail(&error))
-    })
+    });
+    // A thread that hangs in a file system must not keep the process.
+    runtime.shutdown_timeout(LAST_THREADS);
+    code
 }
 
 #[cfg(test)]

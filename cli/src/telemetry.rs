@@ -46,7 +46,9 @@ impl LogOptions {
         opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
         // No exporter yet: spans have their identities, so that traces join up across processes.
         let tracer = SdkTracerProvider::builder().build().tracer("leadersboard");
-        let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+        // A line that can't be written, as to a terminal that was closed, is lost: to say so there would be a panic.
+        let lines = fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
+        let lines = lines.with_ansi(std::io::stderr().is_terminal());
         let lines = match self.log_format {
             LogFormat::Human => lines.with_target(false).boxed(),
             LogFormat::Json => lines.json().boxed(),

@@ -9,14 +9,15 @@ use adapters::ids::SystemIds;
 use adapters::log_files::LogFiles;
 use adapters::redis::audit::Mode;
 use adapters::redis::check::Verdict;
-use adapters::redis::{Redis, RedisFeed, RedisLogFeed};
+use adapters::redis::{Redis, RedisFeed, RedisLogFeed, address, cure, describe};
 use adapters::storage::DirectoryStorage;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use events::ports::{
     ArtifactPort, DurationsPort, EventFeedPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LeaderboardPort,
     LiveLogPort, LogFeedPort, LogPort, NudgePort, ProgressPort, RecordsPort, StoragePort, TrackingNotesPort,
     WorkStatePort, WorkersPort,
 };
+use migrations::MigrateError;
 use projections::Keyspace;
 use tokio::net::TcpListener;
 
@@ -138,7 +139,7 @@ pub(crate) fn position_file(data: &Path, keys: &Keyspace, role: &str) -> PathBuf
 pub(crate) async fn connect(options: &RedisOptions) -> Result<Redis> {
     let (url, keys) = (options.url()?, &options.namespace.namespace);
     check_schema(&url, keys).await?;
-    Ok(Redis::connect(&url, keys.clone()).await?)
+    Redis::connect(&url, keys.clone()).await.with_context(|| format!("Redis at {}", address(&url)))
 }
 
 /// Takes the missing steps of the key schema; read models that a step made others of are made anew from the log.
@@ -153,15 +154,26 @@ pub(crate) async fn migrate(url: &str, keys: &Keyspace) -> Result<migrations::Re
         tracing::info!(report.events, report.aggregates, report.differences, "the read models were made anew");
         Ok(())
     };
-    Ok(migrations::migrate(url, keys, rebuild).await?)
+    migrations::migrate(url, keys, rebuild).await.map_err(|error| explain(url, error))
+}
+
+/// Why a Redis could not be migrated or its schema not be read, with its address.
+fn explain(url: &str, error: MigrateError) -> anyhow::Error {
+    match error {
+        MigrateError::Redis(error) => {
+            anyhow!("Redis at {} can't be used: {}: {}", address(url), describe(&error), cure(&error))
+        }
+        error => anyhow::Error::new(error).context(format!("Redis at {}", address(url))),
+    }
 }
 
 async fn check_schema(url: &str, keys: &Keyspace) -> Result<()> {
-    let version = migrations::version(url, keys).await.context("Redis can't be reached")?;
+    let version = migrations::version(url, keys).await.map_err(|error| explain(url, error))?;
     if version != migrations::CURRENT {
-        let current = migrations::CURRENT;
+        let (current, address) = (migrations::CURRENT, address(url));
         bail!(
-            "the key schema of this Redis has version {version}, this program needs {current}: run `leadersboard migrate`"
+            "the key schema of Redis at {address} has version {version}, this program needs {current}: run \
+             `leadersboard migrate`"
         );
     }
     Ok(())

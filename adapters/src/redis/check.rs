@@ -51,6 +51,7 @@ impl Redis {
         };
         Ok(vec![
             check_version(&version),
+            check_writes(text("aof_last_write_status").as_deref(), text("rdb_last_bgsave_status").as_deref()),
             check_fsync(text("aof_enabled").as_deref(), persistence("appendfsync").await.as_deref()),
             check_eviction(text("maxmemory_policy").as_deref()),
             check_memory(info.get("used_memory"), info.get("maxmemory")),
@@ -71,6 +72,21 @@ fn check_version(version: &str) -> Finding {
         Verdict::Unusable("Redis 7.0 or newer, or Valkey, is needed".to_owned())
     };
     finding("version", version, verdict)
+}
+
+/// Whether Redis could write to its disk the last time. After a failure it refuses writes (MISCONF).
+fn check_writes(aof: Option<&str>, snapshot: Option<&str>) -> Finding {
+    let cure = "make room on its disk, or make its directory writable; its log names the error";
+    match (aof, snapshot) {
+        (Some("err"), _) => {
+            finding("writes", "its AOF can't be written: writes are refused", Verdict::Unusable(cure.to_owned()))
+        }
+        (_, Some("err")) => {
+            let risk = format!("writes are refused as long as stop-writes-on-bgsave-error is set: {cure}");
+            finding("writes", "its last snapshot failed", Verdict::Risky(risk))
+        }
+        _ => finding("writes", "accepted", Verdict::Good),
+    }
 }
 
 fn check_fsync(aof: Option<&str>, fsync: Option<&str>) -> Finding {
@@ -134,6 +150,9 @@ mod tests {
         assert_eq!(check_fsync(Some("1"), Some("always")).verdict, Verdict::Good);
         let Verdict::Risky(risk) = check_fsync(Some("1"), Some("everysec")).verdict else { panic!("not risky") };
         assert!(risk.contains("appendfsync always"), "{risk}");
+        assert_eq!(check_writes(Some("ok"), Some("ok")).verdict, Verdict::Good);
+        assert!(matches!(check_writes(Some("err"), Some("ok")).verdict, Verdict::Unusable(_)));
+        assert!(matches!(check_writes(Some("ok"), Some("err")).verdict, Verdict::Risky(_)));
         assert!(matches!(check_fsync(Some("0"), None).verdict, Verdict::Risky(_)));
         assert!(matches!(check_eviction(Some("allkeys-lru")).verdict, Verdict::Unusable(_)));
         assert!(matches!(check_memory(Some(95), Some(100)).verdict, Verdict::Risky(_)));

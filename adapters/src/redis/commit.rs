@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::position::Position;
 use super::shared::Shared;
+use super::trouble::describe;
 use super::wire::{self, Encoded, encode};
 
 /// The most commits in one call.
@@ -151,7 +152,7 @@ impl Batches {
         for waiting in batch {
             call.arg(&waiting.commit.bytes);
         }
-        match call.invoke_async::<Vec<Vec<Value>>>(&mut self.connection.get()).await {
+        match call.invoke_async::<Vec<Vec<Value>>>(&mut self.connection.clone()).await {
             Ok(answers) if answers.len() == batch.len() => {
                 let answers: Vec<_> = batch
                     .iter()
@@ -195,6 +196,6 @@ fn refusal(error: &RedisError) -> CommitError {
     match error.code() {
         Some("OOM") => CommitError::Full,
         Some("ERR" | "WRONGTYPE" | "NOPERM") => CommitError::Defect(error.to_string()),
-        _ => CommitError::Unavailable(error.to_string()),
+        _ => CommitError::Unavailable(describe(error)),
     }
 }

@@ -13,6 +13,7 @@ use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamId as Entry, StreamRangeReply, StreamReadReply};
 use tokio::time::sleep;
 
+use super::backoff::Backoff;
 use super::event_log::read_entry;
 use super::listeners::{Listener, Listeners, Tellable};
 use super::{Redis, away, parse_stream_id};
@@ -22,9 +23,6 @@ const BLOCK: Duration = Duration::from_secs(2);
 
 /// How many entries one read takes.
 const BATCH: usize = 100;
-
-/// How long to wait before a connection that could not be opened is tried again.
-const PAUSE: Duration = Duration::from_millis(250);
 
 /// The feed of one namespace. There is one a process.
 pub struct RedisFeed {
@@ -105,12 +103,13 @@ impl Reader {
         loop {
             let Err(error) = self.follow(&mut connection).await else { return };
             tracing::warn!(%error, "following the event log fails; trying again until it works");
+            let mut backoff = Backoff::default();
             connection = loop {
                 if self.listeners.retire_reader() {
                     return;
                 }
                 // Also before the first try: what can be opened need not be readable.
-                sleep(PAUSE).await;
+                sleep(backoff.next_pause()).await;
                 match self.take_up_again().await {
                     Ok(connection) => break connection,
                     Err(error) => tracing::debug!(%error, "the event log can't be followed yet"),

@@ -15,6 +15,7 @@ use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamId as Entry, StreamKey, StreamReadReply};
 use tokio::time::sleep;
 
+use super::backoff::Backoff;
 use super::listeners::{Listener, Listeners, Tellable};
 use super::live_log::BYTES;
 use super::{Redis, away, parse_stream_id};
@@ -24,9 +25,6 @@ const BLOCK: Duration = Duration::from_secs(2);
 
 /// How many chunks of each run one read takes.
 const BATCH: usize = 4;
-
-/// How long to wait before a connection that could not be opened is tried again.
-const PAUSE: Duration = Duration::from_millis(250);
 
 /// How often and how long apart the reader is asked to take in another live log. One that is not heard takes it in
 /// when its wait is over.
@@ -131,12 +129,13 @@ impl Reader {
         loop {
             let Err(error) = self.follow(&mut connection).await else { return };
             tracing::warn!(%error, "following live logs fails; trying again until it works");
+            let mut backoff = Backoff::default();
             connection = loop {
                 if self.listeners.retire_reader() {
                     return;
                 }
                 // Also before the first try: what can be opened need not be readable.
-                sleep(PAUSE).await;
+                sleep(backoff.next_pause()).await;
                 match connect(&self.redis).await {
                     Ok((connection, client)) => {
                         self.wait.client.store(client, Ordering::Release);

@@ -1,6 +1,7 @@
 //! Redis: the event log, the work streams and the read models of one namespace.
 
 pub mod audit;
+mod backoff;
 pub mod check;
 mod commit;
 mod dead_letters;
@@ -22,6 +23,7 @@ mod records;
 mod regress;
 mod shared;
 mod tracking_notes;
+mod trouble;
 mod usage;
 mod wire;
 mod work_state;
@@ -34,11 +36,12 @@ use events::ports::PortError;
 use events::time::from_unix_micros;
 use events::{StreamId, Timestamp};
 use projections::Keyspace;
-use redis::aio::{ConnectionManager, MultiplexedConnection};
-use redis::{AsyncConnectionConfig, Client, RedisError};
+use redis::aio::MultiplexedConnection;
+use redis::{Client, RedisError};
 
 pub use feed::RedisFeed;
 pub use log_feed::RedisLogFeed;
+pub use trouble::{address, cure, describe};
 
 use commit::Committer;
 use position::Position;
@@ -110,16 +113,13 @@ impl Redis {
     }
 
     /// A connection that many callers share and that must never block.
-    fn connection(&self) -> ConnectionManager {
-        self.shared.get()
+    fn connection(&self) -> Shared {
+        self.shared.clone()
     }
 
     /// A connection of the caller's own, which may block on it for less than [`RESPONSE_TIMEOUT`].
     async fn blocking_connection(&self) -> Result<MultiplexedConnection, RedisError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(RESPONSE_TIMEOUT));
-        self.client.get_multiplexed_async_connection_with_config(&config).await
+        shared::open(&self.client).await
     }
 }
 
@@ -129,7 +129,7 @@ fn redis_time((seconds, micros): (i64, i64)) -> Timestamp {
 }
 
 fn away(error: &RedisError) -> PortError {
-    PortError::Unavailable(format!("Redis is away: {error}"))
+    PortError::Unavailable(describe(error))
 }
 
 /// Whether a work stream or its consumer group is gone.

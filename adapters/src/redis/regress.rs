@@ -6,6 +6,7 @@ use events::regress::LogEvent;
 use events::{Actor, Change, Commit, CommitError, Envelope, Lane, StreamId};
 
 use super::commit::{read_answer, script};
+use super::trouble::describe;
 use super::wire::encode;
 use super::{Redis, away, corrupt, parse_stream_id, redis_time};
 
@@ -66,7 +67,7 @@ impl Redis {
             .arg(&encoded.bytes)
             .invoke_async(&mut self.connection())
             .await
-            .map_err(|error| CommitError::Unavailable(error.to_string()))?;
+            .map_err(|error| CommitError::Unavailable(describe(&error)))?;
         read_answer(&encoded.guards, answers.first().map_or(&[], Vec::as_slice))
     }
 

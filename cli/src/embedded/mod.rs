@@ -2,9 +2,12 @@
 //!
 //! It lives and dies with `up`, however that ends: the child is this binary first ([`guard`]), which asks the kernel
 //! for a signal at its parent's death, takes the lock of the append-only file, and then becomes `redis-server`. The
-//! lock goes with the process, so there are never two on one file.
+//! lock goes with the process, so there are never two on one file. One that ends by itself is started again
+//! ([`PrivateRedis::keep`]).
 
 pub(crate) mod guard;
+mod restarts;
+mod running;
 mod server;
 mod socket;
 

@@ -1,22 +1,19 @@
-//! Starting, watching and stopping the private Redis.
+//! Starting the private Redis, starting it again when it ends, and stopping it.
 
-use std::fs::{self, DirBuilder, File};
-use std::io::Write;
+use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use adapters::ids::random_hex;
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use tokio::sync::oneshot;
+use nix::sys::signal::Signal;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{GUARD_COMMAND, socket};
+use super::restarts::{MOST_FAILURES, Restarts};
+use super::running::Running;
+use super::socket;
 use crate::data_dir::{redis_url_file, write_private};
 
 /// How long Redis may take to load its append-only file before it is said to be slow, and how often it is asked.
@@ -31,22 +28,19 @@ const LOG_LINES: usize = 5;
 #[derive(Debug)]
 pub(crate) struct PrivateRedis {
     url: String,
-    pid: Pid,
-    log: PathBuf,
+    folder: PathBuf,
     socket: PathBuf,
-    ended: oneshot::Receiver<ExitStatus>,
+    log: PathBuf,
+    config: String,
+    running: Option<Running>,
 }
 
 impl PrivateRedis {
-    /// Starts one in `<data>/redis` and waits until it has loaded what is there.
+    /// One in `<data>/redis`, which does not run yet.
     ///
     /// # Errors
-    /// If no server is installed, or it ends at once; the error holds the last lines of its log.
-    pub(crate) async fn start(data: &Path) -> Result<Self> {
-        let server = find_server(std::env::var_os("PATH").as_deref()).context(
-            "neither redis-server nor valkey-server is on PATH: `apt-get install redis-server`, \
-             or give REDIS_URL to run against a Redis of your own",
-        )?;
+    /// If its directory or its socket can't be made.
+    pub(crate) fn in_folder_of(data: &Path) -> Result<Self> {
         let folder = data.join("redis");
         DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         let socket = socket::choose(&folder, &std::env::temp_dir()).context("there is no place for the socket")?;
@@ -55,41 +49,81 @@ impl PrivateRedis {
         write_private(&redis_url_file(data), format!("{url}\n").as_bytes())?;
         let log = folder.join("redis.log");
         let config = configuration(&folder, &socket, &log, &password);
-        let (pid, ended) = spawn(&server, &folder.join("lock"), &log, config).await?;
-        let mut redis = Self { url, pid, log, socket, ended };
-        redis.wait_until_loaded().await?;
-        Ok(redis)
+        Ok(Self { url, folder, socket, log, config, running: None })
     }
 
-    /// Its address, with the password.
+    /// Its address, with the password. It is the same after every start.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// Waits until it ends by itself, which it should not, and gives the reason.
-    pub(crate) async fn failed(&mut self) -> anyhow::Error {
-        let status = (&mut self.ended).await.map_or_else(|_| "unknown".to_owned(), |status| status.to_string());
-        self.tail_of_log(&status)
+    /// Starts it and waits until it has loaded what is there.
+    ///
+    /// # Errors
+    /// If no server is installed, or it ends at once; the error holds the last lines of its log.
+    pub(crate) async fn start(&mut self) -> Result<()> {
+        let server = find_server(std::env::var_os("PATH").as_deref()).context(
+            "neither redis-server nor valkey-server is on PATH: `apt-get install redis-server`, \
+             or give REDIS_URL to run against a Redis of your own",
+        )?;
+        let running = Running::spawn(&server, &self.folder.join("lock"), &self.log, self.config.clone())?;
+        self.running = Some(running);
+        self.wait_until_loaded().await
+    }
+
+    /// Starts it again whenever it ends by itself, for as long as this is polled. Gives the reason when it could not be
+    /// started several times in a row: then it is given up.
+    pub(crate) async fn keep(&mut self) -> anyhow::Error {
+        let mut restarts = Restarts::default();
+        loop {
+            let began = Instant::now();
+            let status = self.ended().await;
+            let mut error = self.tail_of_log(status);
+            restarts.note_end(status, began.elapsed());
+            while let Some(pause) = restarts.next_pause() {
+                tracing::error!(error = format!("{error:#}"), ?pause, "the private Redis ended; it is started again");
+                sleep(pause).await;
+                match self.start().await {
+                    Ok(()) => break,
+                    Err(failed) => error = failed,
+                }
+                restarts.note_failure();
+            }
+            if restarts.are_given_up() {
+                return error.context(format!("the private Redis could not be started {MOST_FAILURES} times in a row"));
+            }
+            tracing::info!("the private Redis runs again");
+        }
     }
 
     /// Asks it to end, and waits for it.
-    pub(crate) async fn stop(mut self) -> Result<()> {
-        // It may have ended by itself.
-        let _ = kill(self.pid, Signal::SIGTERM);
-        if timeout(STOP_WITHIN, &mut self.ended).await.is_err() {
-            tracing::warn!("the private Redis does not end; it is killed");
-            let _ = kill(self.pid, Signal::SIGKILL);
+    pub(crate) async fn stop(mut self) {
+        if let Some(mut running) = self.running.take() {
+            // One that was halted by SIGSTOP hears the first signal only when it goes on.
+            running.signal(Signal::SIGTERM);
+            running.signal(Signal::SIGCONT);
+            if timeout(STOP_WITHIN, running.ended()).await.is_err() {
+                tracing::warn!("the private Redis does not end; it is killed");
+                running.signal(Signal::SIGKILL);
+            }
         }
         self.remove_socket_folder();
-        Ok(())
+    }
+
+    /// Waits until it has ended.
+    async fn ended(&mut self) -> Option<ExitStatus> {
+        match &mut self.running {
+            Some(running) => running.ended().await,
+            None => None,
+        }
     }
 
     async fn wait_until_loaded(&mut self) -> Result<()> {
         let began = Instant::now();
         let mut told = false;
         loop {
-            if let Ok(status) = self.ended.try_recv() {
-                return Err(self.tail_of_log(&status.to_string()));
+            if let Ok(status) = timeout(POLL, self.ended()).await {
+                return Err(self.tail_of_log(status));
             }
             // The version of the schema is the cheapest thing to ask for that answers only once all is loaded.
             if migrations::version(&self.url, &projections_keys()).await.is_ok() {
@@ -99,14 +133,14 @@ impl PrivateRedis {
                 tracing::info!(log = %self.log.display(), "the private Redis is still loading its data");
                 told = true;
             }
-            sleep(POLL).await;
         }
     }
 
-    fn tail_of_log(&self, status: &str) -> anyhow::Error {
-        let log = fs::read_to_string(&self.log).unwrap_or_default();
+    fn tail_of_log(&self, status: Option<ExitStatus>) -> anyhow::Error {
+        let log = String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned();
         let mut lines: Vec<&str> = log.lines().rev().take(LOG_LINES).collect();
         lines.reverse();
+        let status = status.map_or_else(|| "unknown".to_owned(), |status| status.to_string());
         anyhow::anyhow!("the private Redis ended ({status}). The end of {}:\n{}", self.log.display(), lines.join("\n"))
     }
 
@@ -153,50 +187,6 @@ fn configuration(folder: &Path, socket: &Path, log: &Path, password: &str) -> St
         "hash-max-listpack-value 1024".to_owned(),
     ]
     .join("\n")
-}
-
-/// Starts the guard in a process group of its own, so that a Ctrl-C for `up` does not reach it.
-///
-/// The kernel tells the child of the death of the *thread* that started it, so that thread waits for the child.
-async fn spawn(server: &Path, lock: &Path, log: &Path, config: String) -> Result<(Pid, oneshot::Receiver<ExitStatus>)> {
-    let output = File::options().create(true).append(true).open(log)?;
-    let mut command = Command::new(std::env::current_exe()?);
-    command
-        .args([GUARD_COMMAND, "--parent", &std::process::id().to_string()])
-        .arg("--lock")
-        .arg(lock)
-        .arg("--server")
-        .arg(server)
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(output.try_clone()?)
-        .stderr(output)
-        .process_group(0);
-    let (started, start) = oneshot::channel();
-    let (end, ended) = oneshot::channel();
-    let run = move || {
-        let child = command.spawn().and_then(|mut child| {
-            let mut stdin = child.stdin.take().ok_or_else(|| std::io::Error::other("no stdin"))?;
-            stdin.write_all(config.as_bytes())?;
-            Ok(child)
-        });
-        match child {
-            Ok(child) => watch(child, started, end),
-            // `up` waits for one of the two.
-            Err(error) => drop(started.send(Err(error))),
-        }
-    };
-    thread::Builder::new().name("private-redis".to_owned()).spawn(run)?;
-    let pid = start.await.context("the thread of the private Redis ended")?.context("the private Redis can't start")?;
-    Ok((pid, ended))
-}
-
-fn watch(mut child: Child, started: oneshot::Sender<std::io::Result<Pid>>, end: oneshot::Sender<ExitStatus>) {
-    let pid = i32::try_from(child.id()).map(Pid::from_raw).map_err(std::io::Error::other);
-    let _ = started.send(pid);
-    if let Ok(status) = child.wait() {
-        let _ = end.send(status);
-    }
 }
 
 /// A path as it stands in a URL.

@@ -60,29 +60,33 @@ impl ApiCommand {
         };
         let given = self.policy.given()?;
         let links = self.tracker.links()?;
-        let ports = Ports::shared(&self.redis, &self.strict, &self.storage, "api").await?;
-        let policy = policy::follow(ports.redis(), &given).await?;
-        let listener = listen(self.listen).await?;
+        let started = stop.unless_stopped(async {
+            let ports = Ports::shared(&self.redis, &self.strict, &self.storage, "api").await?;
+            let policy = policy::follow(ports.redis(), &given).await?;
+            let metrics = listen_for_metrics(self.access.metrics_addr).await?;
+            Ok((ports, policy, metrics, listen(self.listen).await?))
+        });
+        let Some((ports, policy, metrics, listener)) = started.await? else { return Ok(ExitCode::SUCCESS) };
         let address = listener.local_addr().context("the listener has no address")?;
         let url = format!("http://{address}");
         answer(output, &format!("serving on {url}"), &json!({ "address": url }))?;
         let access = (&self.access, links);
-        serve(&ports, policy, tokens, access, listener, render, stop.orderly).await?;
+        serve(&ports, policy, tokens, access, (listener, metrics), render, stop.orderly).await;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Serves until `stop`, and the metrics beside it or on their own address.
+/// Serves until `stop`, and the metrics beside it or on a listener of their own.
 pub(super) async fn serve(
     ports: &Ports,
     policy: Arc<LivePolicy>,
     tokens: Tokens,
     (access, mlflow): (&AccessOptions, Option<api::MlflowLinks>),
-    listener: TcpListener,
+    (listener, metrics): (TcpListener, Option<TcpListener>),
     render: RenderMetrics,
     stop: CancellationToken,
-) -> Result<()> {
-    let metrics_text = access.metrics_addr.is_none().then(|| Arc::clone(&render));
+) {
+    let metrics_text = metrics.is_none().then(|| Arc::clone(&render));
     let router = api::router(Api {
         log: Arc::clone(&ports.log),
         feed: Arc::clone(&ports.feed),
@@ -108,26 +112,24 @@ pub(super) async fn serve(
         metrics_text,
         stop: stop.clone(),
     });
-    let metrics = serve_metrics(access.metrics_addr, render, stop.clone());
-    tokio::try_join!(
-        async {
-            api::serve(listener, router, stop).await;
-            Ok(())
-        },
-        metrics
-    )?;
-    Ok(())
+    let metrics = serve_metrics(metrics, render, stop.clone());
+    tokio::join!(api::serve(listener, router, stop), metrics);
 }
 
-/// Serves `/metrics` on an address of its own, if there is one.
-pub(super) async fn serve_metrics(
-    address: Option<SocketAddr>,
-    render: RenderMetrics,
-    stop: CancellationToken,
-) -> Result<()> {
-    let Some(address) = address else { return Ok(()) };
-    let listener = listen(address).await?;
+/// Takes the address of `METRICS_ADDR`, if there is one, before the role says that it is up.
+///
+/// # Errors
+/// If the address is taken or not this machine's.
+pub(super) async fn listen_for_metrics(address: Option<SocketAddr>) -> Result<Option<TcpListener>> {
+    let Some(address) = address else { return Ok(None) };
+    let listener = listen(address).await.context("METRICS_ADDR")?;
     tracing::info!(address = %listener.local_addr()?, "serving metrics");
-    api::serve(listener, api::metrics_router(render), stop).await;
-    Ok(())
+    Ok(Some(listener))
+}
+
+/// Serves `/metrics` on a listener of its own, if there is one.
+pub(super) async fn serve_metrics(listener: Option<TcpListener>, render: RenderMetrics, stop: CancellationToken) {
+    if let Some(listener) = listener {
+        api::serve(listener, api::metrics_router(render), stop).await;
+    }
 }

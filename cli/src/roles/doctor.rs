@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use adapters::ids::SystemIds;
 use adapters::mlflow::Mlflow;
-use adapters::redis::Redis;
+use adapters::redis::{self, Redis};
 use adapters::redis::check::Verdict;
 use adapters::storage::DirectoryStorage;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use events::policy::LivePolicy;
 use events::ports::{Room, StorageError, StoragePort, TrackingError};
+use migrations::MigrateError;
 use serde::Serialize;
 use worker::{Reconciler, ReconcilerPorts};
 
@@ -141,18 +142,25 @@ impl DoctorCommand {
                 )];
             }
         };
-        let keys = self.redis.namespace.namespace.clone();
-        let findings = match Redis::connect(&url, keys.clone()).await {
+        let (keys, address) = (self.redis.namespace.namespace.clone(), redis::address(&url));
+        let version = migrations::version(&url, &keys).await;
+        if let Err(MigrateError::Redis(error)) = &version {
+            let found = format!("{address}: {}", redis::describe(error));
+            return vec![Row::unusable("redis", found, redis::cure(error))];
+        }
+        let findings = match Redis::connect(&url, keys).await {
             Ok(redis) => redis.check().await,
             Err(error) => Err(error),
         };
         let mut rows: Vec<Row> = match findings {
             Ok(findings) => findings.into_iter().map(of_finding).collect(),
             Err(error) => {
-                return vec![Row::unusable("redis", error.to_string(), "start it, or give the right REDIS_URL")];
+                let found = format!("{address}: {error}");
+                return vec![Row::unusable("redis", found, "start it, or give the right REDIS_URL")];
             }
         };
-        rows.push(match migrations::version(&url, &keys).await {
+        rows.insert(0, Row::good("redis", format!("{address} answers")));
+        rows.push(match version {
             Ok(version) if version == migrations::CURRENT => Row::good("key schema", format!("version {version}")),
             Ok(version) => Row::unusable(
                 "key schema",

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +12,10 @@ use api::Tokens;
 use clap::Args;
 use events::Actor;
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::answer;
+use super::api::listen_for_metrics;
 use super::stop::Stop;
 use super::worker::{JobOptions, with_gpu_jobs};
 use crate::client::{ClientFile, Output};
@@ -25,13 +28,15 @@ use crate::tracking::TrackingOptions;
 use crate::wiring::{Ports, listen, migrate, position_file};
 
 const DEFAULT_DATA: &str = "./data";
+/// How long all may take to end once Redis is gone for good.
+const END_WITHIN: Duration = Duration::from_secs(20);
 
 /// Run everything in one process: a private Redis, the API, a worker.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Everything it keeps is in the data directory and is there again at the next start.
-Ctrl-C ends it in order: running jobs get DRAIN_TIMEOUT to finish, and are run again at the next
-start if they don't. A second Ctrl-C ends it at once.")]
+Ctrl-C, SIGTERM and a closed terminal end it in order: running jobs get DRAIN_TIMEOUT to finish, and
+are run again at the next start if they don't. A second Ctrl-C ends it at once.")]
 pub(crate) struct UpCommand {
     /// Where to listen
     #[arg(long, env = "LISTEN_ADDR", default_value = "127.0.0.1:8010")]
@@ -69,18 +74,23 @@ impl UpCommand {
         check_path(data.path())?;
         let access = self.tokens(&data)?;
 
-        let mut redis = PrivateRedis::start(data.path()).await?;
+        let mut redis = PrivateRedis::in_folder_of(data.path())?;
         let url = redis.url().to_owned();
         let up = async {
-            migrate(&url, &self.namespace.namespace).await?;
-            let ports = self.open(&url, &data).await?;
-            policy::set(ports.redis(), Actor::System("up".to_owned()), &given).await?;
-            let policy = policy::follow(ports.redis(), &given).await?;
-            let storage = (data.path(), &self.storage);
-            let tracking = self.tracking.config(&ports)?;
-            let worker = self.jobs.worker(&ports, Arc::clone(&policy), storage, tracking, self.drain_timeout).await?;
-            // Not before everything behind it is there: a client that is let in is answered.
-            let listener = listen(self.listen).await?;
+            let started = stop.unless_stopped(async {
+                migrate(&url, &self.namespace.namespace).await?;
+                let ports = self.open(&url, &data).await?;
+                policy::set(ports.redis(), Actor::System("up".to_owned()), &given).await?;
+                let policy = policy::follow(ports.redis(), &given).await?;
+                let storage = (data.path(), &self.storage);
+                let tracking = self.tracking.config(&ports)?;
+                let policy_here = Arc::clone(&policy);
+                let worker = self.jobs.worker(&ports, policy_here, storage, tracking, self.drain_timeout).await?;
+                let metrics = listen_for_metrics(self.access.metrics_addr).await?;
+                // Not before everything behind it is there: a client that is let in is answered.
+                Ok((ports, policy, worker, (listen(self.listen).await?, metrics)))
+            });
+            let Some((ports, policy, worker, (listener, metrics))) = started.await? else { return Ok(()) };
             let server = format!("http://{}", listener.local_addr()?);
             data.tell(Some(server.clone()))?;
             ClientFile { server: server.clone(), token: access.token.clone() }.write(data.path())?;
@@ -94,18 +104,16 @@ impl UpCommand {
                 Arc::clone(&policy),
                 access.tokens,
                 (&self.access, links),
-                listener,
+                (listener, metrics),
                 with_gpu_jobs(render, worker.gpus()),
                 stop.orderly.clone(),
             );
+            let serve = async { Ok(serve.await) };
             let work = async { worker.run(stop.orderly.clone(), stop.now.clone()).await.context("the worker ended") };
             tokio::try_join!(serve, work).map(drop)
         };
-        let done = tokio::select! {
-            done = up => done,
-            error = redis.failed() => Err(error),
-        };
-        redis.stop().await?;
+        let done = run_on(&mut redis, &stop, up).await;
+        redis.stop().await;
         done.map(|()| ExitCode::SUCCESS)
     }
 
@@ -127,6 +135,24 @@ impl UpCommand {
         let tokens = Tokens::parse(&format!("me:{token}"), "")?;
         Ok(Access { tokens, token, origin: Origin::Made })
     }
+}
+
+/// Starts Redis, and then what works on it; ends what works on it when there is no Redis any more.
+async fn run_on(redis: &mut PrivateRedis, stop: &Stop, up: impl Future<Output = Result<()>>) -> Result<()> {
+    if stop.unless_stopped(redis.start()).await?.is_none() {
+        return Ok(());
+    }
+    let mut up = pin!(up);
+    let error = tokio::select! {
+        done = &mut up => return done,
+        error = redis.keep() => error,
+    };
+    tracing::error!(error = format!("{error:#}"), "ending: nothing works without Redis");
+    stop.orderly.cancel();
+    stop.now.cancel();
+    // The programs of jobs end with it; that there was no Redis is all there is to tell of the rest.
+    let _ = timeout(END_WITHIN, up).await;
+    Err(error)
 }
 
 /// Who may use this server.

@@ -15,7 +15,7 @@ use events::policy::LivePolicy;
 use events::{ClassName, Consumer};
 use worker::{ArtifactLimits, GpuOptions, Gpus, Graces, Selection, TrackingConfig, Worker, WorkerConfig};
 
-use super::api::serve_metrics;
+use super::api::{listen_for_metrics, serve_metrics};
 use super::doctor::find_python;
 use super::requirements::RequirementsOptions;
 use super::sandbox::{ConfinementOptions, Site};
@@ -42,7 +42,7 @@ pub(crate) struct WorkerCommand {
     jobs: JobOptions,
     #[command(flatten)]
     tracking: TrackingOptions,
-    /// How long jobs under way may go on after SIGTERM before they are given back
+    /// How long jobs under way may go on after SIGTERM, SIGINT or SIGHUP before they are given back
     #[arg(long, env = "DRAIN_TIMEOUT", default_value = "60s", value_parser = humantime::parse_duration)]
     drain_timeout: Duration,
     /// Serve /metrics on this address
@@ -107,14 +107,18 @@ impl WorkerCommand {
         let render = install_metrics()?;
         let stop = Stop::on_signals()?;
         let given = self.policy.given()?;
-        let ports =
-            Ports::shared(&self.redis, &self.strict, &self.storage, &format!("worker.{}", self.jobs.name())).await?;
-        let policy = policy::follow(ports.redis(), &given).await?;
-        let storage = (self.redis.data.as_path(), &self.storage);
-        let tracking = self.tracking.config(&ports)?;
-        let worker = self.jobs.worker(&ports, policy, storage, tracking, self.drain_timeout).await?;
+        let started = stop.unless_stopped(async {
+            let role = format!("worker.{}", self.jobs.name());
+            let ports = Ports::shared(&self.redis, &self.strict, &self.storage, &role).await?;
+            let policy = policy::follow(ports.redis(), &given).await?;
+            let storage = (self.redis.data.as_path(), &self.storage);
+            let tracking = self.tracking.config(&ports)?;
+            let metrics = listen_for_metrics(self.metrics_addr).await?;
+            Ok((self.jobs.worker(&ports, policy, storage, tracking, self.drain_timeout).await?, metrics))
+        });
+        let Some((worker, metrics)) = started.await? else { return Ok(ExitCode::SUCCESS) };
         let render = with_gpu_jobs(render, worker.gpus());
-        let metrics = serve_metrics(self.metrics_addr, render, stop.orderly.clone());
+        let metrics = async { Ok(serve_metrics(metrics, render, stop.orderly.clone()).await) };
         let work = async { worker.run(stop.orderly.clone(), stop.now.clone()).await.context("the worker ended") };
         tokio::try_join!(work, metrics)?;
         Ok(ExitCode::SUCCESS)

@@ -1,0 +1,91 @@
+//! What is wrong with a Redis, in words: what happened, and how to cure it.
+
+use redis::{Client, ErrorKind, RedisError};
+
+/// What an error of Redis means. Never holds a password, nor anything that a server other than Redis answered.
+#[must_use]
+pub fn describe(error: &RedisError) -> String {
+    told(error).0
+}
+
+/// How an operator cures what an error of Redis means.
+#[must_use]
+pub fn cure(error: &RedisError) -> &'static str {
+    told(error).1
+}
+
+/// The address in a Redis URL, without user and password.
+#[must_use]
+pub fn address(url: &str) -> String {
+    let shown = |client: Client| client.get_connection_info().addr().to_string();
+    Client::open(url).map_or_else(|_| "an address that can't be read".to_owned(), shown)
+}
+
+fn told(error: &RedisError) -> (String, &'static str) {
+    match (error.kind(), error.code()) {
+        (_, Some("NOAUTH" | "WRONGPASS")) | (ErrorKind::AuthenticationFailed, _) => {
+            (format!("Redis refuses the login: {error}"), "give the right user and password in REDIS_URL")
+        }
+        (_, Some("NOPERM")) => {
+            (format!("Redis refuses this user: {error}"), "allow the user of REDIS_URL all commands and keys")
+        }
+        (_, Some("MISCONF")) => (
+            format!("Redis refuses writes: {error}"),
+            "make room on Redis's disk, or make its directory writable; its log names the error",
+        ),
+        (_, Some("LOADING")) => ("Redis is still loading its data".to_owned(), "wait until it has"),
+        (_, Some("READONLY")) => {
+            (format!("this Redis is a read-only replica: {error}"), "give the primary's address in REDIS_URL")
+        }
+        (_, Some("MASTERDOWN")) => {
+            (format!("this Redis is a replica without its primary: {error}"), "give the primary's address in REDIS_URL")
+        }
+        (_, Some(_)) => (format!("Redis answers with an error: {error}"), "see Redis's log"),
+        // What was answered may be anything.
+        (ErrorKind::Parse, None) => {
+            ("what answers is not a Redis".to_owned(), "give the right address in REDIS_URL")
+        }
+        (ErrorKind::Io, None) if error.is_timeout() => {
+            ("Redis does not answer in time".to_owned(), "see what keeps Redis or the network")
+        }
+        _ => (format!("Redis is away: {error}"), "start it, or give the right REDIS_URL"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server_error(answer: &str) -> RedisError {
+        let answer = redis::parse_redis_value(answer.as_bytes()).and_then(redis::Value::extract_error);
+        answer.expect_err("an error")
+    }
+
+    #[test]
+    fn each_refusal_is_told_apart_from_an_outage() {
+        for (answer, words) in [
+            ("-NOAUTH Authentication required.\r\n", "Redis refuses the login: "),
+            ("-WRONGPASS invalid username-password pair or user is disabled.\r\n", "Redis refuses the login: "),
+            ("-NOPERM this user has no permissions\r\n", "Redis refuses this user: "),
+            ("-MISCONF Errors writing to the AOF file: No space left on device\r\n", "Redis refuses writes: "),
+            ("-LOADING Redis is loading the dataset in memory\r\n", "Redis is still loading"),
+            ("-READONLY You can't write against a read only replica.\r\n", "this Redis is a read-only replica"),
+            ("-MASTERDOWN Link with MASTER is down\r\n", "this Redis is a replica without its primary"),
+            ("-ERR max number of clients reached\r\n", "Redis answers with an error: "),
+        ] {
+            let error = server_error(answer);
+            assert!(describe(&error).starts_with(words), "{}", describe(&error));
+        }
+        let refused = RedisError::from(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
+        assert!(describe(&refused).starts_with("Redis is away: "), "{}", describe(&refused));
+        let garbage = redis::parse_redis_value(b"HTTP/1.1 400 secret\r\n").expect_err("no Redis");
+        assert_eq!(describe(&garbage), "what answers is not a Redis");
+    }
+
+    #[test]
+    fn an_address_has_no_password() {
+        assert_eq!(address("redis://bob:hunter2@redis.example:6380/2"), "redis.example:6380");
+        assert_eq!(address("redis+unix:///run/redis.sock?pass=hunter2"), "/run/redis.sock");
+        assert_eq!(address("hunter2"), "an address that can't be read");
+    }
+}
