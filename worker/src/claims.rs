@@ -24,6 +24,8 @@ const CLAIM_WAIT: Duration = Duration::from_millis(500);
 const SHORT_WAIT: Duration = Duration::from_millis(100);
 /// How long a claim under way may still take once the worker is to stop.
 const LAST_CLAIM_PATIENCE: Duration = Duration::from_secs(2);
+/// How long all that follows the end of the programs may take: each step has a bound of its own, and this is beside them.
+const LAST_STEPS: Duration = Duration::from_secs(30);
 
 /// Claims and runs until the worker is to stop, then waits for what is under way.
 pub(crate) async fn run(session: &Arc<Session>, inherited: Vec<Claim>) -> Settled {
@@ -131,7 +133,14 @@ async fn drain(session: &Session, mut runs: JoinSet<Settled>) -> Settled {
         () = session.stop.running.cancelled() => {}
     }
     session.stop.running.cancel();
-    rest.await
+    let graces = session.config.graces;
+    match timeout(graces.interrupt + graces.terminate + LAST_STEPS, rest).await {
+        Ok(settled) => settled,
+        Err(_) => {
+            tracing::error!("jobs could not be given back in time; whatever is left of them is killed");
+            Settled::No
+        }
+    }
 }
 
 fn settled_by(ended: Result<Settled, JoinError>) -> Settled {

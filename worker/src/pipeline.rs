@@ -76,9 +76,15 @@ async fn attempt(session: &Session, run: &Run, gpus: &GpuLease, interrupt: &Inte
         }
         Err(outcome) => outcome.into(),
     };
-    let removed = tokio::task::spawn_blocking(|| directory.remove()).await;
-    if let Ok(Err(error)) = removed {
-        tracing::warn!(%error, "the work directory could not be removed");
+    tokio::select! {
+        removed = tokio::task::spawn_blocking(|| directory.remove()) => {
+            if let Ok(Err(error)) = removed {
+                tracing::warn!(%error, "the work directory could not be removed");
+            }
+        }
+        () = session.stop.patience_is_over() => {
+            tracing::warn!("the work directory is removed by the next worker here: it takes too long");
+        }
     }
     report
 }

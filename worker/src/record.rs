@@ -1,10 +1,10 @@
-//! Recording the outcome of a run. It is given up for nothing but a lost fence or a worker that must end at once.
+//! Recording the outcome of a run. It is given up only for a lost fence, or when the worker is to wait no longer.
 
 use std::time::Duration;
 
 use events::execute::ExecuteError;
 use events::failure::{Failure, FailureKind};
-use events::job::{ArtifactTotals, TrackedRun};
+use events::job::{ArtifactTotals, Rejection, TrackedRun};
 use events::{Fence, JobCommand};
 use tokio::time::Instant;
 
@@ -16,7 +16,8 @@ use crate::session::{Session, Settled};
 use crate::start::Run;
 use crate::tracking::{discard, record_in_time};
 
-/// Commits the outcome, however long Redis takes to accept it.
+/// Commits the outcome, however long Redis takes to accept it, until the worker is to wait no longer. What is not recorded
+/// then is run again by another worker, once the lease has ended.
 pub(crate) async fn record(session: &Session, run: &Run, report: Report) -> Settled {
     let Report { outcome, run_time, artifacts } = report;
     let (name, kind) = label(&outcome);
@@ -32,38 +33,53 @@ pub(crate) async fn record(session: &Session, run: &Run, report: Report) -> Sett
         observe::ended(&run.job.spec.class, name, kind, run_time);
         return Settled::Yes;
     };
-    let mut outage = Outage::of("recording the end of a job");
-    loop {
-        let error = match session.command(run.job.id, &command, run.job.trace.clone()).await {
-            Ok(_) => {
-                tracing::info!(outcome = name, kind, "the job has ended");
-                observe::ended(&run.job.spec.class, name, kind, run_time);
-                if let Some(tracker) = &session.tracker {
-                    tracker.note_end();
+    let recorded = async {
+        let mut outage = Outage::of("recording the end of a job");
+        loop {
+            let error = match session.command(run.job.id, &command, run.job.trace.clone()).await {
+                Ok(_) => break Recorded::Yes,
+                Err(ExecuteError::Rejected(refusal)) => break Recorded::Refused(refusal),
+                // Results that can't be stored would never be: that is their author's to cure, and not to be tried for ever.
+                Err(error @ ExecuteError::TooLarge(_)) if matches!(command, JobCommand::Complete { .. }) => {
+                    command = unstorable(&run.fence, &error.to_string());
+                    continue;
                 }
-                note_duration(session, run, whole_run).await;
-                return Settled::Yes;
+                Err(error) => error.to_string(),
+            };
+            outage.pause(&error, session.ports.ids.jitter()).await;
+        }
+    };
+    let recorded = tokio::select! {
+        recorded = recorded => recorded,
+        () = session.stop.patience_is_over() => {
+            tracing::warn!(outcome = name, kind, "the end of the job could not be recorded; another worker runs it again");
+            return Settled::No;
+        }
+    };
+    match recorded {
+        Recorded::Yes => {
+            tracing::info!(outcome = name, kind, "the job has ended");
+            observe::ended(&run.job.spec.class, name, kind, run_time);
+            if let Some(tracker) = &session.tracker {
+                tracker.note_end();
             }
-            Err(ExecuteError::Rejected(refusal)) => {
-                tracing::warn!(%refusal, outcome = name, "this run's end is not the job's and is not recorded");
-                observe::ended(&run.job.spec.class, "lost", "", run_time);
-                if is_recorded {
-                    discard(session, run, began).await;
-                }
-                return Settled::Yes;
+            note_duration(session, run, whole_run).await;
+        }
+        Recorded::Refused(refusal) => {
+            tracing::warn!(%refusal, outcome = name, "this run's end is not the job's and is not recorded");
+            observe::ended(&run.job.spec.class, "lost", "", run_time);
+            if is_recorded {
+                discard(session, run, began).await;
             }
-            // Results that can't be stored would never be: that is their author's to cure, and not to be tried for ever.
-            Err(error @ ExecuteError::TooLarge(_)) if matches!(command, JobCommand::Complete { .. }) => {
-                command = unstorable(&run.fence, &error.to_string());
-                continue;
-            }
-            Err(error) => error.to_string(),
-        };
-        tokio::select! {
-            () = outage.pause(&error, session.ports.ids.jitter()) => {}
-            () = session.stop.waiting.cancelled() => return Settled::No,
         }
     }
+    Settled::Yes
+}
+
+/// What Redis said to the outcome.
+enum Recorded {
+    Yes,
+    Refused(Rejection),
 }
 
 /// Whether an outcome is the end of its program, and not of its worker.
@@ -79,7 +95,7 @@ async fn note_duration(session: &Session, run: &Run, whole_run: Option<Duration>
     let Some(took) = whole_run else { return };
     let noted = tokio::select! {
         noted = session.ports.durations.note(&run.job.spec.class, took) => noted,
-        () = session.stop.waiting.cancelled() => return,
+        () = session.stop.patience_is_over() => return,
     };
     if let Err(error) = noted {
         tracing::debug!(%error, "how long the run took could not be noted");

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use events::execute::{self, ExecuteError, Origin};
 use events::job::Rejection;
 use events::policy::LivePolicy;
 use events::{Actor, ClassName, Job, JobCommand, JobId, TraceParent};
 use tokio::sync::broadcast;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::tracking::Tracker;
@@ -30,11 +32,14 @@ pub(crate) struct Session {
     pub(crate) stop: Stop,
 }
 
+/// How long each last step of a run may still take once its worker is to wait no longer.
+const LAST_WORD: Duration = Duration::from_secs(2);
+
 /// How a worker is told to end, by degrees.
 pub(crate) struct Stop {
     /// Claim nothing more.
     pub(crate) claiming: CancellationToken,
-    /// Give back what still runs.
+    /// Give back what still runs, and wait for nothing that does not answer soon.
     pub(crate) running: CancellationToken,
     /// Wait for nothing, not even for Redis.
     pub(crate) waiting: CancellationToken,
@@ -59,6 +64,19 @@ impl Stop {
         tokio::select! {
             () = self.claiming.cancelled() => {}
             () = self.running.cancelled() => {}
+        }
+    }
+
+    /// Ends once a step that began with this call may take no longer: two seconds after the drain timeout at the
+    /// earliest, at once when the worker must end at once.
+    pub(crate) async fn patience_is_over(&self) {
+        let last_word = async {
+            self.running.cancelled().await;
+            sleep(LAST_WORD).await;
+        };
+        tokio::select! {
+            () = last_word => {}
+            () = self.waiting.cancelled() => {}
         }
     }
 }
@@ -91,5 +109,25 @@ impl Session {
     /// Every class of the policy, served here or not.
     pub(crate) fn all_classes(&self) -> Vec<ClassName> {
         self.policy.get().classes.keys().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_ends_soon_after_the_drain_timeout_and_at_once_when_told() {
+        let token = CancellationToken::new;
+        let stop = Stop { claiming: token(), running: token(), waiting: token() };
+        let began = Instant::now();
+        stop.running.cancel();
+        stop.patience_is_over().await;
+        assert_eq!(began.elapsed(), LAST_WORD);
+        stop.waiting.cancel();
+        stop.patience_is_over().await;
+        assert_eq!(began.elapsed(), LAST_WORD);
     }
 }

@@ -52,16 +52,24 @@ pub(crate) async fn start(session: &Session, claim: &Claim, gpus: Vec<String>) -
         sandbox: session.config.sandbox.to_string(),
         tracking: session.tracker.as_ref().map(|tracker| tracker.wish()).unwrap_or_default(),
     });
+    tokio::select! {
+        answer = try_start(session, claim, &fence, &command) => answer,
+        () = session.stop.patience_is_over() => Answer::Unanswered,
+    }
+}
+
+/// Starts the job, or refuses the ticket, once Redis answers; gives up when the worker is to stop and it does not.
+async fn try_start(session: &Session, claim: &Claim, fence: &Fence, command: &JobCommand) -> Answer {
     let mut outage = Outage::of("starting a job");
     loop {
         let lease = session.policy.get().lease;
         // The fence stays the same: a commit whose answer was lost is found to be this one's.
-        let error = match session.command(claim.job, &command, None).await {
-            Ok(Some(job)) if job.current_fence() == Some(&fence) => {
+        let error = match session.command(claim.job, command, None).await {
+            Ok(Some(job)) if job.current_fence() == Some(fence) => {
                 let span = span(session, &job);
                 // The policy may have changed meanwhile; the start was decided under one of the two.
                 let lease = lease.min(session.policy.get().lease);
-                return Answer::Started(Box::new(Run { job, fence, lease, span }));
+                return Answer::Started(Box::new(Run { job, fence: fence.clone(), lease, span }));
             }
             Ok(_) | Err(ExecuteError::Rejected(Rejection::NotStartable | Rejection::Unknown)) => {
                 match refuse(session, claim).await {

@@ -140,8 +140,8 @@ impl Worker {
     /// Works until it is asked to stop.
     ///
     /// After `stop` it claims nothing more, lets its jobs finish for the drain timeout, and gives the rest back
-    /// without costing them a try. After `stop_now` it kills and gives back at once, and waits for nothing that does
-    /// not answer. A Redis that is away never ends it.
+    /// without costing them a try. From then on it waits for nothing that does not answer within two seconds, and after
+    /// `stop_now`, when it kills and gives back at once, for nothing at all. A Redis that is away never ends it.
     ///
     /// # Errors
     /// If its work directory can't be used.
@@ -175,8 +175,14 @@ impl Worker {
         let nudges = AbortOnDropHandle::new(tokio::spawn(nudges::run(Arc::clone(&session))));
         let watched = gpu::watch(session.config.gpus.clone(), session.config.host.clone());
         let gpu_watch = AbortOnDropHandle::new(tokio::spawn(watched));
-        let inherited = predecessors::take_over(&session).await;
-        let settled = claims::run(&session, inherited).await;
+        let inherited = tokio::select! {
+            inherited = predecessors::take_over(&session) => Some(inherited),
+            () = session.stop.begun() => None,
+        };
+        let settled = match inherited {
+            Some(inherited) => claims::run(&session, inherited).await,
+            None => Settled::No,
+        };
         drop((dispatcher, reaper, reconciler, expirer, tracker, nudges, presence, gpu_watch));
         leave(&session, station, settled).await;
         Ok(())

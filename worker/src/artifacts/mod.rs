@@ -68,7 +68,7 @@ pub(crate) struct Keeper<'a> {
 
 /// Why nothing is kept.
 enum Cut {
-    /// Another run is the job's by now, or the worker must end at once.
+    /// Another run is the job's by now, or the worker is to wait no longer.
     Interrupted(Reason),
     /// It can't be done.
     GivenUp(String),
@@ -115,7 +115,10 @@ impl Keeper<'_> {
             match self.watch(self.try_store(&life), &life, deadline).await {
                 Err(Cut::Away(error)) if Instant::now() < patience => {
                     self.vitals.enter("storing artifacts", SILENCE);
-                    outage.pause(&error, self.session.ports.ids.jitter()).await;
+                    tokio::select! {
+                        () = outage.pause(&error, self.session.ports.ids.jitter()) => {}
+                        () = self.session.stop.patience_is_over() => return Err(Cut::Interrupted(Reason::Drain)),
+                    }
                 }
                 done => {
                     outage.over();
@@ -133,6 +136,7 @@ impl Keeper<'_> {
         deadline: Instant,
     ) -> Result<ArtifactTotals, Cut> {
         let mut work = std::pin::pin!(work);
+        let mut over = std::pin::pin!(self.session.stop.patience_is_over());
         let mut looks = interval(LOOK);
         let (mut signs, mut seen) = (0, Instant::now());
         self.vitals.enter("storing artifacts", SILENCE);
@@ -149,7 +153,7 @@ impl Keeper<'_> {
                     }
                 }
                 () = self.lost() => return Err(Cut::Interrupted(Reason::Lost)),
-                () = self.session.stop.waiting.cancelled() => return Err(Cut::Interrupted(Reason::Drain)),
+                () = &mut over => return Err(Cut::Interrupted(Reason::Drain)),
                 () = sleep_until(deadline) => {
                     return Err(Cut::GivenUp(format!("it took longer than {WHOLE_LIMIT:?}")));
                 }
@@ -158,7 +162,7 @@ impl Keeper<'_> {
     }
 
     /// Waits until another run is the job's. Who asks for the end of a run that has ended comes too late, and a worker
-    /// that is to stop finishes what is as good as done.
+    /// that is to stop finishes what is as good as done, within its drain timeout.
     async fn lost(&self) {
         if self.interrupt.raised().await != Reason::Lost {
             std::future::pending::<()>().await;

@@ -43,7 +43,7 @@ pub(crate) async fn record_in_time(
     let began = Instant::now();
     let done = tokio::select! {
         done = timeout(tracker.config.budget, work) => done,
-        () = session.stop.waiting.cancelled() => return recorded,
+        () = session.stop.patience_is_over() => return recorded,
     };
     histogram!("leadersboard_tracking_inline_seconds").record(began.elapsed());
     match done {
@@ -74,7 +74,7 @@ pub(crate) async fn discard(session: &Session, run: &Run, began: Instant) {
     let left = tracker.config.budget.saturating_sub(began.elapsed());
     let swept = tokio::select! {
         swept = timeout(left, sweep(session, tracker, Some(run.job.id))) => swept,
-        () = session.stop.waiting.cancelled() => return,
+        () = session.stop.patience_is_over() => return,
     };
     match swept {
         Ok(Ok(())) => {}
