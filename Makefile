@@ -10,8 +10,8 @@ VENV_PYTHON := $(CURDIR)/.venv/bin/python
 up: export JOB_PYTHON ?= $(VENV_PYTHON)
 test test-faults bench chaos: export JOB_PYTHON := $(VENV_PYTHON)
 
-# Looked up only where it is used.
-TEST_RUNNER = $(if $(shell cargo nextest --version 2>/dev/null),nextest run,test)
+# Looked up only where it is used. One failure hides no other; what looks for known mistakes ends with the first.
+TEST_RUNNER = $(if $(shell cargo nextest --version 2>/dev/null),nextest run,test) --no-fail-fast
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "make %-11s %s\n", $$1, $$2 }'

@@ -110,7 +110,7 @@ impl Error {
     fn log(&self) {
         match self {
             Self::Internal(why) => tracing::error!(error = why, "a request failed"),
-            Self::Unavailable(why) => tracing::warn!(error = why, "Redis is away"),
+            Self::Unavailable(why) => tracing::warn!(error = why, "Redis can't be used"),
             Self::Storage(why) => tracing::error!(error = why, "storage failed"),
             Self::Full => tracing::warn!("Redis is at its memory limit"),
             Self::StorageFull(Room { free_bytes, total_bytes }) => {

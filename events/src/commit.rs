@@ -235,7 +235,7 @@ pub enum CommitError {
     #[error("the commit is too large: {0} bytes")]
     TooLarge(usize),
     /// It is not known whether it was made: load and decide again, with the same ids and fence.
-    #[error("Redis is away: {0}")]
+    #[error("{0}")]
     Unavailable(String),
     /// Redis refused the script: a defect.
     #[error("Redis refused the commit: {0}")]

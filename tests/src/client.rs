@@ -8,7 +8,7 @@ use reqwest::multipart::{Form, Part};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::wait::until;
+use crate::wait::{scaled, until};
 
 /// A client that sends one user's token.
 #[derive(Debug, Clone)]
@@ -141,7 +141,7 @@ pub fn http_client() -> reqwest::Client {
     CRYPTO.call_once(|| {
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
-    reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(1)).build().expect("a client")
+    reqwest::Client::builder().no_proxy().timeout(scaled(Duration::from_mins(1))).build().expect("a client")
 }
 
 /// A form with these files.

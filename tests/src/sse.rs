@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::client::Client;
+use crate::wait::scaled;
 
 /// How long a message or the end may take that is to come.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -58,7 +59,7 @@ impl Stream {
     /// If neither comes within a minute.
     pub async fn next(&mut self) -> Option<Message> {
         // Heartbeats are no messages, so the whole wait is bounded, not each read.
-        timeout(PATIENCE, self.read_on()).await.expect("a message or the end")
+        timeout(scaled(PATIENCE), self.read_on()).await.expect("a message or the end")
     }
 
     async fn read_on(&mut self) -> Option<Message> {

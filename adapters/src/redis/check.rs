@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use redis::RedisResult;
+use redis::{RedisError, RedisResult};
 
-use super::{Redis, away};
+use super::{Redis, away, cure, describe};
 use events::ports::PortError;
 
 /// The oldest Redis whose scripts know `flags=allow-oom`.
@@ -41,6 +41,7 @@ impl Redis {
         let mut connection = self.connection();
         let info: redis::InfoDict =
             redis::cmd("INFO").query_async(&mut connection).await.map_err(|error| away(&error))?;
+        let ping: RedisResult<()> = redis::cmd("PING").query_async(&mut connection).await;
         let text = |field: &str| info.get::<String>(field);
         let version = text("redis_version").unwrap_or_default();
         let persistence = async |name: &str| {
@@ -51,7 +52,7 @@ impl Redis {
         };
         Ok(vec![
             check_version(&version),
-            check_writes(text("aof_last_write_status").as_deref(), text("rdb_last_bgsave_status").as_deref()),
+            check_writes(ping.as_ref().map(|()| ())),
             check_fsync(text("aof_enabled").as_deref(), persistence("appendfsync").await.as_deref()),
             check_eviction(text("maxmemory_policy").as_deref()),
             check_memory(info.get("used_memory"), info.get("maxmemory")),
@@ -74,18 +75,13 @@ fn check_version(version: &str) -> Finding {
     finding("version", version, verdict)
 }
 
-/// Whether Redis could write to its disk the last time. After a failure it refuses writes (MISCONF).
-fn check_writes(aof: Option<&str>, snapshot: Option<&str>) -> Finding {
-    let cure = "make room on its disk, or make its directory writable; its log names the error";
-    match (aof, snapshot) {
-        (Some("err"), _) => {
-            finding("writes", "its AOF can't be written: writes are refused", Verdict::Unusable(cure.to_owned()))
+/// Whether writes are accepted: after a failure to write to its disk Redis refuses them, and a PING with them.
+fn check_writes(ping: Result<(), &RedisError>) -> Finding {
+    match ping {
+        Err(error) if error.code() == Some("MISCONF") => {
+            finding("writes", describe(error), Verdict::Unusable(cure(error).to_owned()))
         }
-        (_, Some("err")) => {
-            let risk = format!("writes are refused as long as stop-writes-on-bgsave-error is set: {cure}");
-            finding("writes", "its last snapshot failed", Verdict::Risky(risk))
-        }
-        _ => finding("writes", "accepted", Verdict::Good),
+        Ok(()) | Err(_) => finding("writes", "accepted", Verdict::Good),
     }
 }
 
@@ -150,9 +146,9 @@ mod tests {
         assert_eq!(check_fsync(Some("1"), Some("always")).verdict, Verdict::Good);
         let Verdict::Risky(risk) = check_fsync(Some("1"), Some("everysec")).verdict else { panic!("not risky") };
         assert!(risk.contains("appendfsync always"), "{risk}");
-        assert_eq!(check_writes(Some("ok"), Some("ok")).verdict, Verdict::Good);
-        assert!(matches!(check_writes(Some("err"), Some("ok")).verdict, Verdict::Unusable(_)));
-        assert!(matches!(check_writes(Some("ok"), Some("err")).verdict, Verdict::Risky(_)));
+        assert_eq!(check_writes(Ok(())).verdict, Verdict::Good);
+        let refused = redis::make_extension_error("MISCONF".to_owned(), None);
+        assert!(matches!(check_writes(Err(&refused)).verdict, Verdict::Unusable(_)));
         assert!(matches!(check_fsync(Some("0"), None).verdict, Verdict::Risky(_)));
         assert!(matches!(check_eviction(Some("allkeys-lru")).verdict, Verdict::Unusable(_)));
         assert!(matches!(check_memory(Some(95), Some(100)).verdict, Verdict::Risky(_)));

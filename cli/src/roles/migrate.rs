@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use adapters::redis::address;
+use anyhow::{Context, Result};
 use clap::Args;
 use events::Actor;
 use events::policy::PolicySettings;
@@ -28,7 +29,8 @@ impl MigrateCommand {
         let given = self.policy.given()?;
         let report = migrate(&self.redis.url()?, &self.redis.namespace.namespace).await?;
         if given != PolicySettings::default() {
-            policy::set(&connect(&self.redis).await?, Actor::System("migrate".to_owned()), &given).await?;
+            let set = policy::set(&connect(&self.redis).await?, Actor::System("migrate".to_owned()), &given).await;
+            set.with_context(|| format!("Redis at {}", address(&self.redis.url().unwrap_or_default())))?;
         }
         let sentence = if report.taken.is_empty() {
             format!("the key schema has version {}: nothing to do", report.to)

@@ -7,7 +7,7 @@ use events::ports::{EventFeed, EventFeedPort, Heard};
 use events::{JobCommand, JobId};
 use leadersboard_tests::invariants::Expect;
 use leadersboard_tests::redis_server::{come_back_as_at, cut_all_others, dump};
-use leadersboard_tests::wait::{until, until_equal};
+use leadersboard_tests::wait::{scaled, until, until_equal};
 use redis::aio::MultiplexedConnection;
 use tokio::time::timeout;
 
@@ -30,7 +30,7 @@ impl Bench {
 }
 
 async fn heard(feed: &mut Box<dyn EventFeed>) -> Heard {
-    timeout(SOON, feed.next()).await.expect("something is heard")
+    timeout(scaled(SOON), feed.next()).await.expect("something is heard")
 }
 
 /// The next event: whose it is, and its number.

@@ -9,7 +9,7 @@ use events::ports::{Ids, JobQueuePort, LiveLogPort, LogFeed, LogFeedPort, MAX_CH
 use events::{Consumer, Fence, JobCommand, JobId, LossCause};
 use leadersboard_tests::invariants::Expect;
 use leadersboard_tests::redis_server::cut_all_others;
-use leadersboard_tests::wait::until_equal;
+use leadersboard_tests::wait::{scaled, until_equal};
 use redis::aio::MultiplexedConnection;
 use tokio::time::timeout;
 
@@ -52,7 +52,7 @@ impl Bench {
 }
 
 async fn heard(feed: &mut Box<dyn LogFeed>) -> Printed {
-    timeout(SOON, feed.next()).await.expect("something is heard")
+    timeout(scaled(SOON), feed.next()).await.expect("something is heard")
 }
 
 /// The next chunk: where it stands and what it says.
@@ -170,7 +170,7 @@ async fn one_reader_waits_for_all_and_takes_in_another_run_at_once() {
     let (idle, _) = connections(&mut raw).await;
     let mut feeds = Vec::new();
     // Were each taken in only when a wait is over, this would take far longer than it may.
-    let all = timeout(SOON, async {
+    let all = timeout(scaled(SOON), async {
         for run in &runs {
             feeds.push(feed.subscribe(run.0, &run.1).await.expect("subscribed"));
             until_equal("it waits", SOON, 1, async || connections(&mut raw).await.1).await;

@@ -11,7 +11,7 @@ use leadersboard_tests::preload::{Clock, Environment};
 use leadersboard_tests::programs::gated;
 use leadersboard_tests::redis_server::{Persistence, RedisServer};
 use leadersboard_tests::roles::Roles;
-use leadersboard_tests::wait::until;
+use leadersboard_tests::wait::{scaled, until};
 use nix::sys::signal::Signal;
 use projections::Keyspace;
 use redis::aio::MultiplexedConnection;
@@ -62,7 +62,7 @@ async fn nothing_minds_steps_of_the_clock(step: impl Fn(&Clock, u32)) {
     std::fs::rename(&aside, uploads.join(&submission)).expect("a submission");
 
     step(&clock, 1);
-    timeout(SECOND_RETRY, alice.wait_for(&delayed, "completed")).await.expect("it is not delayed any longer");
+    timeout(scaled(SECOND_RETRY), alice.wait_for(&delayed, "completed")).await.expect("it is not delayed any longer");
     // Its worker falls silent for less than its lease, which the other sees in several sweeps with steps between them.
     let holder = alice.get(&format!("/jobs/{running}")).await.body["worker"].as_str().expect("a worker").to_owned();
     let holder = &crew[usize::from(holder.starts_with("two"))];

@@ -14,7 +14,7 @@ use leadersboard_tests::preload::Clock;
 use leadersboard_tests::programs::gated;
 use leadersboard_tests::redis_server::{Persistence, RedisServer, dump};
 use leadersboard_tests::roles::Roles;
-use leadersboard_tests::wait::until;
+use leadersboard_tests::wait::{scaled, until};
 use nix::sys::signal::Signal;
 use projections::Keyspace;
 use redis::streams::StreamRangeReply;
@@ -389,7 +389,7 @@ async fn announce(client: &Client, bytes: u64) -> String {
     );
     connection.write_all(head.as_bytes()).await.expect("a head");
     let mut answer = vec![0; 4_096];
-    let length = tokio::time::timeout(Duration::from_secs(10), connection.read(&mut answer));
+    let length = tokio::time::timeout(scaled(Duration::from_secs(10)), connection.read(&mut answer));
     let length = length.await.expect("it is answered by its head alone").expect("an answer");
     String::from_utf8_lossy(&answer[..length]).into_owned()
 }
