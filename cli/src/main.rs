@@ -18,6 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use client::Output;
+use nix::sys::stat::{Mode, umask};
 
 /// Upload ML code and a config, have it run on a GPU worker, watch its log, compare its results.
 #[derive(Debug, Parser)]
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
     #[cfg(feature = "faults")]
     let _failpoints = adapters::faults::setup();
     let cli = Cli::parse();
+    keep_own_access();
     let output = if cli.json { Output::Json } else { Output::Human };
     // Before any thread is started: these become other programs.
     if let Command::Sandbox = cli.command {
@@ -99,6 +101,12 @@ fn main() -> ExitCode {
         };
         done.unwrap_or_else(|error| roles::fail(&error))
     })
+}
+
+/// Lets this process enter and change what it makes, whatever umask it was started with.
+fn keep_own_access() {
+    let given = umask(Mode::from_bits_truncate(0o077));
+    umask(given & Mode::from_bits_truncate(0o077));
 }
 
 #[cfg(test)]
