@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use client::Output;
+use nix::sys::stat::{Mode, umask};
 
 /// Upload ML code and a config, have it run on a GPU worker, watch its log, compare its results.
 #[derive(Debug, Parser)]
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
     #[cfg(feature = "faults")]
     let _failpoints = adapters::faults::setup();
     let cli = Cli::parse();
+    keep_own_access();
     let output = if cli.json { Output::Json } else { Output::Human };
     // Before any thread is started: these become other programs.
     if let Command::Sandbox = cli.command {
@@ -106,6 +108,12 @@ fn main() -> ExitCode {
     // A thread that hangs in a file system must not keep the process.
     runtime.shutdown_timeout(LAST_THREADS);
     code
+}
+
+/// Lets this process enter and change what it makes, whatever umask it was started with.
+fn keep_own_access() {
+    let given = umask(Mode::from_bits_truncate(0o077));
+    umask(given & Mode::from_bits_truncate(0o077));
 }
 
 #[cfg(test)]

@@ -81,6 +81,14 @@ impl Board {
 
     async fn start_as(user: Option<u32>, options: &[(&str, &str)]) -> Self {
         let data = tempfile::Builder::new().prefix("lb-up-").tempdir().expect("a temporary directory");
+        Self::start_in(data, user, options).await
+    }
+
+    /// The same with this data directory and as this user, if one is given.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub async fn start_in(data: TempDir, user: Option<u32>, options: &[(&str, &str)]) -> Self {
         chown(data.path(), user.map(Uid::from_raw), user.map(Gid::from_raw)).expect("its owner may");
         let mut all = vec![
             ("DATASET_ROOT".to_owned(), gates(data.path()).display().to_string()),

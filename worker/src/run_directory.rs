@@ -2,15 +2,16 @@
 //!
 //! Its own entries are the platform's; what is in its parts is the job's from [`RunDirectory::hand_over`] on.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, lchown};
+use std::os::unix::fs::{PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use tokio::task::spawn_blocking;
 
+use crate::folder;
 use crate::remove_tree::remove_tree;
 use crate::sandbox::Identity;
 
@@ -24,12 +25,10 @@ impl RunDirectory {
     /// Makes a directory `name` with all its parts.
     pub(crate) fn create(station: &Path, name: &str) -> io::Result<Self> {
         let directory = Self { path: station.join(name) };
-        let mut builder = DirBuilder::new();
         // The job's user comes through, and sees nothing but what it knows of.
-        builder.mode(0o711).create(&directory.path)?;
-        builder.mode(0o700);
+        folder::make_passable(&directory.path)?;
         for part in directory.parts().into_iter().chain([directory.root()]) {
-            builder.create(part)?;
+            folder::make(&part, 0o700)?;
         }
         Ok(directory)
     }

@@ -2,14 +2,15 @@
 //!
 //! A station whose lock can be taken belongs to a process that is dead, whatever its id is used for by now.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use events::Consumer;
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::folder;
 use crate::remove_tree::remove_tree;
 
 const LOCK: &str = "worker.lock";
@@ -27,9 +28,9 @@ impl Station {
     /// Makes the station `name` for a process that begins.
     pub(crate) fn take(work_root: &Path, name: &str, consumer: &Consumer) -> io::Result<Self> {
         let path = work_root.join(name);
-        DirBuilder::new().recursive(true).mode(0o711).create(work_root)?;
-        DirBuilder::new().mode(0o711).create(&path)?;
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path.join(LOCK))?;
+        folder::make_all_passable(work_root)?;
+        folder::make_passable(&path)?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path.join(LOCK))?;
         let mut lock = lock(file)?.ok_or_else(|| io::Error::other("another process took it"))?;
         lock.write_all(consumer.as_str().as_bytes())?;
         lock.sync_all()?;

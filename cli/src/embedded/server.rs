@@ -42,7 +42,8 @@ impl PrivateRedis {
     /// If its directory or its socket can't be made.
     pub(crate) fn in_folder_of(data: &Path) -> Result<Self> {
         let folder = data.join("redis");
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+        made.with_context(|| format!("the folder {} can't be made", folder.display()))?;
         let socket = socket::choose(&folder, &std::env::temp_dir()).context("there is no place for the socket")?;
         let password = random_hex::<32>();
         let url = format!("redis+unix://{}?pass={password}", encode_path(&socket));
@@ -169,7 +170,7 @@ fn find_server(path: Option<&std::ffi::OsStr>) -> Option<PathBuf> {
 
 /// The whole configuration. It goes in by stdin: an argument list could be read by anybody.
 fn configuration(folder: &Path, socket: &Path, log: &Path, password: &str) -> String {
-    let quoted = |path: &Path| format!("{:?}", path.to_string_lossy());
+    let quoted = |path: &Path| format!("\"{}\"", path.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\""));
     [
         "port 0".to_owned(),
         format!("unixsocket {}", quoted(socket)),
@@ -200,8 +201,11 @@ fn encode_path(path: &Path) -> String {
 
 /// Refuses a data directory whose name Redis's configuration can't hold.
 pub(crate) fn check_path(data: &Path) -> Result<()> {
-    if data.to_string_lossy().chars().any(|c| c.is_control() || c == '"') || data.to_str().is_none() {
-        bail!("the path of the data directory must be UTF-8 without quotes or control characters");
+    if data.to_string_lossy().chars().any(char::is_control) || data.to_str().is_none() {
+        bail!(
+            "the data directory {data:?} can't be used: its path must be UTF-8 without control characters. Rename it, \
+             or give another by --data or DATA_DIR"
+        );
     }
     Ok(())
 }

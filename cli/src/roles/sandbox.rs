@@ -1,13 +1,13 @@
 //! How jobs are confined: the options, and what comes of them on this machine.
 
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use worker::{Level, Network, Python, Reach, Sandbox, SandboxError, SandboxOptions};
+use worker::{Level, Network, Python, Reach, Sandbox, SandboxError, SandboxOptions, make_all_passable, open_up};
 
 use crate::options::StorageOptions;
 
@@ -55,17 +55,30 @@ impl ConfinementOptions {
         slots: usize,
     ) -> Result<Site> {
         let options = self.options(data, storage)?;
-        let work_root = make(self.work_root(data))?;
+        let work_root = self.make_work_root(data)?;
         let prepared = Sandbox::prepare(&options, python, &work_root, scope, slots).await;
         let (sandbox, work_root) = match prepared {
             // A data directory is its owner's alone, and a job may be somebody else.
-            Err(SandboxError::Impossible(_)) if self.work_root.is_none() && nix::unistd::geteuid().is_root() => {
+            Err(SandboxError::Closed { variable: "WORK_ROOT", .. }) if self.work_root.is_none() => {
                 let work_root = open_work_root(data)?;
-                (Sandbox::prepare(&options, python, &work_root, scope, slots).await?, work_root)
+                let prepared = Sandbox::prepare(&options, python, &work_root, scope, slots).await;
+                if prepared.is_err() {
+                    // Kept if an earlier worker left something to take over.
+                    let _ = fs::remove_dir(&work_root);
+                }
+                (prepared?, work_root)
             }
             prepared => (prepared?, work_root),
         };
         Ok(Site { sandbox: Arc::new(sandbox), work_root })
+    }
+
+    /// Makes the folder of work directories, which jobs can enter. One that the operator made stays as it is.
+    fn make_work_root(&self, data: &Path) -> Result<PathBuf> {
+        let work_root = self.work_root(data);
+        let made = if self.work_root.is_some() { make_all_passable(&work_root) } else { open_up(&work_root) };
+        let found = made.and_then(|()| work_root.canonicalize());
+        found.with_context(|| format!("the work directory {} can't be made", work_root.display()))
     }
 
     /// Where work directories are to lie.
@@ -104,19 +117,11 @@ impl ConfinementOptions {
     }
 }
 
-fn make(work_root: PathBuf) -> Result<PathBuf> {
-    let made = fs::create_dir_all(&work_root).and_then(|()| work_root.canonicalize());
-    made.with_context(|| format!("the work directory {} can't be made", work_root.display()))
-}
-
 /// A folder of this data directory's own where everybody may come through and nobody else may write.
 fn open_work_root(data: &Path) -> Result<PathBuf> {
     let of_data = fs::metadata(data).with_context(|| data.display().to_string())?;
     let path = Path::new(OPEN_FOLDER).join(format!("leadersboard-{:x}-{:x}", of_data.dev(), of_data.ino()));
-    match DirBuilder::new().mode(0o711).create(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        made => made.with_context(|| format!("the work directory {} can't be made", path.display()))?,
-    }
+    open_up(&path).context("the work directory can't be made")?;
     let found = fs::symlink_metadata(&path)?;
     let is_ours = found.is_dir() && found.uid() == nix::unistd::geteuid().as_raw() && found.mode() & 0o022 == 0;
     if !is_ours {

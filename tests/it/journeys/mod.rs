@@ -14,6 +14,7 @@ mod leaderboard;
 mod limits;
 mod live_log;
 mod migrate;
+mod places;
 mod policy;
 mod progress;
 mod queue;

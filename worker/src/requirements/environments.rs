@@ -4,9 +4,9 @@
 //! `<digest>.lock`, held exclusively by whoever builds or removes it, and shared by each run that uses it. The kernel
 //! lets go of the locks of a process that dies; what it was building goes with its station.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -15,6 +15,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{getegid, geteuid};
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens, syncfs};
 
+use crate::folder::open_up;
 use crate::python::Python;
 use crate::remove_tree::remove_tree;
 
@@ -75,7 +76,7 @@ impl Environments {
     pub(crate) fn of(work_root: &Path) -> io::Result<Self> {
         let folder = work_root.join("environments");
         // Jobs come through, and see nothing but what they know of.
-        DirBuilder::new().recursive(true).mode(0o711).create(&folder)?;
+        open_up(&folder)?;
         Ok(Self { folder })
     }
 

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 use nix::sys::signal::{SigSet, Signal};
-use nix::sys::stat::{Mode, umask};
 use nix::unistd::{chdir, execve, fchown, pipe2, setsid};
 use rustix::process::{Pid, set_parent_process_death_signal};
 
@@ -62,7 +61,6 @@ fn become_program(spec: &Spec, groups: &[File]) -> io::Result<std::convert::Infa
     // Out of the supervisor's process group: a signal to one's own group must not reach it.
     setsid()?;
     close_others_on_exec()?;
-    umask(Mode::from_bits_truncate(0o022));
     let nothing = File::open("/dev/null")?;
     rustix::stdio::dup2_stdin(&nothing)?;
     give_streams(spec.identity)?;

@@ -1,6 +1,7 @@
 //! What this machine can do to confine a job, found out by doing it once at the worker's start.
 
 use std::fmt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::identities::Identities;
@@ -37,11 +38,26 @@ pub enum Reach {
 /// Why no job can be confined as it must be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SandboxError {
-    /// The kernel can't.
-    #[error(
-        "jobs can't be confined here, so none is run: {0}; SANDBOX=off runs them unconfined, for code that you trust"
-    )]
+    /// This machine can't, for this reason; the text names the cure.
+    #[error("jobs can't be confined here, so this worker runs none: {0}")]
     Impossible(String),
+    /// The users that jobs run as can't enter a folder that they need.
+    #[error(
+        "jobs can't be confined here, so this worker runs none: they run as users of their own, who can't enter {folder} \
+         (mode {mode:04o}) on the way to {path}. Open it by `chmod o+x {folder}`, or set {variable} to a path that every user can reach",
+        folder = folder.display(),
+        path = path.display()
+    )]
+    Closed {
+        /// The folder.
+        folder: PathBuf,
+        /// Its mode.
+        mode: u32,
+        /// What jobs need.
+        path: PathBuf,
+        /// The setting that names it.
+        variable: &'static str,
+    },
     /// More was asked for than the machine can do.
     #[error("SANDBOX=strict needs {0}; SANDBOX=standard does without")]
     NotStrict(String),
@@ -118,10 +134,13 @@ impl Sandbox {
             return Ok(sandbox);
         }
         if landlock == 0 {
-            return Err(SandboxError::Impossible("this kernel has no Landlock (Linux 5.13 or newer has)".to_owned()));
+            let why = "this kernel has no Landlock. Use Linux 5.13 or newer with `landlock` in \
+                       /sys/kernel/security/lsm. For code that you trust, SANDBOX=off runs jobs unconfined";
+            return Err(SandboxError::Impossible(why.to_owned()));
         }
         if is_root && sandbox.identities.is_none() {
-            let why = "the worker is root, and there are no users 61184 to 65519 here to run jobs as";
+            let why = "the worker is root, and its user namespace lacks the users 61184 to 65519 that jobs run as. \
+                       Start the worker as another user, or map these users into the container";
             return Err(SandboxError::Impossible(why.to_owned()));
         }
         let not_full = match options.reach {
@@ -140,7 +159,9 @@ impl Sandbox {
             _ => tracing::info!(reason = not_full, "jobs have no namespaces of their own"),
         }
         sandbox.applied = Applied::Floor;
-        sandbox.try_out(python, work_root).await.map_err(SandboxError::Impossible)?;
+        if let Err(reason) = sandbox.try_out(python, work_root).await {
+            return Err(sandbox.explain(reason, python, work_root));
+        }
         if sandbox.identities.is_none() {
             tracing::warn!(
                 "jobs run as the worker's own user and without namespaces: whatever trusts that user by its socket, they \
@@ -153,6 +174,23 @@ impl Sandbox {
     /// Removes what holds the runs of a worker of this name that is dead.
     pub(crate) fn sweep(&self, scope: &str) {
         self.limiter.sweep(scope);
+    }
+
+    /// Why the interpreter did not run in a directory of its own, and the cure.
+    fn explain(&self, reason: String, python: &Python, work_root: &Path) -> SandboxError {
+        let needed = [("WORK_ROOT", work_root), ("JOB_PYTHON", &python.path)].into_iter();
+        let needed = needed.chain(python.folders.iter().map(|folder| ("JOB_PYTHON", folder.as_path())));
+        let closed = needed.filter_map(|(variable, path)| {
+            let (folder, mode) = closed_folder(path)?;
+            Some(SandboxError::Closed { folder, mode, path: path.to_owned(), variable })
+        });
+        closed.take(usize::from(self.identities.is_some())).next().unwrap_or_else(|| {
+            let (python, work_root) = (python.path.display(), work_root.display());
+            SandboxError::Impossible(format!(
+                "a trial run of {python} below {work_root} failed: {reason}. Set JOB_PYTHON to an interpreter that runs \
+                 with nothing but its own folders, or WORK_ROOT to a folder on a local disk"
+            ))
+        })
     }
 
     fn strict_enough(self, level: Level) -> Result<Self, SandboxError> {
@@ -177,6 +215,17 @@ impl fmt::Display for Sandbox {
     }
 }
 
+/// The first folder on the way to a path, itself included, that only its owner or group may enter, and its mode.
+fn closed_folder(path: &Path) -> Option<(PathBuf, u32)> {
+    let path = path.canonicalize().ok()?;
+    let way: Vec<&Path> = path.ancestors().collect();
+    way.into_iter().rev().find_map(|folder| {
+        let found = folder.metadata().ok()?;
+        let is_closed = found.is_dir() && found.mode() & 0o001 == 0;
+        is_closed.then(|| (folder.to_owned(), found.mode() & 0o7777))
+    })
+}
+
 /// What jobs may read: the system, the interpreter, the data.
 fn readable(options: &SandboxOptions, python: &Python, work_root: &Path) -> Result<Vec<PathBuf>, SandboxError> {
     let mut readable: Vec<PathBuf> = SYSTEM.iter().chain(ETC).map(PathBuf::from).filter(|path| path.exists()).collect();
@@ -196,4 +245,29 @@ fn readable(options: &SandboxOptions, python: &Python, work_root: &Path) -> Resu
         }
     }
     Ok(readable)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_closed_folder_is_named_with_its_mode_and_its_cure() {
+        let top = tempfile::tempdir().unwrap();
+        fs::set_permissions(top.path(), Permissions::from_mode(0o711)).unwrap();
+        let closed = top.path().canonicalize().unwrap().join("closed");
+        let path = closed.join("work");
+        fs::create_dir_all(&path).unwrap();
+        fs::set_permissions(&closed, Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(closed_folder(&path), None);
+        fs::set_permissions(&closed, Permissions::from_mode(0o700)).unwrap();
+        let (folder, mode) = closed_folder(&path).unwrap();
+        assert_eq!((&folder, mode), (&closed, 0o700));
+        let told = SandboxError::Closed { folder, mode, path, variable: "WORK_ROOT" }.to_string();
+        assert!(told.contains("(mode 0700)") && told.contains("`chmod o+x ") && told.contains("WORK_ROOT"), "{told}");
+    }
 }

@@ -56,19 +56,23 @@ pub(super) fn leave(network: Network) -> io::Result<()> {
 
 /// Builds the program's root and moves into it. To be called by the first process of the new numbering.
 pub(super) fn enter(view: &View, identity: Option<Identity>) -> io::Result<()> {
-    let root = &view.root;
     mount(NOTHING, "/", NOTHING, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NOTHING)
         .map_err(at("making mounts private"))?;
     let options = "mode=0755,size=16m";
     let safe = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("tmpfs"), root, Some("tmpfs"), safe, Some(options)).map_err(at("a root"))?;
-    for folder in ["proc", "dev", "tmp", "run", "home", "root", "var", "etc"] {
+    mount(Some("tmpfs"), &view.root, Some("tmpfs"), safe, Some(options)).map_err(at("a root"))?;
+    // From here on its own paths are short: those of the machine are repeated in it, and may be long.
+    chdir(&view.root)?;
+    let root = Path::new(".");
+    for folder in ["proc", "dev", "tmp", "run", "home", "root", "var/tmp", "etc"] {
         fs::create_dir_all(root.join(folder))?;
     }
-    symlink("/tmp", root.join("var/tmp"))?;
     mount(Some("proc"), &root.join("proc"), Some("proc"), safe | MsFlags::MS_NOEXEC, NOTHING).map_err(at("/proc"))?;
-    devices(view)?;
-    bind(&view.temporary, &root.join("tmp"), Access::Write)?;
+    devices(root, view)?;
+    // No link from one to the other: work directories may lie below either.
+    for temporary in ["tmp", "var/tmp"] {
+        bind(&view.temporary, &root.join(temporary), Access::Write)?;
+    }
     for path in &view.readable {
         place(root, path, Access::Read)?;
     }
@@ -78,7 +82,6 @@ pub(super) fn enter(view: &View, identity: Option<Identity>) -> io::Result<()> {
     people(root, identity)?;
     let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | safe;
     mount(NOTHING, root, NOTHING, read_only, NOTHING).map_err(at("a root that nobody writes"))?;
-    chdir(root)?;
     // Both at the same place: the old root then lies on top, and is let go of.
     pivot_root(".", ".").map_err(at("pivot_root"))?;
     umount2(".", MntFlags::MNT_DETACH).map_err(at("leaving the old root"))?;
@@ -128,12 +131,12 @@ fn bind(from: &Path, to: &Path, access: Access) -> io::Result<()> {
 }
 
 /// A `/dev` with nothing but these devices, and shared memory that ends with the run.
-fn devices(view: &View) -> io::Result<()> {
-    let folder = view.root.join("dev");
+fn devices(root: &Path, view: &View) -> io::Result<()> {
+    let folder = root.join("dev");
     for device in &view.devices {
         // A machine may lack one of them.
         if device.exists() {
-            let target = below(&view.root, device);
+            let target = below(root, device);
             if let Some(parent) = target.parent() {
                 fs::create_dir_all(parent)?;
             }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::stat::{Mode, umask};
 use rustix::process::{DumpableBehavior, Pid, WaitOptions, set_parent_process_death_signal, wait};
 
 use super::system_calls::{Forked, fork_single_threaded};
@@ -33,6 +34,8 @@ pub fn supervise() -> ExitCode {
 
 /// Reads the specification and supervises, in namespaces of its own where that is asked for.
 fn prepare() -> io::Result<ExitCode> {
+    // What it makes for the program must be open to the program's user, whatever umask the worker was started with.
+    umask(Mode::from_bits_truncate(0o022));
     let mut control = Control::new()?;
     let spec: Spec = serde_json::from_slice(&control.line()?)?;
     // It may lead its session already, where a person starts it by hand.

@@ -1,0 +1,97 @@
+//! Folders whose mode does not depend on the umask: jobs run as other users, and must come through some of them.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use nix::unistd::geteuid;
+
+/// Everybody may come through and sees nothing but what they know of; only the owner may change it.
+const PASSABLE: u32 = 0o711;
+
+/// Makes a folder with exactly this mode.
+///
+/// # Errors
+/// With the path of the folder.
+pub(crate) fn make(path: &Path, mode: u32) -> io::Result<()> {
+    let made = DirBuilder::new().mode(mode).create(path);
+    made.and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode))).map_err(|error| named(path, error))
+}
+
+/// Makes a folder that everybody may come through.
+///
+/// # Errors
+/// With the path of the folder.
+pub(crate) fn make_passable(path: &Path) -> io::Result<()> {
+    make(path, PASSABLE)
+}
+
+/// Makes a folder and its missing parents, which everybody may come through. A folder that exists stays as it is.
+///
+/// # Errors
+/// With the path of the folder that could not be made.
+pub fn make_all_passable(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        make_all_passable(parent)?;
+    }
+    match make_passable(path) {
+        // Another worker was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made,
+    }
+}
+
+/// Makes a folder as [`make_all_passable`] does, and opens one that exists and is this user's.
+///
+/// # Errors
+/// With the path of the folder.
+pub fn open_up(path: &Path) -> io::Result<()> {
+    make_all_passable(path)?;
+    // What a link leads to is for whoever made the link to open.
+    let found = fs::symlink_metadata(path).map_err(|error| named(path, error))?;
+    if found.is_dir() && found.uid() == geteuid().as_raw() && found.mode() & PASSABLE != PASSABLE {
+        let mode = found.mode() & 0o7777 | PASSABLE;
+        fs::set_permissions(path, Permissions::from_mode(mode)).map_err(|error| named(path, error))?;
+    }
+    Ok(())
+}
+
+/// The error with the path that it is about, which the system leaves out.
+pub(crate) fn named(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o777
+    }
+
+    #[test]
+    fn what_is_made_can_be_passed_and_what_was_there_stays() {
+        let top = tempfile::tempdir().unwrap();
+        let there = top.path().join("there");
+        make(&there, 0o700).unwrap();
+        let path = there.join("a/b");
+        make_all_passable(&path).unwrap();
+        assert_eq!([mode(&there), mode(&there.join("a")), mode(&path)], [0o700, 0o711, 0o711]);
+        open_up(&there).unwrap();
+        assert_eq!(mode(&there), 0o711);
+    }
+
+    #[test]
+    fn an_error_names_the_folder() {
+        let top = tempfile::tempdir().unwrap();
+        let file = top.path().join("file");
+        fs::write(&file, "").unwrap();
+        for error in [make(&file, 0o700).unwrap_err(), make_all_passable(&file.join("below")).unwrap_err()] {
+            assert!(error.to_string().starts_with(&file.display().to_string()), "{error}");
+        }
+    }
+}
