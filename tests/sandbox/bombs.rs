@@ -11,6 +11,7 @@ crate::tests!(
     a_fork_bomb_and_a_thread_bomb_stay_within_their_class,
     memory_is_bounded_wherever_it_is_taken,
     the_disk_is_bounded_in_bytes,
+    a_file_beyond_the_limit_is_named,
     the_disk_is_bounded_in_files,
     folders_of_any_depth_are_removed,
 );
@@ -77,6 +78,24 @@ async fn the_disk_is_bounded_in_bytes(level: Level) {
     for hidden in ["removed files", "closed folder"] {
         let job = explode(&site, "tidy", hidden).await;
         site.failed(&job, "output_limit").await;
+    }
+    site.unharmed().await;
+}
+
+async fn a_file_beyond_the_limit_is_named(level: Level) {
+    let site = Site::new(level, &[CLASSES]).await;
+    let ways = ["exception", "short write", "no metrics", "child", "signal", "extent"];
+    let mut jobs = Vec::new();
+    for way in ways {
+        let bomb = json!({ "bomb": format!("file too large: {way}"), "ways": ways, "token": "" });
+        jobs.push((way, site.submit_to("tidy", BOMBS, &bomb).await));
+    }
+    for (way, job) in jobs {
+        let shown = site.failed(&job, "output_limit").await;
+        // A file that could not be made so large at once has not grown.
+        let file = if way == "extent" { "" } else { "; its largest file is output/large" };
+        let begins = format!("it wrote more to disk than the 16.0 MiB that class tidy allows{file}");
+        assert!(error_of(&shown).starts_with(&begins), "{way}: {shown:#}");
     }
     site.unharmed().await;
 }

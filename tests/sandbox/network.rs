@@ -98,3 +98,39 @@ async fn nobody_is_reached(level: Level) {
     assert!(foreign.accept().is_err(), "somebody connected");
     site.unharmed().await;
 }
+
+/// A loopback interface needs namespaces, so there is none at the floor.
+#[cfg(not(feature = "faults"))]
+#[tokio::test]
+async fn a_job_can_ask_for_its_own_interfaces_and_change_none() {
+    let site = Site::new(Level::Full, &[("NETWORK", "loopback")]).await;
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let targets = json!({ "port": listener.local_addr().expect("an address").port() });
+    let job = site.submit(include_str!("programs/loopback.py"), &targets).await;
+    site.completed(&job).await;
+    Attempts::of(&site.log(&job).await).expect(&[
+        ("DONE ['lo']", &["interfaces"]),
+        ("DONE connected", &["TCP with itself", "TCP over IPv6 with itself"]),
+        ("ECONNREFUSED", &["the machine's port"]),
+        ("ENETUNREACH", &["another machine"]),
+        (
+            "EPERM",
+            &[
+                "take the interface down",
+                "add an address",
+                "add a route",
+                "netlink for socket diagnosis",
+                "netlink for ipsec",
+                "netlink for audit",
+                "netlink for connector",
+                "netlink for netfilter",
+                "netlink for devices",
+                "netlink for generic",
+                "a packet socket",
+            ],
+        ),
+    ]);
+    let finished = site.board.run_alike(["doctor", "sandbox", "--json"]);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    site.unharmed().await;
+}

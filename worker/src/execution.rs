@@ -1,14 +1,14 @@
 //! One run of a program whose files are there: confined, watched, judged, and what it left is kept.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use events::ResourceClass;
 use events::job::ArtifactTotals;
 use events::submission::Manifest;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, timeout};
 
 use crate::artifacts::Keeper;
@@ -16,7 +16,7 @@ use crate::gpu::{GpuLease, Meter, Usage};
 use crate::interrupt::Interrupt;
 use crate::job_log::{JobLog, Stream};
 use crate::judge::{Case, Outcome, judge};
-use crate::limits::Watch;
+use crate::limits::{Breach, Watch, largest_file};
 use crate::live_log::LiveLog;
 use crate::pipeline::{Report, broken, short_name};
 use crate::process::{Ended, Graces, Process};
@@ -66,7 +66,7 @@ impl Execution<'_> {
             Err(outcome) => return outcome.into(),
         };
         let run_time = Some(ran.time);
-        let outcome = self.outcome(ran, class, &log);
+        let outcome = self.outcome(ran, class, &log).await;
         let (output, output_bytes) = (directory.output(), class.output_bytes);
         let keeper = Keeper { session, run, output: &output, output_bytes, log: &log, interrupt, vitals };
         keeper.keep(Report { outcome, run_time, artifacts: ArtifactTotals::default() }).await
@@ -135,14 +135,23 @@ impl Execution<'_> {
         ended
     }
 
-    fn outcome(&self, ran: Ran, class: &ResourceClass, log: &JobLog) -> Outcome {
+    async fn outcome(&self, ran: Ran, class: &ResourceClass, log: &JobLog) -> Outcome {
         let output = self.directory.output();
+        let largest = if ran.ended.as_ref().is_ok_and(|ended| may_have_written_too_much(ended, &output)) {
+            let folders = self.directory.parts();
+            spawn_blocking(move || largest_file(&folders)).await.ok().flatten()
+        } else {
+            None
+        };
         let case = Case {
             entrypoint: &self.manifest.entrypoint,
             class: &self.run.job.spec.class,
             limit: time_limit(class),
             output: &output,
             log,
+            output_bytes: class.output_bytes,
+            largest: largest.as_ref(),
+            network: self.session.config.sandbox.network(),
         };
         match ran.ended {
             Ok(ended) => with_usage(judge(&ended, &case), ran.usage),
@@ -164,6 +173,15 @@ impl Execution<'_> {
         };
         let live = LiveLog::begin(Arc::clone(&session.ports.live_log), run.job.id, run.fence.clone());
         JobLog::shown(target, limit_bytes, Some(live))
+    }
+}
+
+/// Whether an end may be due to a file that could not be written any further.
+fn may_have_written_too_much(ended: &Ended, output: &Path) -> bool {
+    match ended {
+        Ended::Exited(status) => !status.success() || output.join("metrics.json").symlink_metadata().is_err(),
+        Ended::Exceeded(breach) => matches!(breach, Breach::Disk(_)),
+        Ended::TimedOut | Ended::Interrupted(_) => false,
     }
 }
 

@@ -13,10 +13,11 @@ use nix::sys::signal::Signal;
 
 use crate::interrupt::Reason;
 use crate::job_log::JobLog;
-use crate::limits::{Breach, MAX_FILES};
+use crate::limits::{Breach, LargestFile, MAX_FILES};
 use crate::metrics_file::{self, Found};
 use crate::oom;
 use crate::process::Ended;
+use crate::sandbox::Network;
 
 /// What is to be recorded of a run.
 #[derive(Debug)]
@@ -41,6 +42,19 @@ pub(crate) struct Case<'a> {
     pub(crate) limit: Duration,
     pub(crate) output: &'a Path,
     pub(crate) log: &'a JobLog,
+    /// What its class allows it to write to disk, in bytes: a file alone is bounded by this too.
+    pub(crate) output_bytes: u64,
+    /// The largest file that it left, where that was looked for.
+    pub(crate) largest: Option<&'a LargestFile>,
+    /// What network it had.
+    pub(crate) network: Network,
+}
+
+impl Case<'_> {
+    /// The file that grew until it reached the limit, if one is there.
+    fn full_file(&self) -> Option<&LargestFile> {
+        self.largest.filter(|file| file.bytes >= self.output_bytes)
+    }
 }
 
 /// Judges the end of a program.
@@ -68,10 +82,7 @@ fn exceeded(breach: &Breach, case: &Case<'_>) -> Outcome {
             FailureKind::OomHost,
             format!("it used more memory than the {} that class {class} allows", ByteSize(*limit)),
         ),
-        Breach::Disk(limit) => (
-            FailureKind::OutputLimit,
-            format!("it had more on disk than the {} that class {class} allows", ByteSize(*limit)),
-        ),
+        Breach::Disk(limit) => (FailureKind::OutputLimit, too_much_on_disk(case, *limit, case.largest)),
         Breach::Files => (FailureKind::OutputLimit, format!("it had more than {MAX_FILES} files and folders")),
         Breach::Closed => (
             FailureKind::OutputLimit,
@@ -92,38 +103,49 @@ pub(crate) fn stopped(reason: Reason) -> Outcome {
 
 fn exited(status: ExitStatus, case: &Case<'_>) -> Outcome {
     let program = case.entrypoint;
-    let last_words = || case.log.last_error_line().map_or_else(String::new, |line| format!(": {line}"));
     match (status.code(), status.signal()) {
         (Some(0), _) => read_metrics(case).unwrap_or_else(|error| {
             Outcome::GivenBack(LossCause::Infrastructure, format!("the output could not be read: {error}"))
         }),
         (Some(code), _) => {
-            let error = format!("{program} exited with code {code}{}", last_words());
-            failed(case, kind_of_exit(&case.log.tail()), Some(code), error)
+            let end = with_last_words(format!("{program} exited with code {code}"), case);
+            let tail = case.log.tail();
+            if oom::gpu_oom_in(&tail) {
+                failed(case, FailureKind::OomGpu, Some(code), end)
+            } else if oom::host_oom_in(&tail) {
+                failed(case, FailureKind::OomHost, Some(code), end)
+            } else if case.full_file().is_some() || oom::file_limit_in(&tail) {
+                too_large(case, Some(code), &end)
+            } else {
+                failed(case, FailureKind::NonzeroExit, Some(code), end)
+            }
         }
         (None, number) => {
             let signal = number.and_then(|number| Signal::try_from(number).ok());
-            if signal == Some(Signal::SIGXFSZ) {
-                let error = format!("{program} wrote a file larger than class {} allows{}", case.class, last_words());
-                return failed(case, FailureKind::OutputLimit, None, error);
-            }
             let name = signal.map_or_else(|| "a signal".to_owned(), |signal| signal.as_str().to_owned());
-            failed(case, FailureKind::Signal, None, format!("{program} was ended by {name}{}", last_words()))
+            let end = with_last_words(format!("{program} was ended by {name}"), case);
+            if signal == Some(Signal::SIGXFSZ) || case.full_file().is_some() {
+                return too_large(case, None, &end);
+            }
+            failed(case, FailureKind::Signal, None, end)
         }
     }
 }
 
-/// What a program that exited with a code above 0 ended of, by its last words.
-fn kind_of_exit(tail: &str) -> FailureKind {
-    if oom::gpu_oom_in(tail) {
-        FailureKind::OomGpu
-    } else if oom::host_oom_in(tail) {
-        FailureKind::OomHost
-    } else if oom::file_limit_in(tail) {
-        FailureKind::OutputLimit
-    } else {
-        FailureKind::NonzeroExit
-    }
+fn with_last_words(end: String, case: &Case<'_>) -> String {
+    case.log.last_error_line().map_or(end.clone(), |line| format!("{end}: {line}"))
+}
+
+/// The failure of a program that could not write a file any further.
+fn too_large(case: &Case<'_>, exit_code: Option<i32>, end: &str) -> Outcome {
+    let error = format!("{}; {end}", too_much_on_disk(case, case.output_bytes, case.full_file()));
+    failed(case, FailureKind::OutputLimit, exit_code, error)
+}
+
+fn too_much_on_disk(case: &Case<'_>, limit: u64, file: Option<&LargestFile>) -> String {
+    let (limit, class) = (ByteSize(limit), case.class);
+    let file = file.map_or_else(String::new, |file| format!("; its largest file is {file}"));
+    format!("it wrote more to disk than the {limit} that class {class} allows{file}")
 }
 
 fn read_metrics(case: &Case<'_>) -> io::Result<Outcome> {
@@ -132,14 +154,29 @@ fn read_metrics(case: &Case<'_>) -> io::Result<Outcome> {
         Found::Nothing => {
             let error =
                 format!("{} exited with code 0 and left no metrics.json in its --output directory", case.entrypoint);
-            failed(case, FailureKind::MissingMetrics, Some(0), error)
+            match case.full_file() {
+                Some(_) => too_large(case, Some(0), &error),
+                None => failed(case, FailureKind::MissingMetrics, Some(0), error),
+            }
         }
         Found::Invalid(sentence) => failed(case, FailureKind::InvalidMetrics, Some(0), sentence),
     })
 }
 
-fn failed(case: &Case<'_>, kind: FailureKind, exit_code: Option<i32>, error: String) -> Outcome {
-    Outcome::Failed(Failure { kind, error, exit_code, log_tail: case.log.tail() })
+fn failed(case: &Case<'_>, kind: FailureKind, exit_code: Option<i32>, mut error: String) -> Outcome {
+    let log_tail = case.log.tail();
+    let may_want_a_network = match kind {
+        FailureKind::NonzeroExit | FailureKind::Signal | FailureKind::Timeout | FailureKind::MissingMetrics => true,
+        _ => false,
+    };
+    if may_want_a_network && oom::no_network_in(&log_tail) {
+        error.push_str(match case.network {
+            Network::None => "; jobs here have no network (NETWORK=none)",
+            Network::Loopback => "; jobs here have no network but a loopback interface (NETWORK=loopback)",
+            Network::Host => "",
+        });
+    }
+    Outcome::Failed(Failure { kind, error, exit_code, log_tail })
 }
 
 /// The failure of a run whose program could not be prepared.
@@ -156,16 +193,23 @@ fn in_words(limit: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job_log::Stream;
+    use crate::limits::largest_file;
 
-    fn verdict(ended: &Ended) -> (FailureKind, String) {
+    /// What is judged of an end, after these last words on stderr and with this largest file.
+    async fn verdict_of(ended: &Ended, words: &str, largest: Option<&LargestFile>) -> (FailureKind, String) {
         let output = tempfile::tempdir().unwrap();
         let log = JobLog::new(None, 0);
+        log.clone().pump(words.as_bytes(), Stream::Errors).await;
         let case = Case {
             entrypoint: "main.py",
             class: &"small".parse().unwrap(),
             limit: Duration::from_mins(30),
             output: output.path(),
             log: &log,
+            output_bytes: 16 << 20,
+            largest,
+            network: Network::None,
         };
         match judge(ended, &case) {
             Outcome::Failed(failure) => (failure.kind, failure.error),
@@ -173,17 +217,61 @@ mod tests {
         }
     }
 
-    #[test]
-    fn each_bad_end_has_its_kind_and_its_sentence() {
-        let exit = |code: i32| Ended::Exited(ExitStatus::from_raw(code << 8));
-        let (kind, error) = verdict(&Ended::TimedOut);
+    fn exit(code: i32) -> Ended {
+        Ended::Exited(ExitStatus::from_raw(code << 8))
+    }
+
+    #[tokio::test]
+    async fn each_bad_end_has_its_kind_and_its_sentence() {
+        let verdict = async |ended: &Ended| verdict_of(ended, "", None).await;
+        let (kind, error) = verdict(&Ended::TimedOut).await;
         assert_eq!(
             (kind, error.as_str()),
             (FailureKind::Timeout, "it ran longer than the 30 min that class small allows")
         );
-        assert_eq!(verdict(&exit(3)), (FailureKind::NonzeroExit, "main.py exited with code 3".to_owned()));
-        let (kind, error) = verdict(&Ended::Exited(ExitStatus::from_raw(11)));
+        assert_eq!(verdict(&exit(3)).await, (FailureKind::NonzeroExit, "main.py exited with code 3".to_owned()));
+        let (kind, error) = verdict(&Ended::Exited(ExitStatus::from_raw(11))).await;
         assert_eq!((kind, error.as_str()), (FailureKind::Signal, "main.py was ended by SIGSEGV"));
-        assert_eq!(verdict(&exit(0)).0, FailureKind::MissingMetrics);
+        assert_eq!(verdict(&exit(0)).await.0, FailureKind::MissingMetrics);
+    }
+
+    #[tokio::test]
+    async fn a_file_at_the_limit_is_the_reason_whichever_way_the_program_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("output");
+        std::fs::create_dir(&output).unwrap();
+        let file = std::fs::File::create(output.join("model.pt")).unwrap();
+        let largest = |bytes: u64| {
+            file.set_len(bytes).unwrap();
+            largest_file(std::slice::from_ref(&output)).unwrap()
+        };
+        let (full, smaller) = (largest(16 << 20), largest((16 << 20) - 1));
+        let short_write = "OSError: 4194304 requested and 262144 written";
+        for ended in [exit(1), exit(0), Ended::Exited(ExitStatus::from_raw(25)), Ended::Exited(ExitStatus::from_raw(6))]
+        {
+            let (kind, error) = verdict_of(&ended, short_write, Some(&full)).await;
+            assert_eq!(kind, FailureKind::OutputLimit, "{error}");
+            let begins = error.starts_with(
+                "it wrote more to disk than the 16.0 MiB that class small allows; its largest file is output/model.pt; main.py",
+            );
+            assert!(begins, "{error}");
+        }
+        assert_eq!(verdict_of(&exit(1), short_write, Some(&smaller)).await.0, FailureKind::NonzeroExit);
+        let (kind, error) = verdict_of(&exit(1), "OSError: [Errno 27] File too large", Some(&smaller)).await;
+        assert!(
+            kind == FailureKind::OutputLimit && error.contains("16.0 MiB that class small allows; main.py"),
+            "{error}"
+        );
+        assert_eq!(verdict_of(&exit(1), "MemoryError", Some(&full)).await.0, FailureKind::OomHost);
+    }
+
+    #[tokio::test]
+    async fn a_run_that_looked_for_a_network_is_told_that_there_is_none() {
+        let words = "urllib.error.URLError: <urlopen error [Errno -3] Temporary failure in name resolution>";
+        for ended in [exit(1), exit(0), Ended::TimedOut] {
+            let (_, error) = verdict_of(&ended, words, None).await;
+            assert!(error.ends_with("; jobs here have no network (NETWORK=none)"), "{error}");
+        }
+        assert!(!verdict_of(&exit(1), "ValueError: no data", None).await.1.contains("network"));
     }
 }

@@ -29,9 +29,55 @@ pub(crate) fn host_oom_in(tail: &str) -> bool {
 }
 
 /// Whether the end of a log says that a file grew beyond the limit of its size: Python ignores the signal that comes
-/// with it, and raises EFBIG as the last exception.
+/// with it, and raises EFBIG as the last exception; another program that it ran says it in a line of its own.
 pub(crate) fn file_limit_in(tail: &str) -> bool {
-    last_lines(tail).find(|line| is_exception(line)).is_some_and(|line| line.starts_with("OSError: [Errno 27] "))
+    const WORDS: [&str; 4] = ["[Errno 27]", "errno = 27", "SIGXFSZ", "(os error 27)"];
+    let told = |line: &str| WORDS.iter().any(|words| line.contains(words));
+    let told_by_another =
+        |line: &str| told(line) || line.ends_with(": File too large") || line.contains("File size limit exceeded");
+    match last_lines(tail).find(|line| is_exception(line)) {
+        Some(exception) if !exception.starts_with("subprocess.CalledProcessError") => told(exception),
+        _ => last_lines(tail).any(told_by_another),
+    }
+}
+
+/// What resolvers and clients say where there is no network.
+const NETWORK_WORDS: [&str; 24] = [
+    "Temporary failure in name resolution",
+    "Name or service not known",
+    "No address associated with hostname",
+    "failed to lookup address information",
+    "NameResolutionError",
+    "getaddrinfo failed",
+    "Could not resolve host",
+    "unable to resolve host",
+    "Network is unreachable",
+    "No route to host",
+    "Failed to establish a new connection",
+    "Max retries exceeded with url",
+    "urlopen error",
+    "requests.exceptions.ConnectionError",
+    "httpx.ConnectError",
+    "httpcore.ConnectError",
+    "ClientConnectorError",
+    "ClientConnectorDNSError",
+    "EndpointConnectionError",
+    "LocalEntryNotFoundError",
+    "OfflineModeIsEnabled",
+    "couldn't connect to 'https://",
+    "connect to https://huggingface.co",
+    "dial tcp: lookup ",
+];
+
+/// Whether the end of a log says that something could not be reached over a network.
+pub(crate) fn no_network_in(tail: &str) -> bool {
+    let denied_socket = || {
+        let denied = last_lines(tail).find(|line| is_exception(line)).is_some_and(|line| {
+            line.starts_with("PermissionError: [Errno 1] ") || line.starts_with("OSError: [Errno 97] ")
+        });
+        denied && last_lines(tail).any(|line| line.contains("/socket.py\", line "))
+    };
+    last_lines(tail).any(|line| NETWORK_WORDS.iter().any(|words| line.contains(words))) || denied_socket()
 }
 
 fn last_lines(tail: &str) -> impl Iterator<Item = &str> {
@@ -91,7 +137,44 @@ mod tests {
     #[test]
     fn a_file_that_grew_too_large_is_told_apart() {
         assert!(file_limit_in("Traceback (most recent call last):\nOSError: [Errno 27] File too large\n"));
-        assert!(!file_limit_in("OSError: [Errno 28] No space left on device"));
+        for line in [
+            "cp: error writing '/tmp/x': File too large",
+            "subprocess.CalledProcessError: Command '['dd']' died with <Signals.SIGXFSZ: 25>.",
+            "OSError: Can't write data (file write failed: errno = 27, error message = 'File too large')",
+        ] {
+            assert!(file_limit_in(line), "{line}");
+        }
+        for line in [
+            "OSError: [Errno 28] No space left on device",
+            "OSError: [Errno 27] File too large\nduring its handling:\nValueError: no data",
+            "ValueError: File too large",
+        ] {
+            assert!(!file_limit_in(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_network_that_is_not_there_is_told_by_whoever_asks_for_it() {
+        for line in [
+            "urllib.error.URLError: <urlopen error [Errno -3] Temporary failure in name resolution>",
+            "socket.gaierror: [Errno -2] Name or service not known",
+            "OSError: [Errno 101] Network is unreachable",
+            "httpx.ConnectError: [Errno -3] Temporary failure in name resolution",
+            "OSError: We couldn't connect to 'https://huggingface.co' to load the files",
+            "curl: (6) Could not resolve host: example.org",
+            "  File \"/usr/lib/python3.11/socket.py\", line 232, in __init__\n    _socket.socket.__init__(self)\n\
+             PermissionError: [Errno 1] Operation not permitted",
+        ] {
+            assert!(no_network_in(line), "{line}");
+        }
+        for line in [
+            "PermissionError: [Errno 1] Operation not permitted: 'file'",
+            "ConnectionError: the network converged to NaN",
+            "ValueError: network has 3 layers",
+            "",
+        ] {
+            assert!(!no_network_in(line), "{line}");
+        }
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Opening what a job wrote: only after its processes are gone, beneath its output directory, following no link,
 //! without blocking.
 
+use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, open, openat2, readlinkat};
 use rustix::io::Errno;
 use rustix::path::Arg;
 
@@ -46,6 +48,15 @@ pub(crate) fn open_folder(within: impl AsFd, name: impl Arg) -> Result<OwnedFd, 
 
 /// Opens a regular file with one name, beneath an output directory, and gives its size in bytes.
 pub(crate) fn open_file(within: impl AsFd, path: impl Arg) -> Result<(fs::File, u64), Refusal> {
+    let (file, stat) = open_regular(within, path)?;
+    if stat.st_nlink != 1 {
+        return Err(Refusal::HardLink);
+    }
+    Ok((file, size(&stat)))
+}
+
+/// Opens a regular file beneath an output directory, however many names it has.
+pub(crate) fn open_regular(within: impl AsFd, path: impl Arg) -> Result<(fs::File, Stat), Refusal> {
     let file = open_beneath(within, path, OFlags::NONBLOCK | OFlags::NOCTTY).map_err(|error| match error {
         Errno::NOENT => Refusal::Missing,
         Errno::LOOP => Refusal::Link,
@@ -57,10 +68,29 @@ pub(crate) fn open_file(within: impl AsFd, path: impl Arg) -> Result<(fs::File, 
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(Refusal::Kind);
     }
-    if stat.st_nlink != 1 {
-        return Err(Refusal::HardLink);
-    }
-    Ok((file.into(), u64::try_from(stat.st_size).unwrap_or(0)))
+    Ok((file.into(), stat))
+}
+
+/// The size of a file in bytes.
+pub(crate) fn size(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_size).unwrap_or(0)
+}
+
+/// Whether a link stays beneath the directory `output`, which was opened as `within`. Nothing that it leads to is opened
+/// for reading.
+pub(crate) fn stays_within(within: impl AsFd, output: &Path, link: &str) -> bool {
+    let Ok(target) = readlinkat(&within, link, Vec::new()) else { return false };
+    let target = Path::new(OsStr::from_bytes(target.as_bytes()));
+    let path = match target.strip_prefix(output) {
+        // By the name that the job was told.
+        Ok(rest) if rest.as_os_str().is_empty() => return true,
+        Ok(rest) => rest,
+        Err(_) => Path::new(link),
+    };
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+    let opened = openat2(within, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve);
+    // What was removed meanwhile, or leads round in a circle, is lost to nobody.
+    matches!(opened, Ok(_) | Err(Errno::NOENT | Errno::LOOP))
 }
 
 fn open_beneath(within: impl AsFd, path: impl Arg, flags: OFlags) -> Result<OwnedFd, Errno> {

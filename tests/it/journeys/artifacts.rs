@@ -65,6 +65,31 @@ fn names<'a>(list: &'a Value, key: &str) -> Vec<&'a str> {
 }
 
 #[tokio::test]
+async fn names_and_links_that_training_loops_make_cost_no_word_in_the_log() {
+    let board = Board::start(&[]).await;
+    let alice = Client::new(board.server(), ALICE);
+    let links = r#"
+import os, sys
+os.chdir(sys.argv[sys.argv.index("--output") + 1])
+os.makedirs("runs/version_0")
+with open("runs/version_0/epoch=9.ckpt", "w") as file: file.write("weights")
+os.link("runs/version_0/epoch=9.ckpt", "best.ckpt")
+os.symlink("epoch=9.ckpt", "runs/version_0/last.ckpt")
+os.symlink(os.path.abspath("runs/version_0"), "runs/latest")
+"#;
+    let job = alice.run(&leaving(links)).await;
+    alice.wait_for(&job, "completed").await;
+    let list = alice.get(&format!("/jobs/{job}/artifacts")).await.body;
+    assert_eq!(names(&list["artifacts"], "path"), ["best.ckpt", "metrics.json", "runs/version_0/epoch=9.ckpt"]);
+    assert_eq!(names(&list["skipped"], "path"), ["runs/latest", "runs/version_0/last.ckpt"]);
+    let (_, _, best) = fetch(&alice, &format!("/jobs/{job}/artifacts/best.ckpt"), &[]).await;
+    assert_eq!(best, b"weights");
+    let log = alice.get(&format!("/jobs/{job}/logs")).await.body;
+    assert!(!log["logs"].as_str().expect("a log").contains("[leadersboard]"), "{log}");
+    all_is_well(&board).await;
+}
+
+#[tokio::test]
 async fn what_a_job_left_is_listed_and_fetched_by_its_user_and_by_nobody_else() {
     let board = Board::start(&[]).await;
     let [alice, bob, root] = [ALICE, BOB, ROOT].map(|token| Client::new(board.server(), token));

@@ -114,6 +114,32 @@ def one_file():
     complete(written=written)
 
 
+def file_too_large(how):
+    """Writes one file beyond the limit, and ends of it."""
+    import subprocess
+
+    path = os.path.join(OUTPUT, "large")
+    if how == "exception":
+        with open(path, "wb") as file:
+            for _ in range(64):
+                file.write(BLOCK)
+    elif how == "short write":
+        with open(path, "wb", buffering=0) as file:
+            written = file.write(BLOCK * 64)
+        raise ValueError(f"{64 * MIB} requested and {written} written")
+    elif how == "no metrics":
+        with open(path, "wb", buffering=0) as file:
+            file.write(BLOCK * 64)
+        sys.exit(0)
+    elif how == "child":
+        subprocess.run(["/bin/sh", "-c", "exec head -c 64M /dev/zero > " + path], check=True)
+    elif how == "signal":
+        os.execv("/bin/sh", ["sh", "-c", "trap - XFSZ; exec head -c 64M /dev/zero > " + path])
+    elif how == "extent":
+        with open(path, "wb") as file:
+            file.truncate(64 * MIB)
+
+
 def large_files(folder):
     """Fills the disk by files none of which is too large."""
     number = 0
@@ -196,6 +222,7 @@ def deep_folders():
     "shared memory": shared_memory,
     "unnamed memory": unnamed_memory,
     "one file": one_file,
+    **{f"file too large: {how}": lambda how=how: file_too_large(how) for how in TARGETS.get("ways", [])},
     "large files in the output": lambda: large_files(OUTPUT),
     "large files in the temporary folder": lambda: large_files(os.environ["TMPDIR"]),
     "large files in the work directory": lambda: large_files("."),

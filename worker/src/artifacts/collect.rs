@@ -6,10 +6,9 @@ use std::path::Path;
 
 use events::ports::{PortError, StagedArtifacts};
 use events::{Artifact, ArtifactList, ArtifactPath};
-use rustix::io::Errno;
 
 use super::life::{Life, Stopped};
-use super::survey::{Survey, survey};
+use super::survey::{Names, Survey, survey};
 use super::{ArtifactLimits, size};
 use crate::output;
 
@@ -25,6 +24,15 @@ pub(super) enum CollectError {
     Storage(#[from] PortError),
 }
 
+/// What was collected.
+#[derive(Debug)]
+pub(super) struct Collected {
+    /// The files, and what is not kept.
+    pub(super) list: ArtifactList,
+    /// How many entries are not kept that their author may miss.
+    pub(super) missed: u64,
+}
+
 /// Stages the files below `output`, and gives their list. Blocks.
 ///
 /// A file that can't be read, or is none, is passed over and named with the reason; an output directory that can't be
@@ -34,22 +42,22 @@ pub(super) fn collect(
     staged: &mut dyn StagedArtifacts,
     limits: ArtifactLimits,
     life: &Life,
-) -> Result<ArtifactList, CollectError> {
-    let opened = output::open_directory(output).and_then(|output| Ok((output.try_clone().map_err(errno)?, output)));
-    let (walked, output) = match opened {
+) -> Result<Collected, CollectError> {
+    let path_of_output = output;
+    let output = match output::open_directory(output) {
         Ok(opened) => opened,
         Err(error) => {
             let mut list = ArtifactList::default();
             list.skip(String::new(), format!("the output directory can't be opened: {error}"));
-            return Ok(list);
+            return Ok(Collected { list, missed: 1 });
         }
     };
-    let Survey { files, mut list } = survey(walked, limits.files, life)?;
+    let Survey { files, mut list, inner_links, names } = survey((&output, path_of_output), limits.files, life)?;
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut left = limits.bytes;
     for (_, path) in files {
         life.sign()?;
-        match copy(&output, &path, staged, &mut buffer, left, life)? {
+        match copy((&output, &names), &path, staged, &mut buffer, left, life)? {
             Copied::Whole(file) => {
                 left -= file.bytes;
                 list.files.push(file);
@@ -61,7 +69,8 @@ pub(super) fn collect(
             Copied::Refused(reason) => list.skip(path.into(), reason),
         }
     }
-    Ok(list)
+    let missed = list.skipped_count + list.left_out_count - inner_links;
+    Ok(Collected { list, missed })
 }
 
 enum Copied {
@@ -71,18 +80,22 @@ enum Copied {
 }
 
 fn copy(
-    output: impl AsFd,
+    (output, names): (impl AsFd, &Names),
     path: &ArtifactPath,
     staged: &mut dyn StagedArtifacts,
     buffer: &mut [u8],
     left: u64,
     life: &Life,
 ) -> Result<Copied, CollectError> {
-    let (mut file, size) = match output::open_file(output, path.as_str()) {
+    let opened = output::open_regular(output, path.as_str()).and_then(|(file, stat)| {
+        // A name of what lies elsewhere is not the job's to give away.
+        if names.are_complete(&stat) { Ok((file, stat)) } else { Err(output::Refusal::HardLink) }
+    });
+    let (mut file, stat) = match opened {
         Ok(opened) => opened,
         Err(refusal) => return Ok(Copied::Refused(format!("it {refusal}"))),
     };
-    if size > left {
+    if output::size(&stat) > left {
         return Ok(Copied::TooLarge);
     }
     staged.begin(path)?;
@@ -106,10 +119,6 @@ fn copy(
     }
     let stored = staged.finish()?;
     Ok(Copied::Whole(Artifact { path: path.clone(), bytes: stored.bytes, sha256: stored.sha256 }))
-}
-
-fn errno(error: std::io::Error) -> Errno {
-    Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }
 
 #[cfg(test)]

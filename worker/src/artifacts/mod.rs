@@ -25,7 +25,7 @@ use crate::session::Session;
 use crate::start::Run;
 use crate::vitals::Vitals;
 
-use collect::{CollectError, collect};
+use collect::{CollectError, Collected, collect};
 use life::Life;
 
 /// How long storing may show no sign of life, and how long one of its two ends may take.
@@ -176,10 +176,10 @@ impl Keeper<'_> {
         let limits = ArtifactLimits { bytes: limits.bytes.min(self.output_bytes), ..limits };
         let (output, signs) = (self.output.to_owned(), life.clone());
         let collected = spawn_blocking(move || {
-            let list = collect(&output, &mut *staged, limits, &signs)?;
-            Ok::<_, CollectError>((staged, list))
+            let collected = collect(&output, &mut *staged, limits, &signs)?;
+            Ok::<_, CollectError>((staged, collected))
         });
-        let (staged, list) = match collected.await {
+        let (staged, Collected { list, missed }) = match collected.await {
             Ok(Ok(collected)) => collected,
             Ok(Err(CollectError::Storage(error))) => return Err(Cut::Away(error)),
             Ok(Err(CollectError::Stopped(stopped))) => return Err(Cut::GivenUp(stopped.to_string())),
@@ -188,13 +188,10 @@ impl Keeper<'_> {
         if list.is_empty() {
             return Ok(ArtifactTotals::default());
         }
-        let not_kept = list.skipped_count + list.left_out_count;
         let mut totals = list.totals(String::new());
         totals.digest = within(SILENCE, staged.publish(list.to_json().into())).await?;
-        if not_kept > 0 {
-            self.log
-                .note(&format!("not all of --output is kept: {not_kept} files are not, see `jobs artifacts`"))
-                .await;
+        if missed > 0 {
+            self.log.note(&format!("not all of --output is kept: {missed} files are not, see `jobs artifacts`")).await;
         }
         Ok(totals)
     }

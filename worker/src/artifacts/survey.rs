@@ -1,19 +1,22 @@
 //! What is in an output directory: which files are to be kept, and which entries are not and why.
 //!
-//! Names only; nothing is opened but folders. The memory used does not depend on how many entries there are.
+//! Names only; nothing is opened but folders. The memory used is bounded however many entries there are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use events::artifacts::is_visualization;
 use events::{ArtifactList, ArtifactPath};
-use rustix::fs::{AtFlags, Dir, DirEntry, FileType, statat};
+use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Stat, statat};
 
 use super::life::{Life, Stopped};
 use crate::output;
 
 /// How many entries are looked at.
 const MAX_ENTRIES: u64 = 1_000_000;
+/// Of how many files with several names these are counted.
+const MAX_FILES_OF_MANY_NAMES: usize = 50_000;
 
 /// What was found.
 pub(super) struct Survey {
@@ -21,6 +24,31 @@ pub(super) struct Survey {
     pub(super) files: BTreeSet<(Rank, ArtifactPath)>,
     /// What is not kept.
     pub(super) list: ArtifactList,
+    /// How many of these entries are links to something else in there: nothing is lost with them.
+    pub(super) inner_links: u64,
+    /// How many names each file has that has several.
+    pub(super) names: Names,
+}
+
+/// How many names of files with several were found, by device and inode.
+#[derive(Debug, Default)]
+pub(super) struct Names(BTreeMap<(u64, u64), u64>);
+
+impl Names {
+    /// Notes a name; of more than so many files the names are not known.
+    fn note(&mut self, stat: &Stat) {
+        let key = (stat.st_dev, stat.st_ino);
+        if stat.st_nlink > 1 && (self.0.len() < MAX_FILES_OF_MANY_NAMES || self.0.contains_key(&key)) {
+            *self.0.entry(key).or_default() += 1;
+        }
+    }
+
+    /// Whether all names of a file were found.
+    #[expect(clippy::useless_conversion, reason = "the count is of another width elsewhere")]
+    pub(super) fn are_complete(&self, stat: &Stat) -> bool {
+        let found = self.0.get(&(stat.st_dev, stat.st_ino)).copied().unwrap_or(1);
+        found == u64::from(stat.st_nlink)
+    }
 }
 
 /// What is kept first.
@@ -37,15 +65,22 @@ impl Rank {
 }
 
 /// Looks at everything below `output`, and finds at most `max_files` files to keep.
-pub(super) fn survey(output: OwnedFd, max_files: usize, life: &Life) -> Result<Survey, Stopped> {
-    let found = Survey { files: BTreeSet::new(), list: ArtifactList::default() };
-    let mut walk = Walk { found, max_files, life, entries: 0 };
-    walk.folder(output, "")?;
+pub(super) fn survey((output, path): (&OwnedFd, &Path), max_files: usize, life: &Life) -> Result<Survey, Stopped> {
+    let (files, list, names) = (BTreeSet::new(), ArtifactList::default(), Names::default());
+    let found = Survey { files, list, inner_links: 0, names };
+    let mut walk = Walk { found, output, path, max_files, life, entries: 0 };
+    match output::open_folder(output, ".") {
+        Ok(opened) => walk.folder(opened, "")?,
+        Err(error) => walk.skip(String::new(), format!("the folder can't be read: {error}")),
+    }
     Ok(walk.found)
 }
 
 struct Walk<'a> {
     found: Survey,
+    output: &'a OwnedFd,
+    /// Where that is.
+    path: &'a Path,
     max_files: usize,
     life: &'a Life,
     entries: u64,
@@ -96,13 +131,24 @@ impl Walk<'_> {
             }
         };
         match kind(folder, entry) {
-            FileType::RegularFile => self.keep(path),
+            FileType::RegularFile => {
+                let stat = folder.fd().and_then(|folder| statat(folder, name, AtFlags::SYMLINK_NOFOLLOW));
+                // What can't be looked at can't be opened later on either, which is told then.
+                if let Ok(stat) = stat {
+                    self.found.names.note(&stat);
+                }
+                self.keep(path);
+            }
             FileType::Directory => {
                 let opened = folder.fd().and_then(|folder| output::open_folder(folder, name));
                 match opened {
                     Ok(opened) => self.folder(opened, path.as_str())?,
                     Err(error) => self.skip(shown, format!("the folder can't be opened: {error}")),
                 }
+            }
+            FileType::Symlink if output::stays_within(self.output, self.path, path.as_str()) => {
+                self.found.inner_links += 1;
+                self.skip(shown, "a symbolic link to something else in there");
             }
             FileType::Symlink => self.skip(shown, "a symbolic link"),
             FileType::Fifo => self.skip(shown, "a fifo"),

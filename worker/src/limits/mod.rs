@@ -7,6 +7,7 @@
 mod cgroup_v1;
 mod cgroup_v2;
 mod disk;
+mod largest;
 mod nameless;
 mod shared_memory;
 mod watch;
@@ -18,6 +19,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
+pub(crate) use largest::{LargestFile, largest_file};
 pub(crate) use shared_memory::SharedMemory;
 pub(crate) use watch::Watch;
 

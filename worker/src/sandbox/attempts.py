@@ -64,6 +64,7 @@ attempt("change the worker's limits", call, 302 if X86 else 261, worker, 7, 0, 0
 attempt("use TCP", socket.socket, socket.AF_INET, socket.SOCK_STREAM)
 attempt("use UDP", socket.socket, socket.AF_INET, socket.SOCK_DGRAM)
 attempt("use netlink", socket.socket, socket.AF_NETLINK, socket.SOCK_RAW)
+attempt("use other netlink", socket.socket, socket.AF_NETLINK, socket.SOCK_RAW, 12)
 for path in given["sockets"]:
     attempt("connect to " + path, connect, path)
 attempt("use io_uring", call, 425, 1, 0)

@@ -171,6 +171,14 @@ impl Sandbox {
         Ok(sandbox)
     }
 
+    /// What network jobs have.
+    pub(crate) const fn network(&self) -> Network {
+        match self.applied {
+            Applied::Off => Network::Host,
+            Applied::Floor | Applied::Full => self.network,
+        }
+    }
+
     /// Removes what holds the runs of a worker of this name that is dead.
     pub(crate) fn sweep(&self, scope: &str) {
         self.limiter.sweep(scope);

@@ -196,7 +196,7 @@ fn programs(network: Network, landlock: i32, company: Company) -> Result<Vec<Bpf
     });
     refused.insert(libc::SYS_clone, new_namespaces.collect::<Result<_, _>>()?);
     for call in [libc::SYS_socket, libc::SYS_socketpair] {
-        refused.insert(call, vec![other_families(network)?]);
+        refused.insert(call, other_sockets(network)?);
     }
     refused.insert(
         libc::SYS_ioctl,
@@ -230,15 +230,22 @@ fn filter(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: libc::c_int) -> Result<
     SeccompFilter::new(rules, SeccompAction::Allow, answer, std::env::consts::ARCH.try_into()?)?.try_into()
 }
 
-/// Sockets of no other family than the network needs.
-fn other_families(network: Network) -> Result<SeccompRule, seccompiler::BackendError> {
+/// Refuses every socket that the network does not need.
+fn other_sockets(network: Network) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
     let families: &[libc::c_int] = match network {
         Network::None => &[libc::AF_UNIX],
-        Network::Loopback => &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6],
-        Network::Host => &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK],
+        Network::Loopback | Network::Host => &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK],
     };
-    let conditions = families.iter().map(|family| condition(0, SeccompCmpOp::Ne, u64::from(family.cast_unsigned())));
-    SeccompRule::new(conditions.collect::<Result<_, _>>()?)
+    let families = families.iter().map(|family| condition(0, SeccompCmpOp::Ne, u64::from(family.cast_unsigned())));
+    let mut rules = vec![SeccompRule::new(families.collect::<Result<_, _>>()?)?];
+    if network == Network::Loopback {
+        // `getifaddrs` asks for the interfaces by this one protocol. Changing them takes a capability that no job has.
+        rules.push(SeccompRule::new(vec![
+            condition(0, SeccompCmpOp::Eq, u64::from(libc::AF_NETLINK.cast_unsigned()))?,
+            condition(2, SeccompCmpOp::Ne, u64::from(libc::NETLINK_ROUTE.cast_unsigned()))?,
+        ])?);
+    }
+    Ok(rules)
 }
 
 fn rule(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, seccompiler::BackendError> {

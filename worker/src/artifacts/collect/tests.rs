@@ -61,7 +61,7 @@ fn collected(limits: ArtifactLimits, plant: impl FnOnce(&Path)) -> (ArtifactList
     let output = tempfile::tempdir().unwrap();
     plant(output.path());
     let mut staged = Memory::default();
-    let list = collect(output.path(), &mut staged, limits, &Life::default()).unwrap();
+    let list = collect(output.path(), &mut staged, limits, &Life::default()).unwrap().list;
     (list, staged)
 }
 
@@ -110,6 +110,58 @@ fn files_are_copied_and_whatever_else_a_job_may_plant_is_named_with_the_reason()
         assert!(reason(&list, path).contains(word), "{path}: {list:?}");
     }
     assert_eq!((list.skipped_count, list.left_out_count), (8, 0));
+}
+
+#[test]
+fn all_names_of_a_file_in_there_are_kept_and_none_of_a_file_that_has_one_elsewhere() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (list, staged) = collected(LIMITS, |output| {
+        fs::create_dir(output.join("epochs")).unwrap();
+        fs::write(output.join("epochs/9.ckpt"), "weights").unwrap();
+        fs::hard_link(output.join("epochs/9.ckpt"), output.join("best.ckpt")).unwrap();
+        fs::hard_link(output.join("epochs/9.ckpt"), output.join("last.ckpt")).unwrap();
+        fs::write(output.join("outer"), "secret").unwrap();
+        fs::hard_link(output.join("outer"), output.join("outer_too")).unwrap();
+        fs::hard_link(output.join("outer"), elsewhere.path().join("outer")).unwrap();
+    });
+    assert_eq!(paths(&list), ["best.ckpt", "epochs/9.ckpt", "last.ckpt"]);
+    assert!(staged.files.values().all(|content| content == b"weights"));
+    assert!(reason(&list, "outer").contains("hard link") && reason(&list, "outer_too").contains("hard link"));
+}
+
+#[test]
+fn a_link_to_something_else_in_there_is_missed_by_nobody() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let missed = |plant: &dyn Fn(&Path)| {
+        let output = tempfile::tempdir().unwrap();
+        fs::create_dir_all(output.path().join("runs/version_0")).unwrap();
+        fs::write(output.path().join("runs/version_0/last.ckpt"), "x").unwrap();
+        plant(output.path());
+        let collected = collect(output.path(), &mut Memory::default(), LIMITS, &Life::default()).unwrap();
+        assert_eq!((collected.list.files.len(), collected.list.skipped_count), (1, 1), "{collected:?}");
+        collected.missed
+    };
+    let inner: [&dyn Fn(&Path); 6] = [
+        &|output| symlink("version_0", output.join("runs/latest")).unwrap(),
+        &|output| symlink("runs/version_0/last.ckpt", output.join("last.ckpt")).unwrap(),
+        &|output| symlink("../runs/version_0", output.join("runs/latest")).unwrap(),
+        &|output| symlink(output.join("runs"), output.join("latest")).unwrap(),
+        &|output| symlink("removed.ckpt", output.join("latest")).unwrap(),
+        &|output| symlink("latest", output.join("latest")).unwrap(),
+    ];
+    for plant in inner {
+        assert_eq!(missed(plant), 0);
+    }
+    let outer: [&dyn Fn(&Path); 5] = [
+        &|output| symlink("/etc/passwd", output.join("latest")).unwrap(),
+        &|output| symlink(elsewhere.path(), output.join("latest")).unwrap(),
+        &|output| symlink("../../etc", output.join("runs/latest")).unwrap(),
+        &|output| symlink(output.join("../x"), output.join("latest")).unwrap(),
+        &|output| symlink("/proc/self/fd/0", output.join("latest")).unwrap(),
+    ];
+    for plant in outer {
+        assert_eq!(missed(plant), 1);
+    }
 }
 
 #[test]
@@ -188,7 +240,7 @@ fn what_a_job_closed_to_itself_is_named_and_the_rest_is_kept() {
         fs::set_permissions(output.path().join(name), Permissions::from_mode(0o000)).unwrap();
     }
     let mut staged = Memory::default();
-    let list = collect(output.path(), &mut staged, LIMITS, &Life::default()).unwrap();
+    let list = collect(output.path(), &mut staged, LIMITS, &Life::default()).unwrap().list;
     fs::set_permissions(output.path(), Permissions::from_mode(0o700)).unwrap();
     fs::set_permissions(output.path().join("closed"), Permissions::from_mode(0o700)).unwrap();
     assert!(staged.files.contains_key("open/file"), "{list:?}");
@@ -201,7 +253,7 @@ fn what_a_job_closed_to_itself_is_named_and_the_rest_is_kept() {
 #[test]
 fn an_output_directory_that_is_gone_holds_nothing() {
     let parent = tempfile::tempdir().unwrap();
-    let gone = |output: &Path| collect(output, &mut Memory::default(), LIMITS, &Life::default()).unwrap();
+    let gone = |output: &Path| collect(output, &mut Memory::default(), LIMITS, &Life::default()).unwrap().list;
     let list = gone(&parent.path().join("output"));
     assert!(list.files.is_empty() && list.skipped_count == 1, "{list:?}");
     symlink("/etc", parent.path().join("link")).unwrap();
