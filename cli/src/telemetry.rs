@@ -99,6 +99,8 @@ fn describe() {
     describe_gauge!("leadersboard_worker_busy_slots", "Jobs in this worker's hands");
     describe_gauge!("leadersboard_worker_sandbox_info", "What confines the jobs of this worker");
     describe_counter!("leadersboard_tickets_quarantined_total", "Tickets that could not be read");
+    describe_counter!("leadersboard_quarantined_total", "Other entries that could not be read, by the key they were in");
+    describe_gauge!("leadersboard_unreadable_jobs", "Jobs that have not ended and can't be read");
 }
 
 async fn upkeep(handle: PrometheusHandle) {

@@ -183,6 +183,18 @@ impl Keyspace {
         self.key("submission:")
     }
 
+    /// What the keys of all users begin with.
+    #[must_use]
+    pub fn user_prefix(&self) -> String {
+        self.key("user:")
+    }
+
+    /// What the waiting jobs of all classes begin with.
+    #[must_use]
+    pub fn pending_prefix(&self) -> String {
+        self.key("pending:")
+    }
+
     /// A pattern that every key of a user's matches, for `SCAN`.
     #[must_use]
     pub fn users_pattern(&self) -> String {
@@ -291,7 +303,7 @@ impl Keyspace {
         self.key("nudges")
     }
 
-    /// Live state: raw tickets that could not be read.
+    /// Live state: the newest raw tickets and entries that could not be read.
     #[must_use]
     pub fn quarantine(&self) -> String {
         self.key("quarantine")

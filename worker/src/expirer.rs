@@ -132,12 +132,12 @@ impl Expirer {
         let policy = self.policy.get();
         for _ in 0..PAGES_A_WALK {
             let page = self.ports.records.old_jobs(policy.retention, self.reached.job, PAGE).await?;
-            for job in &page.jobs {
+            for job in page.jobs.iter().filter(|job| is_over(job, &policy, page.now)) {
                 self.reached.job = Some(PageCursor { created_ms: job.created_at.timestamp_millis(), id: job.id });
-                if is_over(job, &policy, page.now) {
-                    removed.jobs += u64::from(self.remove_job(job, &policy).await?);
-                    removed.submissions += u64::from(self.remove_submission(job.spec.submission, &policy).await?);
-                }
+                removed.jobs += u64::from(passed_over(self.remove_job(job, &policy).await, &job.id)?);
+                let submission = job.spec.submission;
+                let gone = self.remove_submission(submission, &policy).await;
+                removed.submissions += u64::from(passed_over(gone, &submission)?);
             }
             self.reached.job = page.next;
             if page.next.is_none() {
@@ -154,7 +154,7 @@ impl Expirer {
             let page = self.ports.records.old_submissions(policy.submission_ttl, after, PAGE).await?;
             self.reached.submission = page.next;
             for id in page.unused {
-                removed.submissions += u64::from(self.remove_submission(id, &policy).await?);
+                removed.submissions += u64::from(passed_over(self.remove_submission(id, &policy).await, &id)?);
             }
             if page.next.is_none() {
                 break;
@@ -187,6 +187,7 @@ impl Expirer {
             Ok(()) => Ok(true),
             // It was replayed meanwhile, or somebody else was faster.
             Err(ExecuteError::Rejected(_) | ExecuteError::GuardFailed(_)) => Ok(false),
+            Err(ExecuteError::Defect(problem)) => Err(PortError::Corrupt(problem)),
             Err(error) => Err(PortError::Unavailable(error.to_string())),
         }
     }
@@ -203,9 +204,21 @@ impl Expirer {
                 }
             }
             Err(ExecuteError::Rejected(_)) => return Ok(false),
+            Err(ExecuteError::Defect(problem)) => return Err(PortError::Corrupt(problem)),
             Err(error) => return Err(PortError::Unavailable(error.to_string())),
         }
         self.ports.storage.delete(id).await.map(|()| true).map_err(unreachable_files)
+    }
+}
+
+/// Whether it was removed. What can't be read stays, and keeps nothing else.
+fn passed_over(removed: Result<bool, PortError>, what: &impl std::fmt::Display) -> Result<bool, PortError> {
+    match removed {
+        Err(PortError::Corrupt(problem)) => {
+            tracing::error!(%what, problem, "an expired record can't be read, and stays");
+            Ok(false)
+        }
+        removed => removed,
     }
 }
 
@@ -230,7 +243,10 @@ pub async fn remove_job(
     job: &Job,
     jitter: f64,
 ) -> Result<(), ExecuteError<events::job::Rejection>> {
-    let unavailable = |error: PortError| ExecuteError::Unavailable(error.to_string());
+    let unavailable = |error: PortError| match error {
+        PortError::Corrupt(problem) => ExecuteError::Defect(problem),
+        PortError::Unavailable(why) => ExecuteError::Unavailable(why),
+    };
     let seen = Guard::JobAt { job: job.id, version: job.version };
     // It was read among many, some time ago: one that runs again by now keeps its files.
     let now = log.load_job(job.id).await.map_err(unavailable)?.state;

@@ -1,7 +1,7 @@
 //! What earlier processes under this work root left: processes, tickets, directories.
 
 use events::execute::ExecuteError;
-use events::ports::Claim;
+use events::ports::{Claim, PortError};
 use events::{Consumer, JobCommand, JobState, LossCause};
 
 use crate::leftovers::kill_marked;
@@ -71,7 +71,11 @@ async fn end_lease(session: &Session, dead: &Consumer, claim: &Claim) -> bool {
 }
 
 async fn try_end_lease(session: &Session, dead: &Consumer, claim: &Claim) -> Result<bool, String> {
-    let job = session.ports.status.job(claim.job).await.map_err(|error| error.to_string())?;
+    let job = match session.ports.status.job(claim.job).await {
+        // Who starts it puts it aside.
+        Err(PortError::Corrupt(_)) => return Ok(true),
+        job => job.map_err(|error| error.to_string())?,
+    };
     let Some(job) = job else { return Ok(true) };
     let ran_it = job.run.as_ref().is_some_and(|run| run.worker == *dead);
     let (JobState::Running, true, Some(fence)) = (&job.state, ran_it, job.current_fence()) else { return Ok(true) };

@@ -32,12 +32,11 @@ pub(crate) async fn run(session: Arc<Session>) {
             leases.forget();
             tickets.forget();
         }
-        let swept = async {
-            sweep_leases(&session, &mut leases).await?;
-            sweep_tickets(&session, &mut tickets).await?;
-            session.ports.workers.forget_dead(&session.all_classes()).await.map(drop)
-        };
-        match swept.await {
+        // What is wrong with one of them is not to keep the others.
+        let swept_leases = sweep_leases(&session, &mut leases).await;
+        let swept_tickets = sweep_tickets(&session, &mut tickets).await;
+        let forgotten = session.ports.workers.forget_dead(&session.all_classes()).await.map(drop);
+        match swept_leases.and(swept_tickets).and(forgotten) {
             Ok(()) => outage.over(),
             Err(error) => {
                 outage.note(&error);
@@ -85,7 +84,11 @@ async fn end(session: &Session, job: JobId, lease: &Lease) {
 async fn sweep_tickets(session: &Session, watch: &mut Watch<Unstarted>) -> Result<(), PortError> {
     let mut tickets = Vec::new();
     for class in session.all_classes() {
-        tickets.extend(session.ports.queue.unstarted(&class).await?);
+        match session.ports.queue.unstarted(&class).await {
+            // The reconciler sets aside a work stream that is none.
+            Err(PortError::Corrupt(problem)) => tracing::warn!(%class, problem, "the tickets of a class can't be read"),
+            unstarted => tickets.extend(unstarted?),
+        }
     }
     let now = now(session).await?;
     watch.saw(tickets.iter().cloned(), now);

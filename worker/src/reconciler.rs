@@ -14,8 +14,8 @@ use events::execute::{self, ExecuteError, Origin};
 use events::job::Waiting;
 use events::policy::LivePolicy;
 use events::ports::{EventLogPort, Ids, JobQueuePort, Lease, PortError, Tickets, Turn, WorkStatePort};
-use events::{Actor, Fence, Job, JobCommand, JobId, JobState, StreamId, Ticket, Timestamp, UserId, seeded_bug};
-use metrics::counter;
+use events::{Actor, ClassName, Fence, Job, JobCommand, JobId, JobState, StreamId, Ticket, Timestamp, UserId, seeded_bug};
+use metrics::{counter, gauge};
 use tokio::time::sleep;
 
 use crate::outage::Outage;
@@ -42,6 +42,8 @@ pub struct Reconciler {
     ports: ReconcilerPorts,
     policy: Arc<LivePolicy>,
     before: HashSet<Finding>,
+    /// Jobs that can't be read, and were told of.
+    unreadable: HashSet<JobId>,
 }
 
 /// What a walk came to.
@@ -53,6 +55,10 @@ pub struct Walk {
     pub suspected: u64,
     /// Findings that were repaired.
     pub repaired: u64,
+    /// Entries that can't be read, and were moved into the quarantine.
+    pub set_aside: u64,
+    /// Jobs that have not ended and can't be read: only the log can restore them.
+    pub unreadable: u64,
 }
 
 /// Something that is not as it must be, at a version of the job.
@@ -106,8 +112,8 @@ pub(crate) async fn run(session: Arc<Session>) {
         match walked.await {
             Ok(walk) => {
                 outage.over();
-                if let Some(walk) = walk.filter(|walk| *walk != Walk { open: walk.open, ..Walk::default() }) {
-                    tracing::info!(walk.open, walk.suspected, walk.repaired, "reconciled");
+                if let Some(walk) = walk.filter(|walk| walk.suspected + walk.repaired + walk.set_aside > 0) {
+                    tracing::info!(walk.open, walk.suspected, walk.repaired, walk.set_aside, "reconciled");
                 }
             }
             Err(error) => {
@@ -122,7 +128,7 @@ impl Reconciler {
     /// One that has not walked yet.
     #[must_use]
     pub fn new(ports: ReconcilerPorts, policy: Arc<LivePolicy>) -> Self {
-        Self { ports, policy, before: HashSet::new() }
+        Self { ports, policy, before: HashSet::new(), unreadable: HashSet::new() }
     }
 
     /// Walks through all jobs that have not ended, and repairs what this walk and the one before it found.
@@ -131,19 +137,21 @@ impl Reconciler {
     /// If Redis does not answer; what was found so far counts for nothing then.
     pub async fn walk(&mut self) -> Result<Walk, PortError> {
         let before = std::mem::take(&mut self.before);
+        let classes: Vec<ClassName> = self.policy.get().classes.keys().cloned().collect();
+        // What can't be read is moved out of the way first: then all that is left can be judged by itself.
+        let mut walk = Walk { set_aside: self.ports.work_state.tidy(&classes).await?, ..Walk::default() };
         let leases: HashMap<JobId, Lease> = self.ports.queue.leases().await?.into_iter().collect();
         let mut tickets = Tickets::default();
-        for class in self.policy.get().classes.keys() {
+        for class in &classes {
             let of_class = self.ports.work_state.tickets(class).await?;
             tickets.live.extend(of_class.live);
             tickets.stranded.extend(of_class.stranded);
         }
-        let mut walk = Walk::default();
         let mut found = HashSet::new();
         for (ticket, job) in &tickets.stranded {
             let finding = Finding::Stranded(ticket.clone());
             if before.contains(&finding) {
-                let reissued = self.ports.work_state.reissue_stranded(ticket, *job).await?;
+                let reissued = readable(self.ports.work_state.reissue_stranded(ticket, *job).await, *job)?;
                 tell(&finding, *job, reissued);
                 walk.repaired += u64::from(reissued);
             } else {
@@ -154,8 +162,15 @@ impl Reconciler {
         let mut running = HashMap::new();
         let mut waiting_users = BTreeSet::new();
         let mut cursor = 0;
+        let mut unreadable = HashSet::new();
         loop {
             let page = self.ports.work_state.open_jobs(cursor).await?;
+            for (id, why) in page.unreadable {
+                if !self.unreadable.contains(&id) {
+                    tracing::error!(job = %id, why, "a job can't be read; `leadersboard doctor --repair` restores it from the log");
+                }
+                unreadable.insert(id);
+            }
             for id in page.without_status {
                 tracing::error!(job = %id, "a job is said to be open and has no status: `leadersboard projections rebuild` restores it");
             }
@@ -168,7 +183,8 @@ impl Reconciler {
                 let has_ticket = tickets.live.contains_key(&job.id) || stranded.contains(&job.id);
                 let Some(finding) = look_at(&job, has_ticket, &leases, page.now) else { continue };
                 if before.contains(&finding) {
-                    walk.repaired += u64::from(self.repair(&finding, &job, tickets.live.get(&job.id)).await?);
+                    let repaired = self.repair(&finding, &job, tickets.live.get(&job.id)).await;
+                    walk.repaired += u64::from(readable(repaired, job.id)?);
                 } else {
                     found.insert(finding);
                 }
@@ -178,8 +194,11 @@ impl Reconciler {
                 break;
             }
         }
+        walk.unreadable = unreadable.len() as u64;
+        gauge!("leadersboard_unreadable_jobs").set(walk.unreadable as f64);
         if !seeded_bug!("reconciler_looks_at_running_only") {
             for user in &waiting_users {
+                walk.set_aside += self.ports.work_state.tidy_user(user).await?;
                 match self.fill_slots(user).await {
                     Ok(dispatched) => walk.repaired += dispatched,
                     Err(PortError::Corrupt(problem)) => tracing::error!(%user, problem, "held jobs can't be read"),
@@ -188,12 +207,13 @@ impl Reconciler {
             }
         }
         for (job, lease) in &leases {
-            if running.get(job) == Some(&lease.fence) {
+            // Whether a job runs that can't be read is not known.
+            if running.get(job) == Some(&lease.fence) || unreadable.contains(job) {
                 continue;
             }
             let finding = Finding::Orphan(*job, lease.fence.clone(), lease.beat);
             if before.contains(&finding) {
-                let dropped = self.ports.work_state.drop_lease(*job, lease).await?;
+                let dropped = readable(self.ports.work_state.drop_lease(*job, lease).await, *job)?;
                 tell(&finding, *job, dropped);
                 walk.repaired += u64::from(dropped);
             } else {
@@ -202,6 +222,7 @@ impl Reconciler {
         }
         walk.suspected = found.len() as u64;
         self.before = found;
+        self.unreadable = unreadable;
         Ok(walk)
     }
 
@@ -253,8 +274,20 @@ impl Reconciler {
         match execute::job(log, &self.policy.get(), &origin, job.id, &JobCommand::Dispatch, jitter).await {
             Ok(_) => Ok(true),
             Err(ExecuteError::Rejected(_)) => Ok(false),
+            Err(ExecuteError::Defect(problem)) => Err(PortError::Corrupt(problem)),
             Err(error) => Err(PortError::Unavailable(error.to_string())),
         }
+    }
+}
+
+/// Whether a repair was made. One that meets what can't be read keeps no other.
+fn readable(repaired: Result<bool, PortError>, job: JobId) -> Result<bool, PortError> {
+    match repaired {
+        Err(PortError::Corrupt(problem)) => {
+            tracing::error!(%job, problem, "a job could not be repaired");
+            Ok(false)
+        }
+        repaired => repaired,
     }
 }
 

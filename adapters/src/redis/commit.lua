@@ -121,9 +121,12 @@ local special = {
   release = function(_, job)
     local lease = redis.call('HGET', LEASES, job)
     if not lease then return end
-    local class, ticket = string.match(lease, '(%S+) (%S+)$')
-    redis.call('XACK', QUEUES .. class, 'workers', ticket)
-    redis.call('XDEL', QUEUES .. class, ticket)
+    local class, ticket = string.match(lease, '(%S+) (%d+%-%d+)$')
+    -- A lease that can't be read names no ticket, and a stream that is none holds none.
+    if class then
+      redis.pcall('XACK', QUEUES .. class, 'workers', ticket)
+      redis.pcall('XDEL', QUEUES .. class, ticket)
+    end
     redis.call('HDEL', LEASES, job)
   end,
 }

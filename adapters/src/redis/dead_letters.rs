@@ -2,11 +2,13 @@
 
 use async_trait::async_trait;
 use events::ports::{DeadLetterPort, DeadLetterQuery, JobPage, PortError, Quarantined};
-use events::{JobId, JobState, Ticket};
-use redis::streams::{StreamId as Entry, StreamRangeReply};
+use events::{JobId, JobState};
+use redis::Value;
 
 use super::index::{MAX_ENTRIES_A_PAGE, MAX_PAGE};
-use super::{Redis, away, corrupt, parse_stream_id};
+use super::job_status::Record;
+use super::raw::{RawEntry, entries};
+use super::{Redis, away};
 
 #[async_trait]
 impl DeadLetterPort for Redis {
@@ -22,7 +24,7 @@ impl DeadLetterPort for Redis {
             }
             left -= places.len();
             let ids: Vec<JobId> = places.iter().map(|place| place.id).collect();
-            for (place, job) in places.iter().zip(self.read_jobs(&ids).await?) {
+            for (place, record) in places.iter().zip(self.records_apart(&ids).await?) {
                 // Newest first: what follows is older still.
                 if query.since.is_some_and(|since| place.created_ms < since.timestamp_millis()) {
                     page.next = None;
@@ -30,11 +32,12 @@ impl DeadLetterPort for Redis {
                 }
                 page.next = Some(*place);
                 // One that was replayed since the index was read is none any more.
-                let wanted = job.filter(|job| match &job.state {
+                let Record::Job(job) = record else { continue };
+                let wanted = match &job.state {
                     JobState::DeadLettered(ended) => query.wants(&job.spec.user, ended.why.kind, ended.at),
                     _ => false,
-                });
-                page.jobs.extend(wanted);
+                };
+                page.jobs.extend(wanted.then_some(*job));
                 if page.jobs.len() == query.limit {
                     return Ok(page);
                 }
@@ -44,13 +47,13 @@ impl DeadLetterPort for Redis {
     }
 
     async fn quarantined(&self, limit: usize) -> Result<Vec<Quarantined>, PortError> {
-        let reply: StreamRangeReply = redis::cmd("XREVRANGE")
+        let reply: Value = redis::cmd("XREVRANGE")
             .arg(&[&self.keys().quarantine(), "+", "-", "COUNT"])
             .arg(limit)
             .query_async(&mut self.connection())
             .await
             .map_err(|error| away(&error))?;
-        reply.ids.iter().map(read_quarantined).collect()
+        Ok(entries(&reply).iter().map(read_quarantined).collect())
     }
 
     async fn purge_quarantine(&self) -> Result<u64, PortError> {
@@ -61,16 +64,22 @@ impl DeadLetterPort for Redis {
     }
 }
 
-fn read_quarantined(entry: &Entry) -> Result<Quarantined, PortError> {
-    let missing = || corrupt(format!("entry {} of the quarantine names no ticket", entry.id));
-    let text = |field: &str| entry.get::<String>(field).ok_or_else(missing);
-    let class = text("class")?.parse().map_err(corrupt)?;
-    let ticket = Ticket { class, id: parse_stream_id(&text("ticket")?)? };
-    let raw = |(field, value): (&String, &redis::Value)| {
-        let bytes = redis::from_redis_value_ref::<Vec<u8>>(value).ok()?;
-        Some((field.strip_prefix("raw:")?.to_owned(), bytes))
+/// Tickets name their class, all else the key that it was in.
+fn read_quarantined(entry: &RawEntry) -> Quarantined {
+    let text = |name: &str| entry.field(name).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let from = text("class").map(|class| format!("queue:{class}")).or_else(|| {
+        let key = text("from")?;
+        Some(key.split_once("}:").map_or(key.clone(), |(_, name)| name.to_owned()))
+    });
+    let raw = |(field, content): &(Vec<u8>, Vec<u8>)| {
+        let field = field.strip_prefix(b"raw:")?;
+        Some((String::from_utf8_lossy(field).into_owned(), content.clone()))
     };
-    Ok(Quarantined { ticket, fields: entry.map.iter().filter_map(raw).collect() })
+    Quarantined {
+        from: from.unwrap_or_default(),
+        entry: entry.field("ticket").or_else(|| entry.field("entry")).unwrap_or_default().to_vec(),
+        fields: entry.fields.iter().filter_map(raw).collect(),
+    }
 }
 
 impl Redis {

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use events::ClassName;
 use events::ports::{DurationsPort, PortError};
 
+use super::raw::parse;
 use super::{Redis, away};
 
 /// How many are kept of each class.
@@ -27,15 +28,18 @@ impl DurationsPort for Redis {
     }
 
     async fn recent(&self, class: &ClassName) -> Result<Vec<Duration>, PortError> {
-        let seconds: Vec<String> = redis::cmd("LRANGE")
+        let seconds = redis::cmd("LRANGE")
             .arg(self.keys().durations(class))
             .arg(0)
             .arg(KEPT - 1)
-            .query_async(&mut self.connection())
-            .await
-            .map_err(|error| away(&error))?;
+            .query_async::<Vec<Vec<u8>>>(&mut self.connection())
+            .await;
+        let seconds = match seconds.map_err(|error| away(&error)) {
+            Err(PortError::Corrupt(_)) => vec![],
+            seconds => seconds?,
+        };
         // What can't be read is no duration that was noted here, and nothing depends on it.
-        let parse = |text: &String| Duration::try_from_secs_f64(text.parse().ok()?).ok();
-        Ok(seconds.iter().filter_map(parse).collect())
+        let duration = |text: &Vec<u8>| Duration::try_from_secs_f64(parse(text)?).ok();
+        Ok(seconds.iter().filter_map(duration).collect())
     }
 }

@@ -15,7 +15,9 @@ if fence ~= ARGV[2] then return 'lost' end
 
 local lease = redis.call('HGET', KEYS[2], ARGV[1])
 if lease then
-  local beat, length, class, ticket = string.match(lease, '^%S+ (%S+) (%S+) %S+ (%S+) (%S+)$')
+  local beat, length, class, ticket = string.match(lease, '^%S+ (%d+) (%S+) %S+ (%S+) (%d+%-%d+)$')
+  -- One that can't be read the reconciler replaces; the run goes on meanwhile.
+  if not beat then return cancel and 'cancel' or 'ok' end
   local queue = ARGV[4] .. class
   redis.call('HSET', KEYS[2], ARGV[1],
     table.concat({ARGV[2], tostring(tonumber(beat) + 1), length, ARGV[3], class, ticket}, ' '))

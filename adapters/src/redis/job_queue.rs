@@ -7,17 +7,21 @@ use async_trait::async_trait;
 use events::ports::{Claim, Heartbeat, JobQueuePort, Lease, PortError, QueueDepth, TicketReader, Unstarted};
 use events::{ClassName, Consumer, Fence, JobId, Ticket, seeded_bug};
 use projections::keys::WORKERS_GROUP;
-use redis::RedisResult;
-use redis::Script;
-use redis::streams::{StreamClaimReply, StreamPendingReply, StreamRangeReply};
+use redis::{RedisResult, Script, Value};
 
+use super::raw::{RawEntry, entries, items, parse};
 use super::reader::{Reader, read_tickets};
-use super::wire::{TICKET_JOB, decode_lease};
-use super::{Redis, away, corrupt, is_no_group, parse_stream_id, redis_time};
+use super::wire::decode_lease;
+use super::{Redis, away, corrupt, is_no_group, redis_time};
 use crate::faults::failpoint;
 
 /// How many entries of a pending list are read at a time.
 const PENDING_PAGE: usize = 500;
+/// How many pages of the delayed jobs are looked at for those that are due. An index that is right needs one.
+const DUE_PAGES: usize = 8;
+
+/// An entry of a pending list: the ticket, its holder, for how long, and how often it was delivered.
+type Pending = (Vec<u8>, Vec<u8>, i64, u64);
 
 #[async_trait]
 impl JobQueuePort for Redis {
@@ -60,41 +64,23 @@ impl JobQueuePort for Redis {
     }
 
     async fn lease(&self, job: JobId) -> Result<Option<Lease>, PortError> {
-        let lease: Option<String> = redis::cmd("HGET")
+        let lease: Option<Vec<u8>> = redis::cmd("HGET")
             .arg(self.keys().leases())
             .arg(job.to_string())
             .query_async(&mut self.connection())
             .await
             .map_err(|error| away(&error))?;
-        lease
-            .map(|text| decode_lease(&text).ok_or_else(|| corrupt(format!("the lease of job {job} can't be read"))))
-            .transpose()
+        // One that can't be read is nobody's.
+        Ok(lease.and_then(|lease| decode_lease(std::str::from_utf8(&lease).ok()?)))
     }
 
     async fn leases(&self) -> Result<Vec<(JobId, Lease)>, PortError> {
-        let mut connection = self.connection();
-        let mut leases = HashMap::new();
-        let mut cursor = 0_u64;
-        loop {
-            let (next, page): (u64, Vec<(String, String)>) = redis::cmd("HSCAN")
-                .arg(self.keys().leases())
-                .arg(cursor)
-                .arg(&["COUNT", "500"])
-                .query_async(&mut connection)
-                .await
-                .map_err(|error| away(&error))?;
-            for (job, lease) in page {
-                let job: JobId = job.parse().map_err(corrupt)?;
-                let lease =
-                    decode_lease(&lease).ok_or_else(|| corrupt(format!("the lease of job {job} can't be read")))?;
-                // A scan may give an entry twice.
-                leases.insert(job, lease);
-            }
-            cursor = next;
-            if cursor == 0 {
-                return Ok(leases.into_iter().collect());
-            }
-        }
+        let readable = |(job, lease): &(Vec<u8>, Vec<u8>)| {
+            Some((parse::<JobId>(job)?, decode_lease(std::str::from_utf8(lease).ok()?)?))
+        };
+        // A scan may give an entry twice. The reconciler sets aside what can't be read.
+        let leases: HashMap<JobId, Lease> = self.raw_leases().await?.iter().filter_map(readable).collect();
+        Ok(leases.into_iter().collect())
     }
 
     async fn unstarted(&self, class: &ClassName) -> Result<Vec<Unstarted>, PortError> {
@@ -103,7 +89,7 @@ impl JobQueuePort for Redis {
         let mut found = Vec::new();
         let mut after = "-".to_owned();
         loop {
-            let pending: RedisResult<Vec<(String, String, u64, u64)>> = redis::cmd("XPENDING")
+            let pending: RedisResult<Vec<Pending>> = redis::cmd("XPENDING")
                 .arg(&[&key, WORKERS_GROUP, &after, "+"])
                 .arg(PENDING_PAGE)
                 .query_async(&mut connection)
@@ -113,7 +99,7 @@ impl JobQueuePort for Redis {
                 pending => pending.map_err(|error| away(&error))?,
             };
             let Some((last, ..)) = pending.last() else { return Ok(found) };
-            after = format!("({last}");
+            after = format!("({}", String::from_utf8_lossy(last));
             found.extend(self.without_lease(&key, class, &pending).await?);
             if seeded_bug!("cursor_not_carried") {
                 return Ok(found);
@@ -152,7 +138,7 @@ impl JobQueuePort for Redis {
         for class in classes {
             loop {
                 failpoint!("adopt.before");
-                let (looked_at, claimed): (u64, StreamClaimReply) = script
+                let (looked_at, claimed): (u64, Value) = script
                     .key(self.keys().queue(class))
                     .arg(from.as_str())
                     .arg(to.as_str())
@@ -163,7 +149,7 @@ impl JobQueuePort for Redis {
                 if looked_at == 0 {
                     break;
                 }
-                adopted.extend(read_tickets(self, class, to, claimed.ids).await?);
+                adopted.extend(read_tickets(self, class, to, entries(&claimed)).await?);
             }
         }
         Ok(adopted)
@@ -187,26 +173,39 @@ impl JobQueuePort for Redis {
         let time = redis::cmd("TIME").query_async(&mut connection).await.map_err(|error| away(&error))?;
         let now = redis_time(time);
         let latest = now + longest_wait;
-        let mut read = redis::pipe();
-        for (from, to) in [
-            ("-inf".to_owned(), now.timestamp_millis().to_string()),
-            (format!("({}", latest.timestamp_millis()), "+inf".to_owned()),
-        ] {
-            read.cmd("ZRANGE").arg(self.keys().delayed()).arg(from).arg(to).arg(&["BYSCORE", "LIMIT", "0"]).arg(count);
+        let mut found: Vec<JobId> = Vec::new();
+        for page in 0..DUE_PAGES {
+            let mut read = redis::pipe();
+            for (from, to) in [
+                ("-inf".to_owned(), now.timestamp_millis().to_string()),
+                (format!("({}", latest.timestamp_millis()), "+inf".to_owned()),
+            ] {
+                let delayed = self.keys().delayed();
+                read.cmd("ZRANGE").arg(delayed).arg(from).arg(to).arg(&["BYSCORE", "LIMIT"]).arg(page * count).arg(count);
+            }
+            let pages: [Vec<Vec<u8>>; 2] =
+                read.query_async(&mut connection).await.map_err(|error| away(&error))?;
+            // The reconciler sets aside what is no id. Until then it keeps nobody waiting.
+            found.extend(pages.iter().flatten().filter_map(|id| parse::<JobId>(id)));
+            if found.len() >= count || pages.iter().all(|page| page.len() < count) {
+                break;
+            }
         }
-        let (due, stranded): (Vec<String>, Vec<String>) =
-            read.query_async(&mut connection).await.map_err(|error| away(&error))?;
-        due.iter().chain(&stranded).take(count).map(|id| id.parse().map_err(corrupt)).collect()
+        found.truncate(count);
+        Ok(found)
     }
 
     async fn depth(&self, class: &ClassName) -> Result<QueueDepth, PortError> {
         let key = self.keys().queue(class);
         let mut connection = self.connection();
         let len: u64 = redis::cmd("XLEN").arg(&key).query_async(&mut connection).await.map_err(|error| away(&error))?;
-        let pending = redis::cmd("XPENDING").arg(&key).arg(WORKERS_GROUP).query_async(&mut connection).await;
+        let pending: RedisResult<Value> =
+            redis::cmd("XPENDING").arg(&key).arg(WORKERS_GROUP).query_async(&mut connection).await;
         let claimed = match pending {
-            Ok(StreamPendingReply::Data(data)) => data.count as u64,
-            Ok(_) => 0,
+            Ok(reply) => match items(&reply).first() {
+                Some(Value::Int(count)) => u64::try_from(*count).unwrap_or_default(),
+                _ => 0,
+            },
             Err(error) if is_no_group(&error) => 0,
             Err(error) => return Err(away(&error)),
         };
@@ -220,19 +219,19 @@ impl Redis {
         &self,
         key: &str,
         class: &ClassName,
-        pending: &[(String, String, u64, u64)],
+        pending: &[Pending],
     ) -> Result<Vec<Unstarted>, PortError> {
         let mut connection = self.connection();
         let mut read = redis::pipe();
         for (id, ..) in pending {
-            read.cmd("XRANGE").arg(&[key, id, id]);
+            read.cmd("XRANGE").arg(key).arg(id).arg(id);
         }
-        let replies: Vec<StreamRangeReply> = read.query_async(&mut connection).await.map_err(|error| away(&error))?;
+        let replies: Vec<Value> = read.query_async(&mut connection).await.map_err(|error| away(&error))?;
         let mut found = Vec::new();
         for ((id, holder, _, deliveries), reply) in pending.iter().zip(replies) {
-            let job = reply.ids.first().and_then(|entry| entry.get::<String>(TICKET_JOB)?.parse::<JobId>().ok());
-            let (Some(job), Ok(holder)) = (job, holder.parse()) else { continue };
-            let ticket = Ticket { class: class.clone(), id: parse_stream_id(id)? };
+            let job = entries(&reply).first().and_then(RawEntry::job);
+            let (Some(job), Some(holder), Some(id)) = (job, parse(holder), parse(id)) else { continue };
+            let ticket = Ticket { class: class.clone(), id };
             found.push(Unstarted { ticket, job, holder, deliveries: *deliveries });
         }
         let mut leased = redis::pipe();

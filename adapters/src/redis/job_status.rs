@@ -17,6 +17,16 @@ use super::{Redis, away, corrupt};
 
 type Hash = HashMap<String, String>;
 
+/// What a job's hash says, each judged by itself.
+pub(super) enum Record {
+    /// This job.
+    Job(Box<Job>),
+    /// There is none.
+    Absent,
+    /// Something else, for this reason.
+    Unreadable(String),
+}
+
 impl Redis {
     async fn hash(&self, key: &str) -> Result<Hash, PortError> {
         redis::cmd("HGETALL").arg(key).query_async(&mut self.connection()).await.map_err(|error| away(&error))
@@ -35,6 +45,42 @@ impl Redis {
         let submission =
             |((id, key), hash): ((&SubmissionId, &String), &Hash)| projections::submission::read(key, *id, hash);
         ids.iter().zip(&keys).zip(&hashes).map(submission).collect::<Result<_, _>>().map_err(corrupt)
+    }
+
+    /// The records of these jobs. One that can't be read keeps no other.
+    pub(super) async fn records_apart(&self, ids: &[JobId]) -> Result<Vec<Record>, PortError> {
+        let keys = ids.iter().map(|id| self.keys().job(*id)).collect::<Vec<_>>();
+        let hashes = self.hashes_apart(keys.iter().map(String::as_str)).await?;
+        let record = |((id, key), hash): ((&JobId, &String), Result<Hash, String>)| {
+            let job = hash.and_then(|hash| projections::job::read(key, *id, &hash).map_err(|error| error.to_string()));
+            match job {
+                Ok(Some(job)) => Record::Job(Box::new(job)),
+                Ok(None) => Record::Absent,
+                Err(why) => Record::Unreadable(why),
+            }
+        };
+        Ok(ids.iter().zip(&keys).zip(hashes).map(record).collect())
+    }
+
+    /// The hashes at these keys, or why one can't be read.
+    pub(super) async fn hashes_apart<'a>(
+        &self,
+        keys: impl Iterator<Item = &'a str>,
+    ) -> Result<Vec<Result<Hash, String>>, PortError> {
+        let mut read = redis::pipe();
+        for key in keys {
+            read.cmd("HGETALL").arg(key);
+        }
+        if read.is_empty() {
+            return Ok(vec![]);
+        }
+        let replies: Vec<redis::RedisResult<Value>> =
+            read.ignore_errors().query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        let hash = |reply: redis::RedisResult<Value>| {
+            let reply = reply.map_err(|error| error.to_string())?;
+            redis::from_redis_value(reply).map_err(|error| error.to_string())
+        };
+        Ok(replies.into_iter().map(hash).collect())
     }
 
     pub(super) async fn hashes(&self, keys: &[String]) -> Result<Vec<Hash>, PortError> {

@@ -18,10 +18,12 @@ mod log_feed;
 mod nudge;
 mod position;
 mod progress;
+mod raw;
 mod reader;
 mod records;
 mod regress;
 mod shared;
+mod tidy;
 mod tracking_notes;
 mod trouble;
 mod usage;
@@ -129,6 +131,10 @@ fn redis_time((seconds, micros): (i64, i64)) -> Timestamp {
 }
 
 fn away(error: &RedisError) -> PortError {
+    // It answered, and what it holds is not what it must be: waiting cures nothing.
+    if error.code() == Some("WRONGTYPE") || error.kind() == redis::ErrorKind::UnexpectedReturnType {
+        return PortError::Corrupt(format!("Redis holds something else than it should: {error}"));
+    }
     PortError::Unavailable(describe(error))
 }
 

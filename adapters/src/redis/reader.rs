@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use events::ports::{Claim, Permits, PortError, TicketReader};
-use events::{ClassName, Consumer, JobId, Ticket, seeded_bug};
+use events::{ClassName, Consumer, Ticket, seeded_bug};
 use projections::keys::WORKERS_GROUP;
 use redis::aio::MultiplexedConnection;
-use redis::streams::{StreamId as Entry, StreamInfoStreamReply, StreamReadReply};
-use redis::{RedisError, RedisResult, Script};
+use redis::{RedisError, RedisResult, Script, Value};
 
-use super::wire::TICKET_JOB;
-use super::{RESPONSE_TIMEOUT, Redis, away, is_no_group, parse_stream_id};
+use super::raw::{RawEntry, bytes, entries_read, named};
+use super::{RESPONSE_TIMEOUT, Redis, away, is_no_group};
 use crate::faults::failpoint;
 
 /// How many of its own pending tickets are read at a time after an error.
@@ -48,11 +47,22 @@ impl Reader {
             loop {
                 let entries = self.read(&mut connection, &class, RECOVERY_PAGE, &after).await?;
                 let Some(last) = entries.last() else { break };
-                after.clone_from(&last.id);
+                after = last.id.to_string();
                 self.recovered.extend(read_tickets(&self.redis, &class, &self.consumer, entries).await?);
             }
         }
         Ok(connection)
+    }
+
+    /// Sets aside a work stream that is none, so that the next call finds no fault in it. What is told: the fault, or that
+    /// this failed too.
+    async fn tidied(&self, fault: PortError) -> PortError {
+        for class in &self.classes {
+            if let Err(error) = self.redis.tidy_queue(&self.redis.keys().queue(class)).await {
+                return error;
+            }
+        }
+        fault
     }
 
     /// One `XREADGROUP`: new tickets after `>`, this consumer's own pending ones after an id.
@@ -62,20 +72,20 @@ impl Reader {
         class: &ClassName,
         count: usize,
         after: &str,
-    ) -> Result<Vec<Entry>, PortError> {
+    ) -> Result<Vec<RawEntry>, PortError> {
         let key = self.redis.keys().queue(class);
         let mut command = redis::cmd("XREADGROUP");
         command.arg("GROUP").arg(WORKERS_GROUP).arg(self.consumer.as_str());
         command.arg("COUNT").arg(count).arg("STREAMS").arg(&key).arg(after);
         failpoint!("claim.before");
-        let reply: RedisResult<Option<StreamReadReply>> = command.query_async(connection).await;
+        let reply: RedisResult<Value> = command.query_async(connection).await;
         // Only an answer that hands something out can be lost with harm.
         #[cfg(feature = "faults")]
-        if matches!(&reply, Ok(Some(reply)) if reply.keys.iter().any(|stream| !stream.ids.is_empty())) {
+        if matches!(&reply, Ok(reply) if !entries_read(reply).is_empty()) {
             failpoint!("claim.after");
         }
         match reply {
-            Ok(reply) => Ok(reply.into_iter().flat_map(|reply| reply.keys).flat_map(|stream| stream.ids).collect()),
+            Ok(reply) => Ok(entries_read(&reply)),
             Err(error) if is_no_group(&error) => {
                 ensure_group(connection, &key).await.map_err(|error| away(&error))?;
                 Ok(vec![])
@@ -108,20 +118,22 @@ impl Reader {
     }
 
     /// Where each class's stream ends now.
-    async fn ends(&self, connection: &mut MultiplexedConnection) -> RedisResult<Vec<String>> {
+    async fn ends(&self, connection: &mut MultiplexedConnection) -> RedisResult<Vec<Vec<u8>>> {
         let mut ends = redis::pipe();
         for class in &self.classes {
             ends.cmd("XINFO").arg("STREAM").arg(self.redis.keys().queue(class));
         }
-        let replies: Vec<StreamInfoStreamReply> = ends.query_async(connection).await?;
-        Ok(replies.into_iter().map(|reply| reply.last_generated_id).collect())
+        let replies: Vec<Value> = ends.query_async(connection).await?;
+        let end = |reply: &Value| named(reply, "last-generated-id").and_then(bytes).map(<[u8]>::to_vec);
+        // Without an end the bell rings for all that is there: a ticket is never missed.
+        Ok(replies.iter().map(|reply| end(reply).unwrap_or_else(|| b"0-0".to_vec())).collect())
     }
 
     /// Waits until a ticket is added to any class after these ends.
     async fn doorbell(
         &self,
         connection: &mut MultiplexedConnection,
-        ends: &[String],
+        ends: &[Vec<u8>],
         wait: Duration,
     ) -> RedisResult<()> {
         // An answer that comes later than any may is taken for one that never comes.
@@ -172,11 +184,20 @@ impl TicketReader for Reader {
         }
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.open().await?,
+            None => match self.open().await {
+                Err(error @ PortError::Corrupt(_)) => return Err(self.tidied(error).await),
+                opened => opened?,
+            },
         };
-        let claims = self.claim_on(&mut connection, permits, wait).await?;
-        self.connection = Some(connection);
-        Ok(claims)
+        let claims = self.claim_on(&mut connection, permits, wait).await;
+        match claims {
+            Err(error @ PortError::Corrupt(_)) => Err(self.tidied(error).await),
+            claims => {
+                let claims = claims?;
+                self.connection = Some(connection);
+                Ok(claims)
+            }
+        }
     }
 }
 
@@ -194,12 +215,12 @@ pub(super) async fn read_tickets(
     redis: &Redis,
     class: &ClassName,
     consumer: &Consumer,
-    entries: Vec<Entry>,
+    entries: Vec<RawEntry>,
 ) -> Result<Vec<Claim>, PortError> {
     let mut claims = Vec::with_capacity(entries.len());
     for entry in entries {
-        let ticket = Ticket { class: class.clone(), id: parse_stream_id(&entry.id)? };
-        match entry.get::<String>(TICKET_JOB).and_then(|job| job.parse::<JobId>().ok()) {
+        let ticket = Ticket { class: class.clone(), id: entry.id };
+        match entry.job() {
             Some(job) => claims.push(Claim { ticket, job }),
             None => quarantine(redis, consumer, &ticket).await?,
         }

@@ -6,9 +6,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use events::id::InvalidId;
 use events::ports::{OldJobs, OldSubmissions, PageCursor, PortError, RecordsPort, UntrackedJobs};
-use events::{JobId, SubmissionId, Timestamp};
+use events::{Job, JobId, SubmissionId, Timestamp};
 
-use super::{Redis, away, corrupt};
+use super::job_status::Record;
+use super::raw::parse;
+use super::{Redis, away};
 
 #[async_trait]
 impl RecordsPort for Redis {
@@ -20,9 +22,7 @@ impl RecordsPort for Redis {
     ) -> Result<OldJobs, PortError> {
         let now = self.now().await?;
         let (ids, next) = self.oldest(&self.keys().jobs(), before(now, age), after, count).await?;
-        // A job without a status is the audit's to find.
-        let jobs = self.read_jobs(&ids).await?.into_iter().flatten().collect();
-        Ok(OldJobs { now, jobs, next })
+        Ok(OldJobs { now, jobs: self.readable_jobs(&ids).await?, next })
     }
 
     async fn old_submissions(
@@ -47,8 +47,7 @@ impl RecordsPort for Redis {
 
     async fn untracked(&self, after: Option<PageCursor<JobId>>, count: usize) -> Result<UntrackedJobs, PortError> {
         let (ids, next) = self.oldest(&self.keys().untracked(), i64::MAX, after, count).await?;
-        let jobs = self.read_jobs(&ids).await?.into_iter().flatten().collect();
-        Ok(UntrackedJobs { jobs, next })
+        Ok(UntrackedJobs { jobs: self.readable_jobs(&ids).await?, next })
     }
 
     async fn count_untracked(&self) -> Result<u64, PortError> {
@@ -83,6 +82,19 @@ fn before(now: Timestamp, age: Duration) -> i64 {
 }
 
 impl Redis {
+    /// Those of these jobs whose status can be read. A status that is gone or damaged is the audit's to find.
+    async fn readable_jobs(&self, ids: &[JobId]) -> Result<Vec<Job>, PortError> {
+        let mut jobs = Vec::with_capacity(ids.len());
+        for (job, record) in ids.iter().zip(self.records_apart(ids).await?) {
+            match record {
+                Record::Job(job) => jobs.push(*job),
+                Record::Absent => {}
+                Record::Unreadable(why) => tracing::warn!(%job, why, "a job can't be read and is passed over"),
+            }
+        }
+        Ok(jobs)
+    }
+
     /// At most `count` entries of an index up to a time, oldest first, that follow `after`; and where to go on.
     async fn oldest<Id: FromStr<Err = InvalidId> + Ord + Copy>(
         &self,
@@ -92,11 +104,12 @@ impl Redis {
         count: usize,
     ) -> Result<(Vec<Id>, Option<PageCursor<Id>>), PortError> {
         let from = after.map_or_else(|| "-inf".to_owned(), |after| after.created_ms.to_string());
+        let until = if until_ms == i64::MAX { "+inf".to_owned() } else { until_ms.to_string() };
         let mut places = Vec::with_capacity(count);
         let mut offset = 0;
         loop {
-            let entries: Vec<(String, f64)> = redis::cmd("ZRANGE")
-                .arg(&[key, &from, &until_ms.to_string(), "BYSCORE", "LIMIT"])
+            let entries: Vec<(Vec<u8>, f64)> = redis::cmd("ZRANGE")
+                .arg(&[key, &from, &until, "BYSCORE", "LIMIT"])
                 .arg(offset)
                 .arg(count)
                 .arg("WITHSCORES")
@@ -106,8 +119,10 @@ impl Redis {
             offset += entries.len();
             let was_last = entries.len() < count;
             for (id, score) in entries {
+                // What is no id is none of ours; the reconciler or `doctor --repair` sets it aside.
+                let Some(id) = parse(&id) else { continue };
                 #[expect(clippy::cast_possible_truncation, reason = "scores are milliseconds, far below 2^53")]
-                let place = PageCursor { created_ms: score as i64, id: id.parse().map_err(corrupt)? };
+                let place = PageCursor { created_ms: score as i64, id };
                 // Entries of one millisecond share a score: those up to the cursor come again.
                 if after.is_none_or(|after| (place.created_ms, place.id) > (after.created_ms, after.id)) {
                     places.push(place);

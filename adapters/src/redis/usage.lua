@@ -8,13 +8,14 @@
 -- ARGV[1]  the hour, in milliseconds                 ARGV[2]  the prefix of the status of all jobs
 -- ARGV[3]  how many jobs fit into the hour           ARGV[4]  how many uploads
 -- ARGV[5]  the score of a dispatched job             ARGV[6]  that of a running one
+-- ARGV[7…] held jobs that can't be read, which are passed over
 --
 -- Answers {microseconds since the epoch, jobs, fits at, refunds, uploads, fits at, active, running, pending, bytes, held job, its hash}. Where one
 -- more fits, `fits at` is empty; otherwise it is the time in milliseconds of what has to leave the hour first. The last
 -- two are empty where no job is held.
 
 -- How many entries of the held jobs are looked at. An index that is right needs one.
-local LOOKED_AT = 8
+local LOOKED_AT = 64
 
 local now = redis.call('TIME')
 local since = '(' .. string.format('%d', now[1] * 1000 + math.floor(now[2] / 1000) - ARGV[1])
@@ -32,9 +33,10 @@ local dispatched = redis.call('ZCOUNT', KEYS[4], ARGV[5], ARGV[5])
 local running = redis.call('ZCOUNT', KEYS[4], ARGV[6], ARGV[6])
 local pending = dispatched + redis.call('ZCARD', KEYS[5]) + redis.call('ZCARD', KEYS[6])
 -- What is no longer held is not to be dispatched, whatever the index says.
-local held = ''
+local held, unreadable = '', {}
+for n = 7, #ARGV do unreadable[ARGV[n]] = true end
 for _, id in ipairs(redis.call('ZRANGE', KEYS[5], 0, LOOKED_AT - 1)) do
-  if redis.call('HGET', ARGV[2] .. id, 'state') == 'held' then
+  if not unreadable[id] and redis.pcall('HGET', ARGV[2] .. id, 'state') == 'held' then
     held = id
     break
   end

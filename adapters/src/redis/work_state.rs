@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use events::ports::{Lease, OpenJobs, PortError, Tickets, Turn, WorkStatePort};
-use events::{ClassName, Job, JobId, StreamId, Ticket};
+use events::{ClassName, Job, JobId, StreamId, Ticket, UserId};
 use projections::keys::WORKERS_GROUP;
-use redis::streams::{StreamInfoGroupsReply, StreamRangeReply};
-use redis::{RedisResult, Script};
+use redis::{RedisResult, Script, Value};
 
-use super::wire::{TICKET_JOB, encode_lease};
-use super::{Redis, away, corrupt, is_no_group, parse_stream_id, redis_time};
+use super::job_status::Record;
+use super::raw::{bytes, entries, items, named, parse};
+use super::wire::encode_lease;
+use super::{Redis, away, is_no_group, redis_time};
 use crate::faults::failpoint;
 
 /// How many tickets are read at a time.
@@ -37,17 +38,27 @@ impl WorkStatePort for Redis {
     async fn open_jobs(&self, cursor: u64) -> Result<OpenJobs, PortError> {
         let mut read = redis::pipe();
         read.cmd("TIME").cmd("SSCAN").arg(self.keys().open()).arg(cursor).arg(&["COUNT", "500"]);
-        let (time, (next, ids)): ((i64, i64), (u64, Vec<String>)) =
+        let (time, (next, ids)): ((i64, i64), (u64, Vec<Vec<u8>>)) =
             read.query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
-        let ids: Vec<JobId> = ids.iter().map(|id| id.parse().map_err(corrupt)).collect::<Result<_, _>>()?;
-        let mut page = OpenJobs { now: redis_time(time), jobs: vec![], without_status: vec![], next };
-        for (id, job) in ids.iter().zip(self.read_jobs(&ids).await?) {
-            match job {
-                Some(job) => page.jobs.push(job),
-                None => page.without_status.push(*id),
+        let ids: Vec<JobId> = ids.iter().filter_map(|id| parse(id)).collect();
+        let mut page =
+            OpenJobs { now: redis_time(time), jobs: vec![], without_status: vec![], unreadable: vec![], next };
+        for (id, record) in ids.iter().zip(self.records_apart(&ids).await?) {
+            match record {
+                Record::Job(job) => page.jobs.push(*job),
+                Record::Absent => page.without_status.push(*id),
+                Record::Unreadable(why) => page.unreadable.push((*id, why)),
             }
         }
         Ok(page)
+    }
+
+    async fn tidy(&self, classes: &[ClassName]) -> Result<u64, PortError> {
+        self.tidy_work(classes).await
+    }
+
+    async fn tidy_user(&self, user: &UserId) -> Result<u64, PortError> {
+        self.tidy_slots(user).await
     }
 
     async fn tickets(&self, class: &ClassName) -> Result<Tickets, PortError> {
@@ -58,18 +69,19 @@ impl WorkStatePort for Redis {
         let mut tickets = Tickets::default();
         let mut after = "-".to_owned();
         loop {
-            let page: StreamRangeReply = redis::cmd("XRANGE")
+            let page: Value = redis::cmd("XRANGE")
                 .arg(&[&key, &after, "+", "COUNT"])
                 .arg(TICKETS_PAGE)
                 .query_async(&mut connection)
                 .await
                 .map_err(|error| away(&error))?;
-            let Some(last) = page.ids.last() else { return Ok(tickets) };
+            let page = entries(&page);
+            let Some(last) = page.last() else { return Ok(tickets) };
             after = format!("({}", last.id);
-            for entry in &page.ids {
-                // What can't be read is for whoever claims it to quarantine.
-                let Some(job) = entry.get::<String>(TICKET_JOB).and_then(|job| job.parse().ok()) else { continue };
-                let ticket = Ticket { class: class.clone(), id: parse_stream_id(&entry.id)? };
+            for entry in &page {
+                // Who claims what can't be read moves it into the quarantine.
+                let Some(job) = entry.job() else { continue };
+                let ticket = Ticket { class: class.clone(), id: entry.id };
                 if handed_out_to.is_none_or(|last| ticket.id > last) || held.contains(&ticket.id) {
                     tickets.live.insert(job, ticket);
                 } else {
@@ -142,15 +154,16 @@ impl WorkStatePort for Redis {
 impl Redis {
     /// Up to which ticket the group was handed the stream; none where there is no group, which begins with the first.
     async fn handed_out_to(&self, key: &str) -> Result<Option<StreamId>, PortError> {
-        let groups: RedisResult<StreamInfoGroupsReply> =
+        let groups: RedisResult<Value> =
             redis::cmd("XINFO").arg(&["GROUPS", key]).query_async(&mut self.connection()).await;
         let groups = match groups {
             // There is no such stream.
             Err(error) if error.code() == Some("ERR") => return Ok(None),
             groups => groups.map_err(|error| away(&error))?,
         };
-        let workers = groups.groups.iter().find(|group| group.name == WORKERS_GROUP);
-        workers.map(|group| parse_stream_id(&group.last_delivered_id)).transpose()
+        let is_workers = |group: &&Value| named(group, "name").and_then(bytes) == Some(WORKERS_GROUP.as_bytes());
+        let workers = items(&groups).iter().find(is_workers);
+        Ok(workers.and_then(|group| parse(bytes(named(group, "last-delivered-id")?)?)))
     }
 
     /// The tickets that somebody holds.
@@ -158,7 +171,7 @@ impl Redis {
         let mut held = HashSet::new();
         let mut after = "-".to_owned();
         loop {
-            let page: RedisResult<Vec<(String, String, u64, u64)>> = redis::cmd("XPENDING")
+            let page: RedisResult<Vec<(Vec<u8>, Vec<u8>, i64, i64)>> = redis::cmd("XPENDING")
                 .arg(&[key, WORKERS_GROUP, &after, "+"])
                 .arg(TICKETS_PAGE)
                 .query_async(&mut self.connection())
@@ -168,10 +181,8 @@ impl Redis {
                 page => page.map_err(|error| away(&error))?,
             };
             let Some((last, ..)) = page.last() else { return Ok(held) };
-            after = format!("({last}");
-            for (id, ..) in &page {
-                held.insert(parse_stream_id(id)?);
-            }
+            after = format!("({}", String::from_utf8_lossy(last));
+            held.extend(page.iter().filter_map(|(id, ..)| parse::<StreamId>(id)));
         }
     }
 }

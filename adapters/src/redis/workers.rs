@@ -6,12 +6,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use events::ports::{JobQueuePort, PortError, Presence, SeenWorker, WorkersPort};
 use events::{ClassName, Consumer};
-use projections::keys::WORKERS_GROUP;
-use redis::streams::StreamInfoConsumersReply;
 use redis::{RedisResult, Script, Value};
 use serde::{Deserialize, Serialize};
 
-use super::{Redis, away, corrupt, is_no_group};
+use super::raw::{bytes, parse};
+use super::{Redis, away, corrupt};
 
 /// What is stored of a worker.
 #[derive(Serialize, Deserialize)]
@@ -51,17 +50,20 @@ impl WorkersPort for Redis {
             let key = self.keys().worker(worker);
             read.cmd("GET").arg(&key).cmd("PTTL").arg(&key);
         }
-        let replies: Vec<Value> = read.query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
-        let seen = |((worker, tickets), told): ((Consumer, u64), &[Value])| {
-            let stored: Option<String> = redis::from_redis_value_ref(&told[0]).map_err(corrupt)?;
-            let left_ms: i64 = redis::from_redis_value_ref(&told[1]).map_err(corrupt)?;
-            let stored: Option<Stored> = stored.map(|text| serde_json::from_str(&text)).transpose().map_err(corrupt)?;
-            let silent = stored.as_ref().and_then(|stored| {
-                stored.lasting_ms.checked_sub(u64::try_from(left_ms).ok()?).map(Duration::from_millis)
-            });
-            Ok(SeenWorker { worker, presence: stored.map(|stored| stored.presence), silent, tickets })
+        let replies: Vec<RedisResult<Value>> =
+            read.ignore_errors().query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        let seen = |((worker, tickets), told): ((Consumer, u64), &[RedisResult<Value>])| {
+            // What can't be read tells nothing; a living worker tells it again within seconds.
+            let told = |nth: usize| told[nth].as_ref().ok();
+            let stored = told(0).and_then(bytes).and_then(|text| serde_json::from_slice::<Stored>(text).ok());
+            let left_ms = told(1).and_then(|left| redis::from_redis_value_ref::<u64>(left).ok());
+            let silent = stored
+                .as_ref()
+                .zip(left_ms)
+                .and_then(|(stored, left_ms)| stored.lasting_ms.checked_sub(left_ms).map(Duration::from_millis));
+            SeenWorker { worker, presence: stored.map(|stored| stored.presence), silent, tickets }
         };
-        consumers.into_iter().zip(replies.chunks_exact(2)).map(seen).collect()
+        Ok(consumers.into_iter().zip(replies.chunks_exact(2)).map(seen).collect())
     }
 
     async fn forget_dead(&self, classes: &[ClassName]) -> Result<u64, PortError> {
@@ -83,17 +85,16 @@ impl Redis {
     async fn consumers(&self, classes: &[ClassName]) -> Result<BTreeMap<Consumer, u64>, PortError> {
         let mut consumers = BTreeMap::new();
         for class in classes {
-            let reply: RedisResult<StreamInfoConsumersReply> = redis::cmd("XINFO")
-                .arg(&["CONSUMERS", &self.keys().queue(class), WORKERS_GROUP])
-                .query_async(&mut self.connection())
-                .await;
-            let reply = match reply {
-                Err(error) if is_no_group(&error) || error.code() == Some("ERR") => continue,
-                reply => reply.map_err(|error| away(&error))?,
+            let found = match self.consumers_of(&self.keys().queue(class)).await {
+                // A work stream that is none has no consumers; the reconciler sets it aside.
+                Err(PortError::Corrupt(_)) => continue,
+                found => found?,
             };
-            for consumer in reply.consumers {
-                let name: Consumer = consumer.name.parse().map_err(corrupt)?;
-                *consumers.entry(name).or_default() += consumer.pending as u64;
+            for (name, pending) in found {
+                // Neither is a consumer whose name is no worker's.
+                if let Some(name) = parse(&name) {
+                    *consumers.entry(name).or_default() += pending;
+                }
             }
         }
         Ok(consumers)

@@ -9,6 +9,7 @@ use std::time::Duration;
 use adapters::ids::SystemIds;
 use adapters::mlflow::Mlflow;
 use adapters::redis::{self, Redis};
+use adapters::redis::audit::Mode;
 use adapters::redis::check::Verdict;
 use adapters::storage::DirectoryStorage;
 use anyhow::Result;
@@ -46,7 +47,8 @@ pub(crate) struct DoctorCommand {
     /// The interpreter for jobs [default: the first of python3, python on PATH, then /usr/bin/python3]
     #[arg(long, env = "JOB_PYTHON")]
     job_python: Option<PathBuf>,
-    /// First put right what jobs lack that have not ended: lost tickets, lost leases, forgotten retries
+    /// First repair open jobs (lost tickets, lost leases, forgotten retries), move what can't be read into quarantine,
+    /// and restore damaged records from the event log
     #[arg(long)]
     repair: bool,
 }
@@ -118,6 +120,10 @@ impl DoctorCommand {
     /// Walks twice: what the second walk finds again is repaired.
     async fn repair(&self) -> Result<Row> {
         let redis = Arc::new(connect(&self.redis).await?);
+        let mut set_aside = redis.tidy_all().await?;
+        let unreadable = redis.count_unreadable_records().await?;
+        // A record that can't be read, and an index that was set aside as a whole, are restored from the log alone.
+        let restored = if set_aside + unreadable > 0 { redis.audit(Mode::Rebuild, |_| {}).await?.differences } else { 0 };
         let policy = Arc::new(LivePolicy::from(policy::stored(&redis).await?.policy()));
         let ports =
             ReconcilerPorts { log: redis.clone(), queue: redis.clone(), work_state: redis, ids: Arc::new(SystemIds) };
@@ -127,7 +133,17 @@ impl DoctorCommand {
             tokio::time::sleep(BETWEEN_WALKS).await;
         }
         let walk = reconciler.walk().await?;
-        let found = format!("{} open jobs, {} repairs", walk.open, walk.repaired);
+        set_aside += walk.set_aside;
+        let mut found = format!("{} open jobs, {} repairs", walk.open, walk.repaired);
+        if set_aside > 0 {
+            found += &format!("; {set_aside} unreadable entries moved into quarantine: `leadersboard dlq list --quarantine`");
+        }
+        if unreadable > 0 {
+            found += &format!("; {unreadable} unreadable records");
+        }
+        if restored > 0 {
+            found += &format!("; {restored} differences restored from the event log");
+        }
         Ok(Row::good("repair", found))
     }
 

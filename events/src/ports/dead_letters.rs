@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 
-use crate::commit::Ticket;
 use crate::failure::DeadLetterKind;
 use crate::id::{JobId, UserId};
 use crate::ports::{JobPage, PageCursor, PortError};
@@ -14,10 +13,10 @@ pub trait DeadLetterPort: Send + Sync {
     /// Dead letters, newest first. Reads a bounded part of them, so a page may be short and still have a cursor.
     async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<JobPage, PortError>;
 
-    /// The newest tickets that could not be read, newest first.
+    /// The newest tickets and entries that could not be read, newest first.
     async fn quarantined(&self, limit: usize) -> Result<Vec<Quarantined>, PortError>;
 
-    /// Forgets the tickets that could not be read, and gives their number.
+    /// Forgets the tickets and entries that could not be read, and gives their number.
     async fn purge_quarantine(&self) -> Result<u64, PortError>;
 }
 
@@ -46,11 +45,13 @@ impl DeadLetterQuery {
     }
 }
 
-/// A ticket that could not be read.
+/// Something that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quarantined {
-    /// The ticket.
-    pub ticket: Ticket,
-    /// Its fields and their raw content.
+    /// The key that it was in, without the namespace, such as `queue:small` or `leases`.
+    pub from: String,
+    /// Which ticket, field or member it was, at most 1 KiB of it.
+    pub entry: Vec<u8>,
+    /// The fields of a ticket, or the content of a field, and their raw content.
     pub fields: Vec<(String, Vec<u8>)>,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::commit::Ticket;
-use crate::id::{ClassName, JobId};
+use crate::id::{ClassName, JobId, UserId};
 use crate::job::Job;
 use crate::ports::{Lease, PortError};
 use crate::time::Timestamp;
@@ -19,6 +19,13 @@ pub trait WorkStatePort: Send + Sync {
 
     /// Some of the jobs that have not ended, from where `cursor` says; 0 is the beginning. A job may come twice.
     async fn open_jobs(&self, cursor: u64) -> Result<OpenJobs, PortError>;
+
+    /// Moves into the quarantine what can't be read, or what no job accounts for, of the leases, of the tickets of these
+    /// classes, and of the indexes of the jobs that have not ended. Gives how many entries those were.
+    async fn tidy(&self, classes: &[ClassName]) -> Result<u64, PortError>;
+
+    /// The same for what a user has in use.
+    async fn tidy_user(&self, user: &UserId) -> Result<u64, PortError>;
 
     /// Every ticket of a class.
     async fn tickets(&self, class: &ClassName) -> Result<Tickets, PortError>;
@@ -65,6 +72,8 @@ pub struct OpenJobs {
     pub jobs: Vec<Job>,
     /// Jobs that are said to be open and have no status: a damaged read model.
     pub without_status: Vec<JobId>,
+    /// Jobs whose status can't be read, and why: a damaged read model too.
+    pub unreadable: Vec<(JobId, String)>,
     /// Where to go on; 0 at the end.
     pub next: u64,
 }

@@ -25,7 +25,7 @@ const MAX_ERROR_CHARS: usize = 80;
 pub(super) struct List {
     #[command(flatten)]
     filters: Filters,
-    /// List the tickets that could not be read instead
+    /// List the tickets and other entries that could not be read instead
     #[arg(long, conflicts_with_all = ["kind", "user", "since"])]
     quarantine: bool,
 }
@@ -104,18 +104,25 @@ fn document_of_ticket(ticket: &Quarantined) -> Value {
         .iter()
         .map(|(field, bytes)| (field.clone(), Value::String(String::from_utf8_lossy(bytes).into_owned())))
         .collect();
-    json!({ "class": ticket.ticket.class.to_string(), "ticket": ticket.ticket.id.to_string(), "fields": fields })
+    let entry = String::from_utf8_lossy(&ticket.entry);
+    let mut document = json!({ "from": ticket.from, "entry": entry, "fields": fields });
+    if let Some(class) = ticket.from.strip_prefix("queue:") {
+        document["class"] = json!(class);
+        document["ticket"] = json!(entry);
+    }
+    document
 }
 
 fn tickets_table(tickets: &[Quarantined]) -> String {
     if tickets.is_empty() {
-        return "No tickets in quarantine.".to_owned();
+        return "Nothing is in quarantine.".to_owned();
     }
-    let columns = [("CLASS", Align::Left), ("TICKET", Align::Left), ("CONTENT", Align::Left)];
+    let columns = [("FROM", Align::Left), ("ENTRY", Align::Left), ("CONTENT", Align::Left)];
     let rows = tickets.iter().map(|ticket| {
         let fields = ticket.fields.iter().map(|(field, bytes)| format!("{field}={}", String::from_utf8_lossy(bytes)));
         let content = human::line(&fields.collect::<Vec<_>>().join(" "), MAX_ERROR_CHARS);
-        [ticket.ticket.class.to_string(), ticket.ticket.id.to_string(), content]
+        let entry = human::line(&String::from_utf8_lossy(&ticket.entry), MAX_ERROR_CHARS);
+        [human::plain(&ticket.from), entry, content]
     });
     render(columns, rows)
 }
