@@ -30,7 +30,8 @@ impl RelativePath {
             return refuse("may have no empty component, no '.' and no '..'");
         }
         if !path.ends_with(ending) {
-            return refuse(&format!("must end in {ending}"));
+            let rename = if ending == ".yaml" && path.ends_with(".yml") { ": rename the file" } else { "" };
+            return refuse(&format!("must end in {ending}{rename}"));
         }
         Ok(Self(path.to_owned()))
     }

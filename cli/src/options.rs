@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use events::ports::{ArchiveLimits, UploadLimits};
+use events::ports::{ArchiveLimits, Suffixes, UploadLimits};
 use projections::Keyspace;
 
 use crate::data_dir::redis_url_file;
@@ -114,6 +114,9 @@ pub(crate) struct AccessOptions {
     /// The largest file of an upload, in bytes
     #[arg(long, env = "MAX_FILE_SIZE", default_value_t = UploadLimits::default().file_bytes)]
     max_file_size: u64,
+    /// Suffixes of uploaded files that are taken beside .py, .yaml, .zip and .tar.gz, separated by commas, such as .csv,.json
+    #[arg(long, env = "ALLOWED_SUFFIXES", default_value = "", hide_default_value = true)]
+    allowed_suffixes: Suffixes,
     /// What people compare, such as `image_auc:desc,latency_ms:asc`; the first is what the leaderboard shows by itself
     #[arg(long, env = "LEADERBOARD_METRICS", default_value = "", hide_default_value = true)]
     pub(crate) leaderboard_metrics: api::BoardMetrics,
@@ -124,7 +127,8 @@ pub(crate) struct AccessOptions {
 
 impl AccessOptions {
     pub(crate) fn upload_limits(&self) -> UploadLimits {
-        UploadLimits { file_bytes: self.max_file_size, ..UploadLimits::default() }
+        let (suffixes, file_bytes) = (self.allowed_suffixes.clone(), self.max_file_size);
+        UploadLimits { suffixes, file_bytes, ..UploadLimits::default() }
     }
 }
 

@@ -2,17 +2,21 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use events::submission::{Manifest, evolve};
+use events::submission::{ArchiveReading, Manifest, evolve};
 use events::{AggregateId, Envelope, Submission, SubmissionEvent, SubmissionId};
+use serde_json::json;
 
 use crate::fields::{BYTES, Fields, IDEMPOTENCY, Unreadable, VERSION, store_time};
 use crate::patch::{Patch, View, diff};
 use crate::{Keyspace, idempotency};
 
+/// How archives are read; there only if that is not as they are.
+const ARCHIVES: &str = "archives";
+
 /// A submission as Redis keys: its hash, and its place in the newest-first indexes.
 #[must_use]
 pub fn view(keys: &Keyspace, submission: &Submission) -> View {
-    let Manifest { user, entrypoint, config_file, files, bytes, digest, idempotency } = &submission.manifest;
+    let Manifest { user, entrypoint, config_file, files, bytes, digest, idempotency, archives } = &submission.manifest;
     let created_at = submission.created_at;
     let created = Some(created_at.timestamp_millis());
     let made = AggregateId::Submission(submission.id);
@@ -28,6 +32,9 @@ pub fn view(keys: &Keyspace, submission: &Submission) -> View {
         ("digest", digest.clone()),
     ]);
     fields.extend(idempotency.iter().map(|key| (IDEMPOTENCY, idempotency::store(key))));
+    if !archives.is_empty() {
+        fields.insert(ARCHIVES, json!(archives).to_string());
+    }
     View {
         key: keys.submission(submission.id),
         fields,
@@ -57,8 +64,14 @@ pub fn read(key: &str, id: SubmissionId, hash: &HashMap<String, String>) -> Resu
         bytes: fields.get(BYTES)?,
         digest: fields.get("digest")?,
         idempotency: idempotency::restore(&fields, IDEMPOTENCY)?,
+        archives: archives(&fields)?,
     };
     Ok(Some(Submission { id, version: fields.get(VERSION)?, created_at: fields.time("created_at")?, manifest }))
+}
+
+fn archives(fields: &Fields<'_>) -> Result<Vec<ArchiveReading>, Unreadable> {
+    let Some(text) = fields.optional::<String>(ARCHIVES)? else { return Ok(Vec::new()) };
+    serde_json::from_str(&text).map_err(|error| fields.unreadable(format!("field {ARCHIVES:?}: {error}")))
 }
 
 /// What new events of a submission do to the read models.

@@ -99,6 +99,7 @@ impl Bench {
             bytes: 100,
             digest: String::new(),
             idempotency: None,
+            archives: Vec::new(),
         };
         let origin = Origin { actor: Actor::User(user.clone()), trace: None };
         let create = SubmissionCommand::Create(manifest);

@@ -111,6 +111,7 @@ async fn submission(redis: &Redis) -> SubmissionId {
         bytes: 100,
         digest: String::new(),
         idempotency: None,
+        archives: Vec::new(),
     };
     execute::submission(redis, &roomy(), &origin(), id, &SubmissionCommand::Create(manifest))
         .await

@@ -102,7 +102,7 @@ async fn prepare(
     let fetch = async {
         let submission = read_submission(session, id).await?;
         let manifest = submission.ok_or_else(|| broken(format!("submission {id} is gone")))?.manifest;
-        session.ports.storage.fetch(id, &work, &limits).await.map_err(unfetched)?;
+        session.ports.storage.fetch(id, &work, &limits, &manifest.archives).await.map_err(unfetched)?;
         Ok(manifest)
     };
     let manifest = tokio::select! {

@@ -4,14 +4,17 @@
 //! directory that holds nothing but what we wrote.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, Read};
 
 use events::ports::{ArchiveLimits, FileName, StorageError};
 
-use super::{tar_gz, work_path, zip_file};
+use super::encoding::Encoding;
+use super::names::{Name, Names, is_left_out, may_be_apple_double};
+use super::{tar_gz, zip_file};
+
+/// How a file begins in which macOS keeps the attributes of another.
+const APPLE_DOUBLE: [u8; 4] = [0, 5, 0x16, 7];
 
 /// A rule that an archive breaks, carried through `io::Error` where a library stands between.
 #[derive(Debug, thiserror::Error)]
@@ -25,19 +28,36 @@ pub(super) trait Sink {
 }
 
 /// What all archives of a submission have used of their limits.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Usage {
     entries: usize,
     unpacked_bytes: u64,
 }
 
+/// How an archive is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct How<'a> {
+    pub(super) limits: &'a ArchiveLimits,
+    /// The encoding of names that are not UTF-8, if it is known.
+    pub(super) encoding: Option<Encoding>,
+    /// The folder whose content is at the root.
+    pub(super) root: Option<&'a str>,
+}
+
+/// What an archive was found to hold.
+pub(super) struct Found {
+    pub(super) names: Names,
+    /// The one folder at its top, if there is nothing beside it.
+    pub(super) top_folder: Option<String>,
+}
+
 /// One archive being read: its paths, and what is left to it.
 pub(super) struct Tree<'a> {
-    /// The size of the archive itself.
-    size: u64,
-    limits: &'a ArchiveLimits,
+    how: How<'a>,
     usage: &'a mut Usage,
     sink: &'a mut dyn Sink,
+    names: Names,
+    entries: usize,
     files: BTreeSet<String>,
     folders: BTreeSet<String>,
 }
@@ -53,52 +73,93 @@ pub(super) enum Kind {
     Other(&'static str),
 }
 
-/// What any archive may unpack to, however small it is itself.
-const FREE_BYTES: u64 = 1 << 20;
-
 impl Tree<'_> {
-    /// How much an archive of this size may inflate to.
-    pub(super) fn allowed_bytes(&self) -> u64 {
-        FREE_BYTES.saturating_add(self.size.saturating_mul(self.limits.ratio))
+    pub(super) const fn limits(&self) -> &ArchiveLimits {
+        self.how.limits
     }
 
-    pub(super) fn limits(&self) -> &ArchiveLimits {
-        self.limits
+    /// Counts one entry and reads its name. `None` for an entry that is passed over.
+    pub(super) fn name(&mut self, raw: &[u8]) -> io::Result<Option<Name>> {
+        let ArchiveLimits { entries, total_entries, .. } = *self.how.limits;
+        self.entries += 1;
+        self.usage.entries += 1;
+        if self.entries > entries {
+            return refuse(format!("has more than {entries} entries; pack many small files into fewer larger ones"));
+        }
+        if self.usage.entries > total_entries {
+            return refuse(format!(
+                "is one too many: the archives of a submission may have {total_entries} entries in all"
+            ));
+        }
+        let name = match self.names.read(raw, self.how.limits) {
+            Ok(Some(name)) if !is_left_out(&name.path) => name,
+            Ok(_) => return Ok(None),
+            Err(rule) => return refuse(rule),
+        };
+        let Some(root) = self.how.root else { return Ok(Some(name)) };
+        match name.path.strip_prefix(root) {
+            Some("") => Ok(None),
+            Some(rest) if rest.starts_with('/') => Ok(Some(Name { path: rest[1..].to_owned(), ..name })),
+            _ => refuse(format!("holds {:?} beside its root {root:?}", name.path)),
+        }
     }
 
     /// Takes one entry in.
-    pub(super) fn entry(&mut self, raw_name: &[u8], kind: Kind, content: &mut dyn Read) -> io::Result<()> {
-        self.usage.entries += 1;
-        if self.usage.entries > self.limits.entries {
-            return refuse(format!("has more than {} entries", self.limits.entries));
-        }
-        let path = match work_path::normalise(raw_name, self.limits) {
-            Ok(Some(path)) => path,
-            Ok(None) => return Ok(()),
-            Err(rule) => return refuse(rule),
-        };
+    pub(super) fn entry(&mut self, name: Name, kind: Kind, content: &mut dyn Read) -> io::Result<()> {
+        let path = name.path;
         match kind {
             Kind::Other(what) => refuse(format!("entry {path:?} is a {what}; only files and folders are taken")),
             Kind::Folder if self.files.contains(&path) => refuse(format!("{path:?} is both a file and a folder")),
             Kind::Folder => self.folder(&path),
-            Kind::File { executable } => {
-                if self.folders.contains(&path) {
-                    return refuse(format!("{path:?} is both a file and a folder"));
-                }
-                if let Some((parent, _)) = path.rsplit_once('/') {
-                    self.folder(parent)?;
-                }
-                if !self.files.insert(path.clone()) {
-                    return refuse(format!("holds {path:?} twice"));
-                }
-                self.sink.file(&path, executable, content)
-            }
+            Kind::File { executable } => self.file(path, executable, content),
         }
     }
 
+    fn file(&mut self, path: String, executable: bool, content: &mut dyn Read) -> io::Result<()> {
+        let mut head = Vec::new();
+        if may_be_apple_double(&path) {
+            content.take(4).read_to_end(&mut head).map_err(|error| damaged(&path, error))?;
+            if head == APPLE_DOUBLE {
+                return Ok(());
+            }
+        }
+        if self.folders.contains(&path) {
+            return refuse(format!("{path:?} is both a file and a folder"));
+        }
+        if let Some((parent, _)) = path.rsplit_once('/') {
+            self.folder(parent)?;
+        }
+        if !self.files.insert(path.clone()) {
+            return refuse(format!("holds {path:?} twice"));
+        }
+        self.sink.file(&path, executable, &mut head.chain(content)).map_err(|error| damaged(&path, error))
+    }
+
     /// Counts bytes as they are unpacked.
-    pub(super) fn spend(&mut self, bytes: u64) -> io::Result<()> {
-        spend(&mut self.usage.unpacked_bytes, bytes, self.limits)
+    pub(super) fn spend(&mut self, path: &str, bytes: u64) -> io::Result<()> {
+        self.usage.unpacked_bytes = self.usage.unpacked_bytes.saturating_add(bytes);
+        let limit = self.how.limits.unpacked_bytes;
+        if self.usage.unpacked_bytes <= limit {
+            return Ok(());
+        }
+        let limit = limit >> 20;
+        refuse(format!(
+            "unpacks to more than {limit} MiB at entry {path:?}, all archives of the submission taken together; leave \
+             out what the job does not need"
+        ))
+    }
+
+    /// Refuses a large entry that is packed more tightly than data is.
+    pub(super) fn judge_ratio(&self, path: &str, unpacked: u64, packed: u64) -> io::Result<()> {
+        let ArchiveLimits { ratio, ratio_from_bytes, .. } = *self.how.limits;
+        if unpacked <= ratio_from_bytes || unpacked <= packed.saturating_mul(ratio) {
+            return Ok(());
+        }
+        let (unpacked, from) = (unpacked >> 20, ratio_from_bytes >> 20);
+        refuse(format!(
+            "looks like a bomb: entry {path:?} inflates from {packed} bytes to {unpacked} MiB. An entry of more than \
+             {from} MiB may be at most {ratio} times its packed size; split it, or have the job make it"
+        ))
     }
 
     fn folder(&mut self, path: &str) -> io::Result<()> {
@@ -112,85 +173,89 @@ impl Tree<'_> {
         }
         Ok(())
     }
-}
 
-fn spend(used: &mut u64, bytes: u64, limits: &ArchiveLimits) -> io::Result<()> {
-    *used = used.saturating_add(bytes);
-    if *used > limits.unpacked_bytes {
-        return refuse(format!("unpacks to more than {} MiB", limits.unpacked_bytes >> 20));
+    /// The folder that holds everything, if there is one.
+    fn top_folder(&self) -> Option<String> {
+        let mut tops = self.folders.iter().filter(|folder| !folder.contains('/'));
+        let top = tops.next().filter(|_| tops.next().is_none())?;
+        let is_alone = self.files.iter().all(|file| file.contains('/'));
+        is_alone.then(|| top.clone())
     }
-    Ok(())
 }
 
-/// The refusal of what inflates to more than [`Tree::allowed_bytes`].
-pub(super) fn refuse_bomb<T>() -> io::Result<T> {
-    refuse("inflates to far more than its own size: it looks like a bomb".to_owned())
+/// The content of an entry at exactly the size that its header says.
+pub(super) struct Announced<R> {
+    pub(super) inner: R,
+    pub(super) left: u64,
+}
+
+impl<R: Read> Read for Announced<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        if read == 0 && self.left > 0 && !buffer.is_empty() {
+            return Err(io::Error::other("it is shorter than its header says"));
+        }
+        match self.left.checked_sub(read as u64) {
+            Some(left) => self.left = left,
+            None => return Err(io::Error::other("it is longer than its header says")),
+        }
+        Ok(read)
+    }
+}
+
+/// An entry whose content can't be read is its author's to cure, unless the system says otherwise.
+fn damaged(path: &str, error: io::Error) -> io::Error {
+    if is_refusal(&error) || is_of_system(&error) {
+        return error;
+    }
+    let rule = format!("is damaged: the content of entry {path:?} can't be read ({error}). Make the archive anew");
+    io::Error::other(Refusal(rule))
+}
+
+fn is_refusal(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Refusal>())
+}
+
+/// Whether the system failed, and not the archive.
+fn is_of_system(error: &io::Error) -> bool {
+    error.raw_os_error().is_some()
+        || matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::PermissionDenied | io::ErrorKind::QuotaExceeded
+        )
 }
 
 pub(super) fn refuse<T>(rule: String) -> io::Result<T> {
     Err(io::Error::other(Refusal(rule)))
 }
 
-/// Reads the archive `name` at `path` and hands its files to `sink`.
+/// Reads the archive `name` and hands its files to `sink`.
 ///
 /// # Errors
 /// [`StorageError::Refused`] with a sentence that names the archive and the culprit, or an error of the disk.
 pub(super) fn read(
     name: &FileName,
-    path: &Path,
-    limits: &ArchiveLimits,
+    file: File,
+    how: How<'_>,
     usage: &mut Usage,
     sink: &mut dyn Sink,
-) -> Result<(), StorageError> {
-    let disk = |source| StorageError::Io { context: format!("reading {}", name.as_str()), source };
-    let file = File::open(path).map_err(disk)?;
-    let size = file.metadata().map_err(disk)?.len();
-    let mut tree = Tree { size, limits, usage, sink, files: BTreeSet::new(), folders: BTreeSet::new() };
+) -> Result<Found, StorageError> {
+    let names = Names::of(how.encoding);
+    let mut tree = Tree { how, usage, sink, names, entries: 0, files: BTreeSet::new(), folders: BTreeSet::new() };
     let done =
         if name.as_str().ends_with(".zip") { zip_file::read(file, &mut tree) } else { tar_gz::read(file, &mut tree) };
-    done.map_err(|error| match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::PermissionDenied | io::ErrorKind::QuotaExceeded => disk(error),
-        _ => StorageError::Refused(format!("archive {:?} {}", name.as_str(), sentence(&error))),
-    })
+    match done {
+        Ok(()) => Ok(Found { top_folder: tree.top_folder(), names: tree.names }),
+        Err(error) if is_of_system(&error) => {
+            Err(StorageError::Io { context: format!("reading {}", name.as_str()), source: error })
+        }
+        Err(error) => Err(StorageError::Refused(format!("archive {:?} {}", name.as_str(), sentence(&error)))),
+    }
 }
 
 fn sentence(error: &io::Error) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Refusal>()) {
         Some(Refusal(rule)) => rule.clone(),
-        None => format!("can't be read: {error}"),
-    }
-}
-
-/// Lists the files of a tree.
-#[derive(Debug, Default)]
-pub(super) struct Listing(pub(super) Vec<String>);
-
-impl Sink for Listing {
-    fn file(&mut self, path: &str, _executable: bool, _content: &mut dyn Read) -> io::Result<()> {
-        self.0.push(path.to_owned());
-        Ok(())
-    }
-}
-
-/// Writes the files of a tree beneath a directory that is private to us and held nothing before.
-pub(super) struct Unpack<'a> {
-    pub(super) into: &'a Path,
-}
-
-impl Sink for Unpack<'_> {
-    fn file(&mut self, path: &str, executable: bool, content: &mut dyn Read) -> io::Result<()> {
-        let target = self.into.join(path);
-        if let Some(folder) = target.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let mode = if executable { 0o755 } else { 0o644 };
-        let mut file = match OpenOptions::new().write(true).create_new(true).mode(mode).open(&target) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return refuse(format!("holds {path:?}, which another file of the submission brings too"));
-            }
-            opened => opened?,
-        };
-        io::copy(content, &mut file)?;
-        file.flush()
+        None => format!("is damaged, or is of another format ({error}). Make the archive anew"),
     }
 }

@@ -11,19 +11,26 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use events::SubmissionId;
-use events::ports::{ArchiveLimits, FileName, Published, Room, StagedFile, StagedUpload, StorageError, StoragePort};
+use events::ports::{
+    ArchiveContents, ArchiveLimits, FileName, Published, Room, StagedFile, StagedUpload, StorageError, StoragePort,
+};
+use events::submission::ArchiveReading;
 use sha2::{Digest, Sha256};
 use tokio::fs::{self, File};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use super::archive::{self, Listing, Unpack, Usage};
+use super::archive::{self, How, Usage};
+use super::encoding::Encoding;
+use super::judge::judge;
+use super::unpack::Unpack;
 use crate::ids::random_hex;
 
 const STAGING: &str = ".staging";
 /// How long after its last file was begun an upload is taken to be dead.
 const STALE: Duration = Duration::from_hours(24);
-const METADATA: &str = "metadata.json";
+const METADATA: &str = FileName::METADATA;
 /// Where each board that uses the directory leaves its name.
 const BOARDS: &str = ".boards";
 /// The name of whoever stored submissions before boards left their names.
@@ -33,6 +40,8 @@ const EARLIER: &str = "earlier";
 #[derive(Debug, Clone)]
 pub struct DirectoryStorage {
     root: PathBuf,
+    /// Archives are read whole: so many at a time, whoever sends them.
+    judging: Arc<Semaphore>,
 }
 
 impl DirectoryStorage {
@@ -44,7 +53,8 @@ impl DirectoryStorage {
         let staging = root.join(STAGING);
         std::fs::create_dir_all(&staging)?;
         remove_stale(&staging)?;
-        Ok(Self { root })
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self { root, judging: Arc::new(Semaphore::new(cores.div_ceil(2))) })
     }
 
     /// Leaves the name of the board whose submissions these are. Where several boards did, what one has no record of may
@@ -86,12 +96,19 @@ impl StoragePort for DirectoryStorage {
             target: self.folder(id),
             current: None,
             usage: Arc::new(Mutex::new(Usage::default())),
+            judging: Arc::clone(&self.judging),
         }))
     }
 
-    async fn fetch(&self, id: SubmissionId, into: &Path, limits: &ArchiveLimits) -> Result<(), StorageError> {
-        let (from, into, limits) = (self.folder(id), into.to_owned(), *limits);
-        blocking(move || fetch(id, &from, &into, &limits)).await
+    async fn fetch(
+        &self,
+        id: SubmissionId,
+        into: &Path,
+        limits: &ArchiveLimits,
+        readings: &[ArchiveReading],
+    ) -> Result<(), StorageError> {
+        let (from, into, limits, readings) = (self.folder(id), into.to_owned(), *limits, readings.to_vec());
+        blocking(move || fetch(id, &from, &into, &limits, &readings)).await
     }
 
     async fn metadata(&self, id: SubmissionId) -> Result<Bytes, StorageError> {
@@ -160,6 +177,7 @@ struct Staged {
     target: PathBuf,
     current: Option<Current>,
     usage: Arc<Mutex<Usage>>,
+    judging: Arc<Semaphore>,
 }
 
 struct Current {
@@ -194,14 +212,16 @@ impl StagedUpload for Staged {
         Ok(StagedFile { name: current.name, size: current.size, sha256 })
     }
 
-    async fn list_archive(&self, name: &FileName, limits: &ArchiveLimits) -> Result<Vec<String>, StorageError> {
+    async fn read_archive(&self, name: &FileName, limits: &ArchiveLimits) -> Result<ArchiveContents, StorageError> {
         let path = self.folder.0.join(name.as_str());
         let (name, limits, usage) = (name.clone(), *limits, Arc::clone(&self.usage));
+        // It goes with the work, which goes on if its client hangs up.
+        let turn = Arc::clone(&self.judging).acquire_owned().await;
         blocking(move || {
-            let mut listing = Listing::default();
+            let _turn = turn;
+            let file = std::fs::File::open(&path).map_err(failed("opening an archive"))?;
             let mut usage = usage.lock().unwrap_or_else(PoisonError::into_inner);
-            archive::read(&name, &path, &limits, &mut usage, &mut listing)?;
-            Ok(listing.0)
+            judge(&name, &file, &limits, &mut usage)
         })
         .await
     }
@@ -279,7 +299,13 @@ fn sync(path: &Path) -> std::io::Result<()> {
     std::fs::File::open(path)?.sync_all()
 }
 
-fn fetch(id: SubmissionId, from: &Path, into: &Path, limits: &ArchiveLimits) -> Result<(), StorageError> {
+fn fetch(
+    id: SubmissionId,
+    from: &Path,
+    into: &Path,
+    limits: &ArchiveLimits,
+    readings: &[ArchiveReading],
+) -> Result<(), StorageError> {
     let entries = match std::fs::read_dir(from) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(StorageError::Missing(id)),
         entries => entries.map_err(failed("listing a submission"))?,
@@ -289,7 +315,7 @@ fn fetch(id: SubmissionId, from: &Path, into: &Path, limits: &ArchiveLimits) -> 
     for entry in entries {
         let name = entry.map_err(failed("listing a submission"))?.file_name();
         // Whatever is not a name that was taken in, such as the metadata, is not the job's.
-        let Some(name) = name.to_str().and_then(|name| FileName::parse(name).ok()) else {
+        let Some(name) = name.to_str().and_then(FileName::of_stored) else {
             continue;
         };
         let path = from.join(name.as_str());
@@ -300,9 +326,22 @@ fn fetch(id: SubmissionId, from: &Path, into: &Path, limits: &ArchiveLimits) -> 
         }
     }
     for (name, path) in archives {
-        archive::read(&name, &path, limits, &mut usage, &mut Unpack { into })?;
+        let reading = readings.iter().find(|reading| reading.archive == name.as_str());
+        let encoding = reading.and_then(|reading| reading.encoding.as_deref()).map(known).transpose()?;
+        let root = reading.and_then(|reading| reading.root.as_deref());
+        let file = std::fs::File::open(&path).map_err(failed("opening an archive"))?;
+        let how = How { limits, encoding, root };
+        let found = archive::read(&name, file, how, &mut usage, &mut Unpack { into })?;
+        if !found.names.undecided.is_empty() {
+            return Err(StorageError::Refused(format!("archive {:?} has names that are not UTF-8", name.as_str())));
+        }
     }
     Ok(())
+}
+
+fn known(label: &str) -> Result<Encoding, StorageError> {
+    let unknown = || std::io::Error::other(format!("the encoding {label:?} is not known"));
+    Encoding::of_label(label).ok_or_else(|| failed("reading an archive's names")(unknown()))
 }
 
 async fn blocking<T: Send + 'static>(

@@ -2,8 +2,15 @@
 
 mod archive;
 mod directory;
+mod encoding;
+mod judge;
+mod members;
+mod names;
 mod tar_gz;
+mod unpack;
 mod work_path;
 mod zip_file;
+mod zip_source;
 
 pub use directory::DirectoryStorage;
+pub use judge::check_archive;

@@ -13,23 +13,20 @@ const MAX_COMPONENT_BYTES: usize = 255;
 ///
 /// # Errors
 /// The rule the name breaks.
-pub(super) fn normalise(raw: &[u8], limits: &ArchiveLimits) -> Result<Option<String>, String> {
-    let Ok(name) = std::str::from_utf8(raw) else {
-        return Err(format!("entry {:?} has a name that is not UTF-8", String::from_utf8_lossy(raw)));
-    };
+pub(super) fn normalise(name: &str, limits: &ArchiveLimits) -> Result<Option<String>, String> {
     let refuse = |rule: &str| Err(format!("entry {name:?} {rule}"));
     if name.len() > MAX_PATH_BYTES {
         return Err(format!("an entry has a name longer than {MAX_PATH_BYTES} bytes"));
     }
-    if name.starts_with('/') {
-        return refuse("has an absolute path");
-    }
-    if name.contains('\\') || name.chars().any(char::is_control) {
-        return refuse("has a backslash or a control character in its name");
+    if name.chars().any(char::is_control) {
+        return refuse("has a control character in its name");
     }
     let mut path = name;
     while let Some(rest) = path.strip_prefix("./") {
         path = rest;
+    }
+    if name.starts_with('/') || begins_with_drive(path) {
+        return refuse("has an absolute path");
     }
     let path = path.strip_suffix('/').unwrap_or(path);
     if path.is_empty() || path == "." {
@@ -48,19 +45,26 @@ pub(super) fn normalise(raw: &[u8], limits: &ArchiveLimits) -> Result<Option<Str
     Ok(Some(path.to_owned()))
 }
 
+/// Whether a name begins as paths of Windows do, such as `C:/`.
+fn begins_with_drive(name: &str) -> bool {
+    let first = name.split('/').next().unwrap_or_default().as_bytes();
+    matches!(first, [letter, b':'] if letter.is_ascii_alphabetic())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn names_come_out_in_one_form_or_not_at_all() {
-        let path = |raw: &[u8]| normalise(raw, &ArchiveLimits::default());
-        assert_eq!(path(b"./pkg/a.py"), Ok(Some("pkg/a.py".to_owned())));
-        assert_eq!(path(b"pkg/"), Ok(Some("pkg".to_owned())));
-        assert_eq!(path(b"./"), Ok(None));
-        for bad in [&b"/etc/passwd"[..], b"../x", b"a/../b", b"a//b", b"a/./b", b"a\\b", b"a\0b", b"\xff", b"a\nb"] {
-            assert!(path(bad).is_err(), "{:?}", String::from_utf8_lossy(bad));
+        let path = |name: &str| normalise(name, &ArchiveLimits::default());
+        for (name, wanted) in [("./pkg/a.py", "pkg/a.py"), ("pkg/", "pkg"), ("a:b/c", "a:b/c"), ("c:d", "c:d")] {
+            assert_eq!(path(name), Ok(Some(wanted.to_owned())));
         }
-        assert!(path("d/".repeat(33).as_bytes()).unwrap_err().contains("nested deeper"));
+        assert_eq!(path("./"), Ok(None));
+        for bad in ["/etc/passwd", "../x", "a/../b", "a//b", "a/./b", "C:/x", "a\0b", "./C:/x", "a\nb", "a\u{85}b"] {
+            assert!(path(bad).is_err(), "{bad:?}");
+        }
+        assert!(path(&"d/".repeat(33)).unwrap_err().contains("nested deeper"));
     }
 }

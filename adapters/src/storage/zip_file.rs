@@ -1,95 +1,96 @@
 //! `.zip`, entry by entry in the order of its directory.
 
+use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader};
+use std::rc::Rc;
 
-use zip::ZipArchive;
+use zip::read::ZipFileEntry;
 use zip::result::ZipError;
+use zip::{CompressionMethod, ZipArchive};
 
-use super::archive::{Kind, Tree, refuse, refuse_bomb};
+use super::archive::{Announced, Kind, Tree, refuse};
+use super::names::Name;
+use super::zip_source::ZipSource;
 
-/// The end-of-central-directory record without its comment, and the longest comment.
-const END_RECORD_BYTES: u64 = 22;
-const MAX_COMMENT_BYTES: u64 = 65_535;
+/// What may be read to find the directory and to read it, in bytes: so much, and so much for each entry. All of the
+/// directory is kept in memory, whatever the archive says of its size.
+const DIRECTORY_BYTES: u64 = 1 << 20;
+const DIRECTORY_BYTES_PER_ENTRY: u64 = 512;
 
-pub(super) fn read(mut file: File, tree: &mut Tree<'_>) -> io::Result<()> {
-    let entries = announced_entries(&mut file)?;
-    if entries > tree.limits().entries {
-        return refuse(format!("has more than {} entries", tree.limits().entries));
-    }
-    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(unreadable)?;
-    if archive.len() > tree.limits().entries {
-        return refuse(format!("has more than {} entries", tree.limits().entries));
+pub(super) fn read(file: File, tree: &mut Tree<'_>) -> io::Result<()> {
+    let size = file.metadata()?.len();
+    let most = tree.limits().entries;
+    let left = Rc::new(Cell::new(DIRECTORY_BYTES + DIRECTORY_BYTES_PER_ENTRY * most as u64));
+    let source = ZipSource::open(file, size, Rc::clone(&left))?;
+    let mut archive = ZipArchive::new(BufReader::new(source)).or_else(|error| match error {
+        ZipError::Io(error) => Err(error),
+        other => refuse(format!("is not a zip file, or is damaged ({other}). Make the archive anew")),
+    })?;
+    left.set(u64::MAX);
+    if archive.len() > most {
+        return refuse(format!("has more than {most} entries; pack many small files into fewer larger ones"));
     }
     if archive.has_duplicate_names() {
         return refuse("holds two entries of one name".to_owned());
     }
-    let mut announced_bytes = 0_u64;
+    let mut packed_bytes = 0_u64;
     for index in 0..archive.len() {
-        let entry = archive.by_index(index).map_err(unreadable)?;
-        let name = entry.name_raw().to_vec();
-        let mode = entry.unix_mode().unwrap_or(0);
-        let kind = match mode & 0o170_000 {
-            0 | 0o100_000 if name.ends_with(b"/") => Kind::Folder,
-            0 | 0o100_000 => Kind::File { executable: mode & 0o111 != 0 },
-            0o040_000 => Kind::Folder,
-            0o120_000 => Kind::Other("symbolic link"),
-            0o010_000 => Kind::Other("fifo"),
-            _ => Kind::Other("device or socket"),
-        };
-        let size = entry.size();
-        announced_bytes = announced_bytes.saturating_add(size);
-        // Also where many entries are the same bytes of the archive.
-        if announced_bytes > tree.allowed_bytes() {
-            return refuse_bomb();
+        let entry = archive.by_index_data(index).map_err(unreadable)?;
+        let Some(name) = tree.name(entry.name_raw())? else { continue };
+        let kind = classify(&entry, &name);
+        let (path, size_unpacked, packed) = (name.path.clone(), entry.size(), entry.compressed_size());
+        if !matches!(kind, Kind::File { .. }) {
+            tree.entry(name, kind, &mut io::empty())?;
+            continue;
         }
-        tree.spend(size)?;
+        refuse_unreadable(&entry, &path)?;
+        packed_bytes = packed_bytes.saturating_add(packed);
+        if packed_bytes > size {
+            return refuse(format!("holds entries that overlap, such as {path:?}: it looks like a bomb"));
+        }
+        tree.judge_ratio(&path, size_unpacked, packed)?;
+        tree.spend(&path, size_unpacked)?;
+        let content = archive.by_index(index).or_else(|error| refuse(broken(&path, error)))?;
         // An entry may lie about its size: it gives as many bytes as it announced, or is refused.
-        let mut content = Announced { inner: entry, left: size };
-        tree.entry(&name, kind, &mut content)?;
+        tree.entry(name, kind, &mut Announced { inner: content, left: size_unpacked })?;
     }
     Ok(())
 }
 
-/// How many entries the archive says it has, before anything is read into memory for them.
-fn announced_entries(file: &mut File) -> io::Result<usize> {
-    let size = file.metadata()?.len();
-    let tail_bytes = size.min(END_RECORD_BYTES + MAX_COMMENT_BYTES);
-    file.seek(SeekFrom::Start(size - tail_bytes))?;
-    let mut tail = Vec::new();
-    file.take(tail_bytes).read_to_end(&mut tail)?;
-    file.seek(SeekFrom::Start(0))?;
-    let record = tail.windows(4).rposition(|window| window == b"PK\x05\x06");
-    match record.and_then(|at| tail.get(at + 10..at + 12)) {
-        // The mark of zip64, which no archive within our limits needs.
-        Some([0xff, 0xff]) => refuse("has more than 65534 entries".to_owned()),
-        Some([low, high]) => Ok(usize::from(u16::from_le_bytes([*low, *high]))),
-        _ => refuse("is not a zip file".to_owned()),
+fn classify(entry: &ZipFileEntry<'_>, name: &Name) -> Kind {
+    let mode = entry.unix_mode().unwrap_or(0);
+    match mode & 0o170_000 {
+        0 | 0o100_000 if name.is_folder => Kind::Folder,
+        0 | 0o100_000 => Kind::File { executable: mode & 0o111 != 0 },
+        0o040_000 => Kind::Folder,
+        0o120_000 => Kind::Other("symbolic link"),
+        0o010_000 => Kind::Other("fifo"),
+        _ => Kind::Other("device or socket"),
     }
+}
+
+/// Refuses what no reader here can read: encrypted entries, and rare compression methods.
+fn refuse_unreadable(entry: &ZipFileEntry<'_>, path: &str) -> io::Result<()> {
+    if entry.encrypted() {
+        return refuse(format!("has an encrypted entry, {path:?}. Make the archive without a password"));
+    }
+    match entry.compression() {
+        CompressionMethod::Stored | CompressionMethod::Deflated => Ok(()),
+        other => refuse(format!(
+            "has an entry that is compressed by {other}, {path:?}. Make the archive with deflate, the usual method, or \
+             without compression"
+        )),
+    }
+}
+
+fn broken(path: &str, error: ZipError) -> String {
+    format!("is damaged: entry {path:?} can't be found in it ({error}). Make the archive anew")
 }
 
 fn unreadable(error: ZipError) -> io::Error {
     match error {
         ZipError::Io(error) => error,
         other => io::Error::other(other.to_string()),
-    }
-}
-
-struct Announced<R> {
-    inner: R,
-    left: u64,
-}
-
-impl<R: Read> Read for Announced<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        if read == 0 && self.left > 0 && !buffer.is_empty() {
-            return refuse("holds an entry smaller than it says".to_owned());
-        }
-        match self.left.checked_sub(read as u64) {
-            Some(left) => self.left = left,
-            None => return refuse("holds an entry larger than it says".to_owned()),
-        }
-        Ok(read)
     }
 }

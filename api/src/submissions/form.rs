@@ -63,7 +63,9 @@ pub(super) async fn receive(
             }
             "config_file" => {
                 let text = text(&name, &mut field, MAX_TEXT_BYTES).await?;
-                let path = RelativePath::parse(&name, &text, ".yaml").map_err(Error::Invalid)?;
+                let yml = limits.suffixes.take(&text) && text.ends_with(".yml");
+                let path = RelativePath::parse(&name, &text, if yml { ".yml" } else { ".yaml" });
+                let path = path.map_err(Error::Invalid)?;
                 set_once(&name, &mut draft.config_file, path)?;
             }
             "metadata" => {
@@ -94,7 +96,7 @@ impl Draft {
         let name = field
             .file_name()
             .ok_or_else(|| Error::Invalid("a part named files has no file name in UTF-8".to_owned()))?;
-        let name = FileName::parse(name)?;
+        let name = FileName::parse(name, &limits.suffixes)?;
         let shown = name.as_str();
         if self.files.iter().any(|file| file.name == name) {
             return Err(Error::Invalid(format!("two files are named {shown:?}")));

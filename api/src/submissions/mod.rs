@@ -39,6 +39,9 @@ const FORM_OVERHEAD_BYTES: u64 = 1 << 20;
 pub(crate) struct Created {
     submission_id: String,
     user_id: String,
+    /// What was done to its archives that the client may not expect.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
 /// `POST /submissions`
@@ -57,19 +60,22 @@ pub(crate) async fn create(
     tracing::Span::current().record("submission_id", tracing::field::display(id));
     let mut upload = api.storage.stage(id).await?;
     let form = form::receive(request, &mut *upload, &api.upload_limits).await?;
-    let tree = Tree::of(&form.files, &mut *upload, &api.archive_limits).await?;
+    let tree = Tree::of(&form.files, &mut *upload, &api.archive_limits, &form.entrypoint).await?;
     tree.must_hold("entrypoint", &form.entrypoint, ".py")?;
     tree.must_hold("config_file", &form.config_file, ".yaml")?;
+    let (readings, warnings) = tree.into_readings();
 
     let idempotency = key.of(&wish(&form));
     let created = |id: SubmissionId| {
-        let created = Created { submission_id: id.to_string(), user_id: caller.user.to_string() };
+        let (submission_id, user_id) = (id.to_string(), caller.user.to_string());
+        let created = Created { submission_id, user_id, warnings: warnings.clone() };
         Ok((StatusCode::CREATED, Json(created)))
     };
     if let Some(AggregateId::Submission(earlier)) = made_before(&api, &caller, idempotency.as_ref()).await? {
         return created(earlier);
     }
-    let (metadata, manifest) = describe(form, &caller.user, idempotency.clone())?;
+    let (metadata, mut manifest) = describe(form, &caller.user, idempotency.clone())?;
+    manifest.archives = readings;
     let origin = Origin { actor: caller.actor(), trace: current_traceparent() };
     // A task of its own: a client that hangs up between the two steps does not leave the first without the second.
     let settling = Arc::clone(&api);
@@ -154,6 +160,7 @@ fn describe(form: Form, user: &UserId, idempotency: Option<Idempotency>) -> Resu
         bytes: form.files.iter().map(|file| file.size).sum(),
         digest: hex::encode(Sha256::digest(&bytes)),
         idempotency,
+        archives: Vec::new(),
     };
     Ok((bytes.into(), manifest))
 }

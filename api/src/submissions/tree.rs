@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use events::ports::{ArchiveLimits, StagedFile, StagedUpload};
+use events::ports::{ArchiveContents, ArchiveLimits, StagedFile, StagedUpload};
+use events::submission::ArchiveReading;
 
 use crate::error::Error;
 use crate::path::{RelativePath, base_name};
@@ -13,29 +14,44 @@ const MAX_CANDIDATES: usize = 5;
 
 /// Every path of the work directory, with the uploaded file it comes from.
 #[derive(Default)]
-pub(super) struct Tree<'a>(BTreeMap<String, &'a str>);
+pub(super) struct Tree<'a> {
+    paths: BTreeMap<String, &'a str>,
+    /// How archives are read that are not read as they are.
+    readings: Vec<ArchiveReading>,
+    /// What the client should know of that.
+    warnings: Vec<String>,
+}
 
 impl<'a> Tree<'a> {
-    /// Looks into the archives and refuses what has two sources.
+    /// Reads the archives, chooses their roots, and refuses what has two sources.
     pub(super) async fn of(
         files: &'a [StagedFile],
         upload: &mut dyn StagedUpload,
         limits: &ArchiveLimits,
+        entrypoint: &RelativePath,
     ) -> Result<Self, Error> {
-        let mut tree = Self::default();
-        let mut entries = 0;
+        let mut sources = Vec::new();
         for file in files {
-            let source = file.name.as_str();
-            if !file.name.is_archive() {
-                tree.add(source.to_owned(), source)?;
-                continue;
-            }
-            let paths = upload.list_archive(&file.name, limits).await?;
-            entries += paths.len();
-            if entries > limits.entries {
-                return Err(Error::Invalid(format!("the archives hold more than {} files in all", limits.entries)));
-            }
-            for path in paths {
+            let contents = match file.name.is_archive() {
+                true => upload.read_archive(&file.name, limits).await?,
+                false => ArchiveContents { paths: vec![file.name.as_str().to_owned()], ..ArchiveContents::default() },
+            };
+            sources.push((file.name.as_str(), contents));
+        }
+        Self::join(sources, entrypoint.as_str())
+    }
+
+    fn join(sources: Vec<(&'a str, ArchiveContents)>, entrypoint: &str) -> Result<Self, Error> {
+        let chosen = root(&sources, entrypoint);
+        let mut tree = Self::default();
+        for (at, (source, contents)) in sources.into_iter().enumerate() {
+            let root = contents.top_folder.clone().filter(|_| chosen == Some(at));
+            tree.note(source, &contents, root.as_deref());
+            for path in contents.paths {
+                let path = match &root {
+                    Some(root) => path[root.len() + 1..].to_owned(),
+                    None => path,
+                };
                 tree.add(path, source)?;
             }
         }
@@ -43,8 +59,37 @@ impl<'a> Tree<'a> {
         Ok(tree)
     }
 
+    /// Keeps how an archive is read, if that is not as it is.
+    fn note(&mut self, source: &str, contents: &ArchiveContents, root: Option<&str>) {
+        let ArchiveContents { encoding, renamed, renamed_examples, .. } = contents;
+        if let Some(root) = root {
+            self.warnings.push(format!(
+                "archive {source:?}: its single top folder {root:?} was taken as the root, because the entrypoint is only \
+                 found there"
+            ));
+        }
+        if *renamed > 0 {
+            let how = encoding.as_ref().map_or_else(String::new, |encoding| format!(" in {encoding}, not in UTF-8"));
+            let examples: Vec<String> = renamed_examples.iter().map(|path| format!("{path:?}")).collect();
+            self.warnings.push(format!(
+                "archive {source:?}: {renamed} names are written as other systems do{how}; they were read as {}{}",
+                examples.join(", "),
+                if *renamed > examples.len() { ", …" } else { "" }
+            ));
+        }
+        if root.is_some() || encoding.is_some() {
+            let (root, encoding) = (root.map(str::to_owned), encoding.clone());
+            self.readings.push(ArchiveReading { archive: source.to_owned(), root, encoding });
+        }
+    }
+
+    /// How archives are read that are not read as they are, and what the client should know of that.
+    pub(super) fn into_readings(self) -> (Vec<ArchiveReading>, Vec<String>) {
+        (self.readings, self.warnings)
+    }
+
     fn add(&mut self, path: String, source: &'a str) -> Result<(), Error> {
-        match self.0.entry(path) {
+        match self.paths.entry(path) {
             Entry::Vacant(free) => {
                 free.insert(source);
                 Ok(())
@@ -58,10 +103,10 @@ impl<'a> Tree<'a> {
     }
 
     fn refuse_files_as_folders(&self) -> Result<(), Error> {
-        for (path, source) in &self.0 {
+        for (path, source) in &self.paths {
             let folders = path.match_indices('/').map(|(at, _)| &path[..at]);
             for folder in folders {
-                if let Some(other) = self.0.get(folder) {
+                if let Some(other) = self.paths.get(folder) {
                     return Err(Error::Invalid(format!(
                         "{folder:?} is a file in {other:?} and a folder in {source:?}"
                     )));
@@ -74,10 +119,10 @@ impl<'a> Tree<'a> {
     /// Refuses a path that no file has, and proposes some that may have been meant.
     pub(super) fn must_hold(&self, field: &str, path: &RelativePath, ending: &str) -> Result<(), Error> {
         let path = path.as_str();
-        if self.0.contains_key(path) {
+        if self.paths.contains_key(path) {
             return Ok(());
         }
-        let mut candidates: Vec<&str> = self.0.keys().map(String::as_str).collect();
+        let mut candidates: Vec<&str> = self.paths.keys().map(String::as_str).collect();
         candidates.retain(|candidate| candidate.ends_with(ending));
         candidates.sort_by_key(|candidate| {
             let other_name = base_name(candidate) != base_name(path);
@@ -91,6 +136,19 @@ impl<'a> Tree<'a> {
             format!("{missing}; candidates: {}", candidates.join(", "))
         }))
     }
+}
+
+/// Which source's single top folder is the root: the one that has the entrypoint, if it is nowhere else.
+fn root(sources: &[(&str, ArchiveContents)], entrypoint: &str) -> Option<usize> {
+    if sources.iter().any(|(_, contents)| contents.paths.iter().any(|path| path == entrypoint)) {
+        return None;
+    }
+    let has_below = |contents: &ArchiveContents| {
+        let path = contents.top_folder.as_ref().map(|top| format!("{top}/{entrypoint}"));
+        path.is_some_and(|wanted| contents.paths.contains(&wanted))
+    };
+    let mut having = sources.iter().enumerate().filter(|(_, (_, contents))| has_below(contents)).map(|(at, _)| at);
+    having.next().filter(|_| having.next().is_none())
 }
 
 #[cfg(test)]
@@ -137,5 +195,54 @@ mod tests {
         let why = tree(&[("x.py", "x.py"), ("x.py/y", "a.zip")]).err().unwrap();
         assert_eq!(why, "\"x.py\" is a file in \"x.py\" and a folder in \"a.zip\"");
         assert!(tree(&[("x/a.py", "a.zip"), ("x/b.py", "b.zip")]).is_ok());
+    }
+
+    fn archive(top: Option<&str>, paths: &[&str]) -> ArchiveContents {
+        let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+        ArchiveContents { paths, top_folder: top.map(str::to_owned), ..ArchiveContents::default() }
+    }
+
+    fn joined(sources: &[(&'static str, ArchiveContents)], entrypoint: &str) -> (Vec<String>, Vec<Option<String>>) {
+        let tree = Tree::join(sources.to_vec(), entrypoint).ok().unwrap();
+        let roots = tree.readings.iter().map(|reading| reading.root.clone()).collect();
+        assert_eq!(tree.warnings.len(), tree.readings.len(), "{:?}", tree.warnings);
+        (tree.paths.into_keys().collect(), roots)
+    }
+
+    #[test]
+    fn a_single_top_folder_is_the_root_only_if_the_entrypoint_is_nowhere_else() {
+        let code = archive(Some("proj"), &["proj/main.py", "proj/src/a.py"]);
+        let data = archive(Some("data"), &["data/a.csv"]);
+        let config = archive(None, &["config.yaml"]);
+        let roots = |root: &str| vec![Some(root.to_owned())];
+        let all = [("code.zip", code.clone()), ("data.zip", data.clone()), ("config.yaml", config)];
+        let paths = ["config.yaml", "data/a.csv", "main.py", "src/a.py"].map(str::to_owned).to_vec();
+        assert_eq!(joined(&all, "main.py"), (paths, roots("proj")));
+        assert_eq!(joined(&all, "src/a.py").1, roots("proj"));
+        // It is where it was said to be, it is not there at all, or two have it.
+        assert_eq!(joined(&all, "proj/main.py").1, []);
+        assert_eq!(joined(&all, "other.py").1, []);
+        let loose = archive(None, &["main.py"]);
+        assert_eq!(joined(&[("main.py", loose), ("code.zip", code.clone())], "main.py").1, []);
+        let other = archive(Some("old"), &["old/main.py"]);
+        assert_eq!(joined(&[("a.zip", code.clone()), ("b.zip", other)], "main.py").1, []);
+        let beside = archive(None, &["proj/main.py", "README"]);
+        assert_eq!(joined(&[("a.zip", beside)], "main.py").1, []);
+        let twice = [("config.yaml", archive(None, &["src/a.py"])), ("code.zip", code)];
+        assert!(matches!(Tree::join(twice.to_vec(), "main.py"), Err(Error::Invalid(_))));
+    }
+
+    #[test]
+    fn what_names_were_read_as_is_told() {
+        let contents = ArchiveContents {
+            encoding: Some("Shift_JIS".to_owned()),
+            renamed: 7,
+            renamed_examples: vec!["表.csv".to_owned()],
+            ..archive(None, &["表.csv"])
+        };
+        let (readings, warnings) = Tree::join(vec![("a.zip", contents)], "main.py").ok().unwrap().into_readings();
+        let encoding = Some("Shift_JIS".to_owned());
+        assert_eq!(readings, [ArchiveReading { archive: "a.zip".to_owned(), root: None, encoding }]);
+        assert!(warnings[0].contains("7 names") && warnings[0].ends_with("read as \"表.csv\", …"), "{warnings:?}");
     }
 }

@@ -118,6 +118,9 @@ impl SubmitCommand {
         let uploaded = upload::send(client, package, metadata).await?;
         let files = if count == 1 { "file" } else { "files" };
         screen::note(&format!("sent {count} {files}, {}: submission {}", human::size(size), uploaded.submission_id));
+        for warning in &uploaded.warnings {
+            screen::note(&human::plain(warning));
+        }
         Ok(uploaded.submission_id)
     }
 

@@ -22,6 +22,9 @@ const PIECE_BYTES: usize = 128 * 1024;
 #[derive(Debug, Deserialize)]
 pub(crate) struct Uploaded {
     pub(crate) submission_id: String,
+    /// What the server did to the archives that their sender may not expect.
+    #[serde(default)]
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Sends all files of the package with a progress bar; the memory used does not depend on their size.

@@ -5,6 +5,7 @@ mod dead_letters;
 mod durations;
 mod event_feed;
 mod event_log;
+mod file_name;
 mod ids;
 mod job_queue;
 mod job_status;
@@ -30,6 +31,7 @@ pub use dead_letters::{DeadLetterPort, DeadLetterQuery, Quarantined};
 pub use durations::DurationsPort;
 pub use event_feed::{EventFeed, EventFeedPort, Heard};
 pub use event_log::{EventLogPort, HistoryEntry, Loaded};
+pub use file_name::{FileName, Suffixes};
 pub use ids::Ids;
 pub use job_queue::{Claim, Heartbeat, JobQueuePort, Lease, QueueDepth, TicketReader, Unstarted};
 pub use job_status::{JobPage, JobQuery, JobStatusPort, QueuePosition, SlotHolder, SubmissionPage, SubmissionQuery};
@@ -43,7 +45,7 @@ pub use permits::Permits;
 pub use progress::{Curve, Progress, ProgressPort, Report, Stated};
 pub use records::{OldJobs, OldSubmissions, RecordsPort, UntrackedJobs};
 pub use storage::{
-    ArchiveLimits, FileName, Published, Room, StagedFile, StagedUpload, StorageError, StoragePort, UploadLimits,
+    ArchiveContents, ArchiveLimits, Published, Room, StagedFile, StagedUpload, StorageError, StoragePort, UploadLimits,
 };
 pub use tracking::{OpenRun, RunEnd, RunRecord, RunStatus, TrackingError, TrackingPort};
 pub use tracking_notes::{NoteOf, TrackingNotesPort, WhyUntracked};

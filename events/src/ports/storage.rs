@@ -6,7 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::id::{InvalidId, SubmissionId};
+use super::{FileName, Suffixes};
+use crate::id::SubmissionId;
+use crate::submission::ArchiveReading;
 
 /// The files of submissions.
 #[async_trait]
@@ -14,8 +16,15 @@ pub trait StoragePort: Send + Sync {
     /// Begins an upload. Nothing of it is visible until it is published, and nothing stays if it is dropped.
     async fn stage(&self, id: SubmissionId) -> Result<Box<dyn StagedUpload>, StorageError>;
 
-    /// Puts a submission's work tree into the empty directory `into`: its files, and what its archives hold.
-    async fn fetch(&self, id: SubmissionId, into: &Path, limits: &ArchiveLimits) -> Result<(), StorageError>;
+    /// Puts a submission's work tree into the empty directory `into`: its files, and what its archives hold. Archives
+    /// are read as `readings` say, which were chosen at the upload.
+    async fn fetch(
+        &self,
+        id: SubmissionId,
+        into: &Path,
+        limits: &ArchiveLimits,
+        readings: &[ArchiveReading],
+    ) -> Result<(), StorageError>;
 
     /// The content of a published submission's `metadata.json`.
     async fn metadata(&self, id: SubmissionId) -> Result<Bytes, StorageError>;
@@ -82,8 +91,8 @@ pub trait StagedUpload: Send + Sync {
     /// Ends the file begun last.
     async fn finish(&mut self) -> Result<StagedFile, StorageError>;
 
-    /// The paths of the files in a staged archive, checked against all the rules for archives.
-    async fn list_archive(&self, name: &FileName, limits: &ArchiveLimits) -> Result<Vec<String>, StorageError>;
+    /// Reads a staged archive whole, and checks it against all the rules for archives.
+    async fn read_archive(&self, name: &FileName, limits: &ArchiveLimits) -> Result<ArchiveContents, StorageError>;
 
     /// Makes the files visible under the submission's id, with `metadata` as `metadata.json` beside them.
     async fn publish(self: Box<Self>, metadata: Bytes) -> Result<(), StorageError>;
@@ -100,51 +109,26 @@ pub struct StagedFile {
     pub sha256: String,
 }
 
-/// The base name of an uploaded file: no path, and one of the four endings that are taken.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FileName(String);
-
-impl FileName {
-    /// The endings that are taken.
-    pub const ENDINGS: [&'static str; 4] = [".py", ".yaml", ".zip", ".tar.gz"];
-
-    /// Checks a client's file name.
-    ///
-    /// # Errors
-    /// A sentence that names the file and the rule.
-    pub fn parse(name: &str) -> Result<Self, InvalidId> {
-        let refuse = |rule: &str| Err(InvalidId(format!("file name {name:?} {rule}")));
-        if name.is_empty() || name.len() > 255 {
-            return refuse("must have 1 to 255 bytes");
-        }
-        if name.contains(['/', '\\', '\0']) || name.chars().any(char::is_control) {
-            return refuse("must be a base name without '/', '\\' or control characters");
-        }
-        if name.starts_with('.') {
-            return refuse("must not begin with a dot");
-        }
-        if !Self::ENDINGS.iter().any(|ending| name.ends_with(ending)) {
-            return refuse("must end in .py, .yaml, .zip or .tar.gz");
-        }
-        Ok(Self(name.to_owned()))
-    }
-
-    /// The name.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether its content is unpacked into the work directory.
-    #[must_use]
-    pub fn is_archive(&self) -> bool {
-        self.0.ends_with(".zip") || self.0.ends_with(".tar.gz")
-    }
+/// What an archive holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ArchiveContents {
+    /// The paths of its files, as they will be in the work directory.
+    pub paths: Vec<String>,
+    /// The one folder at its top that holds everything else, if there is one.
+    pub top_folder: Option<String>,
+    /// The encoding of the names that are not UTF-8, if there are any.
+    pub encoding: Option<String>,
+    /// How many names were not UTF-8, or held backslashes.
+    pub renamed: usize,
+    /// The first of those names, as they were read.
+    pub renamed_examples: Vec<String>,
 }
 
 /// What an upload may hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadLimits {
+    /// The endings that a file name may have.
+    pub suffixes: Suffixes,
     /// The largest file, in bytes.
     pub file_bytes: u64,
     /// All files together, in bytes.
@@ -155,26 +139,37 @@ pub struct UploadLimits {
 
 impl Default for UploadLimits {
     fn default() -> Self {
-        Self { file_bytes: 100 << 20, total_bytes: 500 << 20, files: 200 }
+        Self { suffixes: Suffixes::default(), file_bytes: 100 << 20, total_bytes: 500 << 20, files: 200 }
     }
 }
 
 /// What an archive may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ArchiveLimits {
-    /// Entries in all archives of a submission.
+    /// Entries in one archive.
     pub entries: usize,
+    /// Entries in all archives of a submission.
+    pub total_entries: usize,
     /// Components of a path.
     pub depth: usize,
     /// Bytes once unpacked, over all archives of a submission.
     pub unpacked_bytes: u64,
-    /// How many times larger than the archive its content may be, beyond the first MiB.
+    /// How many times larger than its packed size an entry may be, if it has more than `ratio_from_bytes`.
     pub ratio: u64,
+    /// The size up to which an entry may be packed as tightly as can be, in bytes.
+    pub ratio_from_bytes: u64,
 }
 
 impl Default for ArchiveLimits {
     fn default() -> Self {
-        Self { entries: 10_000, depth: 32, unpacked_bytes: 2 << 30, ratio: 200 }
+        Self {
+            entries: 10_000,
+            total_entries: 50_000,
+            depth: 32,
+            unpacked_bytes: 2 << 30,
+            ratio: 1_000,
+            ratio_from_bytes: 100 << 20,
+        }
     }
 }
 
@@ -206,16 +201,5 @@ mod tests {
         let is_scarce = |free_bytes, total_bytes| Room { free_bytes, total_bytes }.is_scarce();
         assert!(is_scarce(49, 1_000) && is_scarce(0, 1_000) && is_scarce(0, u64::MAX));
         assert!(!is_scarce(50, 1_000) && !is_scarce(1_000, 1_000) && !is_scarce(0, 0));
-    }
-
-    #[test]
-    fn a_refused_name_is_named_with_the_rule_it_breaks() {
-        for good in ["main.py", "config.yaml", "data.zip", "data.tar.gz", "zoë.py"] {
-            assert_eq!(FileName::parse(good).unwrap().as_str(), good);
-        }
-        for bad in ["", "../main.py", "/main.py", "a\\b.py", "a\0.py", "main.exe", "data.tar", ".hidden.py", "a\n.py"] {
-            let refusal = FileName::parse(bad).unwrap_err().to_string();
-            assert!(refusal.contains(&format!("{bad:?}")), "{refusal}");
-        }
     }
 }

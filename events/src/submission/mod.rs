@@ -41,6 +41,22 @@ pub struct Manifest {
     /// By what a repeated request is known, where its client gave a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<Idempotency>,
+    /// How its archives are read, if that is not as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub archives: Vec<ArchiveReading>,
+}
+
+/// How an archive is read. It is chosen once, at the upload, so that no worker can choose otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveReading {
+    /// The archive's file name.
+    pub archive: String,
+    /// The folder of the archive whose content is unpacked at the root of the work directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
+    /// The encoding of names that are not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<String>,
 }
 
 /// One thing that can be asked of a submission.
@@ -179,6 +195,7 @@ mod tests {
             bytes: 100,
             digest: String::new(),
             idempotency: None,
+            archives: Vec::new(),
         }
     }
 

@@ -129,6 +129,7 @@ async fn upload(redis: &Redis, user: &str) -> SubmissionId {
         bytes: 10,
         digest: String::new(),
         idempotency: None,
+        archives: Vec::new(),
     });
     execute::submission(redis, &roomy(), &origin(), id, &create).await.expect("a submission");
     id

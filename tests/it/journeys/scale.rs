@@ -243,6 +243,7 @@ impl Crowd {
             bytes: 10,
             digest: String::new(),
             idempotency: None,
+            archives: Vec::new(),
         };
         let class = Policy::default().default_class;
         let spec = JobSpec {

@@ -4,11 +4,13 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use adapters::storage::check_archive;
+use events::ports::{FileName, StorageError};
 use flate2::{Compression, GzBuilder};
 use tar::{Builder, EntryType, Header};
 
-use super::Limits;
 use super::tree::Entry;
+use super::{BUNDLE_NAME, Limits};
 use crate::client::error::ClientError;
 
 /// A finished archive in a file without a name, gone when it is closed.
@@ -32,6 +34,29 @@ impl Bundle {
         let size = file.stream_position()?;
         file.rewind()?;
         Ok(Self { file, size })
+    }
+
+    /// Has the archive judged as a server judges it: none is sent only to be refused.
+    pub(super) fn checked(mut self, entries: &[Entry], limits: &Limits) -> Result<Self, ClientError> {
+        if let Some(entry) = entries.iter().find(|entry| entry.path.contains('\\')) {
+            return Err(ClientError::usage(format!(
+                "the name {:?} has a backslash, which a server reads as a folder's end: rename the file, or name it in \
+                 .gitignore or .ignore.",
+                entry.path
+            )));
+        }
+        let name = FileName::of_stored(BUNDLE_NAME).ok_or_else(|| io::Error::other("the bundle has no name"))?;
+        match check_archive(&name, &self.file, &limits.archive) {
+            Ok(_) => {
+                self.file.rewind()?;
+                Ok(self)
+            }
+            Err(StorageError::Refused(sentence)) => Err(ClientError::usage(format!(
+                "the server would refuse what was packed: {sentence}. Leave out what the job does not need with \
+                 .gitignore or .ignore."
+            ))),
+            Err(error) => Err(io::Error::other(error).into()),
+        }
     }
 }
 

@@ -56,7 +56,7 @@ impl Package {
         plan.limits.check_loose(&loose)?;
         let bundle = match bundled.as_slice() {
             [] => None,
-            entries => Some(Bundle::write(entries, &plan.limits, stop)?),
+            entries => Some(Bundle::write(entries, &plan.limits, stop)?.checked(entries, &plan.limits)?),
         };
         let package = Self { entrypoint, config_file, loose, bundled, bundle, left_out };
         plan.limits.check_whole(&package)?;

@@ -2,6 +2,8 @@
 
 use std::path::{Component, Path};
 
+use events::ports::{ArchiveLimits, FileName, Suffixes};
+
 use super::Package;
 use super::tree::Entry;
 use crate::client::error::ClientError;
@@ -16,16 +18,22 @@ pub(crate) struct Limits {
     pub(super) file_bytes: u64,
     pub(super) total_bytes: u64,
     pub(super) files: usize,
+    /// What the archive may hold.
+    pub(super) archive: ArchiveLimits,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { file_bytes: 100 * MIB, total_bytes: 500 * MIB, files: 200 }
+        Self { file_bytes: 100 * MIB, total_bytes: 500 * MIB, files: 200, archive: ArchiveLimits::default() }
     }
 }
 
 impl Limits {
     pub(super) fn check_loose(&self, loose: &[Entry]) -> Result<(), ClientError> {
+        for entry in loose {
+            FileName::parse(&entry.path, &Suffixes::default())
+                .map_err(|refusal| ClientError::usage(format!("{refusal}.")))?;
+        }
         match loose.iter().find(|entry| entry.size > self.file_bytes) {
             None => Ok(()),
             Some(entry) => Err(ClientError::usage(format!(

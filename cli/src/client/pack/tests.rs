@@ -7,6 +7,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
+use events::ports::ArchiveLimits;
 use flate2::read::GzDecoder;
 use tempfile::TempDir;
 
@@ -214,4 +215,28 @@ fn a_file_is_no_folder() {
     let folder = folder(&[]);
     let plan = Plan { folder: folder.path().join("main.py"), ..plan(&folder) };
     assert!(build(&plan).unwrap_err().contains("give the folder"));
+}
+
+#[test]
+fn honest_data_is_packed_however_tightly_and_what_a_server_refuses_is_told_before() {
+    let folder = folder(&[]);
+    let zeros = vec![0; 4 << 20];
+    for name in ["zeros.npy", "mask-1.png", "mask-2.png"] {
+        fs::write(folder.path().join(name), &zeros).unwrap();
+    }
+    build(&plan(&folder)).unwrap();
+
+    let wide = Limits::default();
+    let refusal =
+        |archive: ArchiveLimits| build(&Plan { limits: Limits { archive, ..wide }, ..plan(&folder) }).unwrap_err();
+    let sentence = refusal(ArchiveLimits { ratio_from_bytes: 1 << 20, ratio: 100, ..wide.archive });
+    assert!(sentence.contains("\"mask-1.png\" inflates") && sentence.contains("would refuse"), "{sentence}");
+    let sentence = refusal(ArchiveLimits { unpacked_bytes: 9 << 20, ..wide.archive });
+    assert!(sentence.contains("more than 9 MiB at entry \"zeros.npy\""), "{sentence}");
+    let sentence = refusal(ArchiveLimits { entries: 2, ..wide.archive });
+    assert!(sentence.contains("more than 2 entries"), "{sentence}");
+
+    fs::write(folder.path().join("a\\b.csv"), "").unwrap();
+    let sentence = build(&plan(&folder)).unwrap_err();
+    assert!(sentence.contains("a\\\\b.csv") && sentence.contains("rename"), "{sentence}");
 }
