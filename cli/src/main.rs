@@ -15,6 +15,7 @@ mod tracking;
 mod wiring;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use client::Output;
@@ -67,6 +68,9 @@ enum Command {
     RedisGuard(embedded::guard::GuardCommand),
 }
 
+/// How long a client's threads may take to stop.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+
 fn main() -> ExitCode {
     #[cfg(feature = "faults")]
     let _failpoints = adapters::faults::setup();
@@ -79,11 +83,12 @@ fn main() -> ExitCode {
     if let Command::RedisGuard(guard) = cli.command {
         return guard.run();
     }
+    let is_client = matches!(cli.command, Command::Client(_));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return roles::fail(&anyhow::Error::new(error).context("the runtime can't be started")),
     };
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
         let done = match cli.command {
             Command::Client(command) => return client::run(command, output).await,
             Command::Up(up) => up.run(output).await,
@@ -98,7 +103,12 @@ fn main() -> ExitCode {
             Command::Sandbox | Command::RedisGuard(_) => unreachable!("it was run above"),
         };
         done.unwrap_or_else(|error| roles::fail(&error))
-    })
+    });
+    // A client that was interrupted does not wait for the name of a host to be looked up.
+    if is_client {
+        runtime.shutdown_timeout(LAST_MOMENT);
+    }
+    code
 }
 
 #[cfg(test)]
