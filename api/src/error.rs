@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use events::execute::ExecuteError;
 use events::id::InvalidId;
 use events::ports::{PortError, Room, StorageError};
-use events::{LimitReached, job, submission};
+use events::{JobId, LimitReached, job, submission};
 use serde::Serialize;
 
 use crate::limited;
@@ -36,8 +36,8 @@ pub(crate) enum Error {
     Stalled,
     /// Things are not in a state in which this can be done.
     Conflict(String),
-    /// A limit of the user's was reached.
-    Limited(LimitReached),
+    /// A limit of the user's was reached, and these of their jobs are known to keep it so.
+    Limited(LimitReached, Vec<JobId>),
     /// It is larger than a limit.
     TooLarge(String),
     /// Its body is of a type that is not taken here.
@@ -67,7 +67,7 @@ impl Error {
     fn answer(&self) -> (StatusCode, &'static str, &str) {
         match self {
             // It has an answer of its own.
-            Self::Limited(reached) => (StatusCode::TOO_MANY_REQUESTS, reached.code(), "a limit was reached"),
+            Self::Limited(reached, _) => (StatusCode::TOO_MANY_REQUESTS, reached.code(), "a limit was reached"),
             Self::Invalid(why) => (StatusCode::BAD_REQUEST, "invalid", why),
             Self::Unauthenticated(why) => (StatusCode::UNAUTHORIZED, "unauthenticated", why),
             Self::Forbidden(why) => (StatusCode::FORBIDDEN, "forbidden", why),
@@ -123,7 +123,7 @@ impl Error {
             | Self::Method(_)
             | Self::Stalled
             | Self::Conflict(_)
-            | Self::Limited(_)
+            | Self::Limited(..)
             | Self::TooLarge(_)
             | Self::Busy(_)
             | Self::MediaType(_) => {}
@@ -134,8 +134,8 @@ impl Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         self.log();
-        if let Self::Limited(reached) = &self {
-            return limited::answer(reached);
+        if let Self::Limited(reached, jobs) = &self {
+            return limited::answer(reached, jobs);
         }
         let (status, code, detail) = self.answer();
         let mut response = (status, Json(Body { detail, code })).into_response();
@@ -149,6 +149,12 @@ impl IntoResponse for Error {
             response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
         }
         response
+    }
+}
+
+impl From<LimitReached> for Error {
+    fn from(reached: LimitReached) -> Self {
+        Self::Limited(reached, vec![])
     }
 }
 
@@ -198,7 +204,7 @@ impl From<job::Rejection> for Error {
         match rejection {
             R::Unknown | R::SubmissionGone(_) => Self::Unknown(sentence),
             R::UnknownClass(_) => Self::Invalid(sentence),
-            R::Limit(reached) => Self::Limited(reached),
+            R::Limit(reached) => reached.into(),
             R::IdTaken
             | R::Ended(_)
             | R::NotStartable
@@ -217,7 +223,7 @@ impl From<submission::Rejection> for Error {
         match rejection {
             submission::Rejection::Unknown => Self::Unknown(sentence),
             submission::Rejection::IdTaken | submission::Rejection::InUse => Self::Conflict(sentence),
-            submission::Rejection::Limit(reached) => Self::Limited(reached),
+            submission::Rejection::Limit(reached) => reached.into(),
         }
     }
 }

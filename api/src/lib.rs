@@ -24,6 +24,7 @@ mod results;
 mod serve;
 mod sse;
 mod submissions;
+pub mod terminal;
 mod trace;
 mod unread;
 

@@ -69,7 +69,7 @@ enum Command {
     RedisGuard(embedded::guard::GuardCommand),
 }
 
-/// How long threads that still read or write files may take at the end.
+/// How long threads that still read or write files, or look up a host, may take at the end.
 const LAST_THREADS: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
@@ -105,7 +105,7 @@ fn main() -> ExitCode {
         };
         done.unwrap_or_else(|error| roles::fail(&error))
     });
-    // A thread that hangs in a file system must not keep the process.
+    // A thread that hangs in a file system or waits for the name of a host must not keep the process.
     runtime.shutdown_timeout(LAST_THREADS);
     code
 }

@@ -26,6 +26,7 @@ use crate::auth::Caller;
 use crate::error::Error;
 use crate::extract::{JsonBody, VisibleJob, visible_submission};
 use crate::idempotency::{Key, made_before};
+use crate::limited::with_jobs;
 use crate::trace::current_traceparent;
 
 pub(crate) use cancel::cancel;
@@ -88,7 +89,7 @@ pub(crate) async fn create(
         // Another process may have been faster with the same key: then a limit that was reached is that one's doing.
         Err(refusal) => match made_before(&api, &caller, idempotency.as_ref()).await? {
             Some(AggregateId::Job(earlier)) => accepted(earlier.to_string()),
-            _ => Err(refusal.into()),
+            _ => Err(with_jobs(&api, &caller.user, refusal.into()).await),
         },
     }
 }

@@ -98,7 +98,7 @@ pub(super) fn no_metric(Boards { boards, total }: &Boards) -> String {
     let named: Vec<&str> = boards.iter().take(NAMED).map(|board| board.metric.as_str()).collect();
     let more = match total.saturating_sub(named.len() as u64) {
         0 => String::new(),
-        more => format!(" and {more} more (GET /leaderboard/metrics)"),
+        more => format!(" and {more} more"),
     };
     format!("metric is not given; there are {}{more}", named.join(", "))
 }
@@ -163,7 +163,7 @@ mod tests {
         let board = |number: usize| Board { metric: format!("m{number}"), users: 1 };
         let boards = |count: usize, total| Boards { boards: (0..count).map(board).collect(), total };
         assert_eq!(no_metric(&boards(2, 2)), "metric is not given; there are m0, m1");
-        assert!(no_metric(&boards(20, 25)).ends_with("m19 and 5 more (GET /leaderboard/metrics)"));
+        assert!(no_metric(&boards(20, 25)).ends_with("m19 and 5 more"));
         assert!(no_metric(&boards(0, 0)).contains("no job has completed"));
     }
 }

@@ -10,7 +10,7 @@ use events::ports::{EventFeed, LogChunk, LogFeed, Printed};
 use events::{Fence, Job, JobId};
 use tokio::time::sleep;
 
-use super::lines::{Excerpt, Lines};
+use super::lines::{Excerpt, Lines, View};
 use super::place::Place;
 use super::{fence_of, messages};
 use crate::Api;
@@ -37,6 +37,7 @@ pub(super) struct Follower {
     /// Of this attempt.
     fence: Option<Fence>,
     lines: Lines,
+    view: View,
     /// Of this attempt; none where nothing is printed any more.
     printed: Option<Box<dyn LogFeed>>,
     /// The newest chunk behind a gap that the log has not filled yet.
@@ -57,14 +58,15 @@ enum Phase {
 }
 
 impl Follower {
-    pub(super) fn new(api: Arc<Api>, events: Box<dyn EventFeed>, job: Job) -> Self {
+    pub(super) fn new(api: Arc<Api>, events: Box<dyn EventFeed>, job: Job, view: View) -> Self {
         Self {
             api,
             job,
             events,
             attempt: 0,
             fence: None,
-            lines: Lines::from(0),
+            lines: Lines::from(0, view),
+            view,
             printed: None,
             ahead: None,
             unsent: VecDeque::new(),
@@ -172,7 +174,7 @@ impl Follower {
         if chunk.offset <= self.lines.end() {
             self.take(chunk);
         } else if self.api.logs.len(self.job.id, fence).await?.is_none() {
-            self.lines = Lines::from(chunk.offset);
+            self.lines = Lines::from(chunk.offset, self.view);
             self.take(chunk);
         }
         Ok(())
@@ -210,7 +212,7 @@ impl Follower {
         };
         self.attempt = place.attempt;
         self.fence = fence;
-        self.lines = Lines::from(place.offset);
+        self.lines = Lines::from(place.offset, self.view);
         self.ahead = None;
         self.phase = Phase::Behind;
         Ok(())

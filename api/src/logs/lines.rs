@@ -1,30 +1,37 @@
-//! What a client is shown of a log's bytes: whole characters, and a line that was written over as it came to look.
+//! What a client is shown of a log's bytes: whole characters, and lines as a terminal shows them.
 
+use super::screen::Screen;
 use super::text::whole_characters;
 
-/// The way through one log. Any bytes may come; what they hold of a line, a character or a rewrite that is not whole
-/// yet waits for the rest.
-pub(super) struct Lines {
-    /// Where the first byte that is not shown stands.
-    offset: u64,
-    /// Bytes from there on that wait for the rest: of a character at most three, and one carriage return, which is a
-    /// rewrite or belongs to a line's end.
-    held: Vec<u8>,
-    mid_line: Shown,
+/// How a log is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum View {
+    /// As it comes. Where the text begins with `\r` it takes the place of what was shown of its first line before.
+    Live,
+    /// As it came to look. What can still change is only shown at the end.
+    Settled,
+    /// As it was printed.
+    Raw,
 }
 
-/// How much is shown of the line at which a log stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shown {
-    Nothing,
-    Some,
+/// The way through one log. Any bytes may come; what they hold of a character or a sequence that is not whole yet waits
+/// for the rest.
+pub(super) struct Lines {
+    view: View,
+    screen: Screen,
+    /// Where the next excerpt begins.
+    offset: u64,
+    /// Where whoever has seen all excerpts goes on without missing anything of the line.
+    resume: u64,
+    /// How many bytes are on the screen.
+    taken: u64,
+    /// The bytes behind them: at most three of a character.
+    held: Vec<u8>,
 }
 
 /// Text of a log, and where it stands in it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Excerpt {
-    /// Of each line what was left when it had been written over. Where it begins with `\r` it takes the place of what
-    /// was shown of its first line before.
     pub(super) text: String,
     pub(super) offset: u64,
     pub(super) next_offset: u64,
@@ -32,64 +39,84 @@ pub(super) struct Excerpt {
 
 impl Lines {
     /// From an offset on.
-    pub(super) fn from(offset: u64) -> Self {
-        // Amid a log something of the line may be on the screen. If not, to be told to replace it does no harm.
-        let mid_line = if offset == 0 { Shown::Nothing } else { Shown::Some };
-        Self { offset, held: Vec::new(), mid_line }
+    pub(super) fn from(offset: u64, view: View) -> Self {
+        let screen = if offset > 0 && view == View::Live { Screen::continued() } else { Screen::new() };
+        Self { view, screen, offset, resume: offset, taken: offset, held: Vec::new() }
     }
 
     /// Where the next bytes to be taken stand.
     pub(super) fn end(&self) -> u64 {
-        self.offset + self.held.len() as u64
+        self.taken + self.held.len() as u64
+    }
+
+    /// Where to go on after what was taken. It is before what was taken last if that has no effect without what follows.
+    pub(super) fn resume(&self) -> u64 {
+        self.resume
+    }
+
+    /// Whether lines above those that were taken were written over.
+    pub(super) fn went_above(&self) -> bool {
+        self.screen.went_above()
     }
 
     /// Takes the next bytes, and gives what can be shown.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Option<Excerpt> {
         let mut bytes = [std::mem::take(&mut self.held).as_slice(), bytes].concat();
-        let whole = whole_characters(&bytes);
-        let whole = whole - usize::from(bytes[..whole].last() == Some(&b'\r'));
-        self.held = bytes.split_off(whole);
-        self.show(&bytes)
+        self.held = bytes.split_off(whole_characters(&bytes));
+        let text = self.write(&bytes);
+        self.excerpt(text)
     }
 
     /// Gives what was held, once nothing more comes.
     pub(super) fn finish(&mut self) -> Option<Excerpt> {
         let held = std::mem::take(&mut self.held);
-        self.show(&held)
+        let text = self.write(&held) + &self.screen.finish();
+        self.resume = self.taken;
+        self.excerpt(text)
     }
 
-    fn show(&mut self, bytes: &[u8]) -> Option<Excerpt> {
-        let offset = self.offset;
-        self.offset += bytes.len() as u64;
-        let text = settle(&String::from_utf8_lossy(bytes), self.mid_line);
+    /// Gives what can still change, for a client that asks anew for what follows.
+    pub(super) fn rest(&mut self) -> String {
+        self.screen.finish()
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> String {
+        let begin = self.taken;
+        self.taken += bytes.len() as u64;
+        let text = String::from_utf8_lossy(bytes);
+        if self.view == View::Raw {
+            self.resume = self.taken;
+            return text.into_owned();
+        }
+        self.screen.write(&text);
+        let effective = self.effective(bytes);
+        if effective > 0 {
+            self.resume = begin + effective as u64;
+        }
+        match self.view {
+            View::Live => self.screen.news(),
+            View::Settled | View::Raw => self.screen.settled(),
+        }
+    }
+
+    /// How many of these bytes need not be read again: all but a sequence and carriage returns that await what follows.
+    fn effective(&self, bytes: &[u8]) -> usize {
+        let begun = self.screen.is_amid_sequence().then(|| bytes.iter().rposition(|byte| *byte == b'\x1b')).flatten();
+        let bytes = &bytes[..begun.unwrap_or(bytes.len())];
+        bytes.iter().rposition(|byte| *byte != b'\r').map_or(0, |last| last + 1)
+    }
+
+    fn excerpt(&mut self, text: String) -> Option<Excerpt> {
         if text.is_empty() {
             return None;
         }
-        self.mid_line = if text.ends_with('\n') { Shown::Nothing } else { Shown::Some };
-        Some(Excerpt { text, offset, next_offset: self.offset })
-    }
-}
-
-/// Leaves of each line what comes after its last carriage return, but for those at its very end.
-fn settle(text: &str, mid_line: Shown) -> String {
-    let mut settled = String::with_capacity(text.len());
-    let mut before = mid_line;
-    for line in text.split_inclusive('\n') {
-        let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
-        let line = line.trim_end_matches('\r');
-        match line.rfind('\r') {
-            None => settled.push_str(line),
-            Some(at) => {
-                if before == Shown::Some {
-                    settled.push('\r');
-                }
-                settled.push_str(&line[at + 1..]);
-            }
+        // Every excerpt gets on.
+        if self.resume <= self.offset {
+            self.resume = self.taken;
         }
-        settled.push_str(end);
-        before = Shown::Nothing;
+        let offset = std::mem::replace(&mut self.offset, self.resume);
+        Some(Excerpt { text, offset, next_offset: self.resume })
     }
-    settled
 }
 
 #[cfg(test)]
@@ -98,12 +125,12 @@ mod tests {
 
     /// What is shown of a log that comes in these pieces.
     fn shown(pieces: &[&[u8]]) -> Vec<String> {
-        let mut lines = Lines::from(0);
+        let mut lines = Lines::from(0, View::Live);
         let mut at = 0;
         let mut shown = Vec::new();
         let mut look = |excerpt: Option<Excerpt>| {
             if let Some(Excerpt { text, offset, next_offset }) = excerpt {
-                assert!(at <= offset && offset < next_offset);
+                assert!(at == offset && offset < next_offset, "{at} {offset} {next_offset} {text:?}");
                 at = next_offset;
                 shown.push(text);
             }
@@ -141,7 +168,8 @@ mod tests {
             (vec![b"bar", b"\r   \rnext\n"], vec!["bar", "\rnext\n"]),
             (vec![b"\r\r", b"\r"], vec![]),
             (vec![b"50%\r"], vec!["50%"]),
-            (vec![b"nul \0 and \x1b[1m\n"], vec!["nul \0 and \x1b[1m\n"]),
+            (vec![b"nul \0 and \x1b[1m\n"], vec!["nul  and \x1b[1m\n"]),
+            (vec![b"\x1b]0;ti", b"tle\x07a\x1b[", b"31mb"], vec!["a", "\x1b[31mb"]),
         ] {
             assert_eq!(shown(&pieces), expected, "{pieces:?}");
         }
@@ -172,7 +200,24 @@ mod tests {
 
     #[test]
     fn a_client_that_goes_on_amid_a_line_is_told_to_replace_it() {
-        let mut lines = Lines::from(7);
+        let mut lines = Lines::from(7, View::Live);
         assert_eq!(lines.take(b"\r 50%").map(|excerpt| excerpt.text).as_deref(), Some("\r 50%"));
+    }
+
+    #[test]
+    fn a_client_goes_on_before_what_has_no_effect_alone() {
+        for (log, resume) in [
+            (&b"50%"[..], 3),
+            (b"50%\r", 3),
+            (b"50%\r\r", 3),
+            (b"a\xe2\x9c", 1),
+            (b"a\x1b[3", 1),
+            (b"a\r\x1b]0;ti", 1),
+            (b"a\x1b[31m", 6),
+        ] {
+            let mut lines = Lines::from(0, View::Live);
+            lines.take(log);
+            assert_eq!(lines.resume(), resume, "{log:?}");
+        }
     }
 }

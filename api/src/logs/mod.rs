@@ -4,6 +4,7 @@ mod follower;
 mod lines;
 mod messages;
 mod place;
+mod screen;
 mod stream;
 mod text;
 
@@ -18,6 +19,7 @@ use crate::Api;
 use crate::error::Error;
 use crate::extract::{Params, VisibleJob};
 
+use lines::{Lines, View};
 pub(crate) use stream::stream;
 use text::Part;
 
@@ -35,6 +37,13 @@ pub(crate) struct LogQuery {
     attempt: Option<u32>,
     offset: Option<u64>,
     max_bytes: Option<usize>,
+    raw: Option<bool>,
+}
+
+impl LogQuery {
+    fn view(&self, view: View) -> View {
+        if self.raw == Some(true) { View::Raw } else { view }
+    }
 }
 
 #[derive(Serialize)]
@@ -45,6 +54,8 @@ pub(crate) struct PieceView {
     next_offset: u64,
     logs: String,
     complete: bool,
+    /// The answer begins later than was asked for: it has the last 16 MiB.
+    truncated: bool,
 }
 
 /// `GET /jobs/{id}/logs`, of the latest attempt unless told otherwise; nothing printed yet is an empty text.
@@ -54,7 +65,7 @@ pub(crate) async fn logs(
     Params(query): Params<LogQuery>,
 ) -> Result<Json<PieceView>, Error> {
     if query.attempt.is_none() && query.offset.is_none() && query.max_bytes.is_none() {
-        return Ok(Json(latest(&api, &job, query.tail_lines).await?));
+        return Ok(Json(latest(&api, &job, query.tail_lines, query.view(View::Settled)).await?));
     }
     if query.tail_lines.is_some() {
         return Err(Error::Invalid("tail_lines can't be combined with attempt, offset or max_bytes".to_owned()));
@@ -63,15 +74,15 @@ pub(crate) async fn logs(
 }
 
 /// The log of the latest attempt, or its last lines. `job` was read before the log is, as for [`piece`].
-async fn latest(api: &Api, job: &Job, tail_lines: Option<u64>) -> Result<PieceView, Error> {
+async fn latest(api: &Api, job: &Job, tail_lines: Option<u64>, view: View) -> Result<PieceView, Error> {
     let part = match (job.fences.last(), tail_lines) {
         (None, _) => Part::default(),
-        (Some(fence), None) => text::whole(&*api.logs, job.id, fence).await?,
-        (Some(fence), Some(lines)) => text::tail(&*api.logs, job.id, fence, lines).await?,
+        (Some(fence), None) => text::whole(&*api.logs, job.id, fence, view).await?,
+        (Some(fence), Some(lines)) => text::tail(&*api.logs, job.id, fence, lines, view).await?,
     };
-    let Part { text: logs, offset, next_offset } = part;
+    let Part { text: logs, offset, next_offset, truncated } = part;
     let complete = job.is_terminal();
-    Ok(PieceView { job_id: job.id.to_string(), attempt: job.attempt(), offset, next_offset, logs, complete })
+    Ok(PieceView { job_id: job.id.to_string(), attempt: job.attempt(), offset, next_offset, logs, complete, truncated })
 }
 
 /// The text from an offset on. `job` was read before the log is, so that an attempt which is over has nothing to add
@@ -97,14 +108,25 @@ async fn piece(api: &Api, job: &Job, query: &LogQuery) -> Result<PieceView, Erro
         next_offset: offset,
         logs: String::new(),
         complete: over,
+        truncated: false,
     };
     if let Some(fence) = fence_of(job, attempt) {
         let bytes = api.logs.read(job.id, fence, offset, max).await?;
-        let end = api.logs.len(job.id, fence).await?.unwrap_or(0);
-        piece.complete = over && offset.saturating_add(bytes.len() as u64) >= end;
-        let whole = if piece.complete { bytes.len() } else { text::whole_characters(&bytes) };
-        piece.next_offset = offset.saturating_add(whole as u64);
-        piece.logs = String::from_utf8_lossy(&bytes[..whole]).into_owned();
+        let end = api.logs.len(job.id, fence).await?;
+        piece.complete = over && offset.saturating_add(bytes.len() as u64) >= end.unwrap_or(0);
+        // A place behind the end is one of another log.
+        piece.offset = offset.min(end.unwrap_or(offset));
+        let mut lines = Lines::from(piece.offset, query.view(View::Live));
+        let mut excerpts = vec![lines.take(&bytes)];
+        if piece.complete {
+            excerpts.push(lines.finish());
+        }
+        piece.logs = excerpts.into_iter().flatten().map(|excerpt| excerpt.text).collect();
+        piece.logs.push_str(&lines.rest());
+        piece.next_offset = lines.resume();
+        if piece.next_offset == piece.offset && bytes.len() == max {
+            piece.next_offset = lines.end();
+        }
     }
     Ok(piece)
 }

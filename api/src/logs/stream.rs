@@ -5,14 +5,17 @@
 //! its end is recorded.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use events::Job;
 use serde::Deserialize;
+use tokio::time::sleep;
 
 use super::follower::{Follower, read_job};
+use super::lines::View;
 use super::place::Place;
 use super::{fence_of, text};
 use crate::Api;
@@ -20,10 +23,15 @@ use crate::error::Error;
 use crate::extract::{Params, VisibleJob};
 use crate::sse;
 
+/// How often a log that is still written is looked at before a place counts as behind its end.
+const LOOKS: u32 = 3;
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
 /// Where to begin.
 #[derive(Deserialize)]
 pub(crate) struct StreamQuery {
     tail_lines: Option<u64>,
+    raw: Option<bool>,
 }
 
 /// `GET /jobs/{id}/logs/stream`: what the client has missed, then what is printed as it comes, then how the job ended.
@@ -39,11 +47,17 @@ pub(crate) async fn stream(
     // Before anything is read: what happens between the two is heard of.
     let events = api.feed.subscribe(job.id).await?;
     let job = read_job(&api, job.id).await?;
-    let mut follower = Follower::new(api, events, job);
+    let view = if query.raw == Some(true) { View::Raw } else { View::Live };
+    let mut follower = Follower::new(api, events, job, view);
     match last_seen {
-        Some(place) if place.attempt <= follower.job.attempt() => follower.turn_to(place).await?,
-        // A place that the job never had can't be gone on from.
-        Some(_) => follower.begin(Place { attempt: follower.job.attempt(), offset: 0 }).await?,
+        // A place that the job never had is one of another log, of which this one has nothing.
+        Some(place) if place.attempt > follower.job.attempt() => {
+            follower.begin(Place { attempt: follower.job.attempt(), offset: 0 }).await?;
+        }
+        Some(place) if is_behind_end(&follower.api, &follower.job, place).await? => {
+            follower.begin(Place { offset: 0, ..place }).await?;
+        }
+        Some(place) => follower.turn_to(place).await?,
         None => {
             let place = newest(&follower.api, &follower.job, query.tail_lines).await?;
             follower.begin(place).await?;
@@ -51,6 +65,25 @@ pub(crate) async fn stream(
     }
     let events = futures::stream::unfold(follower, async |mut follower| Some((follower.next().await?, follower)));
     Ok(sse::answer(Box::pin(events)))
+}
+
+/// Whether a log is shorter than that. A log that this host does not have may be longer; one that is written elsewhere
+/// may be seen late.
+async fn is_behind_end(api: &Api, job: &Job, place: Place) -> Result<bool, Error> {
+    let Some(fence) = fence_of(job, place.attempt) else { return Ok(false) };
+    let is_over = place.attempt < job.attempt() || job.is_terminal();
+    let mut looks = if is_over { 1 } else { LOOKS };
+    loop {
+        let len = api.logs.len(job.id, fence).await?;
+        if len.is_none_or(|len| place.offset <= len) {
+            return Ok(false);
+        }
+        looks -= 1;
+        if looks == 0 {
+            return Ok(true);
+        }
+        sleep(LOOK_AGAIN).await;
+    }
 }
 
 /// The beginning of the newest attempt's log, or that of its last lines.

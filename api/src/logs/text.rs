@@ -1,7 +1,11 @@
 //! Reading a log's text without ever holding more of it than an answer may have.
 
+use std::ops::Range;
+
 use events::ports::{LogPort, PortError};
 use events::{Fence, JobId};
+
+use super::lines::{Lines, View};
 
 /// The most bytes of a log that one answer carries; of a longer one its end is given.
 const MAX_TEXT_BYTES: u64 = 16 << 20;
@@ -15,37 +19,92 @@ pub(super) struct Part {
     pub(super) text: String,
     pub(super) offset: u64,
     pub(super) next_offset: u64,
-}
-
-impl Part {
-    /// What these bytes from `offset` on hold. A character that they only begin is read again by the next part.
-    fn new(offset: u64, bytes: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(bytes).into_owned();
-        Self { text, offset, next_offset: offset + whole_characters(bytes) as u64 }
-    }
+    /// Something before it was asked for too, and is too far from the end.
+    pub(super) truncated: bool,
 }
 
 /// A whole log, or the last 16 MiB of a longer one below a line that says so.
-pub(super) async fn whole(log: &dyn LogPort, job: JobId, fence: &Fence) -> Result<Part, PortError> {
+pub(super) async fn whole(log: &dyn LogPort, job: JobId, fence: &Fence, view: View) -> Result<Part, PortError> {
     let end = log.len(job, fence).await?.unwrap_or(0);
     let start = end.saturating_sub(MAX_TEXT_BYTES);
-    let mut part = Part::new(start, &range(log, job, fence, start, end).await?);
+    let mut part = read(log, job, fence, start..end, view).await?.part;
     if start > 0 {
-        let note = format!("[the first {start} bytes are left out here; ?offset=0 reads from the beginning]\n");
+        part.truncated = true;
+        let note = format!(
+            "[these are the last 16 MiB of the log; read the {start} bytes before them with ?offset=0 and next_offset]\n"
+        );
         part.text.insert_str(0, &note);
     }
     Ok(part)
 }
 
 /// The last `lines` lines, within the last 16 MiB.
-pub(super) async fn tail(log: &dyn LogPort, job: JobId, fence: &Fence, lines: u64) -> Result<Part, PortError> {
+pub(super) async fn tail(
+    log: &dyn LogPort,
+    job: JobId,
+    fence: &Fence,
+    lines: u64,
+    view: View,
+) -> Result<Part, PortError> {
     let end = log.len(job, fence).await?.unwrap_or(0);
-    let start = tail_start(log, job, fence, end, lines).await?;
-    Ok(Part::new(start, &range(log, job, fence, start, end).await?))
+    let mut raw_lines = lines;
+    loop {
+        let start = tail_start(log, job, fence, end, raw_lines).await?;
+        let Reading { mut part, went_above } = read(log, job, fence, start..end, view).await?;
+        let cut = last_lines(&part.text, lines);
+        let at_floor = start <= end.saturating_sub(MAX_TEXT_BYTES);
+        if at_floor || cut.is_some() && !went_above {
+            part.truncated = start > 0 && cut.is_none();
+            part.text.drain(..cut.unwrap_or(0));
+            return Ok(part);
+        }
+        // Lines were written over from below. Those that are shown begin further up.
+        raw_lines = raw_lines.saturating_mul(4).max(64);
+    }
 }
 
-/// Where the last `lines` lines before `end` begin, within the 16 MiB before it. Reads backwards in blocks, so that the
-/// cost is that of those lines, and no more than a block is in memory.
+/// Where the last `lines` lines of a text begin, if it has as many.
+fn last_lines(text: &str, lines: u64) -> Option<usize> {
+    let Some(before) = usize::try_from(lines).unwrap_or(usize::MAX).checked_sub(1) else {
+        return Some(text.len());
+    };
+    let open = text.strip_suffix('\n').unwrap_or(text);
+    let ends = open.bytes().enumerate().rev().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+    let mut begins = ends.chain((!text.is_empty()).then_some(0));
+    begins.nth(before)
+}
+
+struct Reading {
+    part: Part,
+    went_above: bool,
+}
+
+/// Reads a part block by block. A character that it only begins is read again by the next part.
+async fn read(
+    log: &dyn LogPort,
+    job: JobId,
+    fence: &Fence,
+    range: Range<u64>,
+    view: View,
+) -> Result<Reading, PortError> {
+    let mut lines = Lines::from(range.start, view);
+    let mut text = String::new();
+    while lines.end() < range.end {
+        let left = usize::try_from((range.end - lines.end()).min(BLOCK_BYTES)).unwrap_or(usize::MAX);
+        let bytes = log.read(job, fence, lines.end(), left).await?;
+        if bytes.is_empty() {
+            break;
+        }
+        text.extend(lines.take(&bytes).map(|excerpt| excerpt.text));
+    }
+    let next_offset = lines.resume();
+    text.extend(lines.finish().map(|excerpt| excerpt.text));
+    let part = Part { text, offset: range.start, next_offset, truncated: false };
+    Ok(Reading { part, went_above: lines.went_above() })
+}
+
+/// Where the last `lines` lines before `end` begin, as they were printed, within the 16 MiB before it. Reads backwards in
+/// blocks, so that the cost is that of those lines, and no more than a block is in memory.
 pub(super) async fn tail_start(
     log: &dyn LogPort,
     job: JobId,
@@ -153,7 +212,7 @@ mod tests {
 
     async fn tail_of(text: &str, lines: u64) -> String {
         let (job, fence) = run();
-        tail(&OneLog::of(text), job, &fence, lines).await.unwrap().text
+        tail(&OneLog::of(text), job, &fence, lines, View::Settled).await.unwrap().text
     }
 
     #[tokio::test]
@@ -187,7 +246,7 @@ mod tests {
     async fn a_tail_costs_what_it_is_long_not_what_its_log_is() {
         let (job, fence) = run();
         let log = OneLog::of("0123456789\n".repeat(1 << 20));
-        let part = tail(&log, job, &fence, 100).await.unwrap();
+        let part = tail(&log, job, &fence, 100, View::Settled).await.unwrap();
         assert_eq!((part.text.len() as u64, part.next_offset), (1100, log.0.len() as u64));
         assert!(log.1.load(Ordering::Relaxed) <= BLOCK_BYTES + 1100);
     }
@@ -195,12 +254,30 @@ mod tests {
     #[tokio::test]
     async fn a_long_log_gives_its_end_and_says_so() {
         let (job, fence) = run();
-        let short = whole(&OneLog::of("all\nof it\n"), job, &fence).await.unwrap().text;
+        let short = whole(&OneLog::of("all\nof it\n"), job, &fence, View::Settled).await.unwrap().text;
         assert_eq!(short, "all\nof it\n");
         let long = vec![b'x'; usize::try_from(MAX_TEXT_BYTES).unwrap() + 7];
-        let text = whole(&OneLog::of(long), job, &fence).await.unwrap().text;
-        assert!(text.starts_with("[the first 7 bytes are left out"));
-        assert_eq!(text.matches('x').count() as u64, MAX_TEXT_BYTES);
+        let part = whole(&OneLog::of(long), job, &fence, View::Settled).await.unwrap();
+        assert!(part.text.starts_with("[these are the last 16 MiB of the log; read the 7 bytes before them"));
+        assert_eq!(part.text.trim_start_matches(|c| c != '\n').matches('x').count() as u64, MAX_TEXT_BYTES);
+        assert!(part.truncated && part.offset == 7);
+    }
+
+    #[tokio::test]
+    async fn lines_are_counted_as_they_are_shown() {
+        let (job, fence) = run();
+        let bar: String = (0..20_000).map(|n| format!("\r{n:6}|{}", "#".repeat(60))).collect();
+        let last = format!(" 19999|{}", "#".repeat(60));
+        let log = format!("first\nsecond\n{bar}\nthird\n");
+        assert_eq!(tail_of(&log, 2).await, format!("{last}\nthird\n"));
+        assert_eq!(tail_of(&log, 9).await, format!("first\nsecond\n{last}\nthird\n"));
+        let nested: String = (0..20_000).map(|n| format!("\n\r{n:6}|inner\x1b[A")).collect();
+        let log = format!("{}\r  0%|outer{nested}\r100%|outer\n\nlast\n", "before\n".repeat(50_000));
+        assert_eq!(tail_of(&log, 3).await, "100%|outer\n 19999|inner\nlast\n");
+        assert_eq!(tail_of(&log, 4).await, "before\n100%|outer\n 19999|inner\nlast\n");
+        let raw = tail(&OneLog::of(log.as_str()), job, &fence, 2, View::Raw).await.unwrap();
+        assert_eq!(raw.text, "\nlast\n");
+        assert_eq!(log.len() as u64, raw.next_offset);
     }
 
     #[test]

@@ -102,7 +102,7 @@ async fn check_room(api: &Api, caller: &Caller, key: &Key, at_least: u64) -> Res
     let usage = api.log.load_usage(&caller.user, &limits).await?;
     match admit_upload(&caller.user, &usage, &limits, at_least, usage.at) {
         Err(_) if key.was_used_by(api, caller).await? => Ok(()),
-        admitted => admitted.map(drop).map_err(Error::Limited),
+        admitted => admitted.map(drop).map_err(Error::from),
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::connect::ConnectOptions;
 use super::error::ClientError;
-use super::{Outcome, Output, human, print_json, print_text};
+use super::{Outcome, Output, human, print_file, print_json, print_text};
 use crate::table::{Align, render};
 
 const EXAMPLES: &str = "\
@@ -117,7 +117,8 @@ impl BoardCommand {
             return Err(ClientError::usage("--csv and --json can't be given together."));
         }
         if self.csv {
-            print_text(&client.get_text("/leaderboard.csv", &query).await?)?;
+            let csv = client.get_text("/leaderboard.csv", &query).await.map_err(|error| self.advise(error))?;
+            print_file(&csv)?;
             return Ok(Outcome::Done);
         }
         let (path, report): (_, Report) =
@@ -125,12 +126,23 @@ impl BoardCommand {
         if self.metrics {
             query = vec![("limit", MAX_METRICS.to_string())];
         }
-        let document: Value = client.get(path, &query).await?;
+        let document: Value = client.get(path, &query).await.map_err(|error| self.advise(error))?;
         match output {
             Output::Json => print_json(&document)?,
             Output::Human => print_text(&report(&document)?)?,
         }
         Ok(Outcome::Done)
+    }
+
+    /// Whoever names no metric is told how to see which there are.
+    fn advise(&self, error: ClientError) -> ClientError {
+        match error {
+            // Other refusals have nothing to do with it.
+            ClientError::Refused { ref sentence } if self.metric.is_none() && sentence.contains("metric") => {
+                error.with_advice("Give one with --metric; leadersboard board --metrics lists them.")
+            }
+            error => error,
+        }
     }
 
     fn query(&self) -> Vec<(String, String)> {

@@ -4,6 +4,8 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::interrupt::Begun;
+
 /// Why a command could not be carried out, as one sentence for the user.
 #[derive(Debug)]
 pub(crate) enum ClientError {
@@ -11,12 +13,12 @@ pub(crate) enum ClientError {
     Usage(String),
     /// The server understood and said no.
     Refused { sentence: String },
-    /// A limit: nothing is wrong but the moment.
-    Limited { sentence: String, retry_after: Option<Duration> },
+    /// A limit, by its word for programs: nothing is wrong but the moment.
+    Limited { sentence: String, code: String, retry_after: Option<Duration> },
     /// No answer, or "not now": trying again later may help.
     Away { sentence: String, retry_after: Option<Duration> },
-    /// Ctrl-C; a job that was being watched goes on without us.
-    Interrupted { job: Option<String> },
+    /// Ctrl-C; what was begun may go on without us.
+    Interrupted(Begun),
     /// This machine's disk, pipe or terminal failed.
     Local(io::Error),
 }
@@ -33,8 +35,7 @@ impl ClientError {
             | Self::Refused { sentence }
             | Self::Limited { sentence, .. }
             | Self::Away { sentence, .. } => Some(format!("error: {sentence}")),
-            Self::Interrupted { job: Some(job) } => Some(format!("the job goes on: leadersboard jobs show {job}")),
-            Self::Interrupted { job: None } => None,
+            Self::Interrupted(begun) => interrupted(begun),
             Self::Local(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             Self::Local(error) => Some(format!("error: {error}")),
         }
@@ -43,7 +44,7 @@ impl ClientError {
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Usage(_) | Self::Refused { .. } | Self::Limited { .. } => 2,
-            Self::Interrupted { .. } => 130,
+            Self::Interrupted(_) => 130,
             // What a shell shows for a program ended by SIGPIPE.
             Self::Local(error) if error.kind() == io::ErrorKind::BrokenPipe => 141,
             Self::Away { .. } | Self::Local(_) => 3,
@@ -60,9 +61,27 @@ impl ClientError {
                 sentence.push(' ');
                 sentence.push_str(advice);
             }
-            Self::Interrupted { .. } | Self::Local(_) => {}
+            Self::Interrupted(_) | Self::Local(_) => {}
         }
         self
+    }
+}
+
+/// What Ctrl-C left behind.
+fn interrupted(begun: &Begun) -> Option<String> {
+    match begun {
+        Begun::Nothing => None,
+        Begun::Upload => Some("interrupted: no job was started".to_owned()),
+        Begun::Submission(id) => {
+            Some(format!("interrupted: no job was started. The files are there: leadersboard submit --submission {id}"))
+        }
+        Begun::Request(id) => Some(format!(
+            "interrupted before the server answered: a job of submission {id} may have been started. \
+             See: leadersboard jobs list"
+        )),
+        Begun::Job(id) => {
+            Some(format!("the job goes on: leadersboard jobs show {id} (end it: leadersboard jobs cancel {id})"))
+        }
     }
 }
 

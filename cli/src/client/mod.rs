@@ -5,8 +5,10 @@ mod connect;
 mod error;
 mod events;
 mod file;
+mod filter;
 mod http;
 pub(crate) mod human;
+mod interrupt;
 mod jobs;
 mod log_cursor;
 mod me;
@@ -16,6 +18,7 @@ mod pack;
 mod pages;
 mod screen;
 mod settled;
+mod slot;
 mod standing;
 mod submissions;
 mod submit;
@@ -25,20 +28,17 @@ mod upload;
 mod watch;
 
 use std::borrow::Cow;
-use std::io::{self, Write};
-use std::pin::pin;
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
+use api::terminal::turns;
 use clap::Subcommand;
 use serde_json::Value;
 
 pub(crate) use file::ClientFile;
 
 use error::ClientError;
-
-/// How long the part of a command that knows its job may take to hear of a Ctrl-C.
-const INNER_HEARS_WITHIN: Duration = Duration::from_millis(200);
+use interrupt::Interrupt;
 
 /// Who reads the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,44 +75,26 @@ enum Outcome {
 /// Runs one command to its end and says how it went: 0 done (a watched job completed), 1 the watched
 /// job failed or was cancelled, 2 bad input or refused, 3 no answer to be had, 130 interrupted.
 pub(crate) async fn run(command: ClientCommand, output: Output) -> ExitCode {
+    let interrupt = Interrupt::new();
     let work = async {
         match command {
-            ClientCommand::Submit(submit) => submit.run(output).await,
-            ClientCommand::Jobs(jobs) => jobs.run(output).await,
+            ClientCommand::Submit(submit) => submit.run(output, &interrupt).await,
+            ClientCommand::Jobs(jobs) => jobs.run(output, &interrupt).await,
             ClientCommand::Submissions(submissions) => submissions.run(output).await,
             ClientCommand::Board(board) => board.run(output).await,
             ClientCommand::Me(me) => me.run(output).await,
         }
     };
-    match until_interrupted(None, work).await {
+    match interrupt.end(work).await {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::JobFailed) => ExitCode::from(1),
         Err(error) => {
             if let Some(sentence) = error.sentence() {
                 // Nothing is left to tell a user whose stderr is gone.
-                let _ = writeln!(io::stderr(), "{sentence}");
+                let _ = writeln!(io::stderr(), "{}", human::plain(&sentence));
             }
             error.exit_code()
         }
-    }
-}
-
-/// Lets Ctrl-C end `work`. One call stands within another, and the inner one knows the job: it is given a moment to
-/// hear of the signal too, whichever of the two is told first.
-async fn until_interrupted<T>(
-    job: Option<&str>,
-    work: impl Future<Output = Result<T, ClientError>>,
-) -> Result<T, ClientError> {
-    let mut work = pin!(work);
-    tokio::select! {
-        biased;
-        done = &mut work => return done,
-        signal = tokio::signal::ctrl_c() => signal?,
-    }
-    let interrupted = || ClientError::Interrupted { job: job.map(str::to_owned) };
-    match job {
-        Some(_) => Err(interrupted()),
-        None => tokio::time::timeout(INNER_HEARS_WITHIN, work).await.unwrap_or_else(|_| Err(interrupted())),
     }
 }
 
@@ -124,9 +106,9 @@ fn print_json(document: &Value) -> Result<(), ClientError> {
     Ok(())
 }
 
-/// JSON without the control characters that may stand in a text of JSON and could still drive a terminal.
-fn escape_c1(json: &str) -> Cow<'_, str> {
-    let drives = |c| ('\u{7f}'..='\u{9f}').contains(&c);
+/// JSON without the characters that may stand in a text of JSON and could still drive a terminal.
+pub(crate) fn escape_c1(json: &str) -> Cow<'_, str> {
+    let drives = |c| ('\u{7f}'..='\u{9f}').contains(&c) || turns(c);
     if !json.contains(drives) {
         return Cow::Borrowed(json);
     }
@@ -137,6 +119,15 @@ fn escape_c1(json: &str) -> Cow<'_, str> {
 /// Writes text for people to stdout; `println!` would panic when the reader (`| head`) is gone.
 fn print_text(text: &str) -> Result<(), ClientError> {
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{}", text.trim_end_matches('\n'))?;
+    writeln!(stdout, "{}", human::plain(text.trim_end_matches('\n')))?;
+    Ok(())
+}
+
+/// Writes text that is as well meant for a file: to a terminal like [`print_text`], elsewhere as it is.
+fn print_file(text: &str) -> Result<(), ClientError> {
+    if io::stdout().is_terminal() {
+        return print_text(text);
+    }
+    io::stdout().lock().write_all(text.as_bytes())?;
     Ok(())
 }

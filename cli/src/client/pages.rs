@@ -49,12 +49,17 @@ impl PageOptions {
             let mut query = vec![("limit", PAGE.min(limit - entries.len()).to_string())];
             query.extend(filter.clone());
             query.extend(self.user.clone().map(|user| ("user", user)));
-            query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
+            let asked = cursor.take();
+            query.extend(asked.clone().map(|cursor| ("cursor", cursor)));
             let page: Listed = client.get(path, &query).await?;
             entries.extend(page.entries);
             entries.truncate(limit);
             if page.next_cursor.is_none() || entries.len() >= limit {
                 return Ok(Listed { entries, next_cursor: page.next_cursor });
+            }
+            if page.next_cursor == asked {
+                let sentence = "the server gives the same page again and again.".to_owned();
+                return Err(ClientError::Refused { sentence });
             }
             cursor = page.next_cursor;
         }

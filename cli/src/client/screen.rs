@@ -1,32 +1,53 @@
 //! What a person sees while waiting: a status line that changes, the job's log, and notices between them.
 
 use std::io::{self, IsTerminal, Write};
+use std::ops::Deref;
 use std::time::Duration;
 
+use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::error::ClientError;
+use super::filter::{Colours, Filter};
 use super::model::{Job, Status};
 use super::settled::{Rewritten, Settled};
 use super::standing::describe;
-use super::{Output, print_text};
+use super::{Output, human, print_text};
 
 const TICK: Duration = Duration::from_millis(120);
 
-/// A spinner for work of unknown length on stderr; nothing where that is no terminal.
-pub(crate) fn spinner(text: &str) -> ProgressBar {
+/// Progress on stderr, or nothing if that is no terminal. It leaves no trace, however its work ends.
+#[derive(Debug)]
+pub(crate) struct Progress(ProgressBar);
+
+impl Deref for Progress {
+    type Target = ProgressBar;
+
+    fn deref(&self) -> &ProgressBar {
+        &self.0
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// A spinner for work of unknown length.
+pub(crate) fn spinner(text: &str) -> Progress {
     if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
+        return Progress(ProgressBar::hidden());
     }
     let bar = ProgressBar::new_spinner().with_message(text.to_owned());
     bar.enable_steady_tick(TICK);
-    bar
+    Progress(bar)
 }
 
-/// A bar over the bytes of a transfer on stderr, with what is done before it; nothing where that is no terminal.
-pub(crate) fn byte_bar(doing: &str, bytes: u64) -> ProgressBar {
+/// A bar over the bytes of a transfer, with what is done before it.
+pub(crate) fn byte_bar(doing: &str, bytes: u64) -> Progress {
     if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
+        return Progress(ProgressBar::hidden());
     }
     let bar = ProgressBar::new(bytes).with_message(doing.to_owned());
     if let Ok(style) = ProgressStyle::with_template(
@@ -34,13 +55,22 @@ pub(crate) fn byte_bar(doing: &str, bytes: u64) -> ProgressBar {
     ) {
         bar.set_style(style.progress_chars("=> "));
     }
-    bar
+    Progress(bar)
 }
 
 /// Writes one line for people to stderr, whatever stdout is for.
 pub(crate) fn note(text: &str) {
     // Progress that nobody can see is no reason to stop.
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", human::plain(text));
+}
+
+/// What of a log is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogView {
+    /// What a terminal may be let have of it.
+    Safe,
+    /// All of it as it is.
+    Raw,
 }
 
 /// Where a watched job is shown. The log goes to stdout for people and to stderr for programs, for whom
@@ -48,7 +78,9 @@ pub(crate) fn note(text: &str) {
 #[derive(Debug)]
 pub(crate) struct Screen {
     output: Output,
-    spinner: Option<ProgressBar>,
+    view: LogView,
+    spinner: Option<Progress>,
+    filter: Filter,
     /// The log's last line has no end yet, so nothing else may begin on it.
     mid_line: bool,
     /// What is held back where lines can't be written over.
@@ -60,10 +92,12 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    pub(crate) fn new(output: Output) -> Self {
+    pub(crate) fn new(output: Output, view: LogView) -> Self {
         Self {
             output,
+            view,
             spinner: None,
+            filter: Filter::default(),
             mid_line: false,
             settled: Settled::default(),
             rewritten: Rewritten::default(),
@@ -99,16 +133,29 @@ impl Screen {
         if self.showing_log_of.replace(attempt).is_some_and(|shown| shown != attempt) {
             self.settle()?;
         }
-        let text = if self.is_terminal() { self.rewritten.take(text) } else { self.settled.take(text) };
+        if self.view == LogView::Raw {
+            return self.write(text);
+        }
+        let text = match self.columns() {
+            Some(columns) => {
+                let text = self.filter.take(text, Colours::Shown);
+                self.rewritten.take(&text, columns)
+            }
+            None => {
+                let text = self.filter.take(text, Colours::Dropped);
+                self.settled.take(&text)
+            }
+        };
         self.write(&text)
     }
 
-    /// Whether the log goes where a line can be written over.
-    fn is_terminal(&self) -> bool {
-        match self.output {
-            Output::Human => io::stdout().is_terminal(),
-            Output::Json => io::stderr().is_terminal(),
-        }
+    /// The width of the terminal to which the log goes, if lines can be written over there.
+    fn columns(&self) -> Option<usize> {
+        let (is_terminal, terminal) = match self.output {
+            Output::Human => (io::stdout().is_terminal(), Term::stdout()),
+            Output::Json => (io::stderr().is_terminal(), Term::stderr()),
+        };
+        is_terminal.then(|| usize::from(terminal.size().1))
     }
 
     /// Writes what was held back of the log.
@@ -147,7 +194,21 @@ impl Screen {
         self.clear();
         // Who can't be told the rest of a line was told all before it.
         let _ = self.settle();
+        let _ = self.end_colours();
         self.end_line();
+    }
+
+    /// Nothing of our own is written in the colours of a log.
+    fn end_colours(&mut self) -> Result<(), ClientError> {
+        let mid_line = self.mid_line;
+        let reset = self.filter.reset();
+        self.write(reset)?;
+        self.mid_line = mid_line;
+        Ok(())
+    }
+
+    pub(crate) fn is_raw(&self) -> bool {
+        self.view == LogView::Raw
     }
 
     pub(crate) fn has_shown_log(&self) -> bool {
@@ -167,14 +228,14 @@ impl Screen {
     }
 
     fn clear(&mut self) {
-        if let Some(spinner) = self.spinner.take() {
-            spinner.finish_and_clear();
-        }
+        self.spinner = None;
     }
 
     /// On a terminal both streams are one screen; in a file the log keeps its own bytes.
     fn end_line(&mut self) {
+        let _ = self.end_colours();
         let shared = self.output == Output::Json || io::stdout().is_terminal();
+        self.rewritten.end_line();
         if shared && std::mem::take(&mut self.mid_line) {
             note("");
         }

@@ -9,12 +9,13 @@ use serde_json::{Map, Value, json};
 
 use super::connect::ConnectOptions;
 use super::error::ClientError;
-use super::http::Client;
+use super::http::{Client, request_key};
+use super::interrupt::{Begun, Interrupt};
 use super::model::parse_id;
 use super::pack::{BUNDLE_NAME, Limits, Package, Plan};
 use super::screen;
-use super::watch::follow;
-use super::{Outcome, Output, human, print_json, print_text, until_interrupted, upload};
+use super::watch::{Server, follow};
+use super::{Outcome, Output, human, print_json, print_text, slot, upload};
 use crate::table;
 
 const EXAMPLES: &str = "\
@@ -22,6 +23,7 @@ Examples:
   leadersboard submit examples/quickstart --watch      send, follow the log, show the metrics
   leadersboard submit . --dry-run                 list what would be sent, send nothing
   leadersboard submit . --entrypoint src/train.py --config conf/small.yaml --class medium
+  leadersboard submit . --wait                    send, wait for a free slot if all are in use, start
   JOB=$(leadersboard submit .)                    stdout has the job's id and nothing else
 
 What is sent:
@@ -33,7 +35,7 @@ Exit codes:
   1    with --watch: the job failed or was cancelled
   2    bad input, or refused by the server
   3    the server could not be reached
-  130  Ctrl-C; a job that was accepted goes on";
+  130  Ctrl-C; nothing is started after it, and a job that was accepted goes on";
 
 /// Send a folder and run it as a job
 #[derive(Debug, Args)]
@@ -50,6 +52,10 @@ pub(crate) struct SubmitCommand {
     /// Follow the job's log to its end; the exit code tells how it ended
     #[arg(long, short, conflicts_with = "dry_run")]
     watch: bool,
+
+    /// If a limit is reached, such as that of jobs that run at once, wait and start the job then
+    #[arg(long, conflicts_with = "dry_run")]
+    wait: bool,
 
     /// Resource class, such as small or medium; the server's default if not given
     #[arg(long, value_name = "NAME")]
@@ -83,20 +89,29 @@ fn parse_metadata(text: &str) -> Result<Metadata, String> {
 }
 
 impl SubmitCommand {
-    pub(super) async fn run(self, output: Output) -> Result<Outcome, ClientError> {
+    pub(super) async fn run(self, output: Output, interrupt: &Interrupt) -> Result<Outcome, ClientError> {
         if self.dry_run {
             return list(&self.pack().await?, output);
         }
         let client = self.connect.client()?;
         let submission_id = match &self.submission {
             Some(id) => id.clone(),
-            None => self.send(&client).await?,
+            None if self.wait => slot::wait(async || self.send(&client, interrupt).await).await?,
+            None => self.send(&client, interrupt).await?,
         };
-        let accepted = self.start(&client, &submission_id).await?;
+        // One for all tries, so that none makes a second job.
+        let key = request_key();
+        let accepted = if self.wait {
+            slot::wait(async || self.start(&client, &submission_id, &key, interrupt).await).await
+        } else {
+            self.start(&client, &submission_id, &key, interrupt).await
+        };
+        let accepted = accepted.map_err(|error| self.advise(error, &submission_id))?;
         let job_id = accepted.get("job_id").and_then(Value::as_str).unwrap_or_default().to_owned();
+        interrupt.begin(Begun::Job(job_id.clone()))?;
         if self.watch {
             screen::note(&format!("job {job_id}"));
-            return until_interrupted(Some(&job_id), follow(&client, &job_id, output)).await;
+            return follow(&client, &job_id, output, Server::Answered).await;
         }
         match output {
             Output::Json => print_json(&accepted)?,
@@ -108,14 +123,16 @@ impl SubmitCommand {
         Ok(Outcome::Done)
     }
 
-    async fn send(&self, client: &Client) -> Result<String, ClientError> {
+    async fn send(&self, client: &Client, interrupt: &Interrupt) -> Result<String, ClientError> {
         let package = self.pack().await?;
         for left_out in &package.left_out {
             screen::note(&format!("left out {left_out}"));
         }
         let (count, size) = (package.count(), package.size());
         let metadata = self.metadata.clone().map(|metadata| Value::Object(metadata).to_string());
+        interrupt.begin(Begun::Upload)?;
         let uploaded = upload::send(client, package, metadata).await?;
+        interrupt.begin(Begun::Submission(uploaded.submission_id.clone()))?;
         let files = if count == 1 { "file" } else { "files" };
         screen::note(&format!("sent {count} {files}, {}: submission {}", human::size(size), uploaded.submission_id));
         for warning in &uploaded.warnings {
@@ -124,16 +141,37 @@ impl SubmitCommand {
         Ok(uploaded.submission_id)
     }
 
-    async fn start(&self, client: &Client, submission_id: &str) -> Result<Value, ClientError> {
+    async fn start(
+        &self,
+        client: &Client,
+        submission_id: &str,
+        key: &str,
+        interrupt: &Interrupt,
+    ) -> Result<Value, ClientError> {
         let mut config = Map::new();
         if let Some(class) = &self.class {
             config.insert("resource_class".into(), json!(class));
         }
         let body = json!({"submission_id": submission_id, "config": config});
-        client.post_once("/jobs", &body).await.map_err(|error| {
+        interrupt.begin(Begun::Request(submission_id.to_owned()))?;
+        let answer = client.post_once("/jobs", &body, key, interrupt).await;
+        if let Err(ClientError::Limited { .. } | ClientError::Refused { .. }) = answer {
+            interrupt.begin(Begun::Submission(submission_id.to_owned()))?;
+        }
+        answer
+    }
+
+    /// What can be done about a job that was not accepted, its files being there.
+    fn advise(&self, error: ClientError, submission_id: &str) -> ClientError {
+        if slot::is_lifted_by_itself(&error) {
+            let advice = format!("Or let it wait for that: leadersboard submit --submission {submission_id} --wait");
+            error.with_advice(&advice)
+        } else if self.submission.is_none() {
             let advice = format!("The files need not be sent again: leadersboard submit --submission {submission_id}");
             error.with_advice(&advice)
-        })
+        } else {
+            error
+        }
     }
 
     /// Packs on a thread of its own, which stops when this future is dropped.
@@ -149,7 +187,7 @@ impl SubmitCommand {
         let flag = Arc::clone(&stop.0);
         let spinner = screen::spinner("packing");
         let packed = tokio::task::spawn_blocking(move || Package::build(&plan, &flag)).await;
-        spinner.finish_and_clear();
+        drop(spinner);
         packed.map_err(std::io::Error::other)?
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use futures::stream::{self, Stream};
 use indicatif::ProgressBar;
@@ -12,11 +13,12 @@ use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 
 use super::error::ClientError;
-use super::http::Client;
+use super::http::{Client, Progress};
 use super::pack::{BUNDLE_NAME, Package};
 use super::screen;
 
-const PIECE_BYTES: usize = 128 * 1024;
+/// So small that a slow network is not taken for one that stands still.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// The answer of `POST /submissions`.
 #[derive(Debug, Deserialize)]
@@ -29,7 +31,7 @@ pub(crate) struct Uploaded {
 
 /// Sends all files of the package with a progress bar; the memory used does not depend on their size.
 pub(crate) async fn send(client: &Client, package: Package, metadata: Option<String>) -> Result<Uploaded, ClientError> {
-    let bar = screen::byte_bar("sending", package.size());
+    let bar = Sending { bar: screen::byte_bar("sending", package.size()), progress: Arc::new(Progress::new()) };
     // The fields come before the files, so that a server can judge the files as they arrive.
     let mut form = Form::new().text("entrypoint", package.entrypoint).text("config_file", package.config_file);
     if let Some(metadata) = metadata {
@@ -42,25 +44,39 @@ pub(crate) async fn send(client: &Client, package: Package, metadata: Option<Str
     if let Some(bundle) = package.bundle {
         form = form.part("files", part(BUNDLE_NAME.to_owned(), File::from_std(bundle.file), bundle.size, &bar));
     }
-    let answer = client.upload("/submissions", form).await;
-    bar.finish_and_clear();
-    answer
+    client.upload("/submissions", form, &bar.progress).await
+}
+
+/// What is seen of an upload.
+struct Sending {
+    bar: screen::Progress,
+    progress: Arc<Progress>,
 }
 
 async fn open(path: &Path) -> Result<File, ClientError> {
     File::open(path).await.map_err(|error| ClientError::usage(format!("{}: {error}.", path.display())))
 }
 
-fn part(name: String, file: File, size: u64, bar: &ProgressBar) -> Part {
-    let content = content(name.clone(), file, size, bar.clone());
+fn part(name: String, file: File, size: u64, sending: &Sending) -> Part {
+    let (bar, progress) = (ProgressBar::clone(&sending.bar), Arc::clone(&sending.progress));
+    let seen = move |bytes: usize| {
+        bar.inc(bytes as u64);
+        progress.note();
+    };
+    let content = content(name.clone(), file, size, seen);
     Part::stream_with_length(Body::wrap_stream(content), size).file_name(name)
 }
 
 /// Exactly the announced bytes of a file; a file that became shorter ends the request with an error.
-fn content(name: String, file: File, size: u64, bar: ProgressBar) -> impl Stream<Item = io::Result<Vec<u8>>> {
+fn content(
+    name: String,
+    file: File,
+    size: u64,
+    seen: impl Fn(usize) + Clone + Send,
+) -> impl Stream<Item = io::Result<Vec<u8>>> {
     stream::try_unfold((file, size), move |(mut file, left)| {
         let name = name.clone();
-        let bar = bar.clone();
+        let seen = seen.clone();
         async move {
             if left == 0 {
                 return Ok(None);
@@ -72,7 +88,7 @@ fn content(name: String, file: File, size: u64, bar: ProgressBar) -> impl Stream
                 return Err(io::Error::other(format!("{name} became shorter while it was sent")));
             }
             bytes.truncate(read);
-            bar.inc(read as u64);
+            seen(read);
             Ok(Some((bytes, (file, left - read as u64))))
         }
     })

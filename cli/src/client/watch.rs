@@ -14,7 +14,7 @@ use super::jobs::report;
 use super::log_cursor::{LogCursor, Need};
 use super::model::{Job, LogChunk, Status};
 use super::pace::{Pace, retry_delay};
-use super::screen::Screen;
+use super::screen::{LogView, Screen};
 use super::{Outcome, Output, human, print_json};
 use streamed::Ended;
 
@@ -26,9 +26,14 @@ const LONGEST_ABSENCE: Duration = Duration::from_mins(5);
 const MOST_CUTS: u32 = 3;
 
 /// Shows a job's status and its log from the beginning to its end, then what became of it.
-pub(crate) async fn follow(client: &Client, job_id: &str, output: Output) -> Result<Outcome, ClientError> {
-    let mut screen = Screen::new(output);
-    let document = Watch::new(client, job_id, &mut screen, LogCursor::start()).until_end().await?;
+pub(crate) async fn follow(
+    client: &Client,
+    job_id: &str,
+    output: Output,
+    server: Server,
+) -> Result<Outcome, ClientError> {
+    let mut screen = Screen::new(output, LogView::Safe);
+    let document = Watch::new(client, job_id, &mut screen, LogCursor::start(), server).until_end().await?;
     let job = parse_job(&document)?;
     match output {
         Output::Json => print_json(&document)?,
@@ -40,6 +45,15 @@ pub(crate) async fn follow(client: &Client, job_id: &str, output: Output) -> Res
     })
 }
 
+/// What is known of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Server {
+    /// Nothing: if it does not answer the first request, there is nothing to wait for.
+    Unknown,
+    /// It has answered: it is waited for if it is away.
+    Answered,
+}
+
 /// A job being watched.
 pub(crate) struct Watch<'a> {
     client: &'a Client,
@@ -49,6 +63,7 @@ pub(crate) struct Watch<'a> {
     log: Log,
     /// The newest attempt whose beginning is plain.
     announced: u32,
+    server: Server,
     longest_absence: Duration,
 }
 
@@ -60,7 +75,13 @@ enum Log {
 }
 
 impl<'a> Watch<'a> {
-    pub(crate) fn new(client: &'a Client, job_id: &'a str, screen: &'a mut Screen, from: LogCursor) -> Self {
+    pub(crate) fn new(
+        client: &'a Client,
+        job_id: &'a str,
+        screen: &'a mut Screen,
+        from: LogCursor,
+        server: Server,
+    ) -> Self {
         Self {
             client,
             job_id,
@@ -68,6 +89,7 @@ impl<'a> Watch<'a> {
             cursor: from,
             log: Log::Streamed,
             announced: 1,
+            server,
             longest_absence: LONGEST_ABSENCE,
         }
     }
@@ -142,19 +164,21 @@ impl<'a> Watch<'a> {
     }
 
     async fn read_log(&mut self, attempt: u32, offset: u64) -> Result<Read, ClientError> {
-        let query = [("attempt", attempt.to_string()), ("offset", offset.to_string())];
+        let mut query = vec![("attempt", attempt.to_string()), ("offset", offset.to_string())];
+        query.extend(self.screen.is_raw().then(|| ("raw", "true".to_owned())));
         let chunk: LogChunk = self.get(&format!("/jobs/{}/logs", self.job_id), &query).await?;
         self.show(&chunk)
     }
 
-    /// Asks until there is an answer. The job does not depend on us or on the API, so a server that is
-    /// away is waited for; what it refuses is final.
+    /// Asks until there is an answer. The job does not depend on us or on the API, so a server that has answered and is
+    /// away now is waited for; what it refuses is final.
     async fn get<T: DeserializeOwned>(&mut self, path: &str, query: &[(&str, String)]) -> Result<T, ClientError> {
         let mut away_since = None;
         let mut tries = 0;
         loop {
             let error = match self.client.get(path, query).await {
                 Ok(answer) => {
+                    self.server = Server::Answered;
                     if away_since.is_some() {
                         self.screen.notice("the server answers again");
                     }
@@ -162,8 +186,11 @@ impl<'a> Watch<'a> {
                 }
                 Err(error) => error,
             };
+            if self.server == Server::Unknown {
+                return Err(error);
+            }
             let retry_after = match &error {
-                ClientError::Away { sentence, retry_after } | ClientError::Limited { sentence, retry_after } => {
+                ClientError::Away { sentence, retry_after } | ClientError::Limited { sentence, retry_after, .. } => {
                     if away_since.is_none() {
                         self.screen.notice(&format!("waiting for the server ({})", sentence.trim_end_matches('.')));
                     }

@@ -20,12 +20,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::client::Output;
+use crate::client::{Output, escape_c1, human};
 
 /// Says why a command could not be carried out.
 pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
     // Where stderr is closed nobody is there to be told.
-    let _ = writeln!(io::stderr(), "leadersboard: {error:#}");
+    let _ = writeln!(io::stderr(), "leadersboard: {}", human::plain(&format!("{error:#}")));
     ExitCode::FAILURE
 }
 
@@ -33,8 +33,8 @@ pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
 pub(crate) fn answer(output: Output, sentence: &str, document: &impl Serialize) -> Result<()> {
     let mut stdout = io::stdout().lock();
     match output {
-        Output::Human => writeln!(stdout, "{sentence}")?,
-        Output::Json => writeln!(stdout, "{}", serde_json::to_string(document)?)?,
+        Output::Human => writeln!(stdout, "{}", human::plain(sentence))?,
+        Output::Json => writeln!(stdout, "{}", escape_c1(&serde_json::to_string(document)?))?,
     }
     Ok(())
 }

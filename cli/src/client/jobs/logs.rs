@@ -5,12 +5,14 @@ use serde_json::{Value, json};
 
 use crate::client::error::ClientError;
 use crate::client::http::Client;
+use crate::client::interrupt::{Begun, Interrupt};
 use crate::client::log_cursor::LogCursor;
 use crate::client::model::{LogChunk, parse_id};
-use crate::client::screen::{self, Screen};
+use crate::client::screen::{self, LogView, Screen};
+use crate::client::settled::Settled;
 use crate::client::standing::describe;
-use crate::client::watch::{Watch, parse_job};
-use crate::client::{Output, print_json, until_interrupted};
+use crate::client::watch::{Server, Watch, parse_job};
+use crate::client::{Output, print_json};
 
 /// Print a job's log
 #[derive(Debug, Args)]
@@ -30,19 +32,25 @@ pub(super) struct LogsCommand {
     /// The log of an earlier attempt; the newest one if not given
     #[arg(long, value_name = "N", conflicts_with_all = ["follow", "tail"], value_parser = clap::value_parser!(u32).range(1..))]
     attempt: Option<u32>,
+
+    /// Show the log as it was printed: escape sequences, which can drive your terminal, and each rewrite of a line
+    #[arg(long)]
+    raw: bool,
 }
 
 impl LogsCommand {
-    pub(super) async fn run(&self, client: &Client, output: Output) -> Result<(), ClientError> {
-        let mut screen = Screen::new(Output::Human);
+    pub(super) async fn run(&self, client: &Client, output: Output, interrupt: &Interrupt) -> Result<(), ClientError> {
+        let mut screen = Screen::new(Output::Human, self.view());
         if self.follow {
-            return until_interrupted(Some(&self.job_id), self.follow(client, output)).await;
+            interrupt.begin(Begun::Job(self.job_id.clone()))?;
+            return self.follow(client, output).await;
         }
         if let (Some(tail), Output::Human) = (self.tail, output) {
             let chunk = self.tail_chunk(client, tail).await?;
             return screen.log(chunk.attempt, &chunk.logs);
         }
         let mut text = String::new();
+        let mut settled = Settled::default();
         let mut last = match self.tail {
             Some(tail) => self.tail_chunk(client, tail).await?,
             None => self.first_chunk(client).await?,
@@ -51,7 +59,8 @@ impl LogsCommand {
         loop {
             match output {
                 Output::Human => screen.log(last.attempt, &last.logs)?,
-                Output::Json => text.push_str(&last.logs),
+                Output::Json if self.raw => text.push_str(&last.logs),
+                Output::Json => text.push_str(&settled.take(&last.logs)),
             }
             // An empty piece is the end for now; what is written meanwhile belongs to --follow.
             if self.tail.is_some() || last.complete || last.next_offset <= last.offset {
@@ -59,6 +68,7 @@ impl LogsCommand {
             }
             last = self.chunk(client, last.attempt, last.next_offset).await?;
         }
+        text.push_str(&settled.finish());
         match output {
             Output::Human => Ok(()),
             Output::Json => print_json(&json!({
@@ -71,16 +81,16 @@ impl LogsCommand {
     /// From the first attempt on, or from the last lines, to the job's end. A program gets the job itself
     /// at the end, as with `submit --watch --json`.
     async fn follow(&self, client: &Client, output: Output) -> Result<(), ClientError> {
-        let mut screen = Screen::new(output);
-        let from = match self.tail {
-            None => LogCursor::start(),
+        let mut screen = Screen::new(output, self.view());
+        let (from, server) = match self.tail {
+            None => (LogCursor::start(), Server::Unknown),
             Some(tail) => {
                 let chunk = self.tail_chunk(client, tail).await?;
                 screen.log(chunk.attempt, &chunk.logs)?;
-                LogCursor::after(&chunk)
+                (LogCursor::after(&chunk), Server::Answered)
             }
         };
-        let document = Watch::new(client, &self.job_id, &mut screen, from).until_end().await?;
+        let document = Watch::new(client, &self.job_id, &mut screen, from, server).until_end().await?;
         match output {
             Output::Json => print_json(&document),
             Output::Human => {
@@ -107,11 +117,19 @@ impl LogsCommand {
     }
 
     async fn chunk(&self, client: &Client, attempt: u32, offset: u64) -> Result<LogChunk, ClientError> {
-        let query = [("attempt", attempt.to_string()), ("offset", offset.to_string())];
-        client.get(&format!("/jobs/{}/logs", self.job_id), &query).await
+        self.get(client, vec![("attempt", attempt.to_string()), ("offset", offset.to_string())]).await
     }
 
     async fn tail_chunk(&self, client: &Client, lines: u32) -> Result<LogChunk, ClientError> {
-        client.get(&format!("/jobs/{}/logs", self.job_id), &[("tail_lines", lines.to_string())]).await
+        self.get(client, vec![("tail_lines", lines.to_string())]).await
+    }
+
+    async fn get(&self, client: &Client, mut query: Vec<(&str, String)>) -> Result<LogChunk, ClientError> {
+        query.extend(self.raw.then(|| ("raw", "true".to_owned())));
+        client.get(&format!("/jobs/{}/logs", self.job_id), &query).await
+    }
+
+    fn view(&self) -> LogView {
+        if self.raw { LogView::Raw } else { LogView::Safe }
     }
 }

@@ -15,9 +15,10 @@ use serde_json::{Value, json};
 use super::connect::ConnectOptions;
 use super::error::ClientError;
 use super::http::Client;
+use super::interrupt::{Begun, Interrupt};
 use super::model::parse_id;
-use super::watch::{follow, parse_job};
-use super::{Outcome, Output, print_json, print_text, screen, until_interrupted};
+use super::watch::{Server, follow, parse_job};
+use super::{Outcome, Output, print_json, print_text, screen};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,7 +38,7 @@ Exit codes:
   0    the job completed
   1    the job failed or was cancelled
   2    bad input, or refused by the server
-  3    the server could not be reached
+  3    the server could not be reached, or was away for five minutes
   130  Ctrl-C; the job goes on";
 
 /// Look at jobs, their logs and their files, or cancel one
@@ -105,15 +106,16 @@ enum Action {
 }
 
 impl JobsCommand {
-    pub(super) async fn run(self, output: Output) -> Result<Outcome, ClientError> {
+    pub(super) async fn run(self, output: Output, interrupt: &Interrupt) -> Result<Outcome, ClientError> {
         let client = self.connect.client()?;
         match self.action {
             Action::List(command) => command.run(&client, output).await?,
             Action::Show { job_id } => show(&client, &job_id, output).await?,
             Action::Compare(command) => command.run(&client, output).await?,
-            Action::Logs(command) => command.run(&client, output).await?,
+            Action::Logs(command) => command.run(&client, output, interrupt).await?,
             Action::Watch { job_id } => {
-                return until_interrupted(Some(&job_id), follow(&client, &job_id, output)).await;
+                interrupt.begin(Begun::Job(job_id.clone()))?;
+                return follow(&client, &job_id, output, Server::Unknown).await;
             }
             Action::History { job_id } => history::run(&client, &job_id, output).await?,
             Action::Curves { job_id } => curves::run(&client, &job_id, output).await?,
@@ -142,7 +144,10 @@ async fn cancel(client: &Client, job_id: &str, body: &Value, output: Output) -> 
     match output {
         Output::Json => print_json(&document),
         Output::Human => {
-            screen::note(&format!("asked for; see how it ends: leadersboard jobs show {job_id}"));
+            screen::note(&match document["status"].as_str() {
+                Some("cancelled") => "cancelled".to_owned(),
+                _ => format!("asked for; see how it ends: leadersboard jobs show {job_id}"),
+            });
             Ok(())
         }
     }

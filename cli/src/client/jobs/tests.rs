@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 use serde_json::json;
 
 use super::*;
+use crate::client::interrupt::Interrupt;
 use crate::client::test_server::TestServer;
 use crate::client::{ClientCommand, model::Job};
 
@@ -37,8 +38,8 @@ async fn run(server: &TestServer, args: &[&str]) -> Result<Outcome, ClientError>
     let connection = ["--server", server.url.as_str(), "--token", "secret"];
     let args = ["leadersboard"].iter().chain(args).chain(&connection);
     match Cli::try_parse_from(args).unwrap().command {
-        Top::Client(ClientCommand::Submit(submit)) => submit.run(Output::Json).await,
-        Top::Client(ClientCommand::Jobs(jobs)) => jobs.run(Output::Human).await,
+        Top::Client(ClientCommand::Submit(submit)) => submit.run(Output::Json, &Interrupt::new()).await,
+        Top::Client(ClientCommand::Jobs(jobs)) => jobs.run(Output::Human, &Interrupt::new()).await,
         Top::Client(ClientCommand::Submissions(submissions)) => submissions.run(Output::Human).await,
         Top::Client(ClientCommand::Board(board)) => board.run(Output::Human).await,
         Top::Client(ClientCommand::Me(me)) => me.run(Output::Human).await,
@@ -111,13 +112,21 @@ async fn a_submission_is_sent_started_and_watched() {
 #[tokio::test]
 async fn a_limit_says_when_to_come_back_and_that_the_files_are_kept() {
     let server = TestServer::start(|_| {
-        (429, "retry-after: 720\r\n", json!({"detail": "10 jobs an hour are the most"}).to_string())
+        let body = json!({"detail": "10 jobs an hour are the most", "code": "jobs_per_hour"});
+        (429, "retry-after: 720\r\n", body.to_string())
     })
     .await;
     let error = run(&server, &["submit", "--submission", "s1"]).await.unwrap_err();
     let sentence = error.sentence().unwrap();
     assert!(sentence.contains("10 jobs an hour are the most. Try again in 12 min."), "{sentence}");
-    assert!(sentence.contains("submit --submission s1"), "{sentence}");
+    assert!(sentence.contains("submit --submission s1 --wait"), "{sentence}");
+}
+
+#[tokio::test]
+async fn a_submission_that_is_not_there_is_not_offered_again() {
+    let server = TestServer::start(|_| (404, "", json!({"detail": "there is no such submission"}).to_string())).await;
+    let error = run(&server, &["submit", "--submission", "nope"]).await.unwrap_err();
+    assert_eq!(error.sentence().unwrap(), "error: there is no such submission.");
 }
 
 #[tokio::test]

@@ -14,6 +14,9 @@ use crate::client::model::{AttemptBegins, LogChunk};
 /// How long a stream may say nothing before the job's status is looked at: there may be a queue to tell of.
 const SILENCE: Duration = Duration::from_secs(1);
 
+/// How often a job that is over is looked at before its stream counts as cut.
+const LOOKS_AFTER_END: u32 = 30;
+
 /// How a stream came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
@@ -28,7 +31,8 @@ pub(super) enum Ended {
 impl Watch<'_> {
     /// Shows the log as it comes, until the job is over or the stream is cut.
     pub(super) async fn stream_log(&mut self) -> Result<Ended, ClientError> {
-        let path = format!("/jobs/{}/logs/stream", self.job_id);
+        let raw = if self.screen.is_raw() { "?raw=true" } else { "" };
+        let path = format!("/jobs/{}/logs/stream{raw}", self.job_id);
         let mut stream = match self.client.stream(&path, &self.cursor.event_id()).await {
             Ok(Some(stream)) => stream,
             Ok(None) => return Ok(Ended::Unknown),
@@ -62,15 +66,23 @@ impl Watch<'_> {
 
     /// The next message of a stream; while there is none, the job's status is shown.
     async fn next(&mut self, stream: &mut EventStream) -> Result<Option<ServerEvent>, ClientError> {
-        loop {
+        let mut over = 0;
+        while over < LOOKS_AFTER_END {
             if let Ok(event) = timeout(SILENCE, stream.next()).await {
                 return Ok(event);
             }
-            // A server that is away is noticed by the stream.
-            if let Ok(document) = self.client.get::<Value>(&format!("/jobs/{}", self.job_id), &[]).await {
-                self.screen.status(&parse_job(&document)?);
+            match self.client.get::<Value>(&format!("/jobs/{}", self.job_id), &[]).await {
+                Ok(document) => {
+                    let job = parse_job(&document)?;
+                    self.screen.status(&job);
+                    over += u32::from(job.status.is_over());
+                }
+                // A server that is away is noticed by the stream.
+                Err(ClientError::Away { .. } | ClientError::Limited { .. }) => {}
+                Err(error) => return Err(error),
             }
         }
+        Ok(None)
     }
 }
 

@@ -38,8 +38,8 @@ fn scripted(jobs: Vec<Answer>) -> impl Fn(&Request) -> Answer + Send + Sync + 's
 
 async fn watched(server: &TestServer, longest_absence: Duration) -> Result<Value, ClientError> {
     let client = server.client();
-    let mut screen = Screen::new(Output::Json);
-    let watch = Watch::new(&client, "j", &mut screen, LogCursor::start());
+    let mut screen = Screen::new(Output::Json, LogView::Safe);
+    let watch = Watch::new(&client, "j", &mut screen, LogCursor::start(), Server::Unknown);
     watch.with_longest_absence(longest_absence).until_end().await
 }
 
@@ -64,11 +64,29 @@ async fn a_job_of_two_attempts_is_followed_through_an_outage() {
 
 #[tokio::test]
 async fn an_absence_ends_after_its_time_and_the_job_is_named() {
-    let server = TestServer::start(|_| (502, "", "<html>".into())).await;
+    let asked = AtomicUsize::new(0);
+    let server = TestServer::start(move |_| match asked.fetch_add(1, Ordering::Relaxed) {
+        0 => job("pending", 0),
+        _ => (502, "", "<html>".into()),
+    })
+    .await;
     let error = watched(&server, Duration::ZERO).await.unwrap_err();
     let sentence = error.sentence().unwrap();
     assert!(sentence.contains("jobs show j"), "{sentence}");
     assert!(matches!(error, ClientError::Away { .. }));
+}
+
+#[tokio::test]
+async fn a_server_that_fails_from_the_first_request_is_not_waited_for() {
+    for answer in
+        [(502, "", "<html>"), (503, "retry-after: 9\r\n", "{}"), (200, "", "<html>welcome</html>"), (200, "", "")]
+    {
+        let (status, headers, body) = answer;
+        let server = TestServer::start(move |_| (status, headers, body.to_owned())).await;
+        let error = watched(&server, LONGEST_ABSENCE).await.unwrap_err();
+        assert!(matches!(error, ClientError::Away { .. }), "{answer:?}: {error:?}");
+        assert_eq!(server.requests().len(), 1);
+    }
 }
 
 #[tokio::test]

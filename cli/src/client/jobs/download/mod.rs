@@ -65,7 +65,7 @@ impl DownloadCommand {
         let bar = screen::byte_bar("receiving", missing.iter().map(|file| file.bytes).sum());
         let fetched = stream::iter(&missing).map(|file| self.fetch(client, &folder, file, &bar));
         let done = fetched.buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await;
-        bar.finish_and_clear();
+        drop(bar);
         done?;
         let (count, bytes) = (missing.len(), missing.iter().map(|file| file.bytes).sum());
         match output {

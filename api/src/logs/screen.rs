@@ -1,0 +1,468 @@
+//! A log as a terminal would show it: lines that are written over, and the lines above that nested progress bars go
+//! back to.
+
+use std::collections::VecDeque;
+use std::mem::take;
+
+use crate::terminal::{Effect, Reader};
+
+/// How many lines a cursor can go back to. What is above them stays as it is.
+const ROWS: usize = 32;
+/// As much of each of these lines is kept from one piece of a log to the next.
+const KEPT_BYTES: usize = 4 << 10;
+/// The longest styles that are carried from one text to the next.
+const STYLE_BYTES: usize = 128;
+const PLAIN_STYLE: &str = "\x1b[0m";
+
+/// The last lines of a log. Only one line of what it tells can be replaced, namely the last, by a text that begins with
+/// `\r`. Lines to which the cursor went back are therefore told once it has gone on below them, and until then only the
+/// one that was written last is.
+#[derive(Debug)]
+pub(super) struct Screen {
+    reader: Reader,
+    /// Those that can still change; never none.
+    rows: VecDeque<Row>,
+    cursor: usize,
+    column: Column,
+    /// The row that was written last, and is among them.
+    touched: Option<usize>,
+    /// The row that stands at the end of what was told.
+    told: Told,
+    /// What is to be told.
+    unsent: String,
+    style: Style,
+    /// How many rows have left at the top.
+    gone: usize,
+    went_above: bool,
+}
+
+#[derive(Debug, Default)]
+struct Row {
+    text: String,
+    /// As much of it was told.
+    sent: usize,
+    /// What was told of it before is to be replaced.
+    replaced: bool,
+    /// Something before `text` was told, and is not kept.
+    continues: bool,
+    /// It stands in for one that has left.
+    again: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Column {
+    Start,
+    /// So many characters before the end.
+    Back(usize),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Row(usize),
+    /// One that is no longer among the rows.
+    Gone,
+}
+
+#[derive(Debug, Default)]
+struct Style {
+    /// That of what is written now.
+    current: String,
+    /// What of it the text does not have yet.
+    pending: String,
+    used: bool,
+}
+
+impl Screen {
+    /// An empty one.
+    pub(super) fn new() -> Self {
+        Self {
+            reader: Reader::default(),
+            rows: VecDeque::from([Row::default()]),
+            cursor: 0,
+            column: Column::Back(0),
+            touched: None,
+            told: Told::Nothing,
+            unsent: String::new(),
+            style: Style::default(),
+            gone: 0,
+            went_above: false,
+        }
+    }
+
+    /// One whose line has been begun: something of it may have been told. If not, to be told to replace it does no harm.
+    pub(super) fn continued() -> Self {
+        let mut screen = Self::new();
+        screen.rows[0].continues = true;
+        screen.told = Told::Row(0);
+        screen
+    }
+
+    /// Writes a piece of the log.
+    pub(super) fn write(&mut self, text: &str) {
+        let mut reader = take(&mut self.reader);
+        reader.read(text, |effect| self.effect(effect));
+        self.reader = reader;
+    }
+
+    /// Whether the log ended amid a sequence.
+    pub(super) fn is_amid_sequence(&self) -> bool {
+        self.reader.is_amid_sequence()
+    }
+
+    /// Whether the cursor went above the first line.
+    pub(super) fn went_above(&self) -> bool {
+        self.went_above
+    }
+
+    /// What has become of the log since the last call, for a reader who waits for it.
+    pub(super) fn news(&mut self) -> String {
+        if self.cursor + 1 == self.rows.len() {
+            self.scroll_to(1);
+        }
+        if let Some(touched) = self.touched
+            && self.has_news(touched)
+        {
+            self.tell(touched);
+        }
+        for (at, row) in self.rows.iter_mut().enumerate() {
+            row.clip(self.told == Told::Row(at));
+        }
+        take(&mut self.unsent)
+    }
+
+    /// Lines that can't change any more, for a reader who wants nothing else.
+    pub(super) fn settled(&mut self) -> String {
+        take(&mut self.unsent)
+    }
+
+    /// All that is left, for a reader who is not told more.
+    pub(super) fn finish(&mut self) -> String {
+        self.scroll_to(1);
+        if self.has_news(0) {
+            self.tell(0);
+        }
+        self.unsent.push_str(&take(&mut self.style.pending));
+        take(&mut self.unsent)
+    }
+
+    fn effect(&mut self, effect: Effect<'_>) {
+        match effect {
+            Effect::Text(text) => self.print(text),
+            Effect::Style(style) => self.style.change(style),
+            Effect::NewLine => self.new_line(),
+            Effect::Return => self.column = Column::Start,
+            Effect::Back => {
+                if let Column::Back(chars) = &mut self.column {
+                    *chars += 1;
+                }
+            }
+            Effect::Up(lines) => {
+                let lines = usize::from(lines);
+                self.went_above |= lines > self.cursor;
+                self.make_room_above(lines.saturating_sub(self.cursor));
+                self.go_to(self.cursor.saturating_sub(lines));
+            }
+            Effect::Down(lines) => self.go_to((self.cursor + usize::from(lines)).min(self.rows.len() - 1)),
+            Effect::EraseRest => self.erase(self.column),
+            Effect::EraseLine => self.erase(Column::Start),
+            Effect::EraseBelow => {
+                self.erase(self.column);
+                self.rows.truncate(self.cursor + 1);
+                self.touched = self.touched.filter(|row| *row <= self.cursor);
+                if let Told::Row(row) = self.told
+                    && row > self.cursor
+                {
+                    self.told = Told::Gone;
+                }
+            }
+        }
+    }
+
+    /// What was told of a row can't be taken back: a row that has left is written anew below it.
+    fn make_room_above(&mut self, rows: usize) {
+        let room = rows.min(self.gone).min(ROWS - self.rows.len());
+        for _ in 0..room {
+            self.rows.push_front(Row { again: true, ..Row::default() });
+        }
+        self.gone -= room;
+        self.cursor += room;
+        self.touched = self.touched.map(|row| row + room);
+        if let Told::Row(row) = &mut self.told {
+            *row += room;
+        }
+    }
+
+    fn go_to(&mut self, row: usize) {
+        self.cursor = row;
+        if self.column != Column::Start {
+            self.column = Column::Back(0);
+        }
+    }
+
+    fn erase(&mut self, from: Column) {
+        if self.rows[self.cursor].cut(from) {
+            self.touched = Some(self.cursor);
+        }
+    }
+
+    fn print(&mut self, text: &str) {
+        let row = &mut self.rows[self.cursor];
+        if row.cut(self.column) {
+            self.style.restore(&mut row.text);
+        }
+        row.text.push_str(&take(&mut self.style.pending));
+        row.text.push_str(text);
+        self.column = Column::Back(0);
+        self.touched = Some(self.cursor);
+    }
+
+    fn new_line(&mut self) {
+        self.rows[self.cursor].text.push_str(&take(&mut self.style.pending));
+        if self.cursor + 1 == self.rows.len() {
+            self.rows.push_back(Row::default());
+        }
+        self.cursor += 1;
+        self.column = Column::Start;
+        if self.rows.len() > ROWS {
+            self.scroll_to(ROWS);
+        }
+    }
+
+    /// Tells the first rows, which are settled, until so many are left.
+    fn scroll_to(&mut self, rows: usize) {
+        while self.rows.len() > rows {
+            self.leave();
+            self.rows.pop_front();
+            self.gone += 1;
+            self.cursor = self.cursor.saturating_sub(1);
+            self.touched = self.touched.and_then(|row| row.checked_sub(1));
+        }
+    }
+
+    /// Tells the first row as one that stays.
+    fn leave(&mut self) {
+        if self.rows[0].again
+            && self.rows[0].text.is_empty()
+            && let Told::Row(row @ 1..) = self.told
+        {
+            self.told = Told::Row(row - 1);
+            return;
+        }
+        if self.told != Told::Row(0) || self.has_news(0) {
+            self.tell(0);
+        }
+        self.unsent.push('\n');
+        self.told = Told::Nothing;
+    }
+
+    fn has_news(&self, row: usize) -> bool {
+        let text = &self.rows[row];
+        match self.told {
+            Told::Row(told) if told == row => text.replaced || text.sent < text.text.len(),
+            Told::Row(_) | Told::Gone => true,
+            Told::Nothing => !text.text.is_empty(),
+        }
+    }
+
+    fn tell(&mut self, at: usize) {
+        let row = &mut self.rows[at];
+        match self.told {
+            Told::Nothing => self.unsent.push_str(&row.text),
+            Told::Row(told) if told == at && !row.replaced => self.unsent.push_str(&row.text[row.sent..]),
+            Told::Row(_) | Told::Gone => {
+                self.unsent.push('\r');
+                self.unsent.push_str(&row.text);
+            }
+        }
+        row.sent = row.text.len();
+        row.replaced = false;
+        self.told = Told::Row(at);
+    }
+}
+
+impl Row {
+    /// Takes away what stands from a column on, and tells whether the row begins anew.
+    fn cut(&mut self, column: Column) -> bool {
+        match column {
+            Column::Back(0) => return false,
+            // Characters can't be counted among styles.
+            Column::Back(_) if self.text.contains('\x1b') => return false,
+            Column::Back(chars) => {
+                let left = self.text.char_indices().rev().nth(chars - 1).map_or(0, |(at, _)| at);
+                self.text.truncate(left);
+                if self.sent > left {
+                    self.sent = 0;
+                    self.replaced = true;
+                }
+                return false;
+            }
+            Column::Start => {}
+        }
+        if self.text.is_empty() && !self.continues {
+            return false;
+        }
+        self.text.clear();
+        self.sent = 0;
+        self.continues = false;
+        self.replaced = true;
+        true
+    }
+
+    /// Keeps no more than a part; the end of a long one that was told is enough to go on with it.
+    fn clip(&mut self, told: bool) {
+        if self.text.len() <= KEPT_BYTES {
+            return;
+        }
+        if told {
+            self.text.clear();
+            self.continues = true;
+        } else {
+            self.text.truncate(self.text.floor_char_boundary(KEPT_BYTES));
+        }
+        self.sent = self.sent.min(self.text.len());
+    }
+}
+
+impl Style {
+    fn change(&mut self, style: &str) {
+        self.used = true;
+        if style == PLAIN_STYLE {
+            self.current.clear();
+            self.pending.clear();
+        }
+        for styles in [&mut self.current, &mut self.pending] {
+            if styles.len() + style.len() > STYLE_BYTES {
+                styles.clear();
+            }
+            styles.push_str(style);
+        }
+        if style == PLAIN_STYLE {
+            self.current.clear();
+        }
+    }
+
+    /// Begins a text that takes the place of another.
+    fn restore(&mut self, text: &mut String) {
+        if self.used {
+            self.pending.clear();
+            text.push_str(PLAIN_STYLE);
+            text.push_str(&self.current);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a terminal, which replaces its last line at a carriage return, shows in the end.
+    fn display(told: &str) -> String {
+        let mut display = String::new();
+        for c in told.chars() {
+            match c {
+                '\r' => display.truncate(display.rfind('\n').map_or(0, |at| at + 1)),
+                c => display.push(c),
+            }
+        }
+        display
+    }
+
+    fn all(log: &str) -> String {
+        let mut screen = Screen::new();
+        screen.write(log);
+        screen.finish()
+    }
+
+    /// What a reader is told of a log that comes in these pieces.
+    fn followed(pieces: &[&str]) -> Vec<String> {
+        let mut screen = Screen::new();
+        let mut told: Vec<String> = Vec::new();
+        for piece in pieces {
+            screen.write(piece);
+            told.push(screen.news());
+        }
+        told.push(screen.finish());
+        told
+    }
+
+    /// Two bars as tqdm prints them: the inner one below the outer, and the cursor at the outer one in between.
+    fn nested(outer: u32, inner: u32) -> Vec<String> {
+        let mut pieces = vec!["\r  0%|outer".to_owned()];
+        for epoch in 1..=outer {
+            for batch in 1..=inner {
+                pieces.push(format!("\n\r{:3}%|inner\x1b[A", 100 * batch / inner));
+            }
+            pieces.push(format!("\r{:3}%|outer", 100 * epoch / outer));
+        }
+        pieces.push("\n\n".to_owned());
+        pieces
+    }
+
+    #[test]
+    fn nested_bars_are_a_line_each() {
+        let pieces = nested(3, 100);
+        let log = format!("begin\n{}end\n", pieces.concat());
+        assert_eq!(all(&log), "begin\n100%|outer\n100%|inner\nend\n");
+        let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
+        let told = followed(&pieces);
+        assert_eq!(display(&told.concat()), "100%|outer\n100%|inner\n");
+        assert!(told[1..300].iter().all(|text| text.starts_with('\r') && !text.contains('\n')), "{:?}", &told[..4]);
+    }
+
+    #[test]
+    fn what_is_written_over_is_gone_and_what_is_not_stays() {
+        for (log, shown) in [
+            (" 10%\r 20%\r\r\ndone", " 20%\ndone"),
+            ("a\r\x1b[Kb\n", "b\n"),
+            ("old\x1b[2K\rnew", "new"),
+            ("|\x08/\x08-\x08\\ done\x08\x08\n", "\\ done\n"),
+            ("100\x08\x08\x08\x08\r 99\n", " 99\n"),
+            ("one\ntwo\n\x1b[2A\x1b[Jthree\n", "three\n"),
+            ("one\ntwo\x1b[FONE\x1b[Bx", "ONE\ntwox"),
+            ("\x1b[9Atop\n", "top\n"),
+            ("\x1b[31mred\x1b[0m\n", "\x1b[31mred\x1b[0m\n"),
+            ("\x1b[31m1\r2\r\n3\x1b[0m", "\x1b[0m\x1b[31m2\n3\x1b[0m"),
+            ("nul\0 bell\x07 \x1b]0;title\x07\n", "nul bell \n"),
+        ] {
+            assert_eq!(all(log), shown, "{log:?}");
+        }
+    }
+
+    #[test]
+    fn a_reader_ends_up_with_the_same_wherever_the_log_was_cut() {
+        let log = "begin\r\n\r 1%\r 2%\r100%\nnext: \u{2713}\r\r\nlast\r\x1b[32mLAST\x1b[0m";
+        let wanted = all(log);
+        for (first, _) in log.char_indices() {
+            for second in log.char_indices().map(|(at, _)| at).filter(|second| *second >= first) {
+                let told = followed(&[&log[..first], &log[first..second], &log[second..]]).concat();
+                assert_eq!(display(&told), wanted, "{first} {second}");
+            }
+        }
+    }
+
+    #[test]
+    fn bars_that_are_cut_amid_an_update_end_up_right_below_what_was_told_of_them() {
+        let log = "begin\nouter\n\rinner 1\x1b[A\n\rinner 2\x1b[A\rOUTER\n\nnext\n";
+        assert_eq!(all(log), "begin\nOUTER\ninner 2\nnext\n");
+        for (cut, _) in log.char_indices() {
+            let (first, second) = log.split_at(cut);
+            let told = display(&followed(&[first, second]).concat());
+            assert!(told.starts_with("begin\n") && told.ends_with("\ninner 2\nnext\n"), "{cut}: {told:?}");
+            assert!(told.contains("OUTER\n") && told.lines().count() <= 6, "{cut}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded_whatever_comes() {
+        let mut screen = Screen::new();
+        for begin in ["x", "\r", "\x1b[A", "\n\x1b[A", "\x1b[1m", "\x08", "\n"] {
+            for _ in 0..20 {
+                screen.write(&begin.repeat(10_000));
+                screen.news();
+            }
+            let kept: usize = screen.rows.iter().map(|row| row.text.len()).sum();
+            assert!(kept <= ROWS * KEPT_BYTES + STYLE_BYTES && screen.rows.len() <= ROWS, "{begin:?}: {kept}");
+        }
+    }
+}
