@@ -121,6 +121,7 @@ pub struct Context<'a> {
 
 /// What a command leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there is one a command, and it is taken apart at once")]
 pub enum Decision {
     /// This event, if these guards hold.
     Happens {
