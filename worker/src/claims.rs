@@ -1,6 +1,6 @@
 //! The loop: take free slots and GPUs, claim as many tickets, run each in a task that owns its own; at the end, drain.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -56,8 +56,16 @@ pub(crate) async fn run(session: &Arc<Session>, inherited: Vec<Claim>) -> Settle
         };
         let free_gpus = begin(&mut waiting, &mut slots);
         if !slots.is_empty() {
-            let claims = tickets.claim(Permits::new(slots.len(), free_gpus, needs.clone())).await;
-            waiting.extend(claims.into_iter().filter_map(|claim| held.hold(claim)));
+            let mut claims = tickets.claim(Permits::new(slots.len(), free_gpus, needs.clone())).await;
+            claims.extend(held.take_handed_out_again());
+            for claim in claims {
+                let job = claim.job;
+                match held.hold(claim) {
+                    Some(claim) => waiting.push_back(claim),
+                    // Redis may have forgotten that it runs: its next beat finds out. Nobody listens where nothing runs.
+                    None => drop(session.nudged.send(job)),
+                }
+            }
             begin(&mut waiting, &mut slots);
         }
         while let Some(ended) = runs.try_join_next() {
@@ -212,9 +220,18 @@ impl<'a> Tickets<'a> {
     }
 }
 
-/// The tickets this process is busy with. A reader that reconnects hands them out again.
+/// The tickets this process is busy with. A reader that reconnects hands them out again, and so does a Redis that came
+/// back without their claims: those are tried again once this process is done with them.
 #[derive(Clone, Default)]
-struct Held(Arc<Mutex<HashSet<Ticket>>>);
+struct Held(Arc<Mutex<Tally>>);
+
+#[derive(Default)]
+struct Tally {
+    /// Each ticket, and its claim if it was handed out again meanwhile.
+    busy: HashMap<Ticket, Option<Claim>>,
+    /// Claims that were handed out again of tickets that this process is done with.
+    again: Vec<Claim>,
+}
 
 /// A ticket this process is busy with until this is dropped.
 struct HeldClaim {
@@ -225,18 +242,32 @@ struct HeldClaim {
 impl Held {
     /// Takes a ticket up, unless it is held already.
     fn hold(&self, claim: Claim) -> Option<HeldClaim> {
-        let new = self.tickets().insert(claim.ticket.clone()) || seeded_bug!("held_ticket_started_again");
-        new.then(|| HeldClaim { claim, held: self.clone() })
+        let mut tally = self.tally();
+        if let Some(again) = tally.busy.get_mut(&claim.ticket)
+            && !seeded_bug!("held_ticket_started_again")
+        {
+            *again = Some(claim);
+            return None;
+        }
+        tally.busy.insert(claim.ticket.clone(), None);
+        Some(HeldClaim { claim, held: self.clone() })
     }
 
-    fn tickets(&self) -> std::sync::MutexGuard<'_, HashSet<Ticket>> {
+    /// The claims to try again.
+    fn take_handed_out_again(&self) -> Vec<Claim> {
+        std::mem::take(&mut self.tally().again)
+    }
+
+    fn tally(&self) -> std::sync::MutexGuard<'_, Tally> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for HeldClaim {
     fn drop(&mut self) {
-        self.held.tickets().remove(&self.claim.ticket);
+        let mut tally = self.held.tally();
+        let again = tally.busy.remove(&self.claim.ticket).flatten();
+        tally.again.extend(again);
     }
 }
 
@@ -254,7 +285,10 @@ mod tests {
         let first = held.hold(claim.clone());
         assert!(first.is_some());
         assert!(held.hold(claim.clone()).is_none());
+        assert_eq!(held.take_handed_out_again(), vec![], "it is still held");
         drop(first);
-        assert!(held.hold(claim).is_some());
+        assert_eq!(held.take_handed_out_again(), vec![claim.clone()]);
+        drop(held.hold(claim));
+        assert_eq!(held.take_handed_out_again(), vec![]);
     }
 }

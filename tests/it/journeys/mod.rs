@@ -15,6 +15,7 @@ mod limits;
 mod live_log;
 mod migrate;
 mod policy;
+mod private_redis;
 mod progress;
 mod queue;
 mod readme;
