@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use adapters::ids::SystemIds;
 use adapters::mlflow::Mlflow;
-use adapters::redis::{self, Redis};
 use adapters::redis::check::Verdict;
+use adapters::redis::{self, Redis};
 use adapters::storage::DirectoryStorage;
 use anyhow::Result;
 use clap::{Args, Subcommand};

@@ -102,7 +102,8 @@ async fn a_closed_terminal_is_a_drain_and_costs_a_job_nothing() {
     one.signal(Signal::SIGTERM);
     one.signal(Signal::SIGHUP);
     let (mut redis, worker) = (roles.redis.connection().await, Keyspace::default());
-    until("it drains", RECOVERY, async || roles.words("one").contains("waiting for jobs to finish").then_some(())).await;
+    until("it drains", RECOVERY, async || roles.words("one").contains("waiting for jobs to finish").then_some(()))
+        .await;
     std::fs::write(&gate, "").expect("the gate");
     assert_eq!(ends(&mut one).await, Some(0), "{}", roles.words("one"));
     let leases = async || super::count(&mut redis, "HLEN", &worker.leases()).await;
@@ -125,7 +126,8 @@ async fn a_second_signal_after_a_while_ends_it_at_once() {
     let job = alice.run(&gated(&gate)).await;
     alice.wait_for(&job, "running").await;
     one.signal(Signal::SIGINT);
-    until("it drains", RECOVERY, async || roles.words("one").contains("waiting for jobs to finish").then_some(())).await;
+    until("it drains", RECOVERY, async || roles.words("one").contains("waiting for jobs to finish").then_some(()))
+        .await;
     one.signal(Signal::SIGTERM);
     assert_eq!(ends(&mut one).await, Some(0), "{}", roles.words("one"));
     std::fs::write(&gate, "").expect("the gate");

@@ -60,7 +60,10 @@ async fn a_redis_that_refuses_the_login_is_named_with_its_address_and_not_called
             let words = String::from_utf8_lossy(&words);
             let socket = roles.redis.socket().display().to_string();
             assert_eq!(told.status.code(), Some(1), "{role}: {words}");
-            assert!(words.contains(&socket) && words.contains("refuses the login") && words.contains(answer), "{words}");
+            assert!(
+                words.contains(&socket) && words.contains("refuses the login") && words.contains(answer),
+                "{words}"
+            );
             assert!(!words.contains("away") && !words.contains("hunter"), "{role}: {words}");
         }
     }
