@@ -130,10 +130,12 @@ async fn relay(client: UnixStream, upstream: PathBuf, mut link: watch::Receiver<
     }
 }
 
+/// Answers each command that is heard, or what may be one.
 async fn impersonate(mut client: UnixStream, answer: &[u8]) {
     let mut heard = [0; 4096];
-    while let Ok(1..) = client.read(&mut heard).await {
-        if answer.is_empty() || client.write_all(answer).await.is_err() {
+    while let Ok(length @ 1..) = client.read(&mut heard).await {
+        let commands = heard[..length].iter().filter(|byte| **byte == b'*').count();
+        if answer.is_empty() || client.write_all(&answer.repeat(commands.max(1))).await.is_err() {
             return;
         }
     }
