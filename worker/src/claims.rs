@@ -1,18 +1,19 @@
 //! The loop: take free slots and GPUs, claim as many tickets, run each in a task that owns its own; at the end, drain.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use events::ClassName;
 use events::ports::{Claim, Permits, PortError, TicketReader};
-use events::{ClassName, Ticket, seeded_bug};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tracing::Instrument;
 
 use crate::gpu::{GpuLease, Offer};
+use crate::held::{Held, HeldClaim};
 use crate::outage::Outage;
 use crate::session::{Session, Settled};
 use crate::start::{Answer, start};
@@ -217,78 +218,5 @@ impl<'a> Tickets<'a> {
             reader.insert(session.ports.queue.reader(consumer, classes).await?)
         };
         reader.claim_within(permits, wait).await
-    }
-}
-
-/// The tickets this process is busy with. A reader that reconnects hands them out again, and so does a Redis that came
-/// back without their claims: those are tried again once this process is done with them.
-#[derive(Clone, Default)]
-struct Held(Arc<Mutex<Tally>>);
-
-#[derive(Default)]
-struct Tally {
-    /// Each ticket, and its claim if it was handed out again meanwhile.
-    busy: HashMap<Ticket, Option<Claim>>,
-    /// Claims that were handed out again of tickets that this process is done with.
-    again: Vec<Claim>,
-}
-
-/// A ticket this process is busy with until this is dropped.
-struct HeldClaim {
-    claim: Claim,
-    held: Held,
-}
-
-impl Held {
-    /// Takes a ticket up, unless it is held already.
-    fn hold(&self, claim: Claim) -> Option<HeldClaim> {
-        let mut tally = self.tally();
-        if let Some(again) = tally.busy.get_mut(&claim.ticket)
-            && !seeded_bug!("held_ticket_started_again")
-        {
-            *again = Some(claim);
-            return None;
-        }
-        tally.busy.insert(claim.ticket.clone(), None);
-        Some(HeldClaim { claim, held: self.clone() })
-    }
-
-    /// The claims to try again.
-    fn take_handed_out_again(&self) -> Vec<Claim> {
-        std::mem::take(&mut self.tally().again)
-    }
-
-    fn tally(&self) -> std::sync::MutexGuard<'_, Tally> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for HeldClaim {
-    fn drop(&mut self) {
-        let mut tally = self.held.tally();
-        let again = tally.busy.remove(&self.claim.ticket).flatten();
-        tally.again.extend(again);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_ticket_is_held_once_until_it_is_let_go() {
-        let claim = Claim {
-            ticket: Ticket { class: "small".parse().unwrap(), id: events::StreamId { ms: 1, seq: 0 } },
-            job: "0192f1c3a4b57c6d8e9fa0b1c2d3e4f5".parse().unwrap(),
-        };
-        let held = Held::default();
-        let first = held.hold(claim.clone());
-        assert!(first.is_some());
-        assert!(held.hold(claim.clone()).is_none());
-        assert_eq!(held.take_handed_out_again(), vec![], "it is still held");
-        drop(first);
-        assert_eq!(held.take_handed_out_again(), vec![claim.clone()]);
-        drop(held.hold(claim));
-        assert_eq!(held.take_handed_out_again(), vec![]);
     }
 }

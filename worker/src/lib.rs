@@ -17,6 +17,7 @@ mod execution;
 mod expirer;
 mod gpu;
 mod heartbeat;
+mod held;
 mod interrupt;
 mod job_log;
 mod judge;

@@ -149,7 +149,10 @@ impl DoctorCommand {
             return vec![Row::unusable("redis", found, redis::cure(error))];
         }
         let findings = match Redis::connect(&url, keys).await {
-            Ok(redis) => redis.check().await,
+            Ok(redis) => match redis.check().await {
+                Ok(findings) => Ok([findings, vec![redis.check_writes().await]].concat()),
+                Err(error) => Err(error),
+            },
             Err(error) => Err(error),
         };
         let mut rows: Vec<Row> = match findings {
