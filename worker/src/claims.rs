@@ -143,13 +143,10 @@ async fn drain(session: &Session, mut runs: JoinSet<Settled>) -> Settled {
     }
     session.stop.running.cancel();
     let graces = session.config.graces;
-    match timeout(graces.interrupt + graces.terminate + LAST_STEPS, rest).await {
-        Ok(settled) => settled,
-        Err(_) => {
-            tracing::error!("jobs could not be given back in time; whatever is left of them is killed");
-            Settled::No
-        }
-    }
+    timeout(graces.interrupt + graces.terminate + LAST_STEPS, rest).await.unwrap_or_else(|_| {
+        tracing::error!("jobs could not be given back in time; whatever is left of them is killed");
+        Settled::No
+    })
 }
 
 fn settled_by(ended: Result<Settled, JoinError>) -> Settled {

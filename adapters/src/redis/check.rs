@@ -60,7 +60,7 @@ impl Redis {
     /// Whether it accepts writes now. A role that starts while it does not waits until it does.
     pub async fn check_writes(&self) -> Finding {
         let ping: RedisResult<()> = redis::cmd("PING").query_async(&mut self.connection()).await;
-        judge_writes(ping.as_ref().map(|()| ()))
+        judge_writes(ping.as_ref().err())
     }
 }
 
@@ -80,12 +80,10 @@ fn check_version(version: &str) -> Finding {
 }
 
 /// After a failure to write to its disk Redis refuses writes, and a PING with them.
-fn judge_writes(ping: Result<(), &RedisError>) -> Finding {
-    match ping {
-        Err(error) if error.code() == Some("MISCONF") => {
-            finding("writes", describe(error), Verdict::Unusable(cure(error).to_owned()))
-        }
-        Ok(()) | Err(_) => finding("writes", "accepted", Verdict::Good),
+fn judge_writes(refusal: Option<&RedisError>) -> Finding {
+    match refusal.filter(|error| error.code() == Some("MISCONF")) {
+        Some(error) => finding("writes", describe(error), Verdict::Unusable(cure(error).to_owned())),
+        None => finding("writes", "accepted", Verdict::Good),
     }
 }
 
@@ -150,9 +148,9 @@ mod tests {
         assert_eq!(check_fsync(Some("1"), Some("always")).verdict, Verdict::Good);
         let Verdict::Risky(risk) = check_fsync(Some("1"), Some("everysec")).verdict else { panic!("not risky") };
         assert!(risk.contains("appendfsync always"), "{risk}");
-        assert_eq!(judge_writes(Ok(())).verdict, Verdict::Good);
+        assert_eq!(judge_writes(None).verdict, Verdict::Good);
         let refused = redis::make_extension_error("MISCONF".to_owned(), None);
-        assert!(matches!(judge_writes(Err(&refused)).verdict, Verdict::Unusable(_)));
+        assert!(matches!(judge_writes(Some(&refused)).verdict, Verdict::Unusable(_)));
         assert!(matches!(check_fsync(Some("0"), None).verdict, Verdict::Risky(_)));
         assert!(matches!(check_eviction(Some("allkeys-lru")).verdict, Verdict::Unusable(_)));
         assert!(matches!(check_memory(Some(95), Some(100)).verdict, Verdict::Risky(_)));
