@@ -182,6 +182,11 @@ impl Board {
         self.process.wait()
     }
 
+    /// Waits until it ends by itself, and gives its exit code.
+    pub fn wait(&mut self) -> Option<i32> {
+        self.process.wait()
+    }
+
     /// What it wrote to stderr so far.
     #[must_use]
     pub fn log(&self) -> String {

@@ -32,6 +32,8 @@ struct Link {
     cut_before: u64,
     /// The first connection that is not silenced.
     silent_before: u64,
+    /// What new connections are answered by something that is not the server behind, which they never reach.
+    impostor: Option<&'static [u8]>,
 }
 
 impl Proxy {
@@ -70,6 +72,25 @@ impl Proxy {
         self.link.send_modify(|link| link.silent_before = self.accepted.load(Ordering::SeqCst));
     }
 
+    /// Ends every connection there is, and lets new ones reach something else: it answers whatever it hears with these
+    /// bytes, and ends the connection when there are none.
+    pub fn put_in_its_place(&self, impostor: &'static [u8]) {
+        self.link.send_modify(|link| link.impostor = Some(impostor));
+        self.cut();
+    }
+
+    /// Ends every connection there is, and lets new ones reach the server behind again.
+    pub fn put_back(&self) {
+        self.link.send_modify(|link| link.impostor = None);
+        self.cut();
+    }
+
+    /// How many connections there have been.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::SeqCst)
+    }
+
     /// Has every byte under way for this long, in each direction.
     pub fn delay(&self, delay: Duration) {
         self.link.send_modify(|link| link.delay = delay);
@@ -92,12 +113,31 @@ async fn accept(listener: UnixListener, upstream: PathBuf, link: watch::Receiver
 }
 
 async fn relay(client: UnixStream, upstream: PathBuf, mut link: watch::Receiver<Link>, number: u64) {
+    let impostor = link.borrow().impostor;
+    if let Some(answer) = impostor {
+        tokio::select! {
+            () = impersonate(client, answer) => {}
+            _ = link.wait_for(|link| number < link.cut_before) => {}
+        }
+        return;
+    }
     let Ok(server) = UnixStream::connect(upstream).await else { return };
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
     tokio::select! {
         () = pump(from_client, to_server, link.clone(), number) => {}
         () = pump(from_server, to_client, link.clone(), number) => {}
         _ = link.wait_for(|link| number < link.cut_before) => {}
+    }
+}
+
+/// Answers each command that is heard, or what may be one.
+async fn impersonate(mut client: UnixStream, answer: &[u8]) {
+    let mut heard = [0; 4096];
+    while let Ok(length @ 1..) = client.read(&mut heard).await {
+        let commands = heard[..length].iter().filter(|byte| **byte == b'*').count();
+        if answer.is_empty() || client.write_all(&answer.repeat(commands.max(1))).await.is_err() {
+            return;
+        }
     }
 }
 

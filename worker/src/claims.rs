@@ -1,18 +1,19 @@
 //! The loop: take free slots and GPUs, claim as many tickets, run each in a task that owns its own; at the end, drain.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use events::ClassName;
 use events::ports::{Claim, Permits, PortError, TicketReader};
-use events::{ClassName, Ticket, seeded_bug};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tracing::Instrument;
 
 use crate::gpu::{GpuLease, Offer};
+use crate::held::{Held, HeldClaim};
 use crate::outage::Outage;
 use crate::session::{Session, Settled};
 use crate::start::{Answer, start};
@@ -56,8 +57,16 @@ pub(crate) async fn run(session: &Arc<Session>, inherited: Vec<Claim>) -> Settle
         };
         let free_gpus = begin(&mut waiting, &mut slots);
         if !slots.is_empty() {
-            let claims = tickets.claim(Permits::new(slots.len(), free_gpus, needs.clone())).await;
-            waiting.extend(claims.into_iter().filter_map(|claim| held.hold(claim)));
+            let mut claims = tickets.claim(Permits::new(slots.len(), free_gpus, needs.clone())).await;
+            claims.extend(held.take_handed_out_again());
+            for claim in claims {
+                let job = claim.job;
+                match held.hold(claim) {
+                    Some(claim) => waiting.push_back(claim),
+                    // Redis may have forgotten that it runs: its next beat finds out. Nobody listens where nothing runs.
+                    None => drop(session.nudged.send(job)),
+                }
+            }
             begin(&mut waiting, &mut slots);
         }
         while let Some(ended) = runs.try_join_next() {
@@ -134,13 +143,10 @@ async fn drain(session: &Session, mut runs: JoinSet<Settled>) -> Settled {
     }
     session.stop.running.cancel();
     let graces = session.config.graces;
-    match timeout(graces.interrupt + graces.terminate + LAST_STEPS, rest).await {
-        Ok(settled) => settled,
-        Err(_) => {
-            tracing::error!("jobs could not be given back in time; whatever is left of them is killed");
-            Settled::No
-        }
-    }
+    timeout(graces.interrupt + graces.terminate + LAST_STEPS, rest).await.unwrap_or_else(|_| {
+        tracing::error!("jobs could not be given back in time; whatever is left of them is killed");
+        Settled::No
+    })
 }
 
 fn settled_by(ended: Result<Settled, JoinError>) -> Settled {
@@ -209,52 +215,5 @@ impl<'a> Tickets<'a> {
             reader.insert(session.ports.queue.reader(consumer, classes).await?)
         };
         reader.claim_within(permits, wait).await
-    }
-}
-
-/// The tickets this process is busy with. A reader that reconnects hands them out again.
-#[derive(Clone, Default)]
-struct Held(Arc<Mutex<HashSet<Ticket>>>);
-
-/// A ticket this process is busy with until this is dropped.
-struct HeldClaim {
-    claim: Claim,
-    held: Held,
-}
-
-impl Held {
-    /// Takes a ticket up, unless it is held already.
-    fn hold(&self, claim: Claim) -> Option<HeldClaim> {
-        let new = self.tickets().insert(claim.ticket.clone()) || seeded_bug!("held_ticket_started_again");
-        new.then(|| HeldClaim { claim, held: self.clone() })
-    }
-
-    fn tickets(&self) -> std::sync::MutexGuard<'_, HashSet<Ticket>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for HeldClaim {
-    fn drop(&mut self) {
-        self.held.tickets().remove(&self.claim.ticket);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_ticket_is_held_once_until_it_is_let_go() {
-        let claim = Claim {
-            ticket: Ticket { class: "small".parse().unwrap(), id: events::StreamId { ms: 1, seq: 0 } },
-            job: "0192f1c3a4b57c6d8e9fa0b1c2d3e4f5".parse().unwrap(),
-        };
-        let held = Held::default();
-        let first = held.hold(claim.clone());
-        assert!(first.is_some());
-        assert!(held.hold(claim.clone()).is_none());
-        drop(first);
-        assert!(held.hold(claim).is_some());
     }
 }

@@ -18,6 +18,7 @@ mod expirer;
 mod folder;
 mod gpu;
 mod heartbeat;
+mod held;
 mod interrupt;
 mod job_log;
 mod judge;

@@ -82,7 +82,7 @@ async fn attempt(session: &Session, run: &Run, gpus: &GpuLease, interrupt: &Inte
                 tracing::warn!(%error, "the work directory could not be removed");
             }
         }
-        () = session.stop.patience_is_over() => {
+        () = session.stop.last_word_is_over() => {
             tracing::warn!("the work directory is removed by the next worker here: it takes too long");
         }
     }

@@ -70,14 +70,16 @@ impl Stop {
     /// Ends once a step that began with this call may take no longer: two seconds after the drain timeout at the
     /// earliest, at once when the worker must end at once.
     pub(crate) async fn patience_is_over(&self) {
-        let last_word = async {
-            self.running.cancelled().await;
-            sleep(LAST_WORD).await;
-        };
         tokio::select! {
-            () = last_word => {}
+            () = self.last_word_is_over() => {}
             () = self.waiting.cancelled() => {}
         }
+    }
+
+    /// The same for a step that needs nobody's answer: it has its two seconds even when the worker must end at once.
+    pub(crate) async fn last_word_is_over(&self) {
+        self.running.cancelled().await;
+        sleep(LAST_WORD).await;
     }
 }
 

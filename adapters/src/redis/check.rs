@@ -41,7 +41,6 @@ impl Redis {
         let mut connection = self.connection();
         let info: redis::InfoDict =
             redis::cmd("INFO").query_async(&mut connection).await.map_err(|error| away(&error))?;
-        let ping: RedisResult<()> = redis::cmd("PING").query_async(&mut connection).await;
         let text = |field: &str| info.get::<String>(field);
         let version = text("redis_version").unwrap_or_default();
         let persistence = async |name: &str| {
@@ -52,11 +51,16 @@ impl Redis {
         };
         Ok(vec![
             check_version(&version),
-            check_writes(ping.as_ref().map(|()| ())),
             check_fsync(text("aof_enabled").as_deref(), persistence("appendfsync").await.as_deref()),
             check_eviction(text("maxmemory_policy").as_deref()),
             check_memory(info.get("used_memory"), info.get("maxmemory")),
         ])
+    }
+
+    /// Whether it accepts writes now. A role that starts while it does not waits until it does.
+    pub async fn check_writes(&self) -> Finding {
+        let ping: RedisResult<()> = redis::cmd("PING").query_async(&mut self.connection()).await;
+        judge_writes(ping.as_ref().err())
     }
 }
 
@@ -75,13 +79,11 @@ fn check_version(version: &str) -> Finding {
     finding("version", version, verdict)
 }
 
-/// Whether writes are accepted: after a failure to write to its disk Redis refuses them, and a PING with them.
-fn check_writes(ping: Result<(), &RedisError>) -> Finding {
-    match ping {
-        Err(error) if error.code() == Some("MISCONF") => {
-            finding("writes", describe(error), Verdict::Unusable(cure(error).to_owned()))
-        }
-        Ok(()) | Err(_) => finding("writes", "accepted", Verdict::Good),
+/// After a failure to write to its disk Redis refuses writes, and a PING with them.
+fn judge_writes(refusal: Option<&RedisError>) -> Finding {
+    match refusal.filter(|error| error.code() == Some("MISCONF")) {
+        Some(error) => finding("writes", describe(error), Verdict::Unusable(cure(error).to_owned())),
+        None => finding("writes", "accepted", Verdict::Good),
     }
 }
 
@@ -146,9 +148,9 @@ mod tests {
         assert_eq!(check_fsync(Some("1"), Some("always")).verdict, Verdict::Good);
         let Verdict::Risky(risk) = check_fsync(Some("1"), Some("everysec")).verdict else { panic!("not risky") };
         assert!(risk.contains("appendfsync always"), "{risk}");
-        assert_eq!(check_writes(Ok(())).verdict, Verdict::Good);
+        assert_eq!(judge_writes(None).verdict, Verdict::Good);
         let refused = redis::make_extension_error("MISCONF".to_owned(), None);
-        assert!(matches!(check_writes(Err(&refused)).verdict, Verdict::Unusable(_)));
+        assert!(matches!(judge_writes(Some(&refused)).verdict, Verdict::Unusable(_)));
         assert!(matches!(check_fsync(Some("0"), None).verdict, Verdict::Risky(_)));
         assert!(matches!(check_eviction(Some("allkeys-lru")).verdict, Verdict::Unusable(_)));
         assert!(matches!(check_memory(Some(95), Some(100)).verdict, Verdict::Risky(_)));

@@ -15,6 +15,7 @@ mod leaderboard;
 mod listeners;
 mod live_log;
 mod log_feed;
+mod login;
 mod nudge;
 mod position;
 mod progress;
@@ -121,7 +122,7 @@ impl Redis {
 
     /// A connection of the caller's own, which may block on it for less than [`RESPONSE_TIMEOUT`].
     async fn blocking_connection(&self) -> Result<MultiplexedConnection, RedisError> {
-        shared::open(&self.client).await
+        login::open(&self.client).await
     }
 }
 

@@ -28,7 +28,8 @@ impl NudgePort for Redis {
 
     async fn nudges(&self) -> Result<Box<dyn Nudges>, PortError> {
         let subscribed = timeout(CONNECT_TIMEOUT, self.subscribe_to_nudges()).await;
-        let late = |_| PortError::Unavailable(format!("Redis did not let this process listen within {CONNECT_TIMEOUT:?}"));
+        let late =
+            |_| PortError::Unavailable(format!("Redis did not let this process listen within {CONNECT_TIMEOUT:?}"));
         let (sink, messages) = subscribed.map_err(late)?.map_err(|error| away(&error))?.split();
         Ok(Box::new(Subscription { sink, messages }))
     }

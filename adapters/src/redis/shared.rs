@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{Client, Cmd, ErrorKind, Pipeline, RedisConnectionInfo, RedisError, RedisFuture, RedisResult, Value};
+use redis::{Client, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::backoff::Backoff;
+use super::login::{ask, is_lost, is_of_wrong_server, open};
 use super::trouble::describe;
-use super::{CONNECT_TIMEOUT, RESPONSE_TIMEOUT};
 
 /// How often the connection is asked whether it still carries anything.
 const ASK_EVERY: Duration = Duration::from_secs(5);
@@ -24,9 +24,6 @@ const ASK_EVERY: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_millis(300);
 /// The least time between two connections, so that a server which drops each at once is not flooded.
 const LEAST_BETWEEN: Duration = Duration::from_millis(20);
-
-/// The codes of a server that can't serve this connection; another connection may reach one that can.
-const WRONG_SERVER: [&str; 4] = ["NOAUTH", "WRONGPASS", "READONLY", "MASTERDOWN"];
 
 /// A connection for calls that must never block. Clones share it.
 #[derive(Clone)]
@@ -128,66 +125,6 @@ impl ConnectionLike for Shared {
     fn get_db(&self) -> i64 {
         self.database
     }
-}
-
-/// Opens a connection, logs in, and asks whether the server serves at all.
-///
-/// The client library would log in by itself, but keeps to itself what the server said when it refuses.
-pub(super) async fn open(client: &Client) -> RedisResult<MultiplexedConnection> {
-    let config = redis::AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT_TIMEOUT))
-        .set_response_timeout(Some(RESPONSE_TIMEOUT));
-    let info = client.get_connection_info();
-    let stranger = Client::open(info.clone().set_redis_settings(RedisConnectionInfo::default()))?;
-    let mut connection = stranger.get_multiplexed_async_connection_with_config(&config).await?;
-    let settings = info.redis_settings();
-    let mut login = Pipeline::new();
-    if let Some(password) = settings.password() {
-        login.cmd("AUTH").arg(settings.username()).arg(password);
-    }
-    if settings.db() != 0 {
-        login.cmd("SELECT").arg(settings.db());
-    }
-    ask(&mut connection, login).await?;
-    Ok(connection)
-}
-
-/// Whether these commands and all that follow are carried, by a server that serves. One that refuses writes or is busy
-/// will do.
-async fn ask(connection: &mut MultiplexedConnection, mut commands: Pipeline) -> RedisResult<()> {
-    let needed = commands.len();
-    commands.cmd("PING").cmd("ROLE");
-    let mut answers = connection.req_packed_commands(&commands, 0, needed + 2).await?.into_iter();
-    for answer in answers.by_ref().take(needed) {
-        answer.extract_error()?;
-    }
-    for answer in answers {
-        match answer {
-            answer @ Value::ServerError(_) if is_of_wrong_server(&answer) => drop(answer.extract_error()?),
-            answer if is_of_replica(&answer) => {
-                let detail = Some("this server follows another one".to_owned());
-                return Err(redis::make_extension_error("READONLY".to_owned(), detail));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Whether a connection is of no use after this error.
-fn is_lost(error: &RedisError) -> bool {
-    matches!(error.kind(), ErrorKind::Io | ErrorKind::Parse | ErrorKind::AuthenticationFailed)
-        || error.code().is_some_and(|code| WRONG_SERVER.contains(&code))
-}
-
-fn is_of_wrong_server(answer: &Value) -> bool {
-    matches!(answer, Value::ServerError(error) if WRONG_SERVER.contains(&error.code()))
-}
-
-/// Whether an answer to `ROLE` is a replica's.
-fn is_of_replica(answer: &Value) -> bool {
-    let Value::Array(parts) = answer else { return false };
-    matches!(parts.first(), Some(Value::BulkString(role)) if role == b"slave")
 }
 
 fn stopping() -> RedisError {

@@ -42,9 +42,7 @@ fn told(error: &RedisError) -> (String, &'static str) {
         }
         (_, Some(_)) => (format!("Redis answers with an error: {error}"), "see Redis's log"),
         // What was answered may be anything.
-        (ErrorKind::Parse, None) => {
-            ("what answers is not a Redis".to_owned(), "give the right address in REDIS_URL")
-        }
+        (ErrorKind::Parse, None) => ("what answers is not a Redis".to_owned(), "give the right address in REDIS_URL"),
         (ErrorKind::Io, None) if error.is_timeout() => {
             ("Redis does not answer in time".to_owned(), "see what keeps Redis or the network")
         }

@@ -6,8 +6,7 @@ use std::time::Duration;
 /// How many starts in a row may fail.
 pub(super) const MOST_FAILURES: usize = 3;
 /// The pauses before the first, the second and the third start in a row.
-const PAUSES: [Duration; MOST_FAILURES] =
-    [Duration::from_millis(200), Duration::from_secs(2), Duration::from_secs(5)];
+const PAUSES: [Duration; MOST_FAILURES] = [Duration::from_millis(200), Duration::from_secs(2), Duration::from_secs(5)];
 /// A server that ends with an error so soon after it had loaded its data counts as one that could not be started.
 const SOON: Duration = Duration::from_secs(10);
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use adapters::ids::SystemIds;
 use adapters::mlflow::Mlflow;
-use adapters::redis::{self, Redis};
 use adapters::redis::audit::Mode;
 use adapters::redis::check::Verdict;
+use adapters::redis::{self, Redis};
 use adapters::storage::DirectoryStorage;
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -165,7 +165,10 @@ impl DoctorCommand {
             return vec![Row::unusable("redis", found, redis::cure(error))];
         }
         let findings = match Redis::connect(&url, keys).await {
-            Ok(redis) => redis.check().await,
+            Ok(redis) => match redis.check().await {
+                Ok(findings) => Ok([findings, vec![redis.check_writes().await]].concat()),
+                Err(error) => Err(error),
+            },
             Err(error) => Err(error),
         };
         let mut rows: Vec<Row> = match findings {

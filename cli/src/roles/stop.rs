@@ -111,7 +111,8 @@ mod tests {
     #[test]
     fn a_closed_terminal_asks_once_and_a_hurried_person_twice() {
         let (soon, late) = (Duration::from_millis(10), Duration::from_secs(2));
-        for (first, second) in [(Sent::HungUp, Sent::HungUp), (Sent::HungUp, Sent::Asked), (Sent::Asked, Sent::HungUp)] {
+        for (first, second) in [(Sent::HungUp, Sent::HungUp), (Sent::HungUp, Sent::Asked), (Sent::Asked, Sent::HungUp)]
+        {
             assert!(is_same_wish(first, second, soon), "{first:?} {second:?}");
             assert!(!is_same_wish(first, second, late), "{first:?} {second:?}");
         }

@@ -3,11 +3,13 @@
 
 mod clock;
 mod disk;
+mod drain;
 mod full_redis;
 mod live_log;
 mod lost_worker;
 mod network;
 mod redis_crash;
+mod refused_login;
 mod tickets;
 mod tracking;
 mod unreadable;

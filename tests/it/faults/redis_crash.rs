@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use events::JobId;
+use leadersboard_tests::board::Process;
 use leadersboard_tests::preload::{Disk, DiskState};
-use leadersboard_tests::redis_server::{Persistence, RedisServer};
+use leadersboard_tests::programs::gated;
+use leadersboard_tests::redis_server::{Persistence, RedisServer, come_back_as_at, dump};
 use leadersboard_tests::roles::Roles;
 use leadersboard_tests::wait::until;
 use projections::Keyspace;
@@ -92,4 +94,25 @@ async fn a_redis_that_comes_back_without_the_end_of_its_file_is_noticed_by_all_a
             assert_eq!((ends, story.last()), (1, Some(&"job.completed")), "the events of job {job}: {story:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_job_whose_start_redis_forgot_runs_again_long_before_its_lease_would_have_ended() {
+    let mut roles = Roles::new().await;
+    roles.lease = "10m";
+    let (_api, alice) = roles.api();
+    let gate = roles.gate("gate");
+    let job = alice.run(&gated(&gate)).await;
+    let mut redis = roles.redis.connection().await;
+    let before = dump(&mut redis).await;
+    let mut worker = roles.worker_command("one", roles.lease);
+    worker.env("WORKER_SLOTS", "2");
+    let _worker = Process::spawn(worker);
+    alice.wait_for(&job, "running").await;
+    begun(&roles, 1).await;
+    come_back_as_at(&mut redis, &before).await;
+    begun(&roles, 2).await;
+    std::fs::write(&gate, "").expect("the gate");
+    alice.wait_for(&job, "completed").await;
+    all_ended(&roles).await;
 }

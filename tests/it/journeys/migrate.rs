@@ -45,3 +45,26 @@ async fn the_read_models_of_an_earlier_version_are_made_anew() {
     alice.wait_for(&waiting, "completed").await;
     check(&roles.redis.url(), &keys, Expect::AllEnded).await;
 }
+
+#[tokio::test]
+async fn a_redis_that_refuses_the_login_is_named_with_its_address_and_not_called_away() {
+    let roles = Roles::new().await;
+    let mut raw = roles.redis.connection().await;
+    let mut set = redis::cmd("CONFIG");
+    let _: () = set.arg(&["SET", "requirepass", "hunter2"]).query_async(&mut raw).await.expect("it is set");
+    let wrong = format!("{}?pass=hunter1", roles.redis.url());
+    for (url, answer) in [(roles.redis.url(), "NOAUTH"), (wrong, "")] {
+        for role in ["migrate", "doctor", "worker", "workers"] {
+            let told = roles.command(&[role]).env("REDIS_URL", &url).output().expect("the binary runs");
+            let words = [told.stdout, told.stderr].concat();
+            let words = String::from_utf8_lossy(&words);
+            let socket = roles.redis.socket().display().to_string();
+            assert_eq!(told.status.code(), Some(1), "{role}: {words}");
+            assert!(
+                words.contains(&socket) && words.contains("refuses the login") && words.contains(answer),
+                "{words}"
+            );
+            assert!(!words.contains("away") && !words.contains("hunter"), "{role}: {words}");
+        }
+    }
+}

@@ -16,6 +16,7 @@ mod live_log;
 mod migrate;
 mod places;
 mod policy;
+mod private_redis;
 mod progress;
 mod queue;
 mod readme;
