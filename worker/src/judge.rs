@@ -73,6 +73,7 @@ fn exceeded(breach: &Breach, case: &Case<'_>) -> Outcome {
             format!("it had more on disk than the {} that class {class} allows", ByteSize(*limit)),
         ),
         Breach::Files => (FailureKind::OutputLimit, format!("it had more than {MAX_FILES} files and folders")),
+        Breach::Platform(why) => return Outcome::GivenBack(LossCause::Infrastructure, why.clone()),
         Breach::Closed => (
             FailureKind::OutputLimit,
             "it had folders that the platform can't look into: closed by chmod, or too deep".to_owned(),
@@ -185,5 +186,17 @@ mod tests {
         let (kind, error) = verdict(&Ended::Exited(ExitStatus::from_raw(11)));
         assert_eq!((kind, error.as_str()), (FailureKind::Signal, "main.py was ended by SIGSEGV"));
         assert_eq!(verdict(&exit(0)).0, FailureKind::MissingMetrics);
+    }
+
+    #[test]
+    fn what_the_platform_lacks_is_not_the_authors_fault() {
+        let ended = Ended::Exceeded(Breach::Platform("its worker lacks descriptors".to_owned()));
+        let output = tempfile::tempdir().unwrap();
+        let log = JobLog::new(None, 0);
+        let class = "small".parse().unwrap();
+        let limit = Duration::from_mins(1);
+        let case = Case { entrypoint: "main.py", class: &class, limit, output: output.path(), log: &log };
+        let Outcome::GivenBack(cause, error) = judge(&ended, &case) else { panic!("a failure of the author's") };
+        assert_eq!((cause, error.as_str()), (LossCause::Infrastructure, "its worker lacks descriptors"));
     }
 }

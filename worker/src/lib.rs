@@ -31,6 +31,7 @@ mod oom;
 mod outage;
 mod output;
 mod pipeline;
+mod platform_fault;
 mod predecessors;
 mod presence;
 mod process;

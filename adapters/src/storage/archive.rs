@@ -10,6 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use events::ports::{ArchiveLimits, FileName, StorageError};
+use nix::errno::Errno;
 
 use super::{tar_gz, work_path, zip_file};
 
@@ -148,10 +149,18 @@ pub(super) fn read(
     let mut tree = Tree { size, limits, usage, sink, files: BTreeSet::new(), folders: BTreeSet::new() };
     let done =
         if name.as_str().ends_with(".zip") { zip_file::read(file, &mut tree) } else { tar_gz::read(file, &mut tree) };
-    done.map_err(|error| match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::PermissionDenied | io::ErrorKind::QuotaExceeded => disk(error),
-        _ => StorageError::Refused(format!("archive {:?} {}", name.as_str(), sentence(&error))),
+    done.map_err(|error| {
+        if is_of_the_disk(&error) {
+            return disk(error);
+        }
+        StorageError::Refused(format!("archive {:?} {}", name.as_str(), sentence(&error)))
     })
+}
+
+/// Whether an error is the system's, and not about a name that the archive brings.
+fn is_of_the_disk(error: &io::Error) -> bool {
+    let about_names = [Errno::EEXIST, Errno::ENOTDIR, Errno::EISDIR, Errno::ENAMETOOLONG, Errno::EINVAL, Errno::EILSEQ];
+    error.raw_os_error().is_some_and(|number| !about_names.contains(&Errno::from_raw(number)))
 }
 
 fn sentence(error: &io::Error) -> String {
@@ -181,7 +190,14 @@ impl Sink for Unpack<'_> {
     fn file(&mut self, path: &str, executable: bool, content: &mut dyn Read) -> io::Result<()> {
         let target = self.into.join(path);
         if let Some(folder) = target.parent() {
-            fs::create_dir_all(folder)?;
+            match fs::create_dir_all(folder).map_err(|error| (error.kind(), error)) {
+                Err((io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory, _)) => {
+                    return refuse(format!(
+                        "holds {path:?}, but another file of the submission has the name of its folder"
+                    ));
+                }
+                made => made.map_err(|(_, error)| error)?,
+            }
         }
         let mode = if executable { 0o755 } else { 0o644 };
         let mut file = match OpenOptions::new().write(true).create_new(true).mode(mode).open(&target) {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use api::{Api, Crews, RenderMetrics, Tokens};
+use api::{Api, Connections, Crews, RenderMetrics, Tokens};
 use clap::Args;
 use events::policy::LivePolicy;
 use serde_json::json;
@@ -15,11 +15,15 @@ use tokio_util::sync::CancellationToken;
 use super::answer;
 use super::stop::Stop;
 use crate::client::Output;
+use crate::open_files::OpenFiles;
 use crate::options::{AccessOptions, RedisOptions, StorageOptions, StrictOption, archive_limits};
 use crate::policy::{self, PolicyOptions};
 use crate::telemetry::{LogOptions, install_metrics};
 use crate::tracking::TrackerAddress;
 use crate::wiring::{Ports, listen};
+
+/// How many may read the metrics at once on their own address.
+const METRICS_CONNECTIONS: usize = 32;
 
 /// Serve the API alone, against a shared Redis.
 #[derive(Debug, Args)]
@@ -46,6 +50,7 @@ pub(crate) struct ApiCommand {
 impl ApiCommand {
     pub(crate) async fn run(self, output: Output) -> Result<ExitCode> {
         self.log.install()?;
+        let files = OpenFiles::raise();
         let render = install_metrics()?;
         let stop = Stop::on_signals()?;
         let tokens = Tokens::parse(&self.access.api_tokens, &self.access.admin_tokens)?;
@@ -67,7 +72,7 @@ impl ApiCommand {
         let url = format!("http://{address}");
         answer(output, &format!("serving on {url}"), &json!({ "address": url }))?;
         let access = (&self.access, links);
-        serve(&ports, policy, tokens, access, listener, render, stop.orderly).await?;
+        serve(&ports, policy, tokens, access, (listener, files.connections(0)), render, stop.orderly).await?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -78,7 +83,7 @@ pub(super) async fn serve(
     policy: Arc<LivePolicy>,
     tokens: Tokens,
     (access, mlflow): (&AccessOptions, Option<api::MlflowLinks>),
-    listener: TcpListener,
+    (listener, connections): (TcpListener, Connections),
     render: RenderMetrics,
     stop: CancellationToken,
 ) -> Result<()> {
@@ -111,7 +116,7 @@ pub(super) async fn serve(
     let metrics = serve_metrics(access.metrics_addr, render, stop.clone());
     tokio::try_join!(
         async {
-            api::serve(listener, router, stop).await;
+            api::serve(listener, router, connections, stop).await;
             Ok(())
         },
         metrics
@@ -128,6 +133,6 @@ pub(super) async fn serve_metrics(
     let Some(address) = address else { return Ok(()) };
     let listener = listen(address).await?;
     tracing::info!(address = %listener.local_addr()?, "serving metrics");
-    api::serve(listener, api::metrics_router(render), stop).await;
+    api::serve(listener, api::metrics_router(render), Connections::at_most(METRICS_CONNECTIONS), stop).await;
     Ok(())
 }

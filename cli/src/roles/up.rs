@@ -18,6 +18,7 @@ use super::worker::{JobOptions, with_gpu_jobs};
 use crate::client::{ClientFile, Output};
 use crate::data_dir::DataDir;
 use crate::embedded::{PrivateRedis, check_path};
+use crate::open_files::OpenFiles;
 use crate::options::{AccessOptions, NamespaceOption, StorageOptions};
 use crate::policy::{self, PolicyOptions};
 use crate::telemetry::{LogOptions, install_metrics};
@@ -61,6 +62,7 @@ pub(crate) struct UpCommand {
 impl UpCommand {
     pub(crate) async fn run(self, output: Output) -> Result<ExitCode> {
         self.log.install()?;
+        let files = OpenFiles::raise();
         let render = install_metrics()?;
         let given = self.policy.given()?;
         let links = self.tracking.address.links()?;
@@ -94,7 +96,7 @@ impl UpCommand {
                 Arc::clone(&policy),
                 access.tokens,
                 (&self.access, links),
-                listener,
+                (listener, files.connections(worker.slots())),
                 with_gpu_jobs(render, worker.gpus()),
                 stop.orderly.clone(),
             );

@@ -21,6 +21,7 @@ use super::requirements::RequirementsOptions;
 use super::sandbox::{ConfinementOptions, Site};
 use super::stop::Stop;
 use crate::client::Output;
+use crate::open_files::OpenFiles;
 use crate::options::{RedisOptions, StorageOptions, StrictOption};
 use crate::policy::{self, PolicyOptions};
 use crate::telemetry::{LogOptions, install_metrics};
@@ -104,6 +105,7 @@ pub(crate) struct JobOptions {
 impl WorkerCommand {
     pub(crate) async fn run(self, _output: Output) -> Result<ExitCode> {
         self.log.install()?;
+        let files = OpenFiles::raise();
         let render = install_metrics()?;
         let stop = Stop::on_signals()?;
         let given = self.policy.given()?;
@@ -113,6 +115,7 @@ impl WorkerCommand {
         let storage = (self.redis.data.as_path(), &self.storage);
         let tracking = self.tracking.config(&ports)?;
         let worker = self.jobs.worker(&ports, policy, storage, tracking, self.drain_timeout).await?;
+        files.warn_if_few(worker.slots());
         let render = with_gpu_jobs(render, worker.gpus());
         let metrics = serve_metrics(self.metrics_addr, render, stop.orderly.clone());
         let work = async { worker.run(stop.orderly.clone(), stop.now.clone()).await.context("the worker ended") };

@@ -2,6 +2,7 @@
 //! with the invariants, read from the log.
 
 mod clock;
+mod descriptors;
 mod disk;
 mod full_redis;
 mod live_log;

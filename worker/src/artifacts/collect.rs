@@ -11,7 +11,8 @@ use rustix::io::Errno;
 use super::life::{Life, Stopped};
 use super::survey::{Survey, survey};
 use super::{ArtifactLimits, size};
-use crate::output;
+use crate::output::{self, Refusal};
+use crate::platform_fault::is_shortage;
 
 const CHUNK_BYTES: usize = 256 << 10;
 
@@ -38,13 +39,14 @@ pub(super) fn collect(
     let opened = output::open_directory(output).and_then(|output| Ok((output.try_clone().map_err(errno)?, output)));
     let (walked, output) = match opened {
         Ok(opened) => opened,
+        Err(error) if is_shortage(error) => return Err(short(error).into()),
         Err(error) => {
             let mut list = ArtifactList::default();
             list.skip(String::new(), format!("the output directory can't be opened: {error}"));
             return Ok(list);
         }
     };
-    let Survey { files, mut list } = survey(walked, limits.files, life)?;
+    let Survey { files, mut list } = survey(walked, limits.files, life)??;
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut left = limits.bytes;
     for (_, path) in files {
@@ -80,6 +82,7 @@ fn copy(
 ) -> Result<Copied, CollectError> {
     let (mut file, size) = match output::open_file(output, path.as_str()) {
         Ok(opened) => opened,
+        Err(Refusal::Unreadable(error)) if is_shortage(error) => return Err(short(error).into()),
         Err(refusal) => return Ok(Copied::Refused(format!("it {refusal}"))),
     };
     if size > left {
@@ -106,6 +109,11 @@ fn copy(
     }
     let stored = staged.finish()?;
     Ok(Copied::Whole(Artifact { path: path.clone(), bytes: stored.bytes, sha256: stored.sha256 }))
+}
+
+/// Storing can be tried again: what lacks now may be there in a moment.
+pub(super) fn short(error: Errno) -> PortError {
+    PortError::Unavailable(format!("the worker can't look at --output: {error}"))
 }
 
 fn errno(error: std::io::Error) -> Errno {

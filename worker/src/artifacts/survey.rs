@@ -6,11 +6,15 @@ use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 
 use events::artifacts::is_visualization;
+use events::ports::PortError;
 use events::{ArtifactList, ArtifactPath};
 use rustix::fs::{AtFlags, Dir, DirEntry, FileType, statat};
+use rustix::io::Errno;
 
+use super::collect::short;
 use super::life::{Life, Stopped};
 use crate::output;
+use crate::platform_fault::is_shortage;
 
 /// How many entries are looked at.
 const MAX_ENTRIES: u64 = 1_000_000;
@@ -37,11 +41,13 @@ impl Rank {
 }
 
 /// Looks at everything below `output`, and finds at most `max_files` files to keep.
-pub(super) fn survey(output: OwnedFd, max_files: usize, life: &Life) -> Result<Survey, Stopped> {
+///
+/// The inner error is what the machine lacks: then what was found is not all there is.
+pub(super) fn survey(output: OwnedFd, max_files: usize, life: &Life) -> Result<Result<Survey, PortError>, Stopped> {
     let found = Survey { files: BTreeSet::new(), list: ArtifactList::default() };
-    let mut walk = Walk { found, max_files, life, entries: 0 };
+    let mut walk = Walk { found, max_files, life, entries: 0, lacks: None };
     walk.folder(output, "")?;
-    Ok(walk.found)
+    Ok(walk.lacks.map_or(Ok(walk.found), |error| Err(short(error))))
 }
 
 struct Walk<'a> {
@@ -49,6 +55,7 @@ struct Walk<'a> {
     max_files: usize,
     life: &'a Life,
     entries: u64,
+    lacks: Option<Errno>,
 }
 
 impl Walk<'_> {
@@ -101,6 +108,7 @@ impl Walk<'_> {
                 let opened = folder.fd().and_then(|folder| output::open_folder(folder, name));
                 match opened {
                     Ok(opened) => self.folder(opened, path.as_str())?,
+                    Err(error) if is_shortage(error) => self.lacks = Some(error),
                     Err(error) => self.skip(shown, format!("the folder can't be opened: {error}")),
                 }
             }

@@ -79,6 +79,8 @@ pub(crate) enum Breach {
     Files,
     /// It closed a folder to the platform, which can't count what is in there.
     Closed,
+    /// Nothing of its own: it can't go on for a reason that the platform answers for.
+    Platform(String),
 }
 
 /// The best of the drivers that this machine has. `scope` is the worker's name.

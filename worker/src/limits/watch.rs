@@ -26,6 +26,8 @@ const LOOK_AT_DISK: Duration = Duration::from_secs(1);
 const WALK_SHARE: u32 = 20;
 /// And this part where so much was written meanwhile that the run may have had too much of it.
 const URGENT_SHARE: u32 = 3;
+/// How long a run goes on whose disk can't be walked.
+const UNWATCHED_LIMIT: Duration = Duration::from_mins(1);
 /// Without a sign that much was written, the disk is walked so seldom.
 const QUIET_WALK: Duration = Duration::from_secs(10);
 
@@ -104,6 +106,8 @@ impl<'a> Watch<'a> {
 struct Disk {
     next_look: Option<Instant>,
     walked: Option<(Instant, Duration, Free, DiskUsage)>,
+    /// Since when walks have failed for a reason of the platform's own.
+    unwatched_since: Option<Instant>,
 }
 
 /// What is free of a file system.
@@ -140,12 +144,22 @@ impl Disk {
             let folders: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
             disk::usage(&folders, MAX_FILES)
         });
-        let mut usage = walk.await.ok();
-        if let Some(usage) = &mut usage {
-            usage.bytes = usage.bytes.saturating_add(open.disk);
-        }
-        self.walked = Some((Instant::now(), now.elapsed(), free, usage.unwrap_or_default()));
-        usage.and_then(|usage| judge(&usage, &watch.allowance))
+        let mut usage = match walk.await.map_err(|error| error.to_string()).and_then(|walked| walked.map_err(told)) {
+            Ok(usage) => usage,
+            Err(error) => return self.unwatched(now, &error),
+        };
+        self.unwatched_since = None;
+        usage.bytes = usage.bytes.saturating_add(open.disk);
+        self.walked = Some((Instant::now(), now.elapsed(), free, usage));
+        judge(&usage, &watch.allowance)
+    }
+
+    /// A run goes on for a while although nobody can tell what it has on disk.
+    fn unwatched(&mut self, now: Instant, error: &str) -> Option<Breach> {
+        let since = *self.unwatched_since.get_or_insert(now);
+        tracing::warn!(error, "what a run has on disk can't be counted");
+        let why = || format!("its worker could not count what it has on disk for {UNWATCHED_LIMIT:?}: {error}");
+        (since.elapsed() >= UNWATCHED_LIMIT).then(|| Breach::Platform(why()))
     }
 }
 
@@ -157,6 +171,10 @@ fn judge(usage: &DiskUsage, allowance: &Allowance) -> Option<Breach> {
         return Some(Breach::Files);
     }
     (usage.closed > 0).then_some(Breach::Closed)
+}
+
+fn told(error: rustix::io::Errno) -> String {
+    error.to_string()
 }
 
 fn free(folder: &Path) -> Option<Free> {
