@@ -143,6 +143,7 @@ impl Execution<'_> {
             limit: time_limit(class),
             output: &output,
             log,
+            disk_was_short: self.session.config.sandbox.disk.was_short_within(ran.time + LAST_OUTPUT),
         };
         match ran.ended {
             Ok(ended) => with_usage(judge(&ended, &case), ran.usage),

@@ -41,6 +41,8 @@ pub(crate) struct Case<'a> {
     pub(crate) limit: Duration,
     pub(crate) output: &'a Path,
     pub(crate) log: &'a JobLog,
+    /// Whether the worker's disk had too little free while it ran.
+    pub(crate) disk_was_short: bool,
 }
 
 /// Judges the end of a program.
@@ -98,6 +100,10 @@ fn exited(status: ExitStatus, case: &Case<'_>) -> Outcome {
         (Some(0), _) => read_metrics(case).unwrap_or_else(|error| {
             Outcome::GivenBack(LossCause::Infrastructure, format!("the output could not be read: {error}"))
         }),
+        (Some(_), _) if case.disk_was_short && oom::no_space_in(&case.log.tail()) => {
+            let error = format!("the worker's disk was full while {program} ran{}", last_words());
+            Outcome::GivenBack(LossCause::Infrastructure, error)
+        }
         (Some(code), _) => {
             let error = format!("{program} exited with code {code}{}", last_words());
             failed(case, kind_of_exit(&case.log.tail()), Some(code), error)
@@ -167,6 +173,7 @@ mod tests {
             limit: Duration::from_mins(30),
             output: output.path(),
             log: &log,
+            disk_was_short: false,
         };
         match judge(ended, &case) {
             Outcome::Failed(failure) => (failure.kind, failure.error),
@@ -195,7 +202,8 @@ mod tests {
         let log = JobLog::new(None, 0);
         let class = "small".parse().unwrap();
         let limit = Duration::from_mins(1);
-        let case = Case { entrypoint: "main.py", class: &class, limit, output: output.path(), log: &log };
+        let output = output.path();
+        let case = Case { entrypoint: "main.py", class: &class, limit, output, log: &log, disk_was_short: true };
         let Outcome::GivenBack(cause, error) = judge(&ended, &case) else { panic!("a failure of the author's") };
         assert_eq!((cause, error.as_str()), (LossCause::Infrastructure, "its worker lacks descriptors"));
     }

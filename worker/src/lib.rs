@@ -58,6 +58,7 @@ pub use artifacts::ArtifactLimits;
 pub use expirer::{Expirer, ExpirerPorts, JobFiles, Removed, remove_job};
 pub use folder::{make_all_passable, open_up};
 pub use gpu::{Choice, GpuOptions, Gpus, Selection};
+pub use predecessors::clear_leftovers;
 pub use process::Graces;
 pub use python::{Python, PythonError};
 pub use reconciler::{Reconciler, ReconcilerPorts, Walk};

@@ -34,6 +34,12 @@ pub(crate) fn file_limit_in(tail: &str) -> bool {
     last_lines(tail).find(|line| is_exception(line)).is_some_and(|line| line.starts_with("OSError: [Errno 27] "))
 }
 
+/// Whether the end of a log says that a disk was full.
+pub(crate) fn no_space_in(tail: &str) -> bool {
+    const WORDS: [&str; 3] = ["[Errno 28]", "No space left on device", "os error 28"];
+    last_lines(tail).any(|line| WORDS.iter().any(|words| line.contains(words)))
+}
+
 fn last_lines(tail: &str) -> impl Iterator<Item = &str> {
     tail.lines().rev().map(str::trim_end).filter(|line| !line.is_empty()).take(LINES)
 }
@@ -92,6 +98,8 @@ mod tests {
     fn a_file_that_grew_too_large_is_told_apart() {
         assert!(file_limit_in("Traceback (most recent call last):\nOSError: [Errno 27] File too large\n"));
         assert!(!file_limit_in("OSError: [Errno 28] No space left on device"));
+        assert!(no_space_in("Traceback (most recent call last):\nOSError: [Errno 28] No space left on device\n"));
+        assert!(!no_space_in("ValueError: no space in name"));
     }
 
     #[test]

@@ -93,7 +93,9 @@ async fn prepare(
     let id = run.job.spec.submission;
     let work = directory.work();
     let limits = ArchiveLimits::default();
+    let disk = &session.config.sandbox.disk;
     let fetch = async {
+        disk.room(&work).await.map_err(|shortage| broken(format!("the job could not begin: {shortage}")))?;
         let submission = read_submission(session, id).await?;
         let manifest = submission.ok_or_else(|| broken(format!("submission {id} is gone")))?.manifest;
         session.ports.storage.fetch(id, &work, &limits).await.map_err(unfetched)?;

@@ -7,3 +7,4 @@ mod work_path;
 mod zip_file;
 
 pub use directory::DirectoryStorage;
+pub(crate) use directory::room_of;

@@ -69,6 +69,7 @@ impl UpCommand {
         let stop = Stop::on_signals()?;
         let mut data = DataDir::lock(&self.data)?;
         check_path(data.path())?;
+        self.jobs.clear_leftovers(data.path()).await;
         let access = self.tokens(&data)?;
 
         let mut redis = PrivateRedis::start(data.path()).await?;

@@ -109,6 +109,7 @@ impl WorkerCommand {
         let render = install_metrics()?;
         let stop = Stop::on_signals()?;
         let given = self.policy.given()?;
+        self.jobs.clear_leftovers(&self.redis.data).await;
         let ports =
             Ports::shared(&self.redis, &self.strict, &self.storage, &format!("worker.{}", self.jobs.name())).await?;
         let policy = policy::follow(ports.redis(), &given).await?;
@@ -128,6 +129,11 @@ impl JobOptions {
     /// The worker's name, without what tells its starts apart.
     fn name(&self) -> String {
         self.worker_name.clone().unwrap_or_else(host_name)
+    }
+
+    /// Ends and removes what dead workers left on this machine. Redis may need the room.
+    pub(super) async fn clear_leftovers(&self, data: &Path) {
+        self.confinement.clear_leftovers(data).await;
     }
 
     /// A worker by these options.

@@ -8,6 +8,7 @@ mod cgroup_v1;
 mod cgroup_v2;
 mod disk;
 mod nameless;
+mod reserve;
 mod shared_memory;
 mod watch;
 mod watchdog;
@@ -18,6 +19,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
+pub(crate) use reserve::{Share, SharedDisk};
 pub(crate) use shared_memory::SharedMemory;
 pub(crate) use watch::Watch;
 

@@ -11,8 +11,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use super::disk::{self, DiskUsage};
-use super::nameless::{Nameless, Open};
-use super::{Allowance, Bounds, Breach, Group, MAX_FILES, SharedMemory};
+use super::nameless::{self, Nameless, Open};
+use super::{Allowance, Bounds, Breach, Group, MAX_FILES, Share, SharedMemory};
 use crate::census::{Census, Counter};
 use crate::process::Process;
 use crate::run_directory::RunDirectory;
@@ -44,11 +44,13 @@ pub(crate) struct Watch<'a> {
     /// Where its shared memory lies, if it is not the kernel's to count.
     shared_memory: Option<&'a SharedMemory>,
     counter: &'a Counter,
+    /// What the run has of the disk.
+    share: Option<&'a Share>,
 }
 
 impl<'a> Watch<'a> {
     /// Over the program that was just started in this cell.
-    pub(crate) fn of(cell: &'a Cell, process: &Process, directory: &RunDirectory, counter: &'a Counter) -> Self {
+    pub(crate) fn of(cell: &'a Cell, process: &Process, directory: &'a RunDirectory, counter: &'a Counter) -> Self {
         Self {
             // It was not waited for, so it has one.
             supervisor: process.supervisor().unwrap_or(0),
@@ -58,14 +60,50 @@ impl<'a> Watch<'a> {
             folders: directory.parts().to_vec(),
             shared_memory: cell.shared_memory.as_ref(),
             counter,
+            share: directory.share(),
         }
     }
 
     /// Looks again and again, until too much was taken.
     pub(crate) async fn breach(&self) -> Breach {
+        tokio::select! {
+            breach = self.of_its_own() => breach,
+            breach = self.of_the_reserve() => breach,
+        }
+    }
+
+    /// Ends once the disk is nearly full and this run has grown most.
+    async fn of_the_reserve(&self) -> Breach {
+        let Some(share) = self.share else { return std::future::pending().await };
+        let _watched = share.watched();
+        loop {
+            let shortage = share.shortage(&self.folders).await;
+            let (folders, supervisor) = (self.folders.clone(), self.supervisor);
+            let counted = spawn_blocking(move || {
+                let paths: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
+                let mut usage = disk::usage(&paths, MAX_FILES)?;
+                let nameless = nameless::open(&Census::take().tree(supervisor), device(&folders));
+                usage.bytes = usage.bytes.saturating_add(nameless.disk);
+                Ok::<_, rustix::io::Errno>(usage)
+            });
+            // What can't be counted now was counted before.
+            if let Ok(Ok(usage)) = counted.await {
+                share.note(usage);
+                if let Some(breach) = judge(&usage, &self.allowance) {
+                    return breach;
+                }
+            }
+            if let Some(why) = share.verdict(shortage) {
+                return Breach::Platform(why);
+            }
+            share.rest().await;
+        }
+    }
+
+    async fn of_its_own(&self) -> Breach {
         let mut disk = Disk::default();
         let mut nameless = Nameless::default();
-        let device = self.folders.first().and_then(|folder| Some(fs::metadata(folder).ok()?.dev()));
+        let device = device(&self.folders);
         loop {
             sleep(LOOK).await;
             let census = self.counter.census(LOOK / 2).await;
@@ -151,6 +189,9 @@ impl Disk {
         self.unwatched_since = None;
         usage.bytes = usage.bytes.saturating_add(open.disk);
         self.walked = Some((Instant::now(), now.elapsed(), free, usage));
+        if let Some(share) = watch.share {
+            share.note(usage);
+        }
         judge(&usage, &watch.allowance)
     }
 
@@ -171,6 +212,11 @@ fn judge(usage: &DiskUsage, allowance: &Allowance) -> Option<Breach> {
         return Some(Breach::Files);
     }
     (usage.closed > 0).then_some(Breach::Closed)
+}
+
+/// The disk under these folders.
+fn device(folders: &[PathBuf]) -> Option<u64> {
+    folders.first().and_then(|folder| Some(fs::metadata(folder).ok()?.dev()))
 }
 
 fn told(error: rustix::io::Errno) -> String {
