@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use worker::{Level, Network, Python, Reach, Sandbox, SandboxError, SandboxOptions, clear_leftovers, make_all_passable, open_up};
+use worker::{
+    Level, Network, Python, Reach, Sandbox, SandboxError, SandboxOptions, clear_leftovers, make_all_passable, open_up,
+};
 
 use crate::options::StorageOptions;
 

@@ -9,6 +9,7 @@ mod live_log;
 mod lost_worker;
 mod network;
 mod redis_crash;
+mod small_disk;
 mod tickets;
 mod tracking;
 mod uploads;
