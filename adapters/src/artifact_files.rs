@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use events::ports::{ArtifactPort, ArtifactReader, PortError, StagedArtifact, StagedArtifacts};
+use events::ports::{ArtifactPort, ArtifactReader, DiskReserve, PortError, StagedArtifact, StagedArtifacts};
 use events::{ArtifactPath, Fence, JobId};
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use sha2::{Digest, Sha256};
@@ -22,6 +22,7 @@ use tokio::task::spawn_blocking;
 
 use crate::faults::failpoint;
 use crate::ids::random_hex;
+use crate::storage::room_of;
 
 const STAGING: &str = ".staging";
 const FILES: &str = "files";
@@ -30,11 +31,14 @@ const LIST: &str = "manifest.json";
 const STALE: Duration = Duration::from_hours(24);
 /// So many files are on their way to the disk at once: what waits for the first of them mostly waits for all.
 const UNDER_WAY: usize = 128;
+/// How much is written between two looks at how much room there is.
+const CHECK_EVERY_BYTES: u64 = 8 << 20;
 
 /// What runs left, as files of a directory.
 #[derive(Debug, Clone)]
 pub struct ArtifactFiles {
     root: PathBuf,
+    reserve: DiskReserve,
 }
 
 impl ArtifactFiles {
@@ -46,7 +50,13 @@ impl ArtifactFiles {
         let staging = root.join(STAGING);
         std::fs::create_dir_all(&staging)?;
         remove_stale(&staging)?;
-        Ok(Self { root })
+        Ok(Self { root, reserve: DiskReserve::of_bytes(0) })
+    }
+
+    /// The same, which stores nothing while less of the disk is free than this.
+    #[must_use]
+    pub fn keeping_free(self, reserve: DiskReserve) -> Self {
+        Self { reserve, ..self }
     }
 
     fn folder(&self, job: JobId, fence: &Fence) -> PathBuf {
@@ -66,7 +76,9 @@ impl ArtifactPort for ArtifactFiles {
         let folder = StagingFolder(self.staging(job));
         fs::create_dir_all(folder.0.join(FILES)).await.map_err(away)?;
         let target = self.folder(job, fence);
-        Ok(Box::new(Staged { folder, target, folders: BTreeSet::new(), under_way: VecDeque::new(), current: None }))
+        let reserve = self.reserve;
+        let (folders, under_way) = (BTreeSet::new(), VecDeque::new());
+        Ok(Box::new(Staged { folder, target, folders, under_way, current: None, reserve, unchecked: 0 }))
     }
 
     async fn list(&self, job: JobId, fence: &Fence) -> Result<Option<Bytes>, PortError> {
@@ -142,6 +154,9 @@ struct Staged {
     /// Files that are whole, and maybe not on the disk yet.
     under_way: VecDeque<File>,
     current: Option<Current>,
+    reserve: DiskReserve,
+    /// How much was written since it was last seen whether there is room, in bytes.
+    unchecked: u64,
 }
 
 struct Current {
@@ -163,6 +178,19 @@ impl Staged {
         Ok(())
     }
 
+    /// Refuses to go on while the disk has less free than its reserve.
+    fn check_room(&mut self) -> Result<(), PortError> {
+        self.unchecked = 0;
+        let room = room_of(&self.folder.0).map_err(away)?;
+        if self.reserve.is_used_by(&room) {
+            let (free, reserve) = (room.free_bytes, self.reserve.bytes_of(&room));
+            return Err(PortError::Unavailable(format!(
+                "the disk of the artifacts has {free} bytes free, and {reserve} must stay free (DISK_RESERVE)"
+            )));
+        }
+        Ok(())
+    }
+
     /// Has what was staged survive a crash of this machine.
     fn sync(&self) -> io::Result<()> {
         self.under_way.iter().try_for_each(File::sync_all)?;
@@ -175,6 +203,7 @@ impl Staged {
 #[async_trait]
 impl StagedArtifacts for Staged {
     fn begin(&mut self, path: &ArtifactPath) -> Result<(), PortError> {
+        self.check_room()?;
         let path = self.folder.0.join(FILES).join(path.as_str());
         self.make_folders_of(&path).map_err(away)?;
         let file = File::options().write(true).create_new(true).open(&path).map_err(away)?;
@@ -183,6 +212,10 @@ impl StagedArtifacts for Staged {
     }
 
     fn write(&mut self, chunk: &[u8]) -> Result<(), PortError> {
+        self.unchecked += chunk.len() as u64;
+        if self.unchecked > CHECK_EVERY_BYTES {
+            self.check_room()?;
+        }
         let current = self.current.as_mut().ok_or_else(no_file)?;
         current.file.write_all(chunk).map_err(away)?;
         current.digest.update(chunk);

@@ -6,6 +6,7 @@
 mod artifacts;
 mod auth;
 mod body;
+mod connections;
 mod crew;
 mod error;
 mod extract;
@@ -43,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use artifacts::Artifacts;
 pub use auth::{Role, TokenError, Tokens};
+pub use connections::Connections;
 pub use crew::Crews;
 pub use idempotency::UnderWay;
 pub use leaderboard::{BoardMetrics, BoardMetricsError, BoardReads};

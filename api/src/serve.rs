@@ -1,18 +1,22 @@
 //! The listener: one task a connection, each bounded in the time it may take to send a request's
 //! head and in the time it may leave an answer unread.
 
-use std::io;
+use std::io::{self, Write};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::connections::{Answer, Connection, Connections};
 use crate::unread::Bounded;
 
 /// How long a client may take for the head of a request; an idle connection counts as one that has begun.
@@ -24,11 +28,11 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How long to wait after the system refused a connection, such as for want of file descriptors.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Serves HTTP/1.1 until `shutdown`, then lets what is under way end for at most ten seconds.
+/// Serves HTTP/1.1 to at most so many connections until `shutdown`, then lets what is under way end for at most ten seconds.
 ///
 /// A request with both `Content-Length` and `Transfer-Encoding` smuggles nothing in: hyper goes by the latter, hides
 /// the former from handlers, and closes the connection after the answer, as RFC 9112 §6.3 wants it.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
+pub async fn serve(listener: TcpListener, router: Router, most: Connections, shutdown: CancellationToken) {
     let connections = TaskTracker::new();
     loop {
         let stream = tokio::select! {
@@ -45,25 +49,43 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
                 }
             },
         };
-        connections.spawn(connection(stream, router.clone(), shutdown.clone()));
+        match most.admit().await {
+            Some(place) => {
+                connections.spawn(connection(stream, place, router.clone(), shutdown.clone()));
+            }
+            None => refuse(stream, most.most()),
+        }
     }
     drop(listener);
     connections.close();
     connections.wait().await;
 }
 
-async fn connection(stream: TcpStream, router: Router, shutdown: CancellationToken) {
+async fn connection(stream: TcpStream, place: Arc<Connection>, router: Router, shutdown: CancellationToken) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "answers may be delayed");
     }
+    let (router, asking) = (TowerToHyperService::new(router), Arc::clone(&place));
+    let service = service_fn(move |request| {
+        let under_way = asking.begin().map(|busy| (busy, router.call(request)));
+        async move {
+            // Another has the place: the connection ends before it is answered.
+            let Some((busy, answer)) = under_way else { return std::future::pending().await };
+            answer.await.map(|answer| answer.map(|body| Body::new(Answer { body, _busy: busy })))
+        }
+    });
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD)
-            .serve_connection(TokioIo::new(Bounded::new(stream)), TowerToHyperService::new(router))
+            .serve_connection(TokioIo::new(Bounded::new(stream)), service)
     );
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = place.evicted() => {
+            tracing::debug!("an idle connection made room for another");
+            return;
+        }
         () = shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();
             let Ok(ended) = tokio::time::timeout(GRACE, connection).await else {
@@ -76,6 +98,19 @@ async fn connection(stream: TcpStream, router: Router, shutdown: CancellationTok
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
     }
+}
+
+/// Answers a connection that there is no place for. What can't be told at once is not told.
+fn refuse(stream: TcpStream, most: usize) {
+    tracing::warn!(most, "a connection was refused: all that there may be are busy");
+    let detail = format!("The server has {most} busy connections, which is its limit. Try again shortly.");
+    let body = format!(r#"{{"detail":"{detail}","code":"busy"}}"#);
+    let length = body.len();
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\
+         retry-after: 5\r\nconnection: close\r\n\r\n{body}"
+    );
+    let _ = stream.into_std().and_then(|mut stream| stream.write_all(answer.as_bytes()));
 }
 
 /// Whether it was the client who went away before it was accepted.

@@ -63,7 +63,10 @@ impl DataDir {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => {
                 let mut data = Self { path, lock };
-                data.tell(None)?;
+                // On a full disk it still is a lock; only its holder stays unnamed.
+                if let Err(error) = data.tell(None) {
+                    tracing::warn!(%error, "the lock of the data directory can't name this process");
+                }
                 Ok(data)
             }
             Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {

@@ -6,6 +6,7 @@ mod client;
 mod data_dir;
 mod embedded;
 mod limits;
+mod open_files;
 mod options;
 mod policy;
 mod roles;

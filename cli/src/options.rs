@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use bytesize::ByteSize;
 use clap::Args;
-use events::ports::{ArchiveLimits, Suffixes, UploadLimits};
+use events::ports::{ArchiveLimits, DiskReserve, Suffixes, UploadLimits};
 use projections::Keyspace;
 
 use crate::data_dir::redis_url_file;
@@ -86,9 +87,17 @@ pub(crate) struct StorageOptions {
     /// Where the files that jobs leave are stored [default: <data>/artifacts]
     #[arg(long, env = "ARTIFACT_ROOT")]
     artifact_root: Option<PathBuf>,
+    /// How much of the disk must stay free, such as 2GiB: before that is used up, the job that grows most is ended. 0 turns
+    /// it off [default: 1GiB, or 5 % of a disk smaller than 20 GiB]
+    #[arg(long, env = "DISK_RESERVE")]
+    disk_reserve: Option<ByteSize>,
 }
 
 impl StorageOptions {
+    pub(crate) fn disk_reserve(&self) -> DiskReserve {
+        self.disk_reserve.map_or_else(DiskReserve::default, |size| DiskReserve::of_bytes(size.as_u64()))
+    }
+
     pub(crate) fn uploads(&self, data: &Path) -> PathBuf {
         self.upload_root.clone().unwrap_or_else(|| data.join("uploads"))
     }

@@ -64,12 +64,13 @@ impl Ports {
         check_schema(url, keys).await?;
         let redis = Redis::connect_keeping(url, keys.clone(), position).await?;
         let board = format!("{}.{}", keys.namespace(), migrations::began(url, keys).await?);
-        let storage = DirectoryStorage::open(uploads.clone())
+        let submissions = DirectoryStorage::open(uploads.clone())
             .and_then(|storage| storage.of_board(&board))
             .with_context(|| format!("the upload directory {} can't be used", uploads.display()))?;
         let logs = LogFiles::open(logs.clone())
             .with_context(|| format!("the log directory {} can't be used", logs.display()))?;
         let artifacts = ArtifactFiles::open(artifacts.clone())
+            .map(|files| files.keeping_free(storage.disk_reserve()))
             .with_context(|| format!("the artifact directory {} can't be used", artifacts.display()))?;
         Ok(Self {
             log: Arc::new(redis.clone()),
@@ -88,7 +89,7 @@ impl Ports {
             tracking_notes: Arc::new(redis.clone()),
             redis,
             board,
-            storage: Arc::new(storage),
+            storage: Arc::new(submissions),
             logs: Arc::new(logs),
             artifacts: Arc::new(artifacts),
             ids: Arc::new(SystemIds),

@@ -152,6 +152,7 @@ impl Execution<'_> {
             output_bytes: class.output_bytes,
             largest: largest.as_ref(),
             network: self.session.config.sandbox.network(),
+            disk_was_short: self.session.config.sandbox.disk.was_short_within(ran.time + LAST_OUTPUT),
         };
         match ran.ended {
             Ok(ended) => with_usage(judge(&ended, &case), ran.usage),

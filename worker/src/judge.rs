@@ -48,6 +48,8 @@ pub(crate) struct Case<'a> {
     pub(crate) largest: Option<&'a LargestFile>,
     /// What network it had.
     pub(crate) network: Network,
+    /// Whether the worker's disk had too little free while it ran.
+    pub(crate) disk_was_short: bool,
 }
 
 impl Case<'_> {
@@ -84,6 +86,7 @@ fn exceeded(breach: &Breach, case: &Case<'_>) -> Outcome {
         ),
         Breach::Disk(limit) => (FailureKind::OutputLimit, too_much_on_disk(case, *limit, case.largest)),
         Breach::Files => (FailureKind::OutputLimit, format!("it had more than {MAX_FILES} files and folders")),
+        Breach::Platform(why) => return Outcome::GivenBack(LossCause::Infrastructure, why.clone()),
         Breach::Closed => (
             FailureKind::OutputLimit,
             "it had folders that the platform can't look into: closed by chmod, or too deep".to_owned(),
@@ -107,6 +110,10 @@ fn exited(status: ExitStatus, case: &Case<'_>) -> Outcome {
         (Some(0), _) => read_metrics(case).unwrap_or_else(|error| {
             Outcome::GivenBack(LossCause::Infrastructure, format!("the output could not be read: {error}"))
         }),
+        (Some(_), _) if case.disk_was_short && oom::no_space_in(&case.log.tail()) => {
+            let error = with_last_words(format!("the worker's disk was full while {program} ran"), case);
+            Outcome::GivenBack(LossCause::Infrastructure, error)
+        }
         (Some(code), _) => {
             let end = with_last_words(format!("{program} exited with code {code}"), case);
             let tail = case.log.tail();
@@ -210,6 +217,7 @@ mod tests {
             output_bytes: 16 << 20,
             largest,
             network: Network::None,
+            disk_was_short: false,
         };
         match judge(ended, &case) {
             Outcome::Failed(failure) => (failure.kind, failure.error),
@@ -273,5 +281,25 @@ mod tests {
             assert!(error.ends_with("; jobs here have no network (NETWORK=none)"), "{error}");
         }
         assert!(!verdict_of(&exit(1), "ValueError: no data", None).await.1.contains("network"));
+    }
+
+    #[test]
+    fn what_the_platform_lacks_is_not_the_authors_fault() {
+        let ended = Ended::Exceeded(Breach::Platform("its worker lacks descriptors".to_owned()));
+        let output = tempfile::tempdir().unwrap();
+        let log = JobLog::new(None, 0);
+        let case = Case {
+            entrypoint: "main.py",
+            class: &"small".parse().unwrap(),
+            limit: Duration::from_mins(1),
+            output: output.path(),
+            log: &log,
+            output_bytes: 16 << 20,
+            largest: None,
+            network: Network::None,
+            disk_was_short: true,
+        };
+        let Outcome::GivenBack(cause, error) = judge(&ended, &case) else { panic!("a failure of the author's") };
+        assert_eq!((cause, error.as_str()), (LossCause::Infrastructure, "its worker lacks descriptors"));
     }
 }

@@ -10,6 +10,7 @@ use events::results::MAX_METRICS_FILE_BYTES;
 use rustix::io::Errno;
 
 use crate::output::{Refusal, open_directory, open_file};
+use crate::platform_fault::is_platforms;
 
 /// What was found.
 #[derive(Debug, PartialEq)]
@@ -32,13 +33,14 @@ pub(crate) fn read(output: &Path) -> io::Result<Found> {
     let folder = match open_directory(output) {
         Ok(folder) => folder,
         Err(Errno::NOENT) => return Ok(Found::Nothing),
-        Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::IO)) => return Err(error.into()),
+        Err(error) if is_platforms(error) => return Err(error.into()),
         // What the job did to it.
         Err(error) => return Ok(Found::Invalid(format!("the --output directory can't be opened any more: {error}"))),
     };
     let file = match open_file(&folder, NAME) {
         Ok((file, _)) => file,
         Err(Refusal::Missing) => return Ok(Found::Nothing),
+        Err(Refusal::Unreadable(error)) if is_platforms(error) => return Err(error.into()),
         Err(refusal) => return Ok(Found::Invalid(format!("{NAME} {refusal}"))),
     };
     let mut content = Vec::new();

@@ -80,6 +80,12 @@ pub(crate) fn no_network_in(tail: &str) -> bool {
     last_lines(tail).any(|line| NETWORK_WORDS.iter().any(|words| line.contains(words))) || denied_socket()
 }
 
+/// Whether the end of a log says that a disk was full.
+pub(crate) fn no_space_in(tail: &str) -> bool {
+    const WORDS: [&str; 3] = ["[Errno 28]", "No space left on device", "os error 28"];
+    last_lines(tail).any(|line| WORDS.iter().any(|words| line.contains(words)))
+}
+
 fn last_lines(tail: &str) -> impl Iterator<Item = &str> {
     tail.lines().rev().map(str::trim_end).filter(|line| !line.is_empty()).take(LINES)
 }
@@ -175,6 +181,12 @@ mod tests {
         ] {
             assert!(!no_network_in(line), "{line}");
         }
+    }
+
+    #[test]
+    fn a_full_disk_is_told_apart() {
+        assert!(no_space_in("Traceback (most recent call last):\nOSError: [Errno 28] No space left on device\n"));
+        assert!(!no_space_in("ValueError: no space in name"));
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! One run, from its files to its recorded end.
 
-use std::path::Path;
 use std::time::Duration;
 
 use events::job::ArtifactTotals;
@@ -15,6 +14,7 @@ use crate::heartbeat;
 use crate::interrupt::{Interrupt, Reason};
 use crate::judge::{Outcome, setup_failure, stopped};
 use crate::outage::Outage;
+use crate::platform_fault::is_platforms_io;
 use crate::record::record;
 use crate::run_directory::RunDirectory;
 use crate::session::{Session, Settled};
@@ -99,7 +99,9 @@ async fn prepare(
     let id = run.job.spec.submission;
     let work = directory.work();
     let limits = ArchiveLimits::default();
+    let disk = &session.config.sandbox.disk;
     let fetch = async {
+        disk.room(&work).await.map_err(|shortage| broken(format!("the job could not begin: {shortage}")))?;
         let submission = read_submission(session, id).await?;
         let manifest = submission.ok_or_else(|| broken(format!("submission {id} is gone")))?.manifest;
         session.ports.storage.fetch(id, &work, &limits, &manifest.archives).await.map_err(unfetched)?;
@@ -112,8 +114,10 @@ async fn prepare(
         }
     };
     for (what, path) in [("entrypoint", &manifest.entrypoint), ("config_file", &manifest.config_file)] {
-        if !is_file(&work.join(path)) {
-            return Err(setup_failure(format!("{what} {path:?} is not a file of the submission")));
+        match std::fs::symlink_metadata(work.join(path)) {
+            Ok(found) if found.is_file() => {}
+            Err(error) if is_platforms_io(&error) => return Err(broken(format!("{what} {path:?}: {error}"))),
+            _ => return Err(setup_failure(format!("{what} {path:?} is not a file of the submission"))),
         }
     }
     Ok(manifest)
@@ -134,10 +138,6 @@ async fn read_submission(session: &Session, id: SubmissionId) -> Result<Option<S
 pub(crate) fn short_name(run: &Run) -> String {
     let id = run.job.id.to_string();
     format!("{}-{}", &id[id.len() - 12..], run.job.attempt())
-}
-
-fn is_file(path: &Path) -> bool {
-    std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file())
 }
 
 /// The outcome where the platform failed, not the job.

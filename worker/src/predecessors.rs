@@ -1,13 +1,45 @@
 //! What earlier processes under this work root left: processes, tickets, directories.
 
+use std::io;
+use std::path::Path;
+
 use events::execute::ExecuteError;
 use events::ports::{Claim, PortError};
 use events::{Consumer, JobCommand, JobState, LossCause};
+use tokio::task::spawn_blocking;
 
 use crate::leftovers::kill_marked;
 use crate::outage::Outage;
 use crate::session::Session;
 use crate::station::Station;
+
+/// Ends what dead workers left running below this folder, and removes their files. What must be settled with Redis stays.
+///
+/// To be called before Redis is needed: their files may be what leaves it no room.
+pub async fn clear_leftovers(work_root: &Path) {
+    let stations = match Station::of_the_dead(work_root) {
+        Ok(stations) => stations,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+        Err(error) => {
+            tracing::warn!(%error, "what earlier workers left can't be seen");
+            return;
+        }
+    };
+    for station in stations {
+        let dead = station.consumer().clone();
+        let survivors = kill_marked(&format!("{dead}/")).await;
+        if !survivors.is_empty() {
+            tracing::error!(%dead, ?survivors, "processes of its jobs do not die");
+        }
+        match spawn_blocking(move || station.empty()).await {
+            Ok(Ok(())) => tracing::info!(%dead, "removed the files that an earlier worker left"),
+            Ok(Err(error)) => {
+                tracing::warn!(%dead, %error, "the files that an earlier worker left could not be removed")
+            }
+            Err(error) => tracing::warn!(%dead, %error, "removing what an earlier worker left broke off"),
+        }
+    }
+}
 
 /// Settles what the dead left, and gives the tickets they had claimed and not started.
 pub(crate) async fn take_over(session: &Session) -> Vec<Claim> {

@@ -58,6 +58,8 @@ pub(crate) struct Process {
     orders: OwnedWriteHalf,
     reports: Lines<BufReader<OwnedReadHalf>>,
     marker: String,
+    /// How the supervisor ended, if it did before its tree and by itself.
+    gave_up: Option<ExitStatus>,
 }
 
 /// The end of the program itself; what it started may still be there.
@@ -82,7 +84,7 @@ impl Process {
             .spawn()?;
         let (reading, orders) = UnixStream::from_std(ours)?.into_split();
         let reports = BufReader::new(reading).lines();
-        let mut process = Self { supervisor, orders, reports, marker: marker.to_owned() };
+        let mut process = Self { supervisor, orders, reports, marker: marker.to_owned(), gave_up: None };
         process.send(spec).await?;
         match timeout(START_LIMIT, process.report()).await {
             Ok(Ok(Some(Report::Started))) => Ok(process),
@@ -127,7 +129,12 @@ impl Process {
         if !seeded_bug!("event_before_tree_is_gone") {
             self.vanish().await?;
         }
-        Ok(ended)
+        Ok(match (ended, self.gave_up) {
+            (Ended::Exited(_), Some(status)) => {
+                Ended::Exceeded(Breach::Platform(format!("its supervisor gave up: {status}")))
+            }
+            (ended, _) => ended,
+        })
     }
 
     /// Has it end. What ended by itself before it was told to has its own outcome.
@@ -161,8 +168,11 @@ impl Process {
                     return Ok(Exit { status: ExitStatus::from_raw(status), ordered });
                 }
                 Some(_) => {}
-                // Somebody killed the supervisor: whoever did has ended the run with it.
+                // Somebody killed the supervisor: whoever did has ended the run with it. One that gave up by itself lacked
+                // something.
                 None => {
+                    let status = timeout(LAST_STEP, self.supervisor.wait()).await;
+                    self.gave_up = status.ok().and_then(Result::ok).filter(|status| status.code().is_some());
                     const KILLED: i32 = 9;
                     return Ok(Exit { status: ExitStatus::from_raw(KILLED), ordered: false });
                 }

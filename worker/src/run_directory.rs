@@ -7,11 +7,13 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{Mode, OFlags};
 use tokio::task::spawn_blocking;
 
 use crate::folder;
+use crate::limits::{Share, SharedDisk};
 use crate::remove_tree::remove_tree;
 use crate::sandbox::Identity;
 
@@ -19,12 +21,14 @@ use crate::sandbox::Identity;
 #[derive(Debug)]
 pub(crate) struct RunDirectory {
     path: PathBuf,
+    /// What it takes of the disk, from its first program on until it is removed.
+    share: OnceLock<Share>,
 }
 
 impl RunDirectory {
     /// Makes a directory `name` with all its parts.
     pub(crate) fn create(station: &Path, name: &str) -> io::Result<Self> {
-        let directory = Self { path: station.join(name) };
+        let directory = Self { path: station.join(name), share: OnceLock::new() };
         // The job's user comes through, and sees nothing but what it knows of.
         folder::make_passable(&directory.path)?;
         for part in directory.parts().into_iter().chain([directory.root()]) {
@@ -48,6 +52,16 @@ impl RunDirectory {
         // By what was opened, never by what its name may lead to.
         let opened = format!("/proc/self/fd/{}", output.as_raw_fd());
         fs::set_permissions(opened, Permissions::from_mode(0o700))
+    }
+
+    /// Counts what it takes of this disk from now on.
+    pub(crate) fn take_share(&self, disk: &Arc<SharedDisk>) {
+        self.share.get_or_init(|| disk.join());
+    }
+
+    /// What it takes of the disk.
+    pub(crate) fn share(&self) -> Option<&Share> {
+        self.share.get()
     }
 
     /// All that the job may write.

@@ -64,6 +64,18 @@ impl Station {
         &self.consumer
     }
 
+    /// Removes what is in it, but not itself: who it belonged to is still to be known.
+    pub(crate) fn empty(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if entry.file_name() == LOCK {
+                continue;
+            }
+            if entry.file_type()?.is_dir() { remove_tree(&entry.path())? } else { fs::remove_file(entry.path())? }
+        }
+        Ok(())
+    }
+
     /// Removes it with all that is in it.
     pub(crate) fn close(self) -> io::Result<()> {
         remove_tree(&self.path)
@@ -87,6 +99,12 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let alive = Station::take(root.path(), "a", &"w-a".parse().unwrap()).unwrap();
         drop(Station::take(root.path(), "b", &"w-b".parse().unwrap()).unwrap());
+        fs::create_dir_all(root.path().join("b/run/work")).unwrap();
+        fs::write(root.path().join("b/run/work/large"), "x").unwrap();
+        for station in Station::of_the_dead(root.path()).unwrap() {
+            station.empty().unwrap();
+        }
+        assert!(!root.path().join("b/run").exists(), "what it left is gone");
         let dead = Station::of_the_dead(root.path()).unwrap();
         assert_eq!(dead.iter().map(|station| station.consumer().as_str()).collect::<Vec<_>>(), ["w-b"]);
         for station in dead {

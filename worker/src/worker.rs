@@ -131,6 +131,12 @@ impl Worker {
         Self { config, ports, policy }
     }
 
+    /// How many jobs it runs at once.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.config.slots
+    }
+
     /// The GPUs that it gives to jobs.
     #[must_use]
     pub fn gpus(&self) -> Gpus {

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, Read};
 
 use events::ports::{ArchiveLimits, FileName, StorageError};
+use nix::errno::Errno;
 
 use super::encoding::Encoding;
 use super::names::{Name, Names, is_left_out, may_be_apple_double};
@@ -216,15 +217,6 @@ fn is_refusal(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<Refusal>())
 }
 
-/// Whether the system failed, and not the archive.
-fn is_of_system(error: &io::Error) -> bool {
-    error.raw_os_error().is_some()
-        || matches!(
-            error.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::PermissionDenied | io::ErrorKind::QuotaExceeded
-        )
-}
-
 pub(super) fn refuse<T>(rule: String) -> io::Result<T> {
     Err(io::Error::other(Refusal(rule)))
 }
@@ -251,6 +243,14 @@ pub(super) fn read(
         }
         Err(error) => Err(StorageError::Refused(format!("archive {:?} {}", name.as_str(), sentence(&error)))),
     }
+}
+
+/// Whether an error is the system's, and not about a name that the archive brings.
+fn is_of_system(error: &io::Error) -> bool {
+    let about_names =
+        [Errno::EEXIST, Errno::ENOTDIR, Errno::EISDIR, Errno::ENAMETOOLONG, Errno::EINVAL, Errno::EILSEQ];
+    error.raw_os_error().is_some_and(|number| !about_names.contains(&Errno::from_raw(number)))
+        || matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn sentence(error: &io::Error) -> String {

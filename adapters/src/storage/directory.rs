@@ -134,13 +134,7 @@ impl StoragePort for DirectoryStorage {
 
     async fn room(&self) -> Result<Room, StorageError> {
         let root = self.root.clone();
-        blocking(move || {
-            let found = nix::sys::statvfs::statvfs(&root).map_err(std::io::Error::from);
-            let found = found.map_err(failed("asking how much room there is"))?;
-            let bytes = |blocks: u64| blocks.saturating_mul(found.fragment_size());
-            Ok(Room { free_bytes: bytes(found.blocks_available()), total_bytes: bytes(found.blocks()) })
-        })
-        .await
+        blocking(move || room_of(&root).map_err(failed("asking how much room there is"))).await
     }
 
     async fn published(
@@ -157,6 +151,13 @@ impl StoragePort for DirectoryStorage {
         let staging = self.root.join(STAGING);
         blocking(move || remove_stale(&staging).map_err(failed("sweeping broken uploads"))).await
     }
+}
+
+/// How much room there is on the disk under a folder.
+pub(crate) fn room_of(folder: &Path) -> std::io::Result<Room> {
+    let found = nix::sys::statvfs::statvfs(folder)?;
+    let bytes = |blocks: u64| blocks.saturating_mul(found.fragment_size());
+    Ok(Room { free_bytes: bytes(found.blocks_available()), total_bytes: bytes(found.blocks()) })
 }
 
 /// A folder that vanishes unless it was renamed away.

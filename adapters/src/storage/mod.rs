@@ -14,3 +14,4 @@ mod zip_source;
 
 pub use directory::DirectoryStorage;
 pub use judge::check_archive;
+pub(crate) use directory::room_of;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use api::{Api, Crews, RenderMetrics, Tokens};
+use api::{Api, Connections, Crews, RenderMetrics, Tokens};
 use clap::Args;
 use events::policy::LivePolicy;
 use serde_json::json;
@@ -15,11 +15,15 @@ use tokio_util::sync::CancellationToken;
 use super::answer;
 use super::stop::Stop;
 use crate::client::Output;
+use crate::open_files::OpenFiles;
 use crate::options::{AccessOptions, RedisOptions, StorageOptions, StrictOption, archive_limits};
 use crate::policy::{self, PolicyOptions};
 use crate::telemetry::{LogOptions, install_metrics};
 use crate::tracking::TrackerAddress;
 use crate::wiring::{Ports, listen};
+
+/// How many may read the metrics at once on their own address.
+const METRICS_CONNECTIONS: usize = 32;
 
 /// Serve the API alone, against a shared Redis.
 #[derive(Debug, Args)]
@@ -46,6 +50,7 @@ pub(crate) struct ApiCommand {
 impl ApiCommand {
     pub(crate) async fn run(self, output: Output) -> Result<ExitCode> {
         self.log.install()?;
+        let files = OpenFiles::raise();
         let render = install_metrics()?;
         let stop = Stop::on_signals()?;
         let tokens = Tokens::parse(&self.access.api_tokens, &self.access.admin_tokens)?;
@@ -71,7 +76,8 @@ impl ApiCommand {
         let url = format!("http://{address}");
         answer(output, &format!("serving on {url}"), &json!({ "address": url }))?;
         let access = (&self.access, links);
-        serve(&ports, policy, tokens, access, (listener, metrics), render, stop.orderly).await;
+        let listeners = (listener, files.connections(0), metrics);
+        serve(&ports, policy, tokens, access, listeners, render, stop.orderly).await;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -82,7 +88,7 @@ pub(super) async fn serve(
     policy: Arc<LivePolicy>,
     tokens: Tokens,
     (access, mlflow): (&AccessOptions, Option<api::MlflowLinks>),
-    (listener, metrics): (TcpListener, Option<TcpListener>),
+    (listener, connections, metrics): (TcpListener, Connections, Option<TcpListener>),
     render: RenderMetrics,
     stop: CancellationToken,
 ) {
@@ -113,7 +119,7 @@ pub(super) async fn serve(
         stop: stop.clone(),
     });
     let metrics = serve_metrics(metrics, render, stop.clone());
-    tokio::join!(api::serve(listener, router, stop), metrics);
+    tokio::join!(api::serve(listener, router, connections, stop), metrics);
 }
 
 /// Takes the address of `METRICS_ADDR`, if there is one, before the role says that it is up.
@@ -130,6 +136,7 @@ pub(super) async fn listen_for_metrics(address: Option<SocketAddr>) -> Result<Op
 /// Serves `/metrics` on a listener of its own, if there is one.
 pub(super) async fn serve_metrics(listener: Option<TcpListener>, render: RenderMetrics, stop: CancellationToken) {
     if let Some(listener) = listener {
-        api::serve(listener, api::metrics_router(render), stop).await;
+        let connections = Connections::at_most(METRICS_CONNECTIONS);
+        api::serve(listener, api::metrics_router(render), connections, stop).await;
     }
 }

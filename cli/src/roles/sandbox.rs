@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use worker::{Level, Network, Python, Reach, Sandbox, SandboxError, SandboxOptions, make_all_passable, open_up};
+use worker::{
+    Level, Network, Python, Reach, Sandbox, SandboxError, SandboxOptions, clear_leftovers, make_all_passable, open_up,
+};
 
 use crate::options::StorageOptions;
 
@@ -73,6 +75,14 @@ impl ConfinementOptions {
         Ok(Site { sandbox: Arc::new(sandbox), work_root })
     }
 
+    /// Ends and removes what dead workers left in the folders that work directories may be in.
+    pub(crate) async fn clear_leftovers(&self, data: &Path) {
+        clear_leftovers(&self.work_root(data)).await;
+        if let Some(open) = fs::metadata(data).ok().map(|of_data| open_folder(&of_data)) {
+            clear_leftovers(&open).await;
+        }
+    }
+
     /// Makes the folder of work directories, which jobs can enter. One that the operator made stays as it is.
     fn make_work_root(&self, data: &Path) -> Result<PathBuf> {
         let work_root = self.work_root(data);
@@ -109,6 +119,7 @@ impl ConfinementOptions {
                 .into_iter()
                 .map(|path| path.canonicalize().or_else(|_| std::path::absolute(path)))
                 .collect::<Result<_, _>>()?,
+            disk_reserve: storage.disk_reserve(),
             #[cfg(feature = "faults")]
             reach: if self.sandbox_floor { Reach::Floor } else { Reach::Full },
             #[cfg(not(feature = "faults"))]
@@ -117,10 +128,15 @@ impl ConfinementOptions {
     }
 }
 
+/// Where the work directories of a closed data directory are.
+fn open_folder(of_data: &fs::Metadata) -> PathBuf {
+    Path::new(OPEN_FOLDER).join(format!("leadersboard-{:x}-{:x}", of_data.dev(), of_data.ino()))
+}
+
 /// A folder of this data directory's own where everybody may come through and nobody else may write.
 fn open_work_root(data: &Path) -> Result<PathBuf> {
     let of_data = fs::metadata(data).with_context(|| data.display().to_string())?;
-    let path = Path::new(OPEN_FOLDER).join(format!("leadersboard-{:x}-{:x}", of_data.dev(), of_data.ino()));
+    let path = open_folder(&of_data);
     open_up(&path).context("the work directory can't be made")?;
     let found = fs::symlink_metadata(&path)?;
     let is_ours = found.is_dir() && found.uid() == nix::unistd::geteuid().as_raw() && found.mode() & 0o022 == 0;

@@ -21,6 +21,7 @@ use super::worker::{JobOptions, with_gpu_jobs};
 use crate::client::{ClientFile, Output};
 use crate::data_dir::DataDir;
 use crate::embedded::{PrivateRedis, check_path};
+use crate::open_files::OpenFiles;
 use crate::options::{AccessOptions, NamespaceOption, StorageOptions};
 use crate::policy::{self, PolicyOptions};
 use crate::telemetry::{LogOptions, install_metrics};
@@ -66,12 +67,14 @@ pub(crate) struct UpCommand {
 impl UpCommand {
     pub(crate) async fn run(self, output: Output) -> Result<ExitCode> {
         self.log.install()?;
+        let files = OpenFiles::raise();
         let render = install_metrics()?;
         let given = self.policy.given()?;
         let links = self.tracking.address.links()?;
         let stop = Stop::on_signals()?;
         let mut data = DataDir::lock(&self.data)?;
         check_path(data.path())?;
+        self.jobs.clear_leftovers(data.path()).await;
         let access = self.tokens(&data)?;
 
         let mut redis = PrivateRedis::in_folder_of(data.path())?;
@@ -104,7 +107,7 @@ impl UpCommand {
                 Arc::clone(&policy),
                 access.tokens,
                 (&self.access, links),
-                (listener, metrics),
+                (listener, files.connections(worker.slots()), metrics),
                 with_gpu_jobs(render, worker.gpus()),
                 stop.orderly.clone(),
             );

@@ -21,6 +21,7 @@ use super::requirements::RequirementsOptions;
 use super::sandbox::{ConfinementOptions, Site};
 use super::stop::Stop;
 use crate::client::Output;
+use crate::open_files::OpenFiles;
 use crate::options::{RedisOptions, StorageOptions, StrictOption};
 use crate::policy::{self, PolicyOptions};
 use crate::telemetry::{LogOptions, install_metrics};
@@ -104,9 +105,11 @@ pub(crate) struct JobOptions {
 impl WorkerCommand {
     pub(crate) async fn run(self, _output: Output) -> Result<ExitCode> {
         self.log.install()?;
+        let files = OpenFiles::raise();
         let render = install_metrics()?;
         let stop = Stop::on_signals()?;
         let given = self.policy.given()?;
+        self.jobs.clear_leftovers(&self.redis.data).await;
         let started = stop.unless_stopped(async {
             let role = format!("worker.{}", self.jobs.name());
             let ports = Ports::shared(&self.redis, &self.strict, &self.storage, &role).await?;
@@ -117,6 +120,7 @@ impl WorkerCommand {
             Ok((self.jobs.worker(&ports, policy, storage, tracking, self.drain_timeout).await?, metrics))
         });
         let Some((worker, metrics)) = started.await? else { return Ok(ExitCode::SUCCESS) };
+        files.warn_if_few(worker.slots());
         let render = with_gpu_jobs(render, worker.gpus());
         let metrics = async { Ok(serve_metrics(metrics, render, stop.orderly.clone()).await) };
         let work = async { worker.run(stop.orderly.clone(), stop.now.clone()).await.context("the worker ended") };
@@ -129,6 +133,11 @@ impl JobOptions {
     /// The worker's name, without what tells its starts apart.
     fn name(&self) -> String {
         self.worker_name.clone().unwrap_or_else(host_name)
+    }
+
+    /// Ends and removes what dead workers left on this machine. Redis may need the room.
+    pub(super) async fn clear_leftovers(&self, data: &Path) {
+        self.confinement.clear_leftovers(data).await;
     }
 
     /// A worker by these options.

@@ -45,7 +45,8 @@ pub use permits::Permits;
 pub use progress::{Curve, Progress, ProgressPort, Report, Stated};
 pub use records::{OldJobs, OldSubmissions, RecordsPort, UntrackedJobs};
 pub use storage::{
-    ArchiveContents, ArchiveLimits, Published, Room, StagedFile, StagedUpload, StorageError, StoragePort, UploadLimits,
+    ArchiveContents, ArchiveLimits, DiskReserve, Published, Room, StagedFile, StagedUpload, StorageError, StoragePort,
+    UploadLimits,
 };
 pub use tracking::{OpenRun, RunEnd, RunRecord, RunStatus, TrackingError, TrackingPort};
 pub use tracking_notes::{NoteOf, TrackingNotesPort, WhyUntracked};

@@ -79,6 +79,42 @@ impl Room {
     }
 }
 
+/// What must stay free of a disk, so that whatever else needs it can go on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DiskReserve(Option<u64>);
+
+impl DiskReserve {
+    /// What stays free of a large disk, in bytes; of a smaller one it is [`Room::LEAST_FREE_PERCENT`].
+    pub const DEFAULT_BYTES: u64 = 1 << 30;
+    /// So many files and folders must fit, or this part of all, in percent, if that is less.
+    const FILES: u64 = 10_000;
+    const FILES_PERCENT: u64 = 2;
+
+    /// This many bytes, whatever the disk.
+    #[must_use]
+    pub const fn of_bytes(bytes: u64) -> Self {
+        Self(Some(bytes))
+    }
+
+    /// What must stay free of this disk, in bytes.
+    #[must_use]
+    pub fn bytes_of(self, room: &Room) -> u64 {
+        self.0.unwrap_or_else(|| Self::DEFAULT_BYTES.min(room.total_bytes / 100 * Room::LEAST_FREE_PERCENT))
+    }
+
+    /// How many files must still fit on a disk that has room for so many in all; 0 if the disk sets no limit.
+    #[must_use]
+    pub fn files_of(self, total: u64) -> u64 {
+        if self.0 == Some(0) { 0 } else { Self::FILES.min(total / 100 * Self::FILES_PERCENT) }
+    }
+
+    /// Whether less is free than must stay free.
+    #[must_use]
+    pub fn is_used_by(self, room: &Room) -> bool {
+        room.free_bytes < self.bytes_of(room)
+    }
+}
+
 /// An upload under way. Files are written one after the other.
 #[async_trait]
 pub trait StagedUpload: Send + Sync {

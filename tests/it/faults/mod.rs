@@ -2,6 +2,7 @@
 //! with the invariants, read from the log.
 
 mod clock;
+mod descriptors;
 mod disk;
 mod drain;
 mod full_redis;
@@ -10,6 +11,7 @@ mod lost_worker;
 mod network;
 mod redis_crash;
 mod refused_login;
+mod small_disk;
 mod tickets;
 mod tracking;
 mod unreadable;

@@ -10,7 +10,8 @@ use events::{Artifact, ArtifactList, ArtifactPath};
 use super::life::{Life, Stopped};
 use super::survey::{Names, Survey, survey};
 use super::{ArtifactLimits, size};
-use crate::output;
+use crate::output::{self, Refusal};
+use crate::platform_fault::is_shortage;
 
 const CHUNK_BYTES: usize = 256 << 10;
 
@@ -46,13 +47,14 @@ pub(super) fn collect(
     let path_of_output = output;
     let output = match output::open_directory(output) {
         Ok(opened) => opened,
+        Err(error) if is_shortage(error) => return Err(short(error).into()),
         Err(error) => {
             let mut list = ArtifactList::default();
             list.skip(String::new(), format!("the output directory can't be opened: {error}"));
             return Ok(Collected { list, missed: 1 });
         }
     };
-    let Survey { files, mut list, inner_links, names } = survey((&output, path_of_output), limits.files, life)?;
+    let Survey { files, mut list, inner_links, names } = survey((&output, path_of_output), limits.files, life)??;
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut left = limits.bytes;
     for (_, path) in files {
@@ -93,6 +95,7 @@ fn copy(
     });
     let (mut file, stat) = match opened {
         Ok(opened) => opened,
+        Err(Refusal::Unreadable(error)) if is_shortage(error) => return Err(short(error).into()),
         Err(refusal) => return Ok(Copied::Refused(format!("it {refusal}"))),
     };
     if output::size(&stat) > left {
@@ -119,6 +122,11 @@ fn copy(
     }
     let stored = staged.finish()?;
     Ok(Copied::Whole(Artifact { path: path.clone(), bytes: stored.bytes, sha256: stored.sha256 }))
+}
+
+/// Storing can be tried again: what lacks now may be there in a moment.
+pub(super) fn short(error: Errno) -> PortError {
+    PortError::Unavailable(format!("the worker can't look at --output: {error}"))
 }
 
 #[cfg(test)]

@@ -34,6 +34,8 @@ const SILENCE: Duration = Duration::from_mins(5);
 const WHOLE_LIMIT: Duration = Duration::from_hours(2);
 /// How long storage may be away.
 const PATIENCE: Duration = Duration::from_mins(10);
+/// The same for a run that failed.
+const FAILED_PATIENCE: Duration = Duration::from_secs(10);
 /// How long removing the run's directory may take, which follows.
 const CLEARING_LIMIT: Duration = Duration::from_mins(30);
 /// How often is looked for a sign of life.
@@ -79,12 +81,14 @@ enum Cut {
 impl Keeper<'_> {
     /// Keeps what a run left that ended by itself, completed or failed, and notes it in the report.
     pub(crate) async fn keep(&self, mut report: Report) -> Report {
-        match report.outcome {
-            Outcome::Completed(_) | Outcome::Failed(_) => {}
+        let patience = match report.outcome {
+            Outcome::Completed(_) => PATIENCE,
+            // Its files may be what fills the disk.
+            Outcome::Failed(_) => FAILED_PATIENCE,
             Outcome::Cancelled | Outcome::GivenBack(..) | Outcome::Lost => return report,
-        }
+        };
         let began = Instant::now();
-        match self.store().await {
+        match self.store(patience).await {
             Ok(totals) => {
                 let (files, bytes, seconds) = (totals.count, totals.bytes, began.elapsed().as_secs_f64());
                 tracing::info!(files, bytes, seconds, "what the run left is stored");
@@ -104,9 +108,9 @@ impl Keeper<'_> {
     }
 
     /// Tries until storage works, or was away for too long.
-    async fn store(&self) -> Result<ArtifactTotals, Cut> {
+    async fn store(&self, patience: Duration) -> Result<ArtifactTotals, Cut> {
         let deadline = Instant::now() + WHOLE_LIMIT;
-        let patience = Instant::now() + PATIENCE;
+        let patience = Instant::now() + patience;
         let mut outage = Outage::of("storing artifacts");
         loop {
             let life = Life::default();

@@ -7,11 +7,15 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use events::artifacts::is_visualization;
+use events::ports::PortError;
 use events::{ArtifactList, ArtifactPath};
 use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Stat, statat};
+use rustix::io::Errno;
 
+use super::collect::short;
 use super::life::{Life, Stopped};
 use crate::output;
+use crate::platform_fault::is_shortage;
 
 /// How many entries are looked at.
 const MAX_ENTRIES: u64 = 1_000_000;
@@ -65,15 +69,22 @@ impl Rank {
 }
 
 /// Looks at everything below `output`, and finds at most `max_files` files to keep.
-pub(super) fn survey((output, path): (&OwnedFd, &Path), max_files: usize, life: &Life) -> Result<Survey, Stopped> {
+///
+/// The inner error is what the machine lacks: then what was found is not all there is.
+pub(super) fn survey(
+    (output, path): (&OwnedFd, &Path),
+    max_files: usize,
+    life: &Life,
+) -> Result<Result<Survey, PortError>, Stopped> {
     let (files, list, names) = (BTreeSet::new(), ArtifactList::default(), Names::default());
     let found = Survey { files, list, inner_links: 0, names };
-    let mut walk = Walk { found, output, path, max_files, life, entries: 0 };
+    let mut walk = Walk { found, output, path, max_files, life, entries: 0, lacks: None };
     match output::open_folder(output, ".") {
         Ok(opened) => walk.folder(opened, "")?,
+        Err(error) if is_shortage(error) => walk.lacks = Some(error),
         Err(error) => walk.skip(String::new(), format!("the folder can't be read: {error}")),
     }
-    Ok(walk.found)
+    Ok(walk.lacks.map_or(Ok(walk.found), |error| Err(short(error))))
 }
 
 struct Walk<'a> {
@@ -84,6 +95,7 @@ struct Walk<'a> {
     max_files: usize,
     life: &'a Life,
     entries: u64,
+    lacks: Option<Errno>,
 }
 
 impl Walk<'_> {
@@ -143,6 +155,7 @@ impl Walk<'_> {
                 let opened = folder.fd().and_then(|folder| output::open_folder(folder, name));
                 match opened {
                     Ok(opened) => self.folder(opened, path.as_str())?,
+                    Err(error) if is_shortage(error) => self.lacks = Some(error),
                     Err(error) => self.skip(shown, format!("the folder can't be opened: {error}")),
                 }
             }

@@ -1,10 +1,13 @@
 //! What a run has on disk: walked without following anything that it may have planted.
 
+use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, statat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, openat, openat2, statat};
 use rustix::io::Errno;
+
+use crate::platform_fault::is_platforms;
 
 /// How deep is looked. What lies deeper counts as closed.
 const MAX_DEPTH: usize = 200;
@@ -21,74 +24,111 @@ pub(super) struct DiskUsage {
 }
 
 /// Counts what is below these folders, and stops at so many entries. Not for an asynchronous thread.
-pub(super) fn usage(folders: &[&Path], most_entries: u64) -> DiskUsage {
+///
+/// # Errors
+/// What kept the platform from looking; then nothing is known.
+pub(super) fn usage(folders: &[&Path], most_entries: u64) -> Result<DiskUsage, Errno> {
     let mut usage = DiskUsage::default();
     for folder in folders {
-        match open_folder(CWD, *folder) {
-            Ok(folder) => count(&folder, 0, most_entries, &mut usage),
-            Err(error) => usage.miss(error),
+        match openat(CWD, *folder, FOLDER, Mode::empty()) {
+            Ok(folder) => Walk { top: folder, most_entries, usage: &mut usage }.run()?,
+            Err(error) => usage.miss(error)?,
         }
     }
-    usage
+    Ok(usage)
 }
 
-fn count(folder: &OwnedFd, depth: usize, most_entries: u64, usage: &mut DiskUsage) {
-    let mut below = Vec::new();
-    // Each level has one descriptor: this second one is closed before the next level begins.
-    match Dir::read_from(folder) {
-        Ok(entries) => {
-            for entry in entries {
-                let entry = match entry {
-                    Ok(entry) => entry,
-                    Err(error) => {
-                        usage.miss(error);
-                        break;
-                    }
-                };
-                let name = entry.file_name();
-                if matches!(name.to_bytes(), b"." | b"..") {
-                    continue;
-                }
-                usage.entries += 1;
-                if usage.entries > most_entries {
-                    return;
-                }
-                match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-                    Ok(stat) => {
-                        usage.bytes += u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
-                        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-                            below.push(name.to_owned());
-                        }
-                    }
-                    Err(error) => usage.miss(error),
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// A walk with three descriptors at most, however deep the tree is: folders are opened by their path below the top.
+struct Walk<'a> {
+    top: OwnedFd,
+    most_entries: u64,
+    usage: &'a mut DiskUsage,
+}
+
+impl Walk<'_> {
+    fn run(mut self) -> Result<(), Errno> {
+        // The names of the folders that are still to be walked, level by level, and the path to the last level.
+        let mut levels = vec![self.folder(c".")?];
+        let mut path: Vec<u8> = Vec::new();
+        while let Some(level) = levels.last_mut() {
+            let Some(name) = level.pop() else {
+                levels.pop();
+                path.truncate(path.iter().rposition(|byte| *byte == b'/').unwrap_or(0));
+                continue;
+            };
+            if levels.len() >= MAX_DEPTH {
+                self.usage.closed += 1;
+                continue;
+            }
+            let parent = path.len();
+            if parent > 0 {
+                path.push(b'/');
+            }
+            path.extend_from_slice(name.to_bytes());
+            match CString::new(path.as_slice()).map_err(|_| Errno::INVAL).and_then(|path| self.folder(&path)) {
+                Ok(below) => levels.push(below),
+                Err(error) => {
+                    self.usage.miss(error)?;
+                    path.truncate(parent);
                 }
             }
+            if self.usage.entries > self.most_entries {
+                break;
+            }
         }
-        Err(error) => usage.miss(error),
+        Ok(())
     }
-    for name in below {
-        match open_folder(folder, &name) {
-            Ok(_) if depth + 1 >= MAX_DEPTH => usage.closed += 1,
-            Ok(folder) => count(&folder, depth + 1, most_entries, usage),
-            Err(error) => usage.miss(error),
+
+    /// Counts what is in a folder, and gives the folders in it.
+    fn folder(&mut self, path: &CStr) -> Result<Vec<CString>, Errno> {
+        let resolve =
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+        let mut below = Vec::new();
+        let mut entries = Dir::new(openat2(&self.top, path, FOLDER, Mode::empty(), resolve)?)?;
+        while let Some(entry) = entries.read() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    self.usage.miss(error)?;
+                    break;
+                }
+            };
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            self.usage.entries += 1;
+            if self.usage.entries > self.most_entries {
+                break;
+            }
+            match statat(entries.fd()?, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => {
+                    self.usage.bytes += u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
+                    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                        below.push(name.to_owned());
+                    }
+                }
+                Err(error) => self.usage.miss(error)?,
+            }
         }
-        if usage.entries > most_entries {
-            return;
-        }
+        Ok(below)
     }
 }
 
 impl DiskUsage {
-    /// What can't be looked at is closed, unless the job has only removed or replaced it meanwhile.
-    fn miss(&mut self, error: Errno) {
+    /// What can't be looked at is closed, unless the job has only removed or replaced it meanwhile, or the platform can't
+    /// look.
+    fn miss(&mut self, error: Errno) -> Result<(), Errno> {
+        if is_platforms(error) {
+            return Err(error);
+        }
         if !matches!(error, Errno::NOENT | Errno::NOTDIR | Errno::LOOP) {
             self.closed += 1;
         }
+        Ok(())
     }
-}
-
-fn open_folder(parent: impl std::os::fd::AsFd, name: impl rustix::path::Arg) -> rustix::io::Result<OwnedFd> {
-    openat(parent, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }
 
 #[cfg(test)]
@@ -106,10 +146,10 @@ mod tests {
         fs::write(path.join("a/full"), vec![1; 100_000]).unwrap();
         fs::File::create(path.join("sparse")).unwrap().set_len(1 << 40).unwrap();
         symlink("/usr", path.join("a/link")).unwrap();
-        let found = usage(&[path], 1_000);
+        let found = usage(&[path], 1_000).unwrap();
         assert_eq!((found.entries, found.closed), (4, 0));
         assert!((100_000..1_000_000).contains(&found.bytes), "{found:?}");
-        assert_eq!(usage(&[path], 2).entries, 3, "it stops once there are too many");
+        assert_eq!(usage(&[path], 2).unwrap().entries, 3, "it stops once there are too many");
     }
 
     #[test]
@@ -120,6 +160,25 @@ mod tests {
             deep.push("d");
             fs::create_dir(&deep).unwrap();
         }
-        assert_eq!(usage(&[folder.path()], 10_000).closed, 1);
+        assert_eq!(usage(&[folder.path()], 10_000).unwrap().closed, 1);
+    }
+
+    #[test]
+    fn a_walk_that_lacks_descriptors_knows_nothing_and_blames_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("a/b/c")).unwrap();
+        let mut taken: Vec<fs::File> = Vec::new();
+        // Of this process alone: each test of the worker has its own where it matters, and gives all back at once.
+        let failed = loop {
+            match fs::File::open("/dev/null") {
+                Ok(file) => taken.push(file),
+                Err(_) => break usage(&[folder.path()], 1_000),
+            }
+        };
+        taken.truncate(taken.len() - 3);
+        let enough = usage(&[folder.path()], 1_000);
+        drop(taken);
+        assert_eq!(failed, Err(Errno::MFILE));
+        assert_eq!(enough.map(|found| (found.entries, found.closed)), Ok((3, 0)));
     }
 }

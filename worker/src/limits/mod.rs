@@ -9,6 +9,7 @@ mod cgroup_v2;
 mod disk;
 mod largest;
 mod nameless;
+mod reserve;
 mod shared_memory;
 mod watch;
 mod watchdog;
@@ -20,6 +21,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 pub(crate) use largest::{LargestFile, largest_file};
+pub(crate) use reserve::{Share, SharedDisk};
 pub(crate) use shared_memory::SharedMemory;
 pub(crate) use watch::Watch;
 
@@ -81,6 +83,8 @@ pub(crate) enum Breach {
     Files,
     /// It closed a folder to the platform, which can't count what is in there.
     Closed,
+    /// Nothing of its own: it can't go on for a reason that the platform answers for.
+    Platform(String),
 }
 
 /// The best of the drivers that this machine has. `scope` is the worker's name.

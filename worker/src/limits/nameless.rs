@@ -49,7 +49,7 @@ impl Nameless {
 }
 
 /// Each file once, however many have it open.
-fn open(pids: &[i32], device: Option<u64>) -> Open {
+pub(super) fn open(pids: &[i32], device: Option<u64>) -> Open {
     let (mut memory, mut shared_memory, mut disk) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for pid in pids {
         let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten().map(|entry| entry.path());

@@ -115,7 +115,8 @@ fn bytes_of(name: &OsStr, metadata: &Metadata) -> u64 {
     if !metadata.is_dir() {
         return metadata.blocks() * 512 + ENTRY_BYTES;
     }
-    let usage = disk::usage(&[&Path::new(SHARED_MEMORY).join(name)], MAX_FILES);
+    // What the platform can't count now it counts at the next look.
+    let usage = disk::usage(&[&Path::new(SHARED_MEMORY).join(name)], MAX_FILES).unwrap_or_default();
     // What can't be looked into counts as more than anybody may have.
     if usage.closed > 0 { u64::MAX / 2 } else { usage.bytes + (usage.entries + 1) * ENTRY_BYTES }
 }

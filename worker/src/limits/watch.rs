@@ -11,8 +11,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use super::disk::{self, DiskUsage};
-use super::nameless::{Nameless, Open};
-use super::{Allowance, Bounds, Breach, Group, MAX_FILES, SharedMemory};
+use super::nameless::{self, Nameless, Open};
+use super::{Allowance, Bounds, Breach, Group, MAX_FILES, Share, SharedMemory};
 use crate::census::{Census, Counter};
 use crate::process::Process;
 use crate::run_directory::RunDirectory;
@@ -26,6 +26,8 @@ const LOOK_AT_DISK: Duration = Duration::from_secs(1);
 const WALK_SHARE: u32 = 20;
 /// And this part where so much was written meanwhile that the run may have had too much of it.
 const URGENT_SHARE: u32 = 3;
+/// How long a run goes on whose disk can't be walked.
+const UNWATCHED_LIMIT: Duration = Duration::from_mins(1);
 /// Without a sign that much was written, the disk is walked so seldom.
 const QUIET_WALK: Duration = Duration::from_secs(10);
 
@@ -42,11 +44,13 @@ pub(crate) struct Watch<'a> {
     /// Where its shared memory lies, if it is not the kernel's to count.
     shared_memory: Option<&'a SharedMemory>,
     counter: &'a Counter,
+    /// What the run has of the disk.
+    share: Option<&'a Share>,
 }
 
 impl<'a> Watch<'a> {
     /// Over the program that was just started in this cell.
-    pub(crate) fn of(cell: &'a Cell, process: &Process, directory: &RunDirectory, counter: &'a Counter) -> Self {
+    pub(crate) fn of(cell: &'a Cell, process: &Process, directory: &'a RunDirectory, counter: &'a Counter) -> Self {
         Self {
             // It was not waited for, so it has one.
             supervisor: process.supervisor().unwrap_or(0),
@@ -56,14 +60,50 @@ impl<'a> Watch<'a> {
             folders: directory.parts().to_vec(),
             shared_memory: cell.shared_memory.as_ref(),
             counter,
+            share: directory.share(),
         }
     }
 
     /// Looks again and again, until too much was taken.
     pub(crate) async fn breach(&self) -> Breach {
+        tokio::select! {
+            breach = self.of_its_own() => breach,
+            breach = self.of_the_reserve() => breach,
+        }
+    }
+
+    /// Ends once the disk is nearly full and this run has grown most.
+    async fn of_the_reserve(&self) -> Breach {
+        let Some(share) = self.share else { return std::future::pending().await };
+        let _watched = share.watched();
+        loop {
+            let shortage = share.shortage(&self.folders).await;
+            let (folders, supervisor) = (self.folders.clone(), self.supervisor);
+            let counted = spawn_blocking(move || {
+                let paths: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
+                let mut usage = disk::usage(&paths, MAX_FILES)?;
+                let nameless = nameless::open(&Census::take().tree(supervisor), device(&folders));
+                usage.bytes = usage.bytes.saturating_add(nameless.disk);
+                Ok::<_, rustix::io::Errno>(usage)
+            });
+            // What can't be counted now was counted before.
+            if let Ok(Ok(usage)) = counted.await {
+                share.note(usage);
+                if let Some(breach) = judge(&usage, &self.allowance) {
+                    return breach;
+                }
+            }
+            if let Some(why) = share.verdict(shortage) {
+                return Breach::Platform(why);
+            }
+            share.rest().await;
+        }
+    }
+
+    async fn of_its_own(&self) -> Breach {
         let mut disk = Disk::default();
         let mut nameless = Nameless::default();
-        let device = self.folders.first().and_then(|folder| Some(fs::metadata(folder).ok()?.dev()));
+        let device = device(&self.folders);
         loop {
             sleep(LOOK).await;
             let census = self.counter.census(LOOK / 2).await;
@@ -104,6 +144,8 @@ impl<'a> Watch<'a> {
 struct Disk {
     next_look: Option<Instant>,
     walked: Option<(Instant, Duration, Free, DiskUsage)>,
+    /// Since when walks have failed for a reason of the platform's own.
+    unwatched_since: Option<Instant>,
 }
 
 /// What is free of a file system.
@@ -140,12 +182,25 @@ impl Disk {
             let folders: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
             disk::usage(&folders, MAX_FILES)
         });
-        let mut usage = walk.await.ok();
-        if let Some(usage) = &mut usage {
-            usage.bytes = usage.bytes.saturating_add(open.disk);
+        let mut usage = match walk.await.map_err(|error| error.to_string()).and_then(|walked| walked.map_err(told)) {
+            Ok(usage) => usage,
+            Err(error) => return self.unwatched(now, &error),
+        };
+        self.unwatched_since = None;
+        usage.bytes = usage.bytes.saturating_add(open.disk);
+        self.walked = Some((Instant::now(), now.elapsed(), free, usage));
+        if let Some(share) = watch.share {
+            share.note(usage);
         }
-        self.walked = Some((Instant::now(), now.elapsed(), free, usage.unwrap_or_default()));
-        usage.and_then(|usage| judge(&usage, &watch.allowance))
+        judge(&usage, &watch.allowance)
+    }
+
+    /// A run goes on for a while although nobody can tell what it has on disk.
+    fn unwatched(&mut self, now: Instant, error: &str) -> Option<Breach> {
+        let since = *self.unwatched_since.get_or_insert(now);
+        tracing::warn!(error, "what a run has on disk can't be counted");
+        let why = || format!("its worker could not count what it has on disk for {UNWATCHED_LIMIT:?}: {error}");
+        (since.elapsed() >= UNWATCHED_LIMIT).then(|| Breach::Platform(why()))
     }
 }
 
@@ -157,6 +212,15 @@ fn judge(usage: &DiskUsage, allowance: &Allowance) -> Option<Breach> {
         return Some(Breach::Files);
     }
     (usage.closed > 0).then_some(Breach::Closed)
+}
+
+/// The disk under these folders.
+fn device(folders: &[PathBuf]) -> Option<u64> {
+    folders.first().and_then(|folder| Some(fs::metadata(folder).ok()?.dev()))
+}
+
+fn told(error: rustix::io::Errno) -> String {
+    error.to_string()
 }
 
 fn free(folder: &Path) -> Option<Free> {

@@ -136,6 +136,7 @@ async fn run(
         }
         Ok(Ended::Exited(_)) => Err(verdict(&log.kept())),
         Ok(Ended::TimedOut) => Err(Failed::Refused(format!("it took longer than {} min", LIMIT.as_secs() / 60))),
+        Ok(Ended::Exceeded(Breach::Platform(why))) => Err(Failed::Otherwise(broken(why))),
         Ok(Ended::Exceeded(breach)) => Err(Failed::Refused(too_much(&breach))),
         Ok(Ended::Interrupted(reason)) => Err(Failed::Otherwise(stopped(reason))),
         Err(error) => Err(failed("an installation could not be waited for", error)),
@@ -145,7 +146,7 @@ async fn run(
 fn too_much(breach: &Breach) -> String {
     let what = match breach {
         Breach::Memory(_) => "memory",
-        Breach::Disk(_) | Breach::Files | Breach::Closed => "disk",
+        Breach::Disk(_) | Breach::Files | Breach::Closed | Breach::Platform(_) => "disk",
     };
     format!("it took more {what} than the job's class allows")
 }
@@ -160,7 +161,12 @@ fn verdict(said: &str) -> Failed {
         "429 Too Many Requests",
         "401 Unauthorized",
     ];
+    /// What the worker's machine lacks: room, descriptors of all processes, a disk that works.
+    const LACKS: &[&str] = &["(os error 28)", "(os error 122)", "(os error 23)", "(os error 5)", "(os error 30)"];
     let why = last_words(said);
+    if LACKS.iter().any(|words| said.contains(words)) {
+        return Failed::Otherwise(broken(format!("the worker's machine lacks what an installation needs: {why}")));
+    }
     if UNREACHABLE.iter().any(|words| said.contains(words)) {
         return Failed::Otherwise(broken(format!("the package index does not answer as it should: {why}")));
     }

@@ -27,6 +27,7 @@ use crate::interrupt::Interrupt;
 use crate::job_log::JobLog;
 use crate::judge::{Outcome, setup_failure, stopped};
 use crate::output::{Refusal, open_directory, open_file};
+use crate::platform_fault::is_platforms;
 use crate::run_directory::RunDirectory;
 use crate::session::Session;
 use crate::vitals::Vitals;
@@ -139,6 +140,7 @@ fn read(work: &Path) -> Result<Option<Lines>, Outcome> {
     let file = match open_file(&folder, NAME) {
         Ok((file, _)) => file,
         Err(Refusal::Missing) => return Ok(None),
+        Err(Refusal::Unreadable(error)) if is_platforms(error) => return Err(unusable(error.into())),
         Err(refusal) => return Err(setup_failure(format!("{NAME} {refusal}"))),
     };
     let mut content = Vec::new();

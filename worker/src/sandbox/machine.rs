@@ -3,12 +3,15 @@
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use events::ports::DiskReserve;
 
 use super::identities::Identities;
 use super::view::{ETC, SYSTEM, reveals};
 use super::{Level, Network, landlock};
 use crate::census::Counter;
-use crate::limits::{self, Bounds, Limiter};
+use crate::limits::{self, Bounds, Limiter, SharedDisk};
 use crate::python::Python;
 
 /// How jobs are to be confined.
@@ -22,6 +25,8 @@ pub struct SandboxOptions {
     pub datasets: Option<PathBuf>,
     /// Folders that no job may ever see.
     pub secrets: Vec<PathBuf>,
+    /// What must stay free of the disk that jobs write to.
+    pub disk_reserve: DiskReserve,
     /// How much of what the machine can do is used.
     pub reach: Reach,
 }
@@ -85,6 +90,7 @@ pub struct Sandbox {
     pub(super) limiter: Box<dyn Limiter>,
     pub(super) share_bytes: u64,
     pub(crate) counter: Counter,
+    pub(crate) disk: Arc<SharedDisk>,
 }
 
 /// How far jobs are confined.
@@ -128,6 +134,7 @@ impl Sandbox {
             limiter,
             share_bytes: limits::machine_memory() / 10 * 9 / slots.max(1) as u64,
             counter: Counter::default(),
+            disk: SharedDisk::new(options.disk_reserve),
         };
         if options.level == Level::Off {
             sandbox.identities = None;
