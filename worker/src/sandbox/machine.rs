@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::identities::Identities;
-use super::view::{ETC, SYSTEM, reveals};
+use super::sight::{Sight, Unseen};
 use super::{Level, Network, landlock};
 use crate::census::Counter;
 use crate::limits::{self, Bounds, Limiter};
@@ -17,8 +17,10 @@ pub struct SandboxOptions {
     pub level: Level,
     /// What network jobs have.
     pub network: Network,
-    /// A folder of data that jobs may read, at the same path.
-    pub datasets: Option<PathBuf>,
+    /// Folders of data that jobs may read, at the same path.
+    pub data: Vec<PathBuf>,
+    /// The home of the worker's user, where that is not the one of the user database.
+    pub home: Option<PathBuf>,
     /// Folders that no job may ever see.
     pub secrets: Vec<PathBuf>,
     /// How much of what the machine can do is used.
@@ -62,7 +64,7 @@ pub enum SandboxError {
 #[derive(Debug)]
 pub struct Sandbox {
     pub(super) applied: Applied,
-    pub(super) readable: Vec<PathBuf>,
+    pub(super) sight: Sight,
     pub(super) landlock: i32,
     pub(super) network: Network,
     pub(super) identities: Option<Identities>,
@@ -105,7 +107,7 @@ impl Sandbox {
         };
         let mut sandbox = Self {
             applied: Applied::Off,
-            readable: readable(options, python, work_root)?,
+            sight: Sight::of(options, python, work_root)?,
             landlock,
             network: options.network,
             identities: is_root.then(Identities::available).flatten(),
@@ -129,7 +131,7 @@ impl Sandbox {
             Reach::Full => {
                 sandbox.applied = Applied::Full;
                 match sandbox.try_out(python, work_root).await {
-                    Ok(()) => return sandbox.strict_enough(options.level),
+                    Ok(()) => return sandbox.strict_enough(options.level)?.looked(options, python, work_root).await,
                     Err(reason) => reason,
                 }
             }
@@ -147,7 +149,34 @@ impl Sandbox {
                  can use; docs/sandbox.md tells more"
             );
         }
-        Ok(sandbox)
+        sandbox.looked(options, python, work_root).await
+    }
+
+    /// What the interpreter imports from and jobs can't see.
+    #[must_use]
+    pub fn unseen(&self) -> &[Unseen] {
+        &self.sight.unseen
+    }
+
+    /// Looks at data and imports as a job sees them, and says what it can't see.
+    async fn looked(
+        mut self,
+        options: &SandboxOptions,
+        python: &Python,
+        work_root: &Path,
+    ) -> Result<Self, SandboxError> {
+        let imports = [&python.imports.path, &python.imports.whole].into_iter().flatten();
+        let paths: Vec<&Path> = options.data.iter().chain(imports).map(PathBuf::as_path).collect();
+        let unseen = self.look(python, work_root, &paths).await.map_err(SandboxError::Impossible)?;
+        for one in unseen {
+            if !self.sight.unseen.iter().any(|known| known.path == one.path) {
+                self.sight.unseen.push(one);
+            }
+        }
+        for Unseen { path, why } in &self.sight.unseen {
+            tracing::warn!(path = %path.display(), why, "jobs can't read this");
+        }
+        Ok(self)
     }
 
     /// What network jobs have.
@@ -183,25 +212,4 @@ impl fmt::Display for Sandbox {
         let (memory, network) = (self.limiter.name(), self.network);
         write!(f, "{reach} landlock={} seccomp user={user} memory={memory} network={network}", self.landlock)
     }
-}
-
-/// What jobs may read: the system, the interpreter, the data.
-fn readable(options: &SandboxOptions, python: &Python, work_root: &Path) -> Result<Vec<PathBuf>, SandboxError> {
-    let mut readable: Vec<PathBuf> = SYSTEM.iter().chain(ETC).map(PathBuf::from).filter(|path| path.exists()).collect();
-    let secrets: Vec<&Path> = options.secrets.iter().map(PathBuf::as_path).chain([work_root]).collect();
-    // Much is kept there, and programs seldom need any of it.
-    if secrets.iter().any(|secret| secret.starts_with("/opt")) {
-        readable.retain(|folder| folder != Path::new("/opt"));
-    }
-    for folder in python.folders.iter().chain(&options.datasets) {
-        if !readable.iter().any(|known| folder.starts_with(known)) {
-            readable.push(folder.clone());
-        }
-    }
-    for secret in secrets {
-        if let Some(folder) = reveals(&readable, secret) {
-            return Err(SandboxError::Revealing { secret: secret.to_owned(), folder: folder.to_owned() });
-        }
-    }
-    Ok(readable)
 }
