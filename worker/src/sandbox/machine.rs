@@ -117,6 +117,8 @@ impl Sandbox {
         };
         if options.level == Level::Off {
             sandbox.identities = None;
+            // Everything can be read, but for what a home of its own hides.
+            sandbox.sight.unseen.retain(|one| Some(&one.path) == python.imports.of_user.as_ref());
             return Ok(sandbox);
         }
         if landlock == 0 {
@@ -131,7 +133,9 @@ impl Sandbox {
             Reach::Full => {
                 sandbox.applied = Applied::Full;
                 match sandbox.try_out(python, work_root).await {
-                    Ok(()) => return sandbox.strict_enough(options.level)?.looked(options, python, work_root).await,
+                    Ok(()) => {
+                        return Ok(sandbox.strict_enough(options.level)?.looked(options, python, work_root).await);
+                    }
                     Err(reason) => reason,
                 }
             }
@@ -149,7 +153,7 @@ impl Sandbox {
                  can use; docs/sandbox.md tells more"
             );
         }
-        sandbox.looked(options, python, work_root).await
+        Ok(sandbox.looked(options, python, work_root).await)
     }
 
     /// What the interpreter imports from and jobs can't see.
@@ -159,15 +163,13 @@ impl Sandbox {
     }
 
     /// Looks at data and imports as a job sees them, and says what it can't see.
-    async fn looked(
-        mut self,
-        options: &SandboxOptions,
-        python: &Python,
-        work_root: &Path,
-    ) -> Result<Self, SandboxError> {
+    async fn looked(mut self, options: &SandboxOptions, python: &Python, work_root: &Path) -> Self {
         let imports = [&python.imports.path, &python.imports.whole].into_iter().flatten();
         let paths: Vec<&Path> = options.data.iter().chain(imports).map(PathBuf::as_path).collect();
-        let unseen = self.look(python, work_root, &paths).await.map_err(SandboxError::Impossible)?;
+        let unseen = self.look(python, work_root, &paths).await.unwrap_or_else(|error| {
+            tracing::warn!(error, "what jobs can read could not be looked at");
+            vec![]
+        });
         for one in unseen {
             if !self.sight.unseen.iter().any(|known| known.path == one.path) {
                 self.sight.unseen.push(one);
@@ -176,7 +178,7 @@ impl Sandbox {
         for Unseen { path, why } in &self.sight.unseen {
             tracing::warn!(path = %path.display(), why, "jobs can't read this");
         }
-        Ok(self)
+        self
     }
 
     /// What network jobs have.

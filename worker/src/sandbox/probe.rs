@@ -43,7 +43,7 @@ impl Sandbox {
     pub(super) async fn look(&self, python: &Python, work_root: &Path, paths: &[&Path]) -> Result<Vec<Unseen>, String> {
         const SCRIPT: &str = "import json, os, sys
 for path in json.loads(sys.argv[1]):
-    try: os.listdir(path) if os.path.isdir(path) else open(path, 'rb').close()
+    try: next(os.scandir(path), None) if os.path.isdir(path) else open(path, 'rb').close()
     except OSError as error: print(json.dumps([path, error.strerror]))";
         let mut bytes = 0;
         let paths: Vec<&str> = paths.iter().filter_map(|path| path.to_str()).collect();
