@@ -28,6 +28,7 @@ fn environment(root: &Path) -> PathBuf {
         write(root.join(file), "");
     }
     write(root.join("project/.env"), "a-secret-of-the-project");
+    write(root.join("project/credentials.json"), "a-secret-of-the-project");
     write(root.join("cache/wheel/linked/__init__.py"), "from linked.deep import here");
     write(root.join("cache/wheel/linked/deep.py"), "here = 1");
     write(root.join("cache/wheel/linked-1.dist-info/METADATA"), "Name: linked\nVersion: 1\n");
@@ -60,7 +61,7 @@ async fn a_job_imports_what_its_interpreter_imports_and_sees_no_more_of_it() {
     let program = format!(
         "import in_src, in_project, mapped, linked, chained, importlib.metadata, os\n\
          assert importlib.metadata.version('linked') == '1'\n\
-         for path in ['project/.env', 'cache/other', 'secret']:\n    \
+         for path in ['project/.env', 'project/credentials.json', 'cache/other', 'secret']:\n    \
          assert not os.path.exists('{}/' + path), path\n{INSTANT}",
         root.display()
     );

@@ -139,7 +139,8 @@ impl Sight {
         }
     }
 
-    /// Shows what can be imported from a folder of `sys.path`: not what is hidden in it, such as `.git` and `.env`.
+    /// Shows what can be imported from a folder of `sys.path`, which is often a project: its folders and modules, not what
+    /// is hidden in it, such as `.git` and `.env`, nor other files, such as `credentials.json`.
     fn add_folder(&mut self, folder: &Path, guard: &Guard) {
         if self.readable.iter().any(|known| folder.starts_with(known)) {
             return;
@@ -154,13 +155,12 @@ impl Sight {
             Ok(entries) => entries.flatten().map(|entry| entry.path()),
             Err(error) => return self.miss(folder, format!("it can't be read: {error}")),
         };
-        let hidden = |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         let (mut shown, mut all) = (vec![], true);
         for path in entries {
             match guard.refuses(&path) {
-                None if !hidden(&path) => shown.push(path),
+                None if is_importable(&path) => shown.push(path),
                 // It is the platform's own, and nothing to import.
-                Some(why) if !hidden(&path) && !guard.is_secret(&path) => {
+                Some(why) if is_importable(&path) && !guard.is_secret(&path) => {
                     all = false;
                     self.miss(&path, why);
                 }
@@ -191,6 +191,13 @@ impl Sight {
     fn miss(&mut self, path: &Path, why: String) {
         self.unseen.push(Unseen { path: path.to_owned(), why });
     }
+}
+
+/// Whether an entry of a folder of `sys.path` may be a package, a module, or what is known of a distribution.
+fn is_importable(path: &Path) -> bool {
+    let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let module = path.extension().is_some_and(|extension| ["py", "pyc", "so"].iter().any(|known| extension == *known));
+    !hidden && (module || path.is_dir())
 }
 
 /// The homes of the worker's user: no job reads one as a whole.

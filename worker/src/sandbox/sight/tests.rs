@@ -56,6 +56,7 @@ fn unseen(sight: &Sight) -> Vec<&Path> {
 fn what_packages_lie_in_is_readable_and_what_is_hidden_beside_them_is_not() {
     let mut machine = Machine::with(&["src/package", "project/.git", "project/package", "cache/wheel"]);
     fs::write(machine.at("project/.env"), "secret").unwrap();
+    fs::write(machine.at("project/credentials.json"), "secret").unwrap();
     fs::write(machine.at("project/module.py"), "").unwrap();
     machine.imports.path = vec![machine.at("src"), machine.at("project")];
     machine.imports.whole = vec![machine.at("cache/wheel"), machine.at("project/package"), machine.at("src/package")];
