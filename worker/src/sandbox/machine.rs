@@ -171,9 +171,7 @@ impl Sandbox {
             vec![]
         });
         for one in unseen {
-            if !self.sight.unseen.iter().any(|known| known.path == one.path) {
-                self.sight.unseen.push(one);
-            }
+            self.sight.found_unseen(one);
         }
         for Unseen { path, why } in &self.sight.unseen {
             tracing::warn!(path = %path.display(), why, "jobs can't read this");

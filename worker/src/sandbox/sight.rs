@@ -16,6 +16,8 @@ use crate::python::{Imports, Python};
 /// How many places beside the system are bound for every job at most.
 const MOST_PLACES: usize = 3_000;
 
+const NOT_TEXT: &str = "its name is not UTF-8: rename it";
+
 /// Folders that belong to no package: below them lie those of others.
 const SHARED: &[&str] = &[
     "/",
@@ -151,6 +153,9 @@ impl Sight {
         if guard.is_secret(folder) {
             return self.miss(folder, "it lies in what no job may see: move the package elsewhere".to_owned());
         }
+        if folder.to_str().is_none() {
+            return self.miss(folder, NOT_TEXT.to_owned());
+        }
         let entries = match fs::read_dir(folder) {
             Ok(entries) => entries.flatten().map(|entry| entry.path()),
             Err(error) => return self.miss(folder, format!("it can't be read: {error}")),
@@ -181,11 +186,23 @@ impl Sight {
 
     fn show(&mut self, path: &Path) {
         if path.to_str().is_none() {
-            return self.miss(path, "its name is not UTF-8: rename it".to_owned());
+            return self.miss(path, NOT_TEXT.to_owned());
         }
         if !self.readable.iter().any(|known| path.starts_with(known)) {
             self.readable.push(path.to_owned());
         }
+    }
+
+    /// Notes what a job was seen not to be able to read.
+    pub(super) fn found_unseen(&mut self, mut one: Unseen) {
+        if self.unseen.iter().any(|known| known.path == one.path) {
+            return;
+        }
+        if self.listed.iter().any(|folder| folder.holds_secret && folder.path == one.path) {
+            "the data directory lies in it, and there are no namespaces to tell the two apart: move one of them"
+                .clone_into(&mut one.why);
+        }
+        self.unseen.push(one);
     }
 
     fn miss(&mut self, path: &Path, why: String) {
