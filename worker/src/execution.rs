@@ -88,6 +88,7 @@ impl Execution<'_> {
             directory,
             job: run.job.id,
             marker: &marker,
+            variables: &session.config.variables,
             environment: &gpus.environment(),
         };
         let readable: Vec<PathBuf> = environment.iter().map(|environment| environment.path().to_owned()).collect();

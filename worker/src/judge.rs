@@ -140,7 +140,10 @@ fn exited(status: ExitStatus, case: &Case<'_>) -> Outcome {
 }
 
 fn with_last_words(end: String, case: &Case<'_>) -> String {
-    case.log.last_error_line().map_or(end.clone(), |line| format!("{end}: {line}"))
+    match case.log.last_error_line() {
+        Some(line) => format!("{end}: {line}"),
+        None => end,
+    }
 }
 
 /// The failure of a program that could not write a file any further.
@@ -172,10 +175,10 @@ fn read_metrics(case: &Case<'_>) -> io::Result<Outcome> {
 
 fn failed(case: &Case<'_>, kind: FailureKind, exit_code: Option<i32>, mut error: String) -> Outcome {
     let log_tail = case.log.tail();
-    let may_want_a_network = match kind {
-        FailureKind::NonzeroExit | FailureKind::Signal | FailureKind::Timeout | FailureKind::MissingMetrics => true,
-        _ => false,
-    };
+    let may_want_a_network = matches!(
+        kind,
+        FailureKind::NonzeroExit | FailureKind::Signal | FailureKind::Timeout | FailureKind::MissingMetrics
+    );
     if may_want_a_network && oom::no_network_in(&log_tail) {
         error.push_str(match case.network {
             Network::None => "; jobs here have no network (NETWORK=none)",

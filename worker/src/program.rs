@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use events::JobId;
 
+use crate::job_variables::JobVariables;
 use crate::leftovers::MARKER;
 use crate::python::Python;
 use crate::run_directory::RunDirectory;
@@ -19,6 +20,8 @@ pub(crate) struct Program<'a> {
     pub(crate) job: JobId,
     /// Marks every process of the run; begins with the worker's name.
     pub(crate) marker: &'a str,
+    /// What the operator gives every job beside that.
+    pub(crate) variables: &'a JobVariables,
     /// What its GPUs need beside that.
     pub(crate) environment: &'a [(String, String)],
 }
@@ -26,9 +29,10 @@ pub(crate) struct Program<'a> {
 impl Program<'_> {
     /// `<python> <entrypoint> --config <config_file> --output <directory>`, held by this cell.
     ///
-    /// Its environment is what stands here and nothing else.
+    /// Its environment is what stands here and nothing else; none of these parts names what another does.
     pub(crate) fn spec(&self, cell: &Cell) -> Spec {
         let mut environment = environment(self.python, self.directory, &cell.confinement);
+        environment.extend_from_slice(self.variables.all());
         environment.push(("LEADERSBOARD_JOB_ID".to_owned(), self.job.to_string()));
         environment.push((MARKER.to_owned(), self.marker.to_owned()));
         environment.extend_from_slice(self.environment);

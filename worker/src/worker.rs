@@ -18,6 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::artifacts::ArtifactLimits;
 use crate::gpu::{self, Gpus};
+use crate::job_variables::JobVariables;
 use crate::process::Graces;
 use crate::python::Python;
 use crate::requirements::Installer;
@@ -47,6 +48,8 @@ pub struct WorkerConfig {
     pub classes: Vec<ClassName>,
     /// The interpreter for jobs.
     pub python: Python,
+    /// The environment variables that they get from the operator.
+    pub variables: JobVariables,
     /// What installs the requirements of submissions; none: they are not looked at.
     pub installer: Option<Installer>,
     /// What confines them.

@@ -34,6 +34,8 @@ pub(crate) struct SandboxDoctor {
 struct Report {
     sandbox: String,
     attempts: Vec<Row>,
+    /// What the interpreter imports from, and data, that jobs can't read.
+    unseen: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -57,7 +59,8 @@ impl SandboxDoctor {
         let attempts = sandbox.attempts(&python, &work_root, targets).await.map_err(|error| anyhow!(error))?;
         let rows: Vec<Row> = attempts.into_iter().map(Row::from).collect();
         let leaks = rows.iter().any(|row| row.verdict == "leak");
-        let report = Report { sandbox: sandbox.to_string(), attempts: rows };
+        let unseen = sandbox.unseen().iter().map(ToString::to_string).collect();
+        let report = Report { sandbox: sandbox.to_string(), attempts: rows, unseen };
         answer(output, &table(&report), &report)?;
         Ok(if leaks { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
@@ -77,5 +80,10 @@ impl From<Attempt> for Row {
 fn table(report: &Report) -> String {
     let columns = [("ATTEMPT", Align::Left), ("VERDICT", Align::Left), ("FOUND", Align::Left)];
     let cells = |row: &Row| [row.attempt.clone(), row.verdict.to_owned(), row.found.clone()];
-    format!("sandbox: {}\n\n{}", report.sandbox, render(columns, report.attempts.iter().map(cells)))
+    let mut text = format!("sandbox: {}\n\n{}", report.sandbox, render(columns, report.attempts.iter().map(cells)));
+    for one in &report.unseen {
+        text.push_str("\njobs can't read ");
+        text.push_str(one);
+    }
+    text
 }

@@ -18,10 +18,11 @@ use events::policy::LivePolicy;
 use events::ports::{Room, StorageError, StoragePort, TrackingError};
 use migrations::MigrateError;
 use serde::Serialize;
-use worker::{Reconciler, ReconcilerPorts};
+use worker::{Python, Reconciler, ReconcilerPorts};
 
 use super::answer;
 use super::attempts::SandboxDoctor;
+use super::sandbox::ConfinementOptions;
 use crate::client::Output;
 use crate::options::{RedisOptions, StorageOptions};
 use crate::policy;
@@ -47,6 +48,8 @@ pub(crate) struct DoctorCommand {
     /// The interpreter for jobs [default: the first of python3, python on PATH, then /usr/bin/python3]
     #[arg(long, env = "JOB_PYTHON")]
     job_python: Option<PathBuf>,
+    #[command(flatten)]
+    confinement: ConfinementOptions,
     /// First repair open jobs (lost tickets, lost leases, forgotten retries), move what can't be read into quarantine,
     /// and restore damaged records from the event log
     #[arg(long)]
@@ -74,6 +77,10 @@ impl Row {
         Self { name: name.to_owned(), verdict: "good", found: found.into(), cure: None }
     }
 
+    fn risky(name: &str, found: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), verdict: "risky", found: found.into(), cure: Some(cure.into()) }
+    }
+
     fn unusable(name: &str, found: impl Into<String>, cure: impl Into<String>) -> Self {
         Self { name: name.to_owned(), verdict: "unusable", found: found.into(), cure: Some(cure.into()) }
     }
@@ -90,7 +97,7 @@ impl DoctorCommand {
         let data = &self.redis.data;
         rows.push(look_at_folder("logs", &self.storage.logs(data), "LOG_ROOT"));
         rows.push(look_at_folder("artifacts", &self.storage.artifacts(data), "ARTIFACT_ROOT"));
-        rows.push(self.look_at_python().await);
+        rows.extend(self.look_at_python().await);
         rows.extend(self.look_at_mlflow().await);
         let code = if rows.iter().any(|row| row.verdict == "unusable") { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         answer(output, &table(&rows), &rows)?;
@@ -108,12 +115,9 @@ impl DoctorCommand {
             Err(TrackingError::Refused(why)) => {
                 Row::unusable("mlflow", why, "set what is wrong right, or MLFLOW_TRACKING_URI to nothing")
             }
-            Err(error) => Row {
-                name: "mlflow".to_owned(),
-                verdict: "risky",
-                found: error.to_string(),
-                cure: Some("runs are recorded when it answers; jobs go on meanwhile".to_owned()),
-            },
+            Err(error) => {
+                Row::risky("mlflow", error.to_string(), "runs are recorded when it answers; jobs go on meanwhile")
+            }
         })
     }
 
@@ -210,11 +214,32 @@ impl DoctorCommand {
         }
     }
 
-    async fn look_at_python(&self) -> Row {
+    async fn look_at_python(&self) -> Vec<Row> {
         match find_python(self.job_python.as_deref()).await {
-            Ok(python) => Row::good("python", python.to_string()),
-            Err(error) => Row::unusable("python", "no interpreter runs", error.to_string()),
+            Ok(python) => {
+                let mut rows = vec![Row::good("python", python.to_string())];
+                if !python.imports.is_empty() {
+                    rows.extend(self.look_at_imports(&python).await);
+                }
+                rows
+            }
+            Err(error) => vec![Row::unusable("python", "no interpreter runs", error.to_string())],
         }
+    }
+
+    /// Whether jobs can read what the interpreter imports from outside of its own folders.
+    async fn look_at_imports(&self, python: &Python) -> Vec<Row> {
+        let name = "imports";
+        let site = self.confinement.prepare(python, (&self.redis.data, &self.storage), "doctor", 1).await;
+        let sandbox = match site {
+            Ok(site) => site.sandbox,
+            Err(error) => return vec![Row::risky(name, "could not be looked at", format!("{error:#}"))],
+        };
+        let unseen = sandbox.unseen();
+        if unseen.is_empty() {
+            return vec![Row::good(name, "jobs can read all that the interpreter imports from")];
+        }
+        unseen.iter().map(|one| Row::risky(name, one.path.display().to_string(), one.why.clone())).collect()
     }
 }
 

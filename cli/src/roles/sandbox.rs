@@ -8,7 +8,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use worker::{
-    Level, Network, Python, Reach, Sandbox, SandboxError, SandboxOptions, clear_leftovers, make_all_passable, open_up,
+    CACHE_ROOT, DATASET_ROOT, JobVariables, Level, Network, Python, Reach, Sandbox, SandboxError, SandboxOptions,
+    clear_leftovers, make_all_passable, open_up,
 };
 
 use crate::options::StorageOptions;
@@ -26,9 +27,12 @@ pub(crate) struct ConfinementOptions {
     /// What network jobs have: none, loopback (an interface of their own), or host
     #[arg(long, env = "NETWORK", default_value_t = Network::None)]
     network: Network,
-    /// A folder of data that jobs may read, at the same path
+    /// A folder of data that jobs may read, at the same path; told to them as DATASET_ROOT
     #[arg(long, env = "DATASET_ROOT")]
     dataset_root: Option<PathBuf>,
+    /// A folder of model weights and other caches that jobs may read, at the same path; told to them as CACHE_ROOT
+    #[arg(long, env = "CACHE_ROOT")]
+    cache_root: Option<PathBuf>,
     /// Where jobs have their work directories [default: <data>/work, or a folder below /var/tmp where jobs can't get there]
     #[arg(long, env = "WORK_ROOT")]
     work_root: Option<PathBuf>,
@@ -91,29 +95,27 @@ impl ConfinementOptions {
         found.with_context(|| format!("the work directory {} can't be made", work_root.display()))
     }
 
+    /// These variables, and where jobs find data and caches.
+    pub(crate) fn with_folders(&self, variables: JobVariables) -> JobVariables {
+        variables
+            .with_folder(DATASET_ROOT, self.dataset_root.as_deref())
+            .with_folder(CACHE_ROOT, self.cache_root.as_deref())
+    }
+
     /// Where work directories are to lie.
     pub(crate) fn work_root(&self, data: &Path) -> PathBuf {
         self.work_root.clone().unwrap_or_else(|| data.join("work"))
     }
 
     fn options(&self, data: &Path, storage: &StorageOptions) -> Result<SandboxOptions> {
-        let datasets = self.dataset_root.as_deref().map(|folder| {
-            let found = folder.canonicalize().with_context(|| format!("DATASET_ROOT {}", folder.display()))?;
-            // The same path for jobs, wherever it leads.
-            if found != folder {
-                bail!(
-                    "DATASET_ROOT {} must be an absolute path without links: it is {}",
-                    folder.display(),
-                    found.display()
-                );
-            }
-            Ok(found)
-        });
+        let folders = [(DATASET_ROOT, &self.dataset_root), (CACHE_ROOT, &self.cache_root)];
+        let folders = folders.into_iter().filter_map(|(name, folder)| Some((name, folder.as_deref()?)));
         let secrets = [data.to_owned(), storage.uploads(data), storage.logs(data), storage.artifacts(data)];
         Ok(SandboxOptions {
             level: self.sandbox,
             network: self.network,
-            datasets: datasets.transpose()?,
+            data: folders.map(|(name, folder)| at_its_own_path(name, folder)).collect::<Result<_>>()?,
+            home: std::env::home_dir(),
             // What is not there yet is not revealed by where it will be, but by what it will be made in.
             secrets: secrets
                 .into_iter()
@@ -131,6 +133,19 @@ impl ConfinementOptions {
 /// Where the work directories of a closed data directory are.
 fn open_folder(of_data: &fs::Metadata) -> PathBuf {
     Path::new(OPEN_FOLDER).join(format!("leadersboard-{:x}-{:x}", of_data.dev(), of_data.ino()))
+}
+
+/// A folder that is at the same path for jobs.
+fn at_its_own_path(name: &str, folder: &Path) -> Result<PathBuf> {
+    let found = folder.canonicalize().with_context(|| format!("{name} {}", folder.display()))?;
+    // The same path for jobs, wherever it leads.
+    if found != folder {
+        bail!("{name} {} must be an absolute path without links: it is {}", folder.display(), found.display());
+    }
+    if found.to_str().is_none() {
+        bail!("{name} {} must be UTF-8", folder.display());
+    }
+    Ok(found)
 }
 
 /// A folder of this data directory's own where everybody may come through and nobody else may write.

@@ -13,7 +13,7 @@ use bytesize::ByteSize;
 use clap::Args;
 use events::policy::LivePolicy;
 use events::{ClassName, Consumer};
-use worker::{ArtifactLimits, GpuOptions, Gpus, Graces, Selection, TrackingConfig, Worker, WorkerConfig};
+use worker::{ArtifactLimits, GpuOptions, Gpus, Graces, JobVariables, Selection, TrackingConfig, Worker, WorkerConfig};
 
 use super::api::{listen_for_metrics, serve_metrics};
 use super::doctor::find_python;
@@ -75,9 +75,13 @@ pub(crate) struct JobOptions {
     /// The worker's name in events and lists [default: the host's name]
     #[arg(long, env = "WORKER_NAME")]
     worker_name: Option<String>,
-    /// The interpreter for jobs [default: the first of python3, python on PATH, then /usr/bin/python3]
+    /// The interpreter for jobs, by its path or its name on PATH [default: the first of python3, python on PATH, then
+    /// /usr/bin/python3]
     #[arg(long, env = "JOB_PYTHON")]
     job_python: Option<PathBuf>,
+    /// Environment variables for every job, separated by commas: NAME passes one of the worker's own on, NAME=value sets one
+    #[arg(long, env = "JOB_ENV", hide_env_values = true, default_value = "", hide_default_value = true)]
+    job_env: String,
     #[command(flatten)]
     confinement: ConfinementOptions,
     #[command(flatten)]
@@ -164,6 +168,8 @@ impl JobOptions {
         }
         let classes =
             if self.classes.is_empty() { rules.classes.keys().cloned().collect() } else { self.classes.clone() };
+        let variables = JobVariables::read(&self.job_env, |name| std::env::var_os(name))?;
+        let variables = self.confinement.with_folders(variables);
         let name = self.name();
         let consumer: Consumer = format!("{name}-{}", random_hex::<4>()).parse().context("WORKER_NAME")?;
         let python = find_python(self.job_python.as_deref()).await?;
@@ -179,6 +185,7 @@ impl JobOptions {
             slots,
             classes,
             python,
+            variables,
             installer,
             sandbox,
             work_root,

@@ -10,6 +10,7 @@ mod dlq;
 mod end_to_end;
 mod expiry;
 mod idempotency;
+mod job_environment;
 mod leaderboard;
 mod limits;
 mod live_log;

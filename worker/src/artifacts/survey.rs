@@ -36,7 +36,7 @@ pub(super) struct Survey {
 
 /// How many names of files with several were found, by device and inode.
 #[derive(Debug, Default)]
-pub(super) struct Names(BTreeMap<(u64, u64), u64>);
+pub(super) struct Names(BTreeMap<(u64, u64), usize>);
 
 impl Names {
     /// Notes a name; of more than so many files the names are not known.
@@ -48,10 +48,9 @@ impl Names {
     }
 
     /// Whether all names of a file were found.
-    #[expect(clippy::useless_conversion, reason = "the count is of another width elsewhere")]
     pub(super) fn are_complete(&self, stat: &Stat) -> bool {
         let found = self.0.get(&(stat.st_dev, stat.st_ino)).copied().unwrap_or(1);
-        found == u64::from(stat.st_nlink)
+        usize::try_from(stat.st_nlink).is_ok_and(|names| names == found)
     }
 }
 

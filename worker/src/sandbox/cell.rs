@@ -140,9 +140,16 @@ impl Sandbox {
             writable.push("/tmp".into());
         }
         // What lies in one of them is there already, and nothing can be put into it.
-        let known = |path: &&PathBuf| !self.readable.iter().any(|folder| path.starts_with(folder));
+        let sight = &self.sight;
+        let known = |path: &&PathBuf| !sight.readable.iter().any(|folder| path.starts_with(folder));
         View {
-            readable: self.readable.iter().chain(needs.readable.iter().filter(known)).cloned().collect(),
+            readable: sight.readable.iter().chain(needs.readable.iter().filter(known)).cloned().collect(),
+            listed: sight
+                .listed
+                .iter()
+                .filter(|folder| self.applied == Applied::Full || !folder.holds_secret)
+                .map(|folder| folder.path.clone())
+                .collect(),
             writable,
             devices: DEVICES.iter().map(PathBuf::from).chain(needs.devices.iter().cloned()).collect(),
             landlock: self.landlock,

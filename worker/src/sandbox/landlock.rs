@@ -37,7 +37,10 @@ pub(super) fn confine(view: &View) -> io::Result<()> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute;
     let write = all & !(AccessFs::MakeChar | AccessFs::MakeBlock);
     let device = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev;
-    for (paths, access) in [(&view.readable, read), (&view.writable, write), (&view.devices, device)] {
+    let list = AccessFs::ReadDir.into();
+    for (paths, access) in
+        [(&view.readable, read), (&view.listed, list), (&view.writable, write), (&view.devices, device)]
+    {
         for path in paths {
             rules = allow(rules, path, access & all)?;
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use events::ports::DiskReserve;
 
 use super::identities::Identities;
-use super::view::{ETC, SYSTEM, reveals};
+use super::sight::{Sight, Unseen};
 use super::{Level, Network, landlock};
 use crate::census::Counter;
 use crate::limits::{self, Bounds, Limiter, SharedDisk};
@@ -21,8 +21,10 @@ pub struct SandboxOptions {
     pub level: Level,
     /// What network jobs have.
     pub network: Network,
-    /// A folder of data that jobs may read, at the same path.
-    pub datasets: Option<PathBuf>,
+    /// Folders of data that jobs may read, at the same path.
+    pub data: Vec<PathBuf>,
+    /// The home of the worker's user, where that is not the one of the user database.
+    pub home: Option<PathBuf>,
     /// Folders that no job may ever see.
     pub secrets: Vec<PathBuf>,
     /// What must stay free of the disk that jobs write to.
@@ -83,7 +85,7 @@ pub enum SandboxError {
 #[derive(Debug)]
 pub struct Sandbox {
     pub(super) applied: Applied,
-    pub(super) readable: Vec<PathBuf>,
+    pub(super) sight: Sight,
     pub(super) landlock: i32,
     pub(super) network: Network,
     pub(super) identities: Option<Identities>,
@@ -127,7 +129,7 @@ impl Sandbox {
         };
         let mut sandbox = Self {
             applied: Applied::Off,
-            readable: readable(options, python, work_root)?,
+            sight: Sight::of(options, python, work_root)?,
             landlock,
             network: options.network,
             identities: is_root.then(Identities::available).flatten(),
@@ -138,6 +140,8 @@ impl Sandbox {
         };
         if options.level == Level::Off {
             sandbox.identities = None;
+            // Everything can be read, but for what a home of its own hides.
+            sandbox.sight.unseen.retain(|one| Some(&one.path) == python.imports.of_user.as_ref());
             return Ok(sandbox);
         }
         if landlock == 0 {
@@ -155,7 +159,9 @@ impl Sandbox {
             Reach::Full => {
                 sandbox.applied = Applied::Full;
                 match sandbox.try_out(python, work_root).await {
-                    Ok(()) => return sandbox.strict_enough(options.level),
+                    Ok(()) => {
+                        return Ok(sandbox.strict_enough(options.level)?.looked(options, python, work_root).await);
+                    }
                     Err(reason) => reason,
                 }
             }
@@ -175,7 +181,30 @@ impl Sandbox {
                  can use; docs/sandbox.md tells more"
             );
         }
-        Ok(sandbox)
+        Ok(sandbox.looked(options, python, work_root).await)
+    }
+
+    /// What the interpreter imports from and jobs can't see.
+    #[must_use]
+    pub fn unseen(&self) -> &[Unseen] {
+        &self.sight.unseen
+    }
+
+    /// Looks at data and imports as a job sees them, and says what it can't see.
+    async fn looked(mut self, options: &SandboxOptions, python: &Python, work_root: &Path) -> Self {
+        let imports = [&python.imports.path, &python.imports.whole].into_iter().flatten();
+        let paths: Vec<&Path> = options.data.iter().chain(imports).map(PathBuf::as_path).collect();
+        let unseen = self.look(python, work_root, &paths).await.unwrap_or_else(|error| {
+            tracing::warn!(error, "what jobs can read could not be looked at");
+            vec![]
+        });
+        for one in unseen {
+            self.sight.found_unseen(one);
+        }
+        for Unseen { path, why } in &self.sight.unseen {
+            tracing::warn!(path = %path.display(), why, "jobs can't read this");
+        }
+        self
     }
 
     /// What network jobs have.
@@ -239,27 +268,6 @@ fn closed_folder(path: &Path) -> Option<(PathBuf, u32)> {
         let is_closed = found.is_dir() && found.mode() & 0o001 == 0;
         is_closed.then(|| (folder.to_owned(), found.mode() & 0o7777))
     })
-}
-
-/// What jobs may read: the system, the interpreter, the data.
-fn readable(options: &SandboxOptions, python: &Python, work_root: &Path) -> Result<Vec<PathBuf>, SandboxError> {
-    let mut readable: Vec<PathBuf> = SYSTEM.iter().chain(ETC).map(PathBuf::from).filter(|path| path.exists()).collect();
-    let secrets: Vec<&Path> = options.secrets.iter().map(PathBuf::as_path).chain([work_root]).collect();
-    // Much is kept there, and programs seldom need any of it.
-    if secrets.iter().any(|secret| secret.starts_with("/opt")) {
-        readable.retain(|folder| folder != Path::new("/opt"));
-    }
-    for folder in python.folders.iter().chain(&options.datasets) {
-        if !readable.iter().any(|known| folder.starts_with(known)) {
-            readable.push(folder.clone());
-        }
-    }
-    for secret in secrets {
-        if let Some(folder) = reveals(&readable, secret) {
-            return Err(SandboxError::Revealing { secret: secret.to_owned(), folder: folder.to_owned() });
-        }
-    }
-    Ok(readable)
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod namespaces;
 mod privileges;
 mod probe;
 mod seccomp;
+mod sight;
 mod supervisor;
 mod system_calls;
 mod view;
@@ -36,6 +37,7 @@ pub use level::{Level, Network, UnknownWord};
 pub use machine::{Reach, Sandbox, SandboxError, SandboxOptions};
 pub(crate) use privileges::{Identity, ProcessLimits};
 pub(crate) use probe::Probe;
+pub use sight::Unseen;
 pub use supervisor::supervise;
 pub(crate) use view::{SHARED_MEMORY, View};
 

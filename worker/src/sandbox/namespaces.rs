@@ -76,6 +76,10 @@ pub(super) fn enter(view: &View, identity: Option<Identity>) -> io::Result<()> {
     for path in &view.readable {
         place(root, path, Access::Read)?;
     }
+    // What is in them is what was just bound.
+    for path in &view.listed {
+        fs::create_dir_all(below(root, path))?;
+    }
     for path in &view.writable {
         place(root, path, Access::Write)?;
     }

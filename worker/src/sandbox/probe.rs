@@ -1,13 +1,14 @@
 //! Runs scripts of the worker's own, confined as a job is: to know that it works, and to know what it denies.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use events::ResourceClass;
 use tokio::io::AsyncReadExt;
 use tokio_util::sync::CancellationToken;
 
+use super::sight::Unseen;
 use super::{Needs, Sandbox};
 use crate::interrupt::Interrupt;
 use crate::process::{Ended, Graces, Process};
@@ -19,6 +20,8 @@ use crate::run_directory::RunDirectory;
 const LIMIT: Duration = Duration::from_mins(1);
 /// How much of what it prints is kept, in bytes.
 const KEPT_BYTES: u64 = 1 << 20;
+/// What an argument may have, which is 128 KiB for the kernel.
+const MOST_ARGUMENT_BYTES: usize = 100 << 10;
 
 /// A script, and what it has beside what every job has.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,6 +37,36 @@ impl Sandbox {
     pub(super) async fn try_out(&self, python: &Python, work_root: &Path) -> Result<(), String> {
         const SCRIPT: &str = "import os, sys, tempfile; tempfile.TemporaryFile(); os.listdir('.')";
         self.run_probe(python, work_root, &Probe { script: SCRIPT, ..Probe::default() }).await.map(drop)
+    }
+
+    /// Looks at these paths as a job does, and gives those that it can't read.
+    pub(super) async fn look(&self, python: &Python, work_root: &Path, paths: &[&Path]) -> Result<Vec<Unseen>, String> {
+        const SCRIPT: &str = "import json, os, sys
+for path in json.loads(sys.argv[1]):
+    try: next(os.scandir(path), None) if os.path.isdir(path) else open(path, 'rb').close()
+    except OSError as error: print(json.dumps([path, error.strerror]))";
+        let mut bytes = 0;
+        let paths: Vec<&str> = paths.iter().filter_map(|path| path.to_str()).collect();
+        let paths: Vec<&str> = paths
+            .into_iter()
+            .take_while(|path| {
+                bytes += path.len() + 3;
+                bytes < MOST_ARGUMENT_BYTES
+            })
+            .collect();
+        if paths.is_empty() {
+            return Ok(vec![]);
+        }
+        let argument = serde_json::to_string(&paths).map_err(|error| error.to_string())?;
+        let probe = Probe { script: SCRIPT, argument: &argument, ..Probe::default() };
+        let printed = self.run_probe(python, work_root, &probe).await?;
+        let lines = printed.lines().map(serde_json::from_str::<(PathBuf, String)>);
+        let unseen = |(path, error)| {
+            let why = format!("jobs get {error:?}: open it and the folders above it (chmod o+rx), or move it");
+            Unseen { path, why }
+        };
+        // An interpreter may print something of its own at its start.
+        Ok(lines.flatten().map(unseen).collect())
     }
 
     /// Runs a script confined, and gives what it printed.

@@ -11,6 +11,8 @@ use super::level::Network;
 pub(crate) struct View {
     /// Files and folders that it may read, and execute from.
     pub(crate) readable: Vec<PathBuf>,
+    /// Folders whose names it may read, and no more.
+    pub(crate) listed: Vec<PathBuf>,
     /// Folders that it may write.
     pub(crate) writable: Vec<PathBuf>,
     /// Device files that it may use.
