@@ -26,6 +26,8 @@ const NEARLY_FULL: &str = "is nearly full, uploads are refused: less than 5 % is
 struct Checks {
     redis: &'static str,
     storage: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worker: Option<&'static str>,
 }
 
 /// `GET /health`
@@ -38,7 +40,7 @@ pub(crate) async fn live() -> Json<Value> {
     Json(json!({ "status": "live" }))
 }
 
-/// `GET /health/ready`: Redis answers, storage can be written and has room. The reasons why not go to the log, for anybody may
+/// `GET /health/ready`: Redis answers, storage can be written and has room, the worker of this process takes jobs. The reasons why not go to the log, for anybody may
 /// ask.
 pub(crate) async fn ready(State(api): State<Arc<Api>>) -> Response {
     let (redis, storage) = tokio::join!(
@@ -63,9 +65,17 @@ pub(crate) async fn ready(State(api): State<Arc<Api>>) -> Response {
             }
             Err(_) => "can't be written in time",
         },
+        worker: api.worker.as_ref().map(|unfit| match unfit() {
+            None => OK,
+            Some(why) => {
+                tracing::warn!(why, "not ready: the worker");
+                "takes no jobs, because it can't set them up"
+            }
+        }),
     };
     let missing: Vec<String> = [("Redis", checks.redis), ("storage", checks.storage)]
         .into_iter()
+        .chain(checks.worker.map(|state| ("the worker", state)))
         .filter(|(_, state)| ![OK, NEARLY_FULL].contains(state))
         .map(|(name, state)| format!("{name} {state}"))
         .collect();

@@ -8,6 +8,7 @@ mod embedded;
 mod limits;
 mod options;
 mod policy;
+mod policy_change;
 mod roles;
 mod table;
 mod telemetry;

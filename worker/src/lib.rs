@@ -15,6 +15,7 @@ mod claims;
 mod dispatcher;
 mod execution;
 mod expirer;
+mod fitness;
 mod gpu;
 mod heartbeat;
 mod interrupt;
@@ -54,6 +55,7 @@ mod worker;
 
 pub use artifacts::ArtifactLimits;
 pub use expirer::{Expirer, ExpirerPorts, JobFiles, Removed, remove_job};
+pub use fitness::Fitness;
 pub use gpu::{Choice, GpuOptions, Gpus, Selection};
 pub use process::Graces;
 pub use python::{Python, PythonError};

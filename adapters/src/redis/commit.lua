@@ -25,6 +25,16 @@ local holds = {
   -- The key is there, or is not.
   present = function(key) return redis.call('EXISTS', key) == 1 end,
   absent = function(key) return redis.call('EXISTS', key) == 0 end,
+  -- The policy names this class, or no classes at all: then those are offered that every program knows of.
+  offered = function(key, class)
+    local settings = redis.call('HGET', key, 'settings')
+    local classes = settings and cjson.decode(settings).classes
+    if not classes then return true end
+    for _, offered in ipairs(classes) do
+      if offered.name == class then return true end
+    end
+    return false
+  end,
   -- The sorted set has fewer members than this, or no fewer.
   fewer = function(key, limit) return redis.call('ZCARD', key) < tonumber(limit) end,
   no_fewer = function(key, limit) return redis.call('ZCARD', key) >= tonumber(limit) end,

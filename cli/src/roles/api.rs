@@ -67,7 +67,7 @@ impl ApiCommand {
         let url = format!("http://{address}");
         answer(output, &format!("serving on {url}"), &json!({ "address": url }))?;
         let access = (&self.access, links);
-        serve(&ports, policy, tokens, access, listener, render, stop.orderly).await?;
+        serve(&ports, policy, tokens, access, listener, render, None, stop.orderly).await?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -80,6 +80,7 @@ pub(super) async fn serve(
     (access, mlflow): (&AccessOptions, Option<api::MlflowLinks>),
     listener: TcpListener,
     render: RenderMetrics,
+    worker: Option<api::WorkerState>,
     stop: CancellationToken,
 ) -> Result<()> {
     let metrics_text = access.metrics_addr.is_none().then(|| Arc::clone(&render));
@@ -106,6 +107,7 @@ pub(super) async fn serve(
         board_reads: api::BoardReads::default(),
         mlflow,
         metrics_text,
+        worker,
         stop: stop.clone(),
     });
     let metrics = serve_metrics(access.metrics_addr, render, stop.clone());

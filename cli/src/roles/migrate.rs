@@ -11,7 +11,8 @@ use serde_json::json;
 use super::answer;
 use crate::client::Output;
 use crate::options::RedisOptions;
-use crate::policy::{self, PolicyOptions};
+use crate::policy::PolicyOptions;
+use crate::policy_change;
 use crate::wiring::{connect, migrate};
 
 /// Bring a Redis to the key schema of this version.
@@ -28,7 +29,10 @@ impl MigrateCommand {
         let given = self.policy.given()?;
         let report = migrate(&self.redis.url()?, &self.redis.namespace.namespace).await?;
         if given != PolicySettings::default() {
-            policy::set(&connect(&self.redis).await?, Actor::System("migrate".to_owned()), &given).await?;
+            let redis = connect(&self.redis).await?;
+            for left in policy_change::set_at_start(&redis, Actor::System("migrate".to_owned()), &given).await? {
+                eprintln!("{left}");
+            }
         }
         let sentence = if report.taken.is_empty() {
             format!("the key schema has version {}: nothing to do", report.to)

@@ -68,7 +68,7 @@ pub(crate) struct JobOptions {
     #[cfg(feature = "faults")]
     #[arg(long, env = "LEADERSBOARD_FAKE_GPUS", hide = true)]
     fake_gpus: Option<PathBuf>,
-    /// Which resource classes are served, separated by commas [default: all]
+    /// The only resource classes to serve, separated by commas [default: all, as they are added and removed]
     #[arg(long, env = "WORKER_CLASSES", value_delimiter = ',')]
     classes: Vec<ClassName>,
     /// The worker's name in events and lists [default: the host's name]
@@ -149,8 +149,6 @@ impl JobOptions {
         if let Some(unknown) = self.classes.iter().find(|class| rules.class(class).is_none()) {
             bail!("WORKER_CLASSES names {unknown}, which RESOURCE_CLASSES does not");
         }
-        let classes =
-            if self.classes.is_empty() { rules.classes.keys().cloned().collect() } else { self.classes.clone() };
         let name = self.name();
         let consumer: Consumer = format!("{name}-{}", random_hex::<4>()).parse().context("WORKER_NAME")?;
         let python = find_python(self.job_python.as_deref()).await?;
@@ -164,7 +162,7 @@ impl JobOptions {
             consumer,
             host: host_name(),
             slots,
-            classes,
+            classes: self.classes.clone(),
             python,
             installer,
             sandbox,

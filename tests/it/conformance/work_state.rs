@@ -57,6 +57,7 @@ async fn a_worker_is_known_by_what_it_tells_and_by_what_it_holds() {
         draining: false,
         sandbox: String::new(),
         gpus: vec![],
+        unfit: None,
     };
     port.announce(&presence, Duration::from_mins(1)).await.expect("told");
     let seen = port.workers(&classes).await.expect("workers");

@@ -10,6 +10,7 @@ mod network;
 mod redis_crash;
 mod tickets;
 mod tracking;
+mod unfit_worker;
 mod unreadable;
 mod uploads;
 mod work_streams;
