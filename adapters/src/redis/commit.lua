@@ -141,8 +141,26 @@ local special = {
   end,
 }
 
+-- The type of the key that each command changes.
+local TYPES = {
+  HSET = 'hash', HDEL = 'hash', HINCRBY = 'hash', SADD = 'set', SREM = 'set', XADD = 'stream',
+  ZADD = 'zset', ZREM = 'zset', ZREMRANGEBYSCORE = 'zset',
+}
+
+-- What is wrong with a key, if it can't be changed: its command would fail after others were made.
+local function misfit(key, wanted)
+  local kind = redis.call('TYPE', key).ok
+  if kind ~= 'none' and kind ~= wanted then return key .. ' is a ' .. kind .. ' and not a ' .. wanted end
+end
+
 local function make(commit)
   local guards, events, changes = commit[1], commit[2], commit[3]
+  local wrong = misfit(LEASES, 'hash')
+  for _, change in ipairs(changes) do
+    local wanted = TYPES[change[1]]
+    wrong = wrong or (wanted and misfit(change[2], wanted))
+  end
+  if wrong then return {'error', wrong} end
   for n, guard in ipairs(guards) do
     if not holds[guard[1]](unpack(guard, 2)) then return {'guard', n} end
   end
