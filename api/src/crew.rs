@@ -20,7 +20,7 @@ pub struct Crews {
 }
 
 /// The workers that take a class's jobs, and how long its runs took of late.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Crew {
     /// Workers that tell of themselves, serve the class, and still claim.
     pub(crate) workers: u64,
@@ -30,6 +30,16 @@ pub(crate) struct Crew {
     pub(crate) busy: u64,
     /// How long a run of the class takes on average; none where no run has ended of late.
     pub(crate) mean_run_s: Option<f64>,
+    /// Workers that would serve the class and can't set up jobs.
+    pub(crate) unfit: Option<Unfit>,
+}
+
+/// A worker that can't set up jobs, and how many more there are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unfit {
+    pub(crate) worker: String,
+    pub(crate) why: String,
+    pub(crate) others: u64,
 }
 
 struct Known {
@@ -64,7 +74,14 @@ impl Crews {
         let workers = self.workers.workers(std::slice::from_ref(class)).await?;
         let mut crew = Crew { mean_run_s: mean_s(&self.durations.recent(class).await?), ..Crew::default() };
         for presence in workers.iter().filter_map(|SeenWorker { presence, .. }| presence.as_ref()) {
-            if !presence.draining && presence.classes.contains(class) {
+            if let Some(why) = presence.unfit.as_ref().filter(|_| presence.classes.contains(class)) {
+                let (worker, why) = (presence.worker.to_string(), why.clone());
+                crew.unfit = Some(match crew.unfit.take() {
+                    None => Unfit { worker, why, others: 0 },
+                    Some(unfit) => Unfit { others: unfit.others + 1, ..unfit },
+                });
+            }
+            if presence.takes(class) {
                 crew.workers += 1;
                 crew.slots += presence.slots as u64;
                 crew.busy += presence.busy.min(presence.slots) as u64;
@@ -153,6 +170,7 @@ mod tests {
             draining,
             sandbox: String::new(),
             gpus: vec![],
+            unfit: None,
         };
         SeenWorker { worker, presence: Some(presence), silent: Some(Duration::ZERO), tickets: 0 }
     }
@@ -169,7 +187,7 @@ mod tests {
         ];
         let durations = vec![Duration::from_secs(10), Duration::from_secs(40)];
         let (_, crews) = crews(There { workers, durations, ..There::default() });
-        let small = Crew { workers: 2, slots: 4, busy: 3, mean_run_s: Some(25.0) };
+        let small = Crew { workers: 2, slots: 4, busy: 3, mean_run_s: Some(25.0), unfit: None };
         assert_eq!(crews.of(&class("small")).await, Ok(small));
         assert_eq!(crews.of(&class("large")).await.map(|crew| crew.workers), Ok(0));
     }

@@ -27,6 +27,8 @@ const NEARLY_FULL: &str = "is nearly full, uploads are refused: less than 5 % is
 struct Checks {
     redis: Cow<'static, str>,
     storage: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worker: Option<&'static str>,
 }
 
 /// `GET /health`
@@ -39,8 +41,9 @@ pub(crate) async fn live() -> Json<Value> {
     Json(json!({ "status": "live" }))
 }
 
-/// `GET /health/ready`: Redis answers, storage can be written and has room. What Redis lacks is told, for its operator has
-/// to cure it; the paths of storage go to the log only, for anybody may ask.
+/// `GET /health/ready`: Redis answers, storage can be written and has room, the worker of this process takes jobs.
+///
+/// What Redis lacks is told, for its operator has to cure it. Paths go to the log only, for anybody may ask.
 pub(crate) async fn ready(State(api): State<Arc<Api>>) -> Response {
     let (redis, storage) = tokio::join!(
         tokio::time::timeout(PATIENCE, api.status.ping()),
@@ -64,9 +67,17 @@ pub(crate) async fn ready(State(api): State<Arc<Api>>) -> Response {
             }
             Err(_) => "can't be written in time",
         },
+        worker: api.worker.as_ref().map(|unfit| match unfit() {
+            None => OK,
+            Some(why) => {
+                tracing::warn!(why, "not ready: the worker");
+                "takes no jobs, because it can't set them up"
+            }
+        }),
     };
     let missing: Vec<String> = [("Redis", &*checks.redis), ("storage", checks.storage)]
         .into_iter()
+        .chain(checks.worker.map(|state| ("the worker", state)))
         .filter(|(_, state)| ![OK, NEARLY_FULL].contains(state))
         .map(|(name, state)| format!("{name} {state}"))
         .collect();

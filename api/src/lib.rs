@@ -100,9 +100,14 @@ pub struct Api {
     pub mlflow: Option<MlflowLinks>,
     /// What `GET /metrics` answers; none where metrics have a port of their own.
     pub metrics_text: Option<RenderMetrics>,
+    /// Why the worker of this process takes no jobs, if there is one and it takes none.
+    pub worker: Option<WorkerState>,
     /// Ends what would go on for as long as its client likes; the same that [`serve`] is given.
     pub stop: CancellationToken,
 }
+
+/// Tells why a worker takes no jobs; none if it takes some.
+pub type WorkerState = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
 /// Every route of the interface.
 pub fn router(api: Api) -> Router {

@@ -9,6 +9,7 @@ mod limits;
 mod open_files;
 mod options;
 mod policy;
+mod policy_change;
 mod roles;
 mod table;
 mod telemetry;

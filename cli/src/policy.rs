@@ -15,7 +15,7 @@ use crate::classes::{self, Classes};
 use crate::limits::LimitOptions;
 
 /// How often a process looks whether the policy has changed.
-const REFRESH: Duration = Duration::from_secs(10);
+const REFRESH: Duration = Duration::from_secs(5);
 
 /// What all roles must agree on. Kept in Redis: set by `up`, `migrate` and `policy set`.
 #[derive(Debug, Clone, Args)]

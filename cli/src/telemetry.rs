@@ -97,9 +97,13 @@ fn describe() {
     describe_counter!("leadersboard_jobs_total", "Runs by outcome and kind");
     describe_histogram!("leadersboard_job_run_seconds", Unit::Seconds, "Time a job's process ran");
     describe_gauge!("leadersboard_worker_busy_slots", "Jobs in this worker's hands");
+    describe_gauge!("leadersboard_worker_fit", "1 if this worker can set up jobs, 0 if it takes none until it can");
     describe_gauge!("leadersboard_worker_sandbox_info", "What confines the jobs of this worker");
     describe_counter!("leadersboard_tickets_quarantined_total", "Tickets that could not be read");
-    describe_counter!("leadersboard_quarantined_total", "Other entries that could not be read, by the key they were in");
+    describe_counter!(
+        "leadersboard_quarantined_total",
+        "Other entries that could not be read, by the key they were in"
+    );
     describe_gauge!("leadersboard_unreadable_jobs", "Jobs that have not ended and can't be read");
 }
 

@@ -79,6 +79,8 @@ impl Change {
 pub enum Guard {
     /// The submission is there to be run.
     SubmissionReady(SubmissionId),
+    /// The stored policy offers this resource class.
+    ClassOffered(ClassName),
     /// The job has had so many events.
     JobAt {
         /// Which job.

@@ -138,6 +138,10 @@ pub async fn job_if(
             Err(CommitError::GuardFailed(Guard::SubmissionReady(submission))) => {
                 return Err(ExecuteError::Rejected(job::Rejection::SubmissionGone(submission)));
             }
+            // This process has not heard yet that the class was removed.
+            Err(CommitError::GuardFailed(Guard::ClassOffered(class))) => {
+                return Err(ExecuteError::Rejected(job::Rejection::UnknownClass(class.to_string())));
+            }
             Err(CommitError::GuardFailed(guard @ Guard::IdempotencyKeyUnused { .. })) => {
                 return Err(ExecuteError::GuardFailed(guard));
             }
@@ -174,6 +178,7 @@ async fn load_with_usage(
         | JobCommand::Fail { .. }
         | JobCommand::LoseLease { .. }
         | JobCommand::RequestCancel { .. }
+        | JobCommand::Withdraw { .. }
         | JobCommand::AcknowledgeCancel { .. }
         | JobCommand::Replay { .. } => {
             let loaded = log.load_job(id).await?;

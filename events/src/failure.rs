@@ -72,6 +72,8 @@ pub enum LossCause {
     Infrastructure,
     /// The worker was asked to stop and gave the job back.
     Drain,
+    /// The worker can't set up any job, while another can.
+    WorkerUnfit,
 }
 
 impl LossCause {
@@ -82,6 +84,7 @@ impl LossCause {
             Self::WorkerLost => "worker_lost",
             Self::Infrastructure => "infrastructure",
             Self::Drain => "drain",
+            Self::WorkerUnfit => "worker_unfit",
         }
     }
 }

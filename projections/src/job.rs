@@ -170,7 +170,10 @@ fn fields(job: &Job) -> BTreeMap<&'static str, String> {
             set("log_tail", Some(why.log_tail.clone()));
             "failed"
         }
-        JobState::Cancelled(_) => "cancelled",
+        JobState::Cancelled(Ended { why, .. }) => {
+            set("error", why.clone());
+            "cancelled"
+        }
         JobState::DeadLettered(Ended { why, .. }) => {
             set("kind", Some(why.kind.as_str().to_owned()));
             set("error", Some(why.error.clone()));
@@ -287,7 +290,7 @@ fn read_state(fields: &Fields<'_>) -> Result<JobState, Unreadable> {
             };
             JobState::Failed(Ended { at: ended()?, why })
         }
-        "cancelled" => JobState::Cancelled(Ended { at: ended()?, why: () }),
+        "cancelled" => JobState::Cancelled(Ended { at: ended()?, why: fields.optional("error")? }),
         "dead_lettered" => {
             let why = DeadLetter { kind: read_kind::<DeadLetterKind>(fields, "kind")?, error: fields.get("error")? };
             JobState::DeadLettered(Ended { at: ended()?, why })

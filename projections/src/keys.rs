@@ -291,6 +291,12 @@ impl Keyspace {
         self.key(format_args!("worker:{worker}"))
     }
 
+    /// Live state: the workers that tell of themselves.
+    #[must_use]
+    pub fn workers(&self) -> String {
+        self.key("workers")
+    }
+
     /// Live state: how long the newest runs of a class took.
     #[must_use]
     pub fn durations(&self, class: &ClassName) -> String {

@@ -12,6 +12,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tracing::Instrument;
 
+use crate::fitness::others_take;
 use crate::gpu::{GpuLease, Offer};
 use crate::held::{Held, HeldClaim};
 use crate::outage::Outage;
@@ -23,6 +24,8 @@ use crate::{observe, pipeline};
 const CLAIM_WAIT: Duration = Duration::from_millis(500);
 /// How long it waits where a class has too few free GPUs for a job: they may be free at any moment.
 const SHORT_WAIT: Duration = Duration::from_millis(100);
+/// How long the ticket of a job that failed here is kept before it is given back.
+const LEFT_FOR: Duration = Duration::from_secs(1);
 /// How long a claim under way may still take once the worker is to stop.
 const LAST_CLAIM_PATIENCE: Duration = Duration::from_secs(2);
 /// How long all that follows the end of the programs may take: each step has a bound of its own, and this is beside them.
@@ -38,8 +41,16 @@ pub(crate) async fn run(session: &Arc<Session>, inherited: Vec<Claim>) -> Settle
     let mut runs = JoinSet::new();
     let mut settled = Settled::Yes;
 
-    warn_of_classes_never_claimed(session);
-    while let Some(mut slots) = free_slots(&slots, session).await {
+    loop {
+        if session.fitness.unfit().is_some() {
+            put_back(session, waiting.drain(..)).await;
+            tokio::select! {
+                biased;
+                () = session.stop.begun() => break,
+                () = session.fitness.fit() => {}
+            }
+        }
+        let Some(mut slots) = free_slots(&slots, session).await else { break };
         let needs = gpus_needed(session);
         let mut offer = if needs.is_empty() { Offer::default() } else { session.config.gpus.offer().await };
         let mut begin = |waiting: &mut VecDeque<HeldClaim>, slots: &mut Vec<OwnedSemaphorePermit>| {
@@ -66,6 +77,9 @@ pub(crate) async fn run(session: &Arc<Session>, inherited: Vec<Claim>) -> Settle
                     // Redis may have forgotten that it runs: its next beat finds out. Nobody listens where nothing runs.
                     None => drop(session.nudged.send(job)),
                 }
+            }
+            if session.fitness.unfit().is_some() {
+                continue;
             }
             begin(&mut waiting, &mut slots);
         }
@@ -94,7 +108,21 @@ async fn free_slots(slots: &Arc<Semaphore>, session: &Session) -> Option<Vec<Own
 fn gpus_needed(session: &Session) -> BTreeMap<ClassName, usize> {
     let policy = session.policy.get();
     let need = |name: &ClassName| Some((name.clone(), usize::try_from(policy.class(name)?.gpus).ok()?));
-    session.config.classes.iter().filter_map(need).filter(|(_, gpus)| *gpus > 0).collect()
+    session.served().iter().filter_map(need).filter(|(_, gpus)| *gpus > 0).collect()
+}
+
+/// Gives tickets back, for other workers or for later. One that can't be given back is put back by a reaper.
+async fn put_back(session: &Session, claims: impl Iterator<Item = HeldClaim>) {
+    for held in claims {
+        if let Err(error) = session.ports.queue.put_back(&session.config.consumer, &held.claim).await {
+            tracing::debug!(job = %held.claim.job, %error, "a ticket could not be given back");
+        }
+    }
+}
+
+/// Leaves a job that failed here a short while ago to other workers, if there are any that take it.
+async fn leave_to_others(session: &Session, claim: &Claim) -> bool {
+    session.fitness.failed_here(claim.job) && others_take(session, &claim.ticket.class).await
 }
 
 fn warn_of_classes_never_claimed(session: &Session) {
@@ -108,6 +136,16 @@ fn warn_of_classes_never_claimed(session: &Session) {
 
 /// Takes one ticket to its end.
 async fn attend(session: Arc<Session>, claim: HeldClaim, permit: OwnedSemaphorePermit, gpus: GpuLease) -> Settled {
+    if leave_to_others(&session, &claim.claim).await {
+        drop((permit, gpus));
+        // Not at once: it would be the first to claim it again.
+        tokio::select! {
+            () = tokio::time::sleep(LEFT_FOR) => {}
+            () = session.stop.begun() => {}
+        }
+        put_back(&session, std::iter::once(claim)).await;
+        return Settled::Yes;
+    }
     let _busy = observe::BusySlot::take(&session.busy);
     let settled = match start(&session, &claim.claim, gpus.uuids()).await {
         Answer::Started(run) => {
@@ -160,12 +198,14 @@ fn settled_by(ended: Result<Settled, JoinError>) -> Settled {
 struct Tickets<'a> {
     session: &'a Session,
     reader: Option<Box<dyn TicketReader>>,
+    /// The classes that it reads.
+    classes: Vec<ClassName>,
     outage: Outage,
 }
 
 impl<'a> Tickets<'a> {
     const fn new(session: &'a Session) -> Self {
-        Self { session, reader: None, outage: Outage::of("claiming tickets") }
+        Self { session, reader: None, classes: vec![], outage: Outage::of("claiming tickets") }
     }
 
     /// The tickets that there are permits for; none after an error, a quiet while, or a stop.
@@ -173,8 +213,14 @@ impl<'a> Tickets<'a> {
     /// A claim under way when the worker is to stop is waited for: its answer may hold tickets.
     async fn claim(&mut self, permits: Permits) -> Vec<Claim> {
         let session = self.session;
+        let served = session.served();
+        if served != self.classes {
+            warn_of_classes_never_claimed(session);
+            // What it had claimed is handed out again by the next one.
+            (self.reader, self.classes) = (None, served);
+        }
         let claimed = {
-            let mut claim = pin!(Self::try_claim(session, &mut self.reader, permits));
+            let mut claim = pin!(Self::try_claim(session, &mut self.reader, &self.classes, permits));
             tokio::select! {
                 claimed = &mut claim => Some(claimed),
                 () = session.stop.begun() => timeout(LAST_CLAIM_PATIENCE, claim).await.ok(),
@@ -199,9 +245,10 @@ impl<'a> Tickets<'a> {
     async fn try_claim(
         session: &Session,
         reader: &mut Option<Box<dyn TicketReader>>,
+        classes: &[ClassName],
         permits: Permits,
     ) -> Result<Vec<Claim>, PortError> {
-        let room = session.config.classes.iter().map(|class| permits.for_class(class));
+        let room = classes.iter().map(|class| permits.for_class(class));
         let (least, most) = room.fold((usize::MAX, 0), |(least, most), room| (room.min(least), room.max(most)));
         if most == 0 {
             tokio::time::sleep(SHORT_WAIT).await;
@@ -211,8 +258,7 @@ impl<'a> Tickets<'a> {
         let reader = if let Some(reader) = reader {
             reader
         } else {
-            let (consumer, classes) = (&session.config.consumer, &session.config.classes);
-            reader.insert(session.ports.queue.reader(consumer, classes).await?)
+            reader.insert(session.ports.queue.reader(&session.config.consumer, classes).await?)
         };
         reader.claim_within(permits, wait).await
     }

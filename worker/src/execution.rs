@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use events::ResourceClass;
 use events::job::ArtifactTotals;
 use events::submission::Manifest;
+use events::{LossCause, ResourceClass};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, timeout};
 
@@ -58,7 +58,8 @@ impl Execution<'_> {
         let name = &run.job.spec.class;
         let policy = session.policy.get();
         let Some(class) = policy.class(name) else {
-            return broken(format!("this worker does not know resource class {name}")).into();
+            // It was removed since the job was started, or this worker has not heard of it yet: neither is the job's fault.
+            return Outcome::GivenBack(LossCause::Drain, format!("resource class {name} is not offered here")).into();
         };
         let log = self.open_log(class.log_bytes).await;
         let ran = match self.run_program(class, &log).await {

@@ -15,6 +15,7 @@ mod claims;
 mod dispatcher;
 mod execution;
 mod expirer;
+mod fitness;
 mod folder;
 mod gpu;
 mod heartbeat;
@@ -58,6 +59,7 @@ mod worker;
 
 pub use artifacts::ArtifactLimits;
 pub use expirer::{Expirer, ExpirerPorts, JobFiles, Removed, remove_job};
+pub use fitness::Fitness;
 pub use folder::{make_all_passable, open_up};
 pub use gpu::{Choice, GpuOptions, Gpus, Selection};
 pub use job_variables::{CACHE_ROOT, DATASET_ROOT, JobVariables, JobVariablesError};

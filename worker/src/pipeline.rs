@@ -9,6 +9,7 @@ use events::{LossCause, Submission, SubmissionId};
 use tokio::time::timeout;
 
 use crate::execution::Execution;
+use crate::fitness::judge_failure;
 use crate::gpu::GpuLease;
 use crate::heartbeat;
 use crate::interrupt::{Interrupt, Reason};
@@ -23,6 +24,9 @@ use crate::vitals::Vitals;
 
 /// How long fetching and unpacking a submission may take.
 const FETCH_LIMIT: Duration = Duration::from_mins(10);
+
+/// How long a worker may take to test itself.
+const TEST_LIMIT: Duration = Duration::from_mins(2);
 
 /// What came of a run, how long its program ran, if it did, and what is kept of what it left.
 pub(crate) struct Report {
@@ -45,8 +49,14 @@ pub(crate) async fn run(session: &Session, run: &Run, gpus: GpuLease) -> Settled
     let interrupt = Interrupt::default();
     let vitals = Vitals::default();
     let work = async {
-        let report = attempt(session, run, &gpus, &interrupt, &vitals).await;
+        let mut report = attempt(session, run, &gpus, &interrupt, &vitals).await;
         drop(gpus);
+        if let Outcome::GivenBack(cause @ LossCause::Infrastructure, why) = &mut report.outcome {
+            vitals.enter("testing the worker", TEST_LIMIT);
+            *cause = judge_failure(session, run, why).await;
+        } else if report.run_time.is_some() {
+            session.fitness.succeeded(run.job.id);
+        }
         vitals.enter_unbounded();
         record(session, run, report).await
     };

@@ -22,18 +22,20 @@ pub(crate) async fn run(session: Arc<Session>) {
         tokio::select! {
             _ = ticks.tick() => {}
             () = session.stop.begun(), if !draining => draining = true,
+            () = session.fitness.changed() => {}
         }
         let presence = Presence {
             worker: session.config.consumer.clone(),
             host: session.config.host.clone(),
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            classes: session.config.classes.clone(),
+            classes: session.served(),
             slots: session.config.slots,
             busy: session.busy.load(Ordering::Relaxed),
             draining,
             sandbox: session.config.sandbox.to_string(),
             gpus: session.config.gpus.presence(),
+            unfit: session.fitness.unfit(),
         };
         // An outage is told by whoever claims.
         if let Err(error) = session.ports.workers.announce(&presence, LASTING).await {

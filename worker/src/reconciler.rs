@@ -14,7 +14,9 @@ use events::execute::{self, ExecuteError, Origin};
 use events::job::Waiting;
 use events::policy::LivePolicy;
 use events::ports::{EventLogPort, Ids, JobQueuePort, Lease, PortError, Tickets, Turn, WorkStatePort};
-use events::{Actor, ClassName, Fence, Job, JobCommand, JobId, JobState, StreamId, Ticket, Timestamp, UserId, seeded_bug};
+use events::{
+    Actor, ClassName, Fence, Job, JobCommand, JobId, JobState, StreamId, Ticket, Timestamp, UserId, seeded_bug,
+};
 use metrics::{counter, gauge};
 use tokio::time::sleep;
 
@@ -74,6 +76,8 @@ enum Finding {
     Stranded(Ticket),
     /// A lease whose fence is no running job's.
     Orphan(JobId, Fence, u64),
+    /// It waits for a resource class that is not offered any more.
+    Unserved(JobId, u64),
 }
 
 impl Finding {
@@ -84,6 +88,7 @@ impl Finding {
             Self::Forgotten(..) => "forgotten",
             Self::Stranded(_) => "ticket_stranded",
             Self::Orphan(..) => "orphan_lease",
+            Self::Unserved(..) => "class_removed",
         }
     }
 }
@@ -159,6 +164,18 @@ impl Reconciler {
             }
         }
         let stranded: HashSet<JobId> = tickets.stranded.iter().map(|(_, job)| *job).collect();
+        // The stored policy, and not what this process last heard: nothing is cancelled for a class that has just come.
+        let offered = match self.ports.log.load_policy().await {
+            Ok(stored) => Some(stored.state.map(|record| record.settings.policy()).unwrap_or_default()),
+            Err(PortError::Corrupt(problem)) => {
+                tracing::error!(
+                    problem,
+                    "the policy can't be read; `leadersboard doctor --repair` restores it from the log"
+                );
+                None
+            }
+            Err(away) => return Err(away),
+        };
         let mut running = HashMap::new();
         let mut waiting_users = BTreeSet::new();
         let mut cursor = 0;
@@ -181,7 +198,14 @@ impl Reconciler {
                 }
                 running.extend(job.current_fence().map(|fence| (job.id, fence.clone())));
                 let has_ticket = tickets.live.contains_key(&job.id) || stranded.contains(&job.id);
-                let Some(finding) = look_at(&job, has_ticket, &leases, page.now) else { continue };
+                let is_unserved = matches!(job.state, JobState::Pending(_))
+                    && offered.as_ref().is_some_and(|offered| offered.class(&job.spec.class).is_none());
+                let finding = if is_unserved {
+                    Some(Finding::Unserved(job.id, job.version))
+                } else {
+                    look_at(&job, has_ticket, &leases, page.now)
+                };
+                let Some(finding) = finding else { continue };
                 if before.contains(&finding) {
                     let repaired = self.repair(&finding, &job, tickets.live.get(&job.id)).await;
                     walk.repaired += u64::from(readable(repaired, job.id)?);
@@ -235,6 +259,7 @@ impl Reconciler {
                 None => false,
             },
             Finding::Forgotten(..) => self.dispatch(job).await?,
+            Finding::Unserved(..) => self.withdraw(job).await?,
             Finding::Stranded(_) | Finding::Orphan(..) => false,
         };
         tell(finding, job.id, repaired);
@@ -269,9 +294,19 @@ impl Reconciler {
     }
 
     async fn dispatch(&self, job: &Job) -> Result<bool, PortError> {
+        self.command(job, &JobCommand::Dispatch).await
+    }
+
+    /// Cancels a job whose class was removed: a retry of one that ran meanwhile, or what a removal cut short left.
+    async fn withdraw(&self, job: &Job) -> Result<bool, PortError> {
+        let reason = format!("resource class {} was removed", job.spec.class);
+        self.command(job, &JobCommand::Withdraw { reason }).await
+    }
+
+    async fn command(&self, job: &Job, command: &JobCommand) -> Result<bool, PortError> {
         let origin = Origin { actor: Actor::System("reconciler".to_owned()), trace: None };
         let (log, jitter) = (self.ports.log.as_ref(), self.ports.ids.jitter());
-        match execute::job(log, &self.policy.get(), &origin, job.id, &JobCommand::Dispatch, jitter).await {
+        match execute::job(log, &self.policy.get(), &origin, job.id, command, jitter).await {
             Ok(_) => Ok(true),
             Err(ExecuteError::Rejected(_)) => Ok(false),
             Err(ExecuteError::Defect(problem)) => Err(PortError::Corrupt(problem)),

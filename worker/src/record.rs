@@ -5,7 +5,7 @@ use std::time::Duration;
 use events::execute::ExecuteError;
 use events::failure::{Failure, FailureKind};
 use events::job::{ArtifactTotals, Rejection, TrackedRun};
-use events::{Fence, JobCommand};
+use events::{Fence, Job, JobCommand, JobState};
 use tokio::time::Instant;
 
 use crate::judge::Outcome;
@@ -29,7 +29,7 @@ pub(crate) async fn record(session: &Session, run: &Run, report: Report) -> Sett
     };
     let is_recorded = tracked.is_some();
     let Some(mut command) = command(&run.fence, outcome, artifacts, tracked) else {
-        tracing::warn!("another run is the job's by now; this one is not recorded");
+        tell_lost(session, run, name).await;
         observe::ended(&run.job.spec.class, name, kind, run_time);
         return Settled::Yes;
     };
@@ -66,7 +66,8 @@ pub(crate) async fn record(session: &Session, run: &Run, report: Report) -> Sett
             note_duration(session, run, whole_run).await;
         }
         Recorded::Refused(refusal) => {
-            tracing::warn!(%refusal, outcome = name, "this run's end is not the job's and is not recorded");
+            tracing::debug!(%refusal, "the end of a run was refused");
+            tell_lost(session, run, name).await;
             observe::ended(&run.job.spec.class, "lost", "", run_time);
             if is_recorded {
                 discard(session, run, began).await;
@@ -80,6 +81,17 @@ pub(crate) async fn record(session: &Session, run: &Run, report: Report) -> Sett
 enum Recorded {
     Yes,
     Refused(Rejection),
+}
+
+/// Tells that a run counts for nothing. That is as it should be if somebody cancelled the job by force.
+async fn tell_lost(session: &Session, run: &Run, outcome: &str) {
+    let job = session.ports.status.job(run.job.id).await.ok().flatten();
+    let is_own = |job: &Job| job.fences.last() == Some(&run.fence);
+    if job.is_some_and(|job| is_own(&job) && matches!(job.state, JobState::Cancelled(_))) {
+        tracing::info!("the job was cancelled by force; its program has ended");
+    } else {
+        tracing::warn!(outcome, "another run is the job's by now; this one is not recorded");
+    }
 }
 
 /// Whether an outcome is the end of its program, and not of its worker.

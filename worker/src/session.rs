@@ -13,6 +13,7 @@ use tokio::sync::broadcast;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::fitness::Fitness;
 use crate::tracking::Tracker;
 use crate::worker::{Ports, WorkerConfig};
 
@@ -29,6 +30,8 @@ pub(crate) struct Session {
     pub(crate) station: PathBuf,
     /// The tracker, if there is one.
     pub(crate) tracker: Option<Arc<Tracker>>,
+    /// Whether it can set jobs up.
+    pub(crate) fitness: Arc<Fitness>,
     pub(crate) stop: Stop,
 }
 
@@ -106,6 +109,12 @@ impl Session {
         let origin = Origin { actor, trace };
         let (log, jitter) = (self.ports.log.as_ref(), self.ports.ids.jitter());
         execute::job(log, &self.policy.get(), &origin, id, command, jitter).await
+    }
+
+    /// The classes of the policy that are served here, as the policy stands now.
+    pub(crate) fn served(&self) -> Vec<ClassName> {
+        let only = &self.config.classes;
+        self.all_classes().into_iter().filter(|class| only.is_empty() || only.contains(class)).collect()
     }
 
     /// Every class of the policy, served here or not.

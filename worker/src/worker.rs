@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::artifacts::ArtifactLimits;
+use crate::fitness::{self, Fitness};
 use crate::gpu::{self, Gpus};
 use crate::job_variables::JobVariables;
 use crate::process::Graces;
@@ -44,7 +45,7 @@ pub struct WorkerConfig {
     pub host: String,
     /// How many jobs run at once.
     pub slots: usize,
-    /// The resource classes it serves.
+    /// The only resource classes that it serves; empty: all of the policy, as that changes.
     pub classes: Vec<ClassName>,
     /// The interpreter for jobs.
     pub python: Python,
@@ -125,13 +126,14 @@ pub struct Worker {
     config: WorkerConfig,
     ports: Ports,
     policy: Arc<LivePolicy>,
+    fitness: Arc<Fitness>,
 }
 
 impl Worker {
     /// A worker by this configuration, over these ports, under this policy.
     #[must_use]
     pub fn new(config: WorkerConfig, ports: Ports, policy: Arc<LivePolicy>) -> Self {
-        Self { config, ports, policy }
+        Self { config, ports, policy, fitness: Arc::default() }
     }
 
     /// How many jobs it runs at once.
@@ -146,6 +148,12 @@ impl Worker {
         self.config.gpus.clone()
     }
 
+    /// Whether it can set jobs up.
+    #[must_use]
+    pub fn fitness(&self) -> Arc<Fitness> {
+        Arc::clone(&self.fitness)
+    }
+
     /// Works until it is asked to stop.
     ///
     /// After `stop` it claims nothing more, lets its jobs finish for the drain timeout, and gives the rest back
@@ -155,7 +163,7 @@ impl Worker {
     /// # Errors
     /// If its work directory can't be used.
     pub async fn run(self, stop: CancellationToken, stop_now: CancellationToken) -> Result<(), WorkerError> {
-        let Self { config, ports, policy } = self;
+        let Self { config, ports, policy, fitness } = self;
         let name = ports.ids.fence().as_str()[..8].to_owned();
         let station = Station::take(&config.work_root, &name, &config.consumer)
             .map_err(|source| WorkerError::WorkRoot { path: config.work_root.clone(), source })?;
@@ -167,6 +175,7 @@ impl Worker {
             config,
             ports,
             policy,
+            fitness,
             stop: Stop { claiming: stop, running: stop_now.child_token(), waiting: stop_now },
         });
         let WorkerConfig { gpus, sandbox, python, .. } = &session.config;
@@ -184,6 +193,7 @@ impl Worker {
         let nudges = AbortOnDropHandle::new(tokio::spawn(nudges::run(Arc::clone(&session))));
         let watched = gpu::watch(session.config.gpus.clone(), session.config.host.clone());
         let gpu_watch = AbortOnDropHandle::new(tokio::spawn(watched));
+        let self_test = AbortOnDropHandle::new(tokio::spawn(fitness::run(Arc::clone(&session))));
         let inherited = tokio::select! {
             inherited = predecessors::take_over(&session) => Some(inherited),
             () = session.stop.begun() => None,
@@ -192,7 +202,7 @@ impl Worker {
             Some(inherited) => claims::run(&session, inherited).await,
             None => Settled::No,
         };
-        drop((dispatcher, reaper, reconciler, expirer, tracker, nudges, presence, gpu_watch));
+        drop((dispatcher, reaper, reconciler, expirer, tracker, nudges, presence, gpu_watch, self_test));
         leave(&session, station, settled).await;
         Ok(())
     }

@@ -25,6 +25,16 @@ local holds = {
   -- The key is there, or is not.
   present = function(key) return redis.call('EXISTS', key) == 1 end,
   absent = function(key) return redis.call('EXISTS', key) == 0 end,
+  -- The policy names this class, or no classes at all: then those are offered that every program knows of.
+  offered = function(key, class)
+    local settings = redis.call('HGET', key, 'settings')
+    local classes = settings and cjson.decode(settings).classes
+    if not classes then return true end
+    for _, offered in ipairs(classes) do
+      if offered.name == class then return true end
+    end
+    return false
+  end,
   -- The sorted set has fewer members than this, or no fewer.
   fewer = function(key, limit) return redis.call('ZCARD', key) < tonumber(limit) end,
   no_fewer = function(key, limit) return redis.call('ZCARD', key) >= tonumber(limit) end,
@@ -131,8 +141,26 @@ local special = {
   end,
 }
 
+-- The type of the key that each command changes.
+local TYPES = {
+  HSET = 'hash', HDEL = 'hash', HINCRBY = 'hash', SADD = 'set', SREM = 'set', XADD = 'stream',
+  ZADD = 'zset', ZREM = 'zset', ZREMRANGEBYSCORE = 'zset',
+}
+
+-- What is wrong with a key, if it can't be changed: its command would fail after others were made.
+local function misfit(key, wanted)
+  local kind = redis.call('TYPE', key).ok
+  if kind ~= 'none' and kind ~= wanted then return key .. ' is a ' .. kind .. ' and not a ' .. wanted end
+end
+
 local function make(commit)
   local guards, events, changes = commit[1], commit[2], commit[3]
+  local wrong = misfit(LEASES, 'hash')
+  for _, change in ipairs(changes) do
+    local wanted = TYPES[change[1]]
+    wrong = wrong or (wanted and misfit(change[2], wanted))
+  end
+  if wrong then return {'error', wrong} end
   for n, guard in ipairs(guards) do
     if not holds[guard[1]](unpack(guard, 2)) then return {'guard', n} end
   end

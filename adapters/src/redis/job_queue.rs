@@ -123,6 +123,19 @@ impl JobQueuePort for Redis {
         Ok(reissued)
     }
 
+    async fn put_back(&self, consumer: &Consumer, claim: &Claim) -> Result<bool, PortError> {
+        Script::new(include_str!("reissue.lua"))
+            .key(self.keys().queue(&claim.ticket.class))
+            .key(self.keys().leases())
+            .arg(claim.ticket.id.to_string())
+            .arg(consumer.as_str())
+            .arg("")
+            .arg(claim.job.to_string())
+            .invoke_async(&mut self.connection())
+            .await
+            .map_err(|error| away(&error))
+    }
+
     async fn adopt(&self, from: &Consumer, to: &Consumer, classes: &[ClassName]) -> Result<Vec<Claim>, PortError> {
         let script = Script::new(include_str!("adopt.lua"));
         let mut adopted = Vec::new();
@@ -181,10 +194,15 @@ impl JobQueuePort for Redis {
                 (format!("({}", latest.timestamp_millis()), "+inf".to_owned()),
             ] {
                 let delayed = self.keys().delayed();
-                read.cmd("ZRANGE").arg(delayed).arg(from).arg(to).arg(&["BYSCORE", "LIMIT"]).arg(page * count).arg(count);
+                read.cmd("ZRANGE")
+                    .arg(delayed)
+                    .arg(from)
+                    .arg(to)
+                    .arg(&["BYSCORE", "LIMIT"])
+                    .arg(page * count)
+                    .arg(count);
             }
-            let pages: [Vec<Vec<u8>>; 2] =
-                read.query_async(&mut connection).await.map_err(|error| away(&error))?;
+            let pages: [Vec<Vec<u8>>; 2] = read.query_async(&mut connection).await.map_err(|error| away(&error))?;
             // The reconciler sets aside what is no id. Until then it keeps nobody waiting.
             found.extend(pages.iter().flatten().filter_map(|id| parse::<JobId>(id)));
             if found.len() >= count || pages.iter().all(|page| page.len() < count) {

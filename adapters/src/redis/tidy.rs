@@ -180,7 +180,8 @@ impl Redis {
         let key = self.keys().leases();
         let mut count = self.set_aside(&key, "hash", None).await?;
         for (field, content) in self.raw_leases().await? {
-            if parse::<events::JobId>(&field).is_none() || std::str::from_utf8(&content).ok().and_then(decode_lease).is_none()
+            if parse::<events::JobId>(&field).is_none()
+                || std::str::from_utf8(&content).ok().and_then(decode_lease).is_none()
             {
                 let seen = &content[..content.len().min(KEPT_BYTES)];
                 count += self.set_aside(&key, "hash", Some((&field, seen))).await?;
@@ -281,7 +282,11 @@ impl Redis {
 /// Counts what was set aside, by what kind of key it was in: users and classes are too many for a label.
 fn note(key: &str, count: u64) {
     if count > 0 {
-        tracing::warn!(key, count, "entries that can't be read, or that no record accounts for, went to the quarantine");
+        tracing::warn!(
+            key,
+            count,
+            "entries that can't be read, or that no record accounts for, went to the quarantine"
+        );
         let kind = key.split_once("}:").map_or(key, |(_, name)| name.split(':').next().unwrap_or(name));
         metrics::counter!("leadersboard_quarantined_total", "from" => kind.to_owned()).increment(count);
     }

@@ -75,6 +75,7 @@ fn version_guard(keys: &Keyspace, change: &Change) -> Words {
 fn encode_guard(keys: &Keyspace, guard: &Guard) -> Words {
     match guard {
         Guard::SubmissionReady(id) => words(["present", &keys.submission(*id)]),
+        Guard::ClassOffered(class) => words(["offered", &keys.policy(), class.as_str()]),
         Guard::JobAt { job, version } => words(["version", &keys.job(*job), &version.to_string()]),
         Guard::SlotsBelow { user, limit } => words(["fewer", &keys.user_active(user), &limit.to_string()]),
         Guard::SlotsFull { user, limit } => words(["no_fewer", &keys.user_active(user), &limit.to_string()]),

@@ -1,6 +1,6 @@
 //! The workers: what they tell of themselves, and what the consumer groups know of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -27,8 +27,10 @@ impl WorkersPort for Redis {
         let stored = serde_json::to_string(&Stored { presence: presence.clone(), lasting_ms }).map_err(corrupt)?;
         Script::new(include_str!("announce.lua"))
             .key(self.keys().worker(&presence.worker))
+            .key(self.keys().workers())
             .arg(stored)
             .arg(lasting_ms)
+            .arg(presence.worker.as_str())
             .invoke_async(&mut self.connection())
             .await
             .map_err(|error| away(&error))
@@ -36,12 +38,18 @@ impl WorkersPort for Redis {
 
     async fn withdraw(&self, worker: &Consumer) -> Result<(), PortError> {
         let mut connection = self.connection();
-        let key = self.keys().worker(worker);
-        redis::cmd("DEL").arg(key).query_async(&mut connection).await.map_err(|error| away(&error))
+        let mut withdraw = redis::pipe();
+        withdraw.cmd("DEL").arg(self.keys().worker(worker)).ignore();
+        withdraw.cmd("ZREM").arg(self.keys().workers()).arg(worker.as_str()).ignore();
+        withdraw.query_async(&mut connection).await.map_err(|error| away(&error))
     }
 
     async fn workers(&self, classes: &[ClassName]) -> Result<Vec<SeenWorker>, PortError> {
-        let consumers = self.consumers(classes).await?;
+        let mut consumers = self.consumers(classes).await?;
+        // One that serves no class now is no consumer of any.
+        let told = self.telling().await?;
+        let only_told: BTreeSet<Consumer> = told.into_iter().filter(|worker| !consumers.contains_key(worker)).collect();
+        consumers.extend(only_told.iter().map(|worker| (worker.clone(), 0)));
         if consumers.is_empty() {
             return Ok(vec![]);
         }
@@ -63,7 +71,8 @@ impl WorkersPort for Redis {
                 .and_then(|(stored, left_ms)| stored.lasting_ms.checked_sub(left_ms).map(Duration::from_millis));
             SeenWorker { worker, presence: stored.map(|stored| stored.presence), silent, tickets }
         };
-        Ok(consumers.into_iter().zip(replies.chunks_exact(2)).map(seen).collect())
+        let seen = consumers.into_iter().zip(replies.chunks_exact(2)).map(seen);
+        Ok(seen.filter(|seen| seen.presence.is_some() || !only_told.contains(&seen.worker)).collect())
     }
 
     async fn forget_dead(&self, classes: &[ClassName]) -> Result<u64, PortError> {
@@ -81,6 +90,20 @@ impl WorkersPort for Redis {
 }
 
 impl Redis {
+    /// Every worker that tells of itself.
+    async fn telling(&self) -> Result<Vec<Consumer>, PortError> {
+        let told = redis::cmd("ZRANGE")
+            .arg(self.keys().workers())
+            .arg(&["0", "-1"])
+            .query_async::<Vec<Vec<u8>>>(&mut self.connection())
+            .await;
+        match told.map_err(|error| away(&error)) {
+            Ok(names) => Ok(names.iter().filter_map(|name| parse(name)).collect()),
+            Err(PortError::Corrupt(_)) => Ok(vec![]),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Every consumer of these classes, and how many tickets it holds.
     async fn consumers(&self, classes: &[ClassName]) -> Result<BTreeMap<Consumer, u64>, PortError> {
         let mut consumers = BTreeMap::new();

@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     fn crew(slots: u64, busy: u64, mean_run_s: Option<f64>) -> Crew {
-        Crew { workers: 1, slots, busy, mean_run_s }
+        Crew { workers: 1, slots, busy, mean_run_s, unfit: None }
     }
 
     #[test]

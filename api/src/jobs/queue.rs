@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::estimate::{seconds_to_start, whole_seconds};
 use crate::Api;
-use crate::crew::Crew;
+use crate::crew::{Crew, Unfit};
 use crate::error::Error;
 
 /// What a pending job waits for. The reason names the most important cause alone.
@@ -107,6 +107,7 @@ impl QueueView {
             Some(LossCause::WorkerLost) | None => "after a lost worker",
             Some(LossCause::Infrastructure) => "after a failure of the platform",
             Some(LossCause::Drain) => "after its worker was stopped",
+            Some(LossCause::WorkerUnfit) => "on another worker, after one that can't set up jobs",
         };
         Self {
             position: None,
@@ -120,7 +121,12 @@ impl QueueView {
 
 /// The reason before all others: where nobody would run it, nothing else helps.
 fn without_workers(class: &ClassName, crew: &Crew) -> Option<String> {
-    (crew.workers == 0).then(|| format!("no worker for class {class} is alive"))
+    let sick = |unfit: &Unfit| match unfit.others {
+        0 => format!("worker {} is not taking jobs: {}", unfit.worker, unfit.why),
+        others => format!("worker {} is not taking jobs: {}; {others} more take none either", unfit.worker, unfit.why),
+    };
+    let nobody = || crew.unfit.as_ref().map_or_else(|| format!("no worker for class {class} is alive"), sick);
+    (crew.workers == 0).then(nobody)
 }
 
 #[cfg(test)]
@@ -129,8 +135,8 @@ mod tests {
 
     use super::*;
 
-    const CREW: Crew = Crew { workers: 1, slots: 2, busy: 2, mean_run_s: Some(30.0) };
-    const NOBODY: Crew = Crew { workers: 0, slots: 0, busy: 0, mean_run_s: Some(30.0) };
+    const CREW: Crew = Crew { workers: 1, slots: 2, busy: 2, mean_run_s: Some(30.0), unfit: None };
+    const NOBODY: Crew = Crew { workers: 0, slots: 0, busy: 0, mean_run_s: Some(30.0), unfit: None };
 
     fn small() -> ClassName {
         "small".parse().unwrap()
@@ -173,6 +179,17 @@ mod tests {
             assert_eq!(view.reason, "no worker for class small is alive");
             assert_eq!((view.workers_alive, view.eta_seconds), (0, None));
         }
+    }
+
+    #[test]
+    fn a_job_that_waits_for_a_worker_that_is_unfit_names_it() {
+        let unfit = |others| Some(Unfit { worker: "gpu1-1".to_owned(), why: "its disk is full".to_owned(), others });
+        let waiting = Some(QueuePosition::Dispatched { ahead: 0 });
+        let reason = |unfit| QueueView::dispatched(&small(), &Crew { unfit, ..NOBODY }, waiting).reason;
+        assert_eq!(reason(unfit(0)), "worker gpu1-1 is not taking jobs: its disk is full");
+        assert!(reason(unfit(2)).ends_with("; 2 more take none either"));
+        let healthy = QueueView::dispatched(&small(), &Crew { unfit: unfit(0), ..CREW }, waiting).reason;
+        assert!(healthy.starts_with("next in line"), "{healthy}");
     }
 
     #[test]

@@ -151,7 +151,7 @@ mod tests {
         [
             stored(1, JobEvent::Enqueued { spec, dispatched: true }),
             stored(2, started),
-            stored(3, JobEvent::Cancelled { refunded: false }),
+            stored(3, JobEvent::Cancelled { refunded: false, reason: None }),
         ]
     }
 

@@ -77,7 +77,7 @@ impl ApiCommand {
         answer(output, &format!("serving on {url}"), &json!({ "address": url }))?;
         let access = (&self.access, links);
         let listeners = (listener, files.connections(0), metrics);
-        serve(&ports, policy, tokens, access, listeners, render, stop.orderly).await;
+        serve(&ports, policy, tokens, access, listeners, render, None, stop.orderly).await;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -90,6 +90,7 @@ pub(super) async fn serve(
     (access, mlflow): (&AccessOptions, Option<api::MlflowLinks>),
     (listener, connections, metrics): (TcpListener, Connections, Option<TcpListener>),
     render: RenderMetrics,
+    worker: Option<api::WorkerState>,
     stop: CancellationToken,
 ) {
     let metrics_text = metrics.is_none().then(|| Arc::clone(&render));
@@ -116,6 +117,7 @@ pub(super) async fn serve(
         board_reads: api::BoardReads::default(),
         mlflow,
         metrics_text,
+        worker,
         stop: stop.clone(),
     });
     let metrics = serve_metrics(metrics, render, stop.clone());

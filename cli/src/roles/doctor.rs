@@ -127,7 +127,8 @@ impl DoctorCommand {
         let mut set_aside = redis.tidy_all().await?;
         let unreadable = redis.count_unreadable_records().await?;
         // A record that can't be read, and an index that was set aside as a whole, are restored from the log alone.
-        let restored = if set_aside + unreadable > 0 { redis.audit(Mode::Rebuild, |_| {}).await?.differences } else { 0 };
+        let restored =
+            if set_aside + unreadable > 0 { redis.audit(Mode::Rebuild, |_| {}).await?.differences } else { 0 };
         let policy = Arc::new(LivePolicy::from(policy::stored(&redis).await?.policy()));
         let ports =
             ReconcilerPorts { log: redis.clone(), queue: redis.clone(), work_state: redis, ids: Arc::new(SystemIds) };
@@ -140,7 +141,9 @@ impl DoctorCommand {
         set_aside += walk.set_aside;
         let mut found = format!("{} open jobs, {} repairs", walk.open, walk.repaired);
         if set_aside > 0 {
-            found += &format!("; {set_aside} unreadable entries moved into quarantine: `leadersboard dlq list --quarantine`");
+            found += &format!(
+                "; {set_aside} unreadable entries moved into quarantine: `leadersboard dlq list --quarantine`"
+            );
         }
         if unreadable > 0 {
             found += &format!("; {unreadable} unreadable records");

@@ -12,7 +12,8 @@ use serde_json::json;
 use super::answer;
 use crate::client::Output;
 use crate::options::RedisOptions;
-use crate::policy::{self, PolicyOptions};
+use crate::policy::PolicyOptions;
+use crate::policy_change;
 use crate::wiring::{connect, migrate};
 
 /// Bring a Redis to the key schema of this version.
@@ -29,8 +30,12 @@ impl MigrateCommand {
         let given = self.policy.given()?;
         let report = migrate(&self.redis.url()?, &self.redis.namespace.namespace).await?;
         if given != PolicySettings::default() {
-            let set = policy::set(&connect(&self.redis).await?, Actor::System("migrate".to_owned()), &given).await;
-            set.with_context(|| format!("Redis at {}", address(&self.redis.url().unwrap_or_default())))?;
+            let redis = connect(&self.redis).await?;
+            let set = policy_change::set_at_start(&redis, Actor::System("migrate".to_owned()), &given).await;
+            let address = address(&self.redis.url().unwrap_or_default());
+            for left in set.with_context(|| format!("Redis at {address}"))? {
+                eprintln!("{left}");
+            }
         }
         let sentence = if report.taken.is_empty() {
             format!("the key schema has version {}: nothing to do", report.to)

@@ -1,5 +1,6 @@
 //! `leadersboard policy`: what all roles must agree on.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::classes;
 use crate::client::Output;
 use crate::options::RedisOptions;
 use crate::policy::{self, PolicyOptions};
+use crate::policy_change::{self, Effects, FORCE, Waiting};
 use crate::table::{Align, render};
 use crate::wiring::connect;
 
@@ -31,14 +33,22 @@ enum What {
     /// Print the policy, and what of it was set
     Show,
     /// Change it; running processes follow within ten seconds
-    #[command(after_help = "Only what is given is changed. A lease in force keeps its length; a worker serves a new \
-                            resource class from its next start on.")]
+    #[command(after_help = "\
+Only what is given is changed. A lease in force keeps its length. Workers serve a new resource class as soon as they
+follow, unless WORKER_CLASSES names others. A change that deletes finished jobs or unused submissions says how many,
+and asks. A class that jobs wait for is only removed with --force, which cancels them. Lowered limits end no job.")]
     Set {
         #[command(flatten)]
         policy: Box<PolicyOptions>,
         /// Who asks, for the event
         #[arg(long, env = "USER", default_value = "operator")]
         by: UserId,
+        /// Delete what a shorter RETENTION or SUBMISSION_TTL expires, without a question
+        #[arg(long)]
+        yes: bool,
+        /// Cancel the jobs that wait for a resource class that is removed
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -47,17 +57,45 @@ impl PolicyCommand {
         let redis = connect(&self.redis).await?;
         let settings = match self.what {
             What::Show => policy::stored(&redis).await?,
-            What::Set { policy: options, by } => {
+            What::Set { policy: options, by, yes, force } => {
                 let given = options.given()?;
                 if given == PolicySettings::default() {
                     bail!("nothing to set: `leadersboard policy set --help` lists what can be");
                 }
-                policy::set(&redis, Actor::User(by), &given).await?
+                let before = policy::stored(&redis).await?;
+                let after = given.clone().over(&before).policy();
+                let effects = Effects::of(&redis, &before.policy(), &after).await?;
+                if let Some(waiting) = effects.waiting().filter(|_| !force) {
+                    bail!("{waiting}: {FORCE}");
+                }
+                if let Some(expiring) = effects.expiring().filter(|_| !yes) {
+                    confirm(&expiring)?;
+                }
+                let then = if force { Waiting::Cancel } else { Waiting::Refuse };
+                let (settings, cancelled) = policy_change::apply(&redis, &Actor::User(by), &given, then).await?;
+                if cancelled > 0 {
+                    eprintln!("{cancelled} waiting jobs of removed classes were cancelled.");
+                }
+                settings
             }
         };
         answer(output, &table(&settings), &document(&settings))?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Asks whether this may be deleted; refuses where nobody can answer.
+fn confirm(expiring: &str) -> Result<()> {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        bail!("this deletes {expiring} within minutes, and can't be undone: add --yes to do it");
+    }
+    eprint!("This deletes {expiring} within minutes, and can't be undone. Type \"yes\" to go on: ");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    if answer.trim() != "yes" {
+        bail!("nothing was changed");
+    }
+    Ok(())
 }
 
 fn document(settings: &PolicySettings) -> Value {

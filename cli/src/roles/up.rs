@@ -24,6 +24,7 @@ use crate::embedded::{PrivateRedis, check_path};
 use crate::open_files::OpenFiles;
 use crate::options::{AccessOptions, NamespaceOption, StorageOptions};
 use crate::policy::{self, PolicyOptions};
+use crate::policy_change;
 use crate::telemetry::{LogOptions, install_metrics};
 use crate::tracking::TrackingOptions;
 use crate::wiring::{Ports, listen, migrate, position_file};
@@ -83,7 +84,9 @@ impl UpCommand {
             let started = stop.unless_stopped(async {
                 migrate(&url, &self.namespace.namespace).await?;
                 let ports = self.open(&url, &data).await?;
-                policy::set(ports.redis(), Actor::System("up".to_owned()), &given).await?;
+                for left in policy_change::set_at_start(ports.redis(), Actor::System("up".to_owned()), &given).await? {
+                    tracing::warn!("{left}");
+                }
                 let policy = policy::follow(ports.redis(), &given).await?;
                 let storage = (data.path(), &self.storage);
                 let tracking = self.tracking.config(&ports)?;
@@ -102,6 +105,7 @@ impl UpCommand {
                 &greeting(&server, &access, &self.data),
                 &json!({ "server": server, "token": access.token }),
             )?;
+            let fitness = worker.fitness();
             let serve = super::api::serve(
                 &ports,
                 Arc::clone(&policy),
@@ -109,6 +113,7 @@ impl UpCommand {
                 (&self.access, links),
                 (listener, files.connections(worker.slots()), metrics),
                 with_gpu_jobs(render, worker.gpus()),
+                Some(Arc::new(move || fitness.unfit())),
                 stop.orderly.clone(),
             );
             let serve = async { Ok(serve.await) };

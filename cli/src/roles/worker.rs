@@ -69,7 +69,7 @@ pub(crate) struct JobOptions {
     #[cfg(feature = "faults")]
     #[arg(long, env = "LEADERSBOARD_FAKE_GPUS", hide = true)]
     fake_gpus: Option<PathBuf>,
-    /// Which resource classes are served, separated by commas [default: all]
+    /// The only resource classes to serve, separated by commas [default: all, as they are added and removed]
     #[arg(long, env = "WORKER_CLASSES", value_delimiter = ',')]
     classes: Vec<ClassName>,
     /// The worker's name in events and lists [default: the host's name]
@@ -166,8 +166,6 @@ impl JobOptions {
         if let Some(unknown) = self.classes.iter().find(|class| rules.class(class).is_none()) {
             bail!("WORKER_CLASSES names {unknown}, which RESOURCE_CLASSES does not");
         }
-        let classes =
-            if self.classes.is_empty() { rules.classes.keys().cloned().collect() } else { self.classes.clone() };
         let variables = JobVariables::read(&self.job_env, |name| std::env::var_os(name))?;
         let variables = self.confinement.with_folders(variables);
         let name = self.name();
@@ -183,7 +181,7 @@ impl JobOptions {
             consumer,
             host: host_name(),
             slots,
-            classes,
+            classes: self.classes.clone(),
             python,
             variables,
             installer,

@@ -14,7 +14,10 @@ use crate::policy;
 use crate::table::{Align, render};
 use crate::wiring::connect;
 
-/// List the workers: alive, draining, or silent with tickets in their hands.
+/// Room for the sentence that tells why a worker takes no jobs.
+const MAX_WHY_CHARS: usize = 100;
+
+/// List the workers: alive, draining, unfit to set up jobs, or silent with tickets in their hands.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A worker tells every five seconds that it is there; one that has not for twenty is silent. What a silent
@@ -38,9 +41,19 @@ impl WorkersCommand {
 fn state(worker: &SeenWorker) -> &'static str {
     match &worker.presence {
         Some(presence) if presence.draining => "draining",
+        Some(presence) if presence.unfit.is_some() => "unfit",
         Some(_) => "alive",
         None => "silent",
     }
+}
+
+/// The state, and why a worker takes no jobs.
+fn shown(worker: &SeenWorker) -> String {
+    let why = worker.presence.as_ref().and_then(|presence| presence.unfit.as_ref());
+    why.map_or_else(
+        || state(worker).to_owned(),
+        |why| format!("{}: {}", state(worker), human::line(why, MAX_WHY_CHARS)),
+    )
 }
 
 fn document(worker: &SeenWorker) -> Value {
@@ -59,6 +72,7 @@ fn document(worker: &SeenWorker) -> Value {
         document["busy"] = json!(presence.busy);
         document["sandbox"] = json!(presence.sandbox);
         document["gpus"] = json!(presence.gpus);
+        document["unfit"] = json!(presence.unfit);
     }
     document
 }
@@ -106,7 +120,7 @@ fn table(workers: &[SeenWorker]) -> String {
             |classes: &[events::ClassName]| classes.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         [
             worker.worker.to_string(),
-            state(worker).to_owned(),
+            shown(worker),
             text(worker.silent.map(|silent| format!("{} ago", human::duration(silent)))),
             text(told.map(|told| format!("{} of {}", told.busy, told.slots))),
             worker.tickets.to_string(),

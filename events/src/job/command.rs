@@ -49,6 +49,11 @@ pub enum JobCommand {
         /// How.
         force: CancelMode,
     },
+    /// End it while it waits: what it waits for was removed.
+    Withdraw {
+        /// Why, in a sentence.
+        reason: String,
+    },
     /// Record that the run under this fence was ended because somebody asked for it.
     AcknowledgeCancel {
         /// The run.

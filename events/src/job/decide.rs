@@ -12,6 +12,9 @@ use crate::quota::{LimitReached, Slot, Usage, admit_job, window_start};
 use crate::seeded_bug;
 use crate::time::Timestamp;
 
+/// After this many starts a worker that is unfit costs a job a try like any other failure of the platform.
+const MAX_FREE_STARTS: usize = 32;
+
 /// What a decision may know beside the state and the command.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
@@ -103,6 +106,7 @@ pub fn decide(
             | JobCommand::Fail { .. }
             | JobCommand::LoseLease { .. }
             | JobCommand::RequestCancel { .. }
+            | JobCommand::Withdraw { .. }
             | JobCommand::AcknowledgeCancel { .. }
             | JobCommand::Replay { .. }
             | JobCommand::Track { .. }
@@ -141,21 +145,34 @@ pub fn decide(
                 Ok(happens(vec![JobEvent::CancelRequested { by: by.clone() }], vec![]))
             }
             JobState::Running => {
-                let events =
-                    vec![JobEvent::CancelRequested { by: by.clone() }, JobEvent::Cancelled { refunded: false }];
+                let events = vec![
+                    JobEvent::CancelRequested { by: by.clone() },
+                    JobEvent::Cancelled { refunded: false, reason: None },
+                ];
                 Ok(happens(events, vec![WorkChange::ReleaseLease { job: job.id }]))
             }
-            JobState::Pending(_) => Ok(cancel_pending(job, by, context)),
+            JobState::Pending(_) => {
+                let requested = JobEvent::CancelRequested { by: by.clone() };
+                Ok(cancel_pending(job, Some(requested), None, context))
+            }
+        },
+        JobCommand::Withdraw { reason } => match &job.state {
+            JobState::Pending(_) => Ok(cancel_pending(job, None, Some(reason.clone()), context)),
+            JobState::Running => Err(Rejection::NotStartable),
+            JobState::Cancelled(_) => Ok(Decision::AlreadyApplied),
+            JobState::Completed(_) | JobState::Failed(_) | JobState::DeadLettered(_) => {
+                Err(Rejection::Ended(job.status()))
+            }
         },
         JobCommand::AcknowledgeCancel { fence } => {
             let already = matches!(job.state, JobState::Cancelled(_)) && job.fences.last() == Some(fence);
-            finish(job, fence, already, vec![JobEvent::Cancelled { refunded: false }])
+            finish(job, fence, already, vec![JobEvent::Cancelled { refunded: false, reason: None }])
         }
         JobCommand::Replay { request, .. } if job.replayed_by_request == Some(*request) => Ok(Decision::AlreadyApplied),
         JobCommand::Replay { by, why, request } => match &job.state {
             JobState::Pending(_) | JobState::Running => Err(Rejection::NotEnded),
             JobState::Completed(_) | JobState::Cancelled(_) => Err(Rejection::NotReplayable(job.status())),
-            JobState::Failed(_) | JobState::DeadLettered(_) => Ok(replay(job, by, why, *request, context)),
+            JobState::Failed(_) | JobState::DeadLettered(_) => replay(job, by, why, *request, context),
         },
         JobCommand::Track { fence, run } => track(job, fence, run),
         JobCommand::Expire if job.is_terminal() => Ok(happens(vec![JobEvent::Expired {}], vec![])),
@@ -182,6 +199,7 @@ fn enqueue(id: JobId, spec: &JobSpec, context: &Context<'_>) -> Result<Decision,
     let (usage, limits) = (context.usage, &context.policy.limits);
     let mut guards: Vec<Guard> = spec.idempotency.iter().map(|key| key.unused_by(&spec.user)).collect();
     guards.push(Guard::SubmissionReady(spec.submission));
+    guards.push(Guard::ClassOffered(spec.class.clone()));
     guards.extend(admit_job(&spec.user, usage, limits, context.now)?);
     let (slot, guard) = Slot::of(&spec.user, usage, limits);
     guards.push(guard);
@@ -194,25 +212,28 @@ fn enqueue(id: JobId, spec: &JobSpec, context: &Context<'_>) -> Result<Decision,
     })
 }
 
-fn replay(job: &Job, by: &UserId, why: &str, request: RequestId, context: &Context<'_>) -> Decision {
+fn replay(job: &Job, by: &UserId, why: &str, request: RequestId, context: &Context<'_>) -> Result<Decision, Rejection> {
+    if context.policy.class(&job.spec.class).is_none() {
+        return Err(Rejection::UnknownClass(job.spec.class.to_string()));
+    }
     let (slot, guard) = Slot::of(&job.spec.user, context.usage, &context.policy.limits);
     let dispatched = slot == Slot::Free;
-    Decision::Happens {
+    Ok(Decision::Happens {
         events: vec![JobEvent::Replayed { by: by.clone(), why: why.to_owned(), request, dispatched }],
-        guards: vec![Guard::SubmissionReady(job.spec.submission), guard],
+        guards: vec![Guard::SubmissionReady(job.spec.submission), Guard::ClassOffered(job.spec.class.clone()), guard],
         work: dispatched.then(|| add_ticket(job)).into_iter().collect(),
         lane: Lane::Progress,
-    }
+    })
 }
 
 /// Ends a job that no worker runs. Its place in the hour is given back if no run of it began, or if the platform gave
 /// the last one back.
-fn cancel_pending(job: &Job, by: &UserId, context: &Context<'_>) -> Decision {
+fn cancel_pending(job: &Job, requested: Option<JobEvent>, reason: Option<String>, context: &Context<'_>) -> Decision {
     let without_fault = job.fences.is_empty() || job.last_loss.is_some_and(platform_gave_back);
     let refund = if without_fault { refund(job, context) } else { None };
-    let cancelled = JobEvent::Cancelled { refunded: refund.is_some() };
+    let cancelled = JobEvent::Cancelled { refunded: refund.is_some(), reason };
     Decision::Happens {
-        events: vec![JobEvent::CancelRequested { by: by.clone() }, cancelled],
+        events: requested.into_iter().chain([cancelled]).collect(),
         guards: refund.into_iter().collect(),
         work: vec![],
         lane: Lane::Progress,
@@ -222,7 +243,7 @@ fn cancel_pending(job: &Job, by: &UserId, context: &Context<'_>) -> Decision {
 /// Whether a run that was lost like this is no use of its user's hour.
 const fn platform_gave_back(cause: LossCause) -> bool {
     match cause {
-        LossCause::Infrastructure | LossCause::Drain => true,
+        LossCause::Infrastructure | LossCause::Drain | LossCause::WorkerUnfit => true,
         LossCause::WorkerLost => false,
     }
 }
@@ -311,19 +332,25 @@ fn lose_lease(
         // The commit of this very command, retried, finds its fence spent and the job moved on.
         return if job.fences.contains(fence) { Ok(Decision::AlreadyApplied) } else { Err(Rejection::FenceLost) };
     }
-    let lost = JobEvent::LeaseLost { fence: fence.clone(), cause, error: error.to_owned() };
     let mut work = vec![WorkChange::ReleaseLease { job: job.id }];
     let refund = if platform_gave_back(cause) { refund(job, context) } else { None };
+    // Workers that take turns at being unfit must not keep a job for ever.
+    let counted = if cause == LossCause::WorkerUnfit && job.fences.len() >= MAX_FREE_STARTS {
+        LossCause::Infrastructure
+    } else {
+        cause
+    };
+    let lost = JobEvent::LeaseLost { fence: fence.clone(), cause: counted, error: error.to_owned() };
     if job.cancel_requested_by.is_some() {
-        let cancelled = JobEvent::Cancelled { refunded: refund.is_some() };
+        let cancelled = JobEvent::Cancelled { refunded: refund.is_some(), reason: None };
         return Ok(guarded(vec![lost, cancelled], refund, work));
     }
-    let losses = 1 + match cause {
+    let losses = 1 + match counted {
         LossCause::WorkerLost => job.losses.worker_lost,
         LossCause::Infrastructure => job.losses.infrastructure,
-        LossCause::Drain => 0,
+        LossCause::Drain | LossCause::WorkerUnfit => 0,
     };
-    let events = match context.policy.after_loss(cause, losses, context.jitter) {
+    let events = match context.policy.after_loss(counted, losses, context.jitter) {
         AfterLoss::DeadLetter(kind) => {
             let dead = JobEvent::DeadLettered { kind, error: error.to_owned(), refunded: refund.is_some() };
             return Ok(guarded(vec![lost, dead], refund, work));

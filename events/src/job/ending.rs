@@ -23,6 +23,7 @@ pub(crate) const fn ends(command: &JobCommand) -> bool {
         | JobCommand::Fail { .. }
         | JobCommand::AcknowledgeCancel { .. }
         | JobCommand::LoseLease { .. }
+        | JobCommand::Withdraw { .. }
         | JobCommand::RequestCancel { .. } => true,
         JobCommand::Enqueue(_)
         | JobCommand::Dispatch
@@ -43,6 +44,7 @@ impl Ending {
             // A refund depends on what the user has in use; the others give no slot back.
             JobCommand::LoseLease { .. }
             | JobCommand::RequestCancel { .. }
+            | JobCommand::Withdraw { .. }
             | JobCommand::Enqueue(_)
             | JobCommand::Dispatch
             | JobCommand::Start(_)

@@ -112,12 +112,15 @@ pub enum JobEvent {
         /// Who.
         by: UserId,
     },
-    /// It ended because somebody asked for it.
+    /// It ended because somebody asked for it, or because what it waited for was removed.
     #[serde(rename = "job.cancelled")]
     Cancelled {
         /// Whether its place in its user's hour was given back.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         refunded: bool,
+        /// Why, in a sentence, if nobody asked for the end of this very job.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// The tracker has a run of it, complete and closed.
     #[serde(rename = "job.tracked")]

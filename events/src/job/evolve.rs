@@ -66,7 +66,7 @@ pub fn evolve(id: JobId, job: Option<Job>, envelope: &Envelope<JobEvent>) -> Opt
             match cause {
                 LossCause::WorkerLost => job.losses.worker_lost += 1,
                 LossCause::Infrastructure => job.losses.infrastructure += 1,
-                LossCause::Drain => {}
+                LossCause::Drain | LossCause::WorkerUnfit => {}
             }
             // The event that follows in the same commit says what comes next; held is what is true until then.
             job.state = JobState::Pending(Waiting::Held);
@@ -87,10 +87,10 @@ pub fn evolve(id: JobId, job: Option<Job>, envelope: &Envelope<JobEvent>) -> Opt
             job.state = JobState::Pending(if *dispatched { Waiting::Dispatched(at) } else { Waiting::Held });
         }
         JobEvent::CancelRequested { by } => job.cancel_requested_by = Some(by.clone()),
-        JobEvent::Cancelled { refunded } => {
+        JobEvent::Cancelled { refunded, reason } => {
             job.note_refund(*refunded, at);
             job.note_untracked_failure(at);
-            job.state = JobState::Cancelled(Ended { at, why: () });
+            job.state = JobState::Cancelled(Ended { at, why: reason.clone() });
         }
         JobEvent::Tracked { fence, run } => {
             let last = job.fences.last();

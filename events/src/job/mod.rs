@@ -91,8 +91,8 @@ pub enum JobState {
     Completed(Completed),
     /// Terminal: it ended through a fault of its own.
     Failed(Ended<Failure>),
-    /// Terminal: somebody asked for its end.
-    Cancelled(Ended<()>),
+    /// Terminal: somebody asked for its end, or what it waited for was removed: then there is a reason.
+    Cancelled(Ended<Option<String>>),
     /// Terminal: the platform gave it up.
     DeadLettered(Ended<DeadLetter>),
 }
@@ -317,7 +317,8 @@ impl Job {
         match &self.state {
             JobState::Failed(ended) => Some(&ended.why.error),
             JobState::DeadLettered(ended) => Some(&ended.why.error),
-            JobState::Pending(_) | JobState::Running | JobState::Completed(_) | JobState::Cancelled(_) => None,
+            JobState::Cancelled(ended) => ended.why.as_deref(),
+            JobState::Pending(_) | JobState::Running | JobState::Completed(_) => None,
         }
     }
 }

@@ -172,6 +172,7 @@ fn inline() -> impl Strategy<Value = Inline> {
 fn cause() -> impl Strategy<Value = LossCause> {
     prop_oneof![
         1 => Just(LossCause::Drain),
+        1 => Just(LossCause::WorkerUnfit),
         3 => Just(LossCause::Infrastructure),
         3 => Just(LossCause::WorkerLost),
     ]
@@ -544,6 +545,7 @@ impl World {
                     other => *other == noted,
                 })
             }
+            JobCommand::Withdraw { .. } => seen(&|event| matches!(event, JobEvent::Cancelled { .. })),
             JobCommand::Expire => false,
         };
         prop_assert!(applied, "{:?} did not take effect before", command);
@@ -723,7 +725,7 @@ fn any_event() -> impl Strategy<Value = JobEvent> {
             dispatched,
         }),
         Just(JobEvent::CancelRequested { by: user() }),
-        any::<bool>().prop_map(|refunded| JobEvent::Cancelled { refunded }),
+        any::<bool>().prop_map(|refunded| JobEvent::Cancelled { refunded, reason: None }),
         (fence(), 0..3_u8).prop_map(|(fence, run)| JobEvent::Tracked { fence: Some(fence), run: run_record(run) }),
         Just(JobEvent::Expired {}),
     ]

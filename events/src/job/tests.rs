@@ -34,6 +34,7 @@ lose-lease-a      unknown late    late       already happens happens    already 
 lose-lease-!a     unknown late    late       late    late    late       late          late    late          late
 cancel            unknown happens happens    happens happens already    ended         ended   already       ended
 cancel-force      unknown happens happens    happens happens happens    ended         ended   already       ended
+withdraw          unknown happens happens    happens not-due not-due    ended         ended   already       ended
 acknowledge-a     unknown late    late       late    happens happens    late          late    already       late
 acknowledge-!a    unknown late    late       late    late    late       late          late    late          late
 replay            unknown not-yet not-yet    not-yet not-yet not-yet    unreplayable  happens unreplayable  happens
@@ -89,6 +90,7 @@ fn every_command() -> Vec<JobCommand> {
         lose("b", LossCause::WorkerLost),
         cancel(),
         force_cancel(),
+        withdraw(),
         acknowledge("a"),
         acknowledge("b"),
         replay(request(1)),
@@ -126,6 +128,7 @@ fn row(command: &JobCommand) -> &'static str {
         JobCommand::LoseLease { fence, .. } => by(fence, "lose-lease-a", "lose-lease-!a"),
         JobCommand::RequestCancel { force: CancelMode::Graceful, .. } => "cancel",
         JobCommand::RequestCancel { force: CancelMode::Force, .. } => "cancel-force",
+        JobCommand::Withdraw { .. } => "withdraw",
         JobCommand::AcknowledgeCancel { fence } => by(fence, "acknowledge-a", "acknowledge-!a"),
         JobCommand::Replay { .. } => "replay",
         JobCommand::Track { .. } => "track",
@@ -292,7 +295,24 @@ mod limits {
             .using(usage)
             .when(replay(request(1)))
             .then([replayed])
-            .with_guards([Guard::SubmissionReady(submission()), slots_taken()]);
+            .with_guards([Guard::SubmissionReady(submission()), Guard::ClassOffered(spec().class), slots_taken()]);
+    }
+
+    #[test]
+    fn a_waiting_job_whose_class_is_removed_ends_with_the_reason() {
+        let why = "resource class small was removed";
+        let refunded = JobEvent::Cancelled { refunded: true, reason: Some(why.to_owned()) };
+        soon([held()]).when(withdraw()).then([refunded.clone()]).with_guards([refund_guard()]);
+        let ended = after([held(), refunded]).unwrap();
+        assert_eq!((ended.error(), ended.cancel_requested_by), (Some(why), None));
+    }
+
+    #[test]
+    fn what_failed_of_a_class_that_is_gone_is_not_replayed() {
+        let policy = Policy { classes: std::collections::BTreeMap::new(), ..Policy::default() };
+        let job = after([enqueued(), started("a"), failed("a")]);
+        let refused = decide(job_id(), job.as_ref(), &replay(request(1)), &context(&policy, &Usage::default()));
+        assert_eq!(refused, Err(Rejection::UnknownClass("small".to_owned())));
     }
 
     /// Decided within the hour of its acceptance.
@@ -306,7 +326,7 @@ mod limits {
 
     #[test]
     fn what_never_ran_or_what_the_platform_gave_back_costs_nothing_of_the_hour() {
-        let refunded = JobEvent::Cancelled { refunded: true };
+        let refunded = JobEvent::Cancelled { refunded: true, reason: None };
         for cause in [LossCause::Infrastructure, LossCause::Drain] {
             let lost = vec![enqueued(), started("a"), lease_lost("a", cause), retry(1, 2)];
             for waiting in [vec![enqueued()], vec![held()], lost] {
@@ -657,6 +677,26 @@ mod losing_a_lease {
     }
 
     #[test]
+    fn a_worker_that_is_unfit_costs_a_wait_and_no_try_but_not_for_ever() {
+        let policy = Policy { max_retries: 0, ..Policy::default() };
+        let decided = |starts: usize| {
+            let mut job = after([enqueued(), started("a")]).unwrap();
+            let older = (1..starts).map(|number| format!("{number:024x}").parse().unwrap());
+            job.fences = older.chain([fence("a")]).collect();
+            decide(job_id(), Some(&job), &lose("a", LossCause::WorkerUnfit), &context(&policy, &Usage::default()))
+        };
+        let kinds = |starts| match decided(starts) {
+            Ok(Decision::Happens { events, .. }) => events.iter().map(JobEvent::kind).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(kinds(1), ["job.lease_lost", "job.retry_scheduled"]);
+        assert_eq!(kinds(31), ["job.lease_lost", "job.retry_scheduled"]);
+        assert_eq!(kinds(32), ["job.lease_lost", "job.dead_lettered"]);
+        let job = after([enqueued(), started("a"), lease_lost("a", LossCause::WorkerUnfit), retry(1, 2)]).unwrap();
+        assert_eq!(job.losses, Losses::default());
+    }
+
+    #[test]
     fn a_job_whose_end_was_asked_for_ends_with_its_lease() {
         for cause in [LossCause::WorkerLost, LossCause::Infrastructure, LossCause::Drain] {
             given([enqueued(), started("a"), cancel_requested()])
@@ -803,7 +843,7 @@ mod replaying {
             given([enqueued(), started("a"), end])
                 .when(replay(request(1)))
                 .then([replayed(request(1))])
-                .with_guards([Guard::SubmissionReady(submission()), slot_free()])
+                .with_guards([Guard::SubmissionReady(submission()), Guard::ClassOffered(spec().class), slot_free()])
                 .with_work([add_ticket()]);
         }
     }
@@ -823,7 +863,7 @@ mod replaying {
         given([replayed_once.to_vec(), vec![started("b"), failed("b")]].concat())
             .when(replay(request(2)))
             .then([replayed(request(2))])
-            .with_guards([Guard::SubmissionReady(submission()), slot_free()])
+            .with_guards([Guard::SubmissionReady(submission()), Guard::ClassOffered(spec().class), slot_free()])
             .with_work([add_ticket()]);
     }
 
@@ -1108,10 +1148,11 @@ fn slots_taken() -> Guard {
 }
 
 /// The guards of accepting a job under the default policy, the last of which is about its slot.
-fn admission_guards(slot: Guard) -> [Guard; 5] {
+fn admission_guards(slot: Guard) -> [Guard; 6] {
     let (user, since) = (user("alice"), now() - Duration::from_hours(1));
     [
         Guard::SubmissionReady(submission()),
+        Guard::ClassOffered(spec().class),
         Guard::AcceptedBelow { user: user.clone(), since, limit: 10 },
         Guard::RunningBelow { user: user.clone(), limit: 1 },
         Guard::PendingBelow { user, limit: 20 },
@@ -1248,7 +1289,7 @@ fn cancel_requested() -> JobEvent {
 }
 
 fn cancelled() -> JobEvent {
-    JobEvent::Cancelled { refunded: false }
+    JobEvent::Cancelled { refunded: false, reason: None }
 }
 
 fn tracked(run_id: &str) -> JobEvent {
@@ -1303,6 +1344,10 @@ fn cancel() -> JobCommand {
 
 fn force_cancel() -> JobCommand {
     JobCommand::RequestCancel { by: user("alice"), force: CancelMode::Force }
+}
+
+fn withdraw() -> JobCommand {
+    JobCommand::Withdraw { reason: "resource class small was removed".to_owned() }
 }
 
 fn acknowledge(by: &str) -> JobCommand {

@@ -58,13 +58,15 @@ impl Policy {
 
     /// What follows a lost lease, `losses` counting this one among those of its cause.
     ///
-    /// A drained job goes back at once and pays nothing. Otherwise the wait before the n-th retry is the n-th of
+    /// A drained job goes back at once and pays nothing; one whose worker was unfit waits as before a first retry, and pays
+    /// nothing either. Otherwise the wait before the n-th retry is the n-th of
     /// `retry_backoff` (1 s, 5 s, then 25 s by default), times `jitter` (0.8 to 1.2), until three workers are lost or
     /// the platform has failed the job more often than `max_retries`.
     #[must_use]
     pub fn after_loss(&self, cause: LossCause, losses: u32, jitter: f64) -> AfterLoss {
         let limit = match cause {
             LossCause::Drain => return AfterLoss::Retry(Duration::ZERO),
+            LossCause::WorkerUnfit => 1,
             LossCause::WorkerLost if losses >= MAX_WORKERS_LOST => {
                 return AfterLoss::DeadLetter(DeadLetterKind::WorkerLost);
             }

@@ -32,6 +32,9 @@ pub trait JobQueuePort: Send + Sync {
     /// Replaces a ticket by a new one, unless its holder has started it or another holds it by now. Whether it did.
     async fn reissue(&self, ticket: &Unstarted) -> Result<bool, PortError>;
 
+    /// Replaces a ticket that `consumer` holds and has not started by a new one at the end of the stream. Whether it did.
+    async fn put_back(&self, consumer: &Consumer, claim: &Claim) -> Result<bool, PortError>;
+
     /// Hands every ticket that the dead process `from` held in these classes to `to`, and removes `from` from the
     /// group once it holds none.
     async fn adopt(&self, from: &Consumer, to: &Consumer, classes: &[ClassName]) -> Result<Vec<Claim>, PortError>;

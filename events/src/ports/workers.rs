@@ -49,6 +49,17 @@ pub struct Presence {
     /// The GPUs it gives to jobs.
     #[serde(default)]
     pub gpus: Vec<GpuPresence>,
+    /// Why it takes no jobs, if it can't set any up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfit: Option<String>,
+}
+
+impl Presence {
+    /// Whether it takes jobs of a class.
+    #[must_use]
+    pub fn takes(&self, class: &ClassName) -> bool {
+        !self.draining && self.unfit.is_none() && self.classes.contains(class)
+    }
 }
 
 /// What a worker tells of one of its GPUs.

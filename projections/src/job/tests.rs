@@ -198,7 +198,7 @@ fn an_expired_job_leaves_no_key() {
     };
     let story = [
         envelope(1, JobEvent::Enqueued { spec, dispatched: true }),
-        envelope(2, JobEvent::Cancelled { refunded: true }),
+        envelope(2, JobEvent::Cancelled { refunded: true, reason: None }),
         envelope(3, JobEvent::Expired {}),
     ];
     let mut kept = Store::default();

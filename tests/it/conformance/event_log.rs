@@ -58,6 +58,7 @@ async fn a_guard_that_fails_leaves_every_key_as_it_was() {
         vec!["SET", &keys.idempotency(&user, "used"), "x"],
         vec!["HSET", &keys.leases(), &job.to_string(), lease],
         vec!["HSET", &job_hash, "v", "3"],
+        vec!["HSET", &keys.policy(), "settings", r#"{"classes":[{"name":"small","time_limit_s":60}]}"#],
     ] {
         let _: redis::Value = redis::cmd(command[0]).arg(&command[1..]).query_async(&mut raw).await.expect("set");
     }
@@ -76,6 +77,7 @@ async fn a_guard_that_fails_leaves_every_key_as_it_was() {
     let stored = |bytes| Guard::StoredAtMost { user: user.clone(), bytes };
     let failing = [
         Guard::SubmissionReady(SystemIds.submission()),
+        Guard::ClassOffered("huge".parse().expect("a class")),
         slots(2),
         full(3),
         running(1),
@@ -101,6 +103,7 @@ async fn a_guard_that_fails_leaves_every_key_as_it_was() {
     }
     let holding = vec![
         Guard::SubmissionReady(bench.submission),
+        Guard::ClassOffered("small".parse().expect("a class")),
         slots(3),
         full(2),
         running(2),
@@ -140,7 +143,7 @@ async fn of_many_who_decide_on_one_version_one_is_first() {
     let story = [
         JobEvent::Enqueued { spec: bench.spec("alice", "small"), dispatched: true },
         JobEvent::CancelRequested { by },
-        JobEvent::Cancelled { refunded: false },
+        JobEvent::Cancelled { refunded: false, reason: None },
     ];
     let mut first = None;
     for event in story {

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use adapters::ids::SystemIds;
+use events::JobCommand;
+use events::execute::ExecuteError;
 use events::ports::{DurationsPort, Ids, JobQueuePort, NudgePort, Presence, Turn, WorkStatePort, WorkersPort};
 use leadersboard_tests::wait::until;
 
@@ -57,6 +59,7 @@ async fn a_worker_is_known_by_what_it_tells_and_by_what_it_holds() {
         draining: false,
         sandbox: String::new(),
         gpus: vec![],
+        unfit: None,
     };
     port.announce(&presence, Duration::from_mins(1)).await.expect("told");
     let seen = port.workers(&classes).await.expect("workers");
@@ -90,4 +93,25 @@ async fn the_newest_hundred_durations_of_a_class_are_kept_for_a_while() {
         redis::cmd("TTL").arg(bench.keys.durations(&small)).query_async(&mut raw).await.expect("a time to live");
     assert!((6 * 24 * 3_600..=7 * 24 * 3_600).contains(&left_s), "{left_s}");
     bench.check(leadersboard_tests::invariants::Expect::AllEnded).await;
+}
+
+#[tokio::test]
+async fn a_key_of_another_type_refuses_a_commit_whole_until_it_is_set_aside() {
+    let bench = Bench::new().await;
+    let port: &dyn WorkStatePort = &bench.redis;
+    let small = "small".parse().expect("a class");
+    let mut raw = bench.raw().await;
+    for key in [bench.keys.leases(), bench.keys.open(), bench.keys.queue(&small), bench.keys.pending(&small)] {
+        let _: () = redis::cmd("SET").arg(&key).arg(b"\xff").query_async(&mut raw).await.expect("set");
+        let log: u64 = redis::cmd("XLEN").arg(bench.keys.events()).query_async(&mut raw).await.expect("a length");
+        let enqueue = JobCommand::Enqueue(bench.spec("alice", "small"));
+        let refused = bench.command(SystemIds.job(), &enqueue).await;
+        assert!(matches!(&refused, Err(ExecuteError::Defect(why)) if why.contains(&key)), "{refused:?}");
+        let now: u64 = redis::cmd("XLEN").arg(bench.keys.events()).query_async(&mut raw).await.expect("a length");
+        assert_eq!(now, log, "nothing was written");
+        assert_eq!(port.tidy(std::slice::from_ref(&small)).await, Ok(1), "{key}");
+        assert_eq!(port.tidy(std::slice::from_ref(&small)).await, Ok(0), "{key}");
+    }
+    bench.enqueue("small").await;
+    bench.check(leadersboard_tests::invariants::Expect::SomeOpen).await;
 }

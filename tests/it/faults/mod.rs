@@ -14,6 +14,7 @@ mod refused_login;
 mod small_disk;
 mod tickets;
 mod tracking;
+mod unfit_worker;
 mod unreadable;
 mod uploads;
 mod work_streams;

@@ -4,6 +4,7 @@ mod artifacts;
 mod bad_input;
 mod broken_jobs;
 mod cancel;
+mod classes;
 mod cli;
 mod crash;
 mod dlq;

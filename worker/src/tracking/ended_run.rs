@@ -133,7 +133,7 @@ mod tests {
             JobEvent::DeadLettered { kind: DeadLetterKind::WorkerLost, error: "gone".to_owned(), refunded: false };
         for (end, status, kind) in [
             (dead, RunStatus::Failed, "worker_lost"),
-            (JobEvent::Cancelled { refunded: false }, RunStatus::Killed, "cancelled"),
+            (JobEvent::Cancelled { refunded: false, reason: None }, RunStatus::Killed, "cancelled"),
         ] {
             let (job, history) = after(&[enqueued(), started(1), lost(1), started(2), lost(2), end]);
             let ended = EndedRun::read(&job, &fence(2), "main.py", &history).unwrap();
