@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 
-use events::artifacts::is_visualization;
+use events::artifacts::{is_table, is_visualization};
 use events::{ArtifactList, ArtifactPath};
 use rustix::fs::{AtFlags, Dir, DirEntry, FileType, statat};
 
@@ -32,7 +32,8 @@ pub(super) enum Rank {
 
 impl Rank {
     fn of(path: &ArtifactPath) -> Self {
-        if path.as_str() == "metrics.json" || is_visualization(path) { Self::Shown } else { Self::Other }
+        let is_shown = path.as_str() == "metrics.json" || is_visualization(path) || is_table(path);
+        if is_shown { Self::Shown } else { Self::Other }
     }
 }
 
