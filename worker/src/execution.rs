@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use events::ResourceClass;
 use events::job::ArtifactTotals;
+use events::ports::StageName;
 use events::submission::Manifest;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -96,6 +97,7 @@ impl Execution<'_> {
         let cell = cell.map_err(|error| broken(format!("its sandbox could not be made: {error}")))?;
         let Graces { interrupt: first, terminate: second } = session.config.graces;
         vitals.enter("running", time_limit(class) + first + second);
+        vitals.show(StageName::Running.into());
         let meter = Meter::begin(gpus).await;
         let process = Process::start(&program.spec(&cell), &marker).await;
         let process =

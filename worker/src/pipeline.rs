@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use events::job::ArtifactTotals;
-use events::ports::{ArchiveLimits, PortError, StorageError};
+use events::ports::{ArchiveLimits, PortError, StageName, StorageError};
 use events::submission::Manifest;
 use events::{LossCause, Submission, SubmissionId};
 use tokio::time::timeout;
@@ -18,6 +18,7 @@ use crate::outage::Outage;
 use crate::record::record;
 use crate::run_directory::RunDirectory;
 use crate::session::{Session, Settled};
+use crate::stage;
 use crate::start::Run;
 use crate::vitals::Vitals;
 
@@ -48,8 +49,10 @@ pub(crate) async fn run(session: &Session, run: &Run, gpus: GpuLease) -> Settled
         let report = attempt(session, run, &gpus, &interrupt, &vitals).await;
         drop(gpus);
         vitals.enter_unbounded();
+        vitals.show(StageName::Recording.into());
         record(session, run, report).await
     };
+    let shown = stage::tell(&*session.ports.progress, run.job.id, &run.fence, vitals.stages());
     let drain = async {
         session.stop.running.cancelled().await;
         interrupt.raise(Reason::Drain);
@@ -58,6 +61,7 @@ pub(crate) async fn run(session: &Session, run: &Run, gpus: GpuLease) -> Settled
     tokio::select! {
         settled = work => settled,
         never = heartbeat::keep(session, run, &interrupt, &vitals) => match never {},
+        never = shown => match never {},
         () = drain => Settled::No,
     }
 }
@@ -65,6 +69,7 @@ pub(crate) async fn run(session: &Session, run: &Run, gpus: GpuLease) -> Settled
 /// Makes the run's directory, runs the job in it, and removes it.
 async fn attempt(session: &Session, run: &Run, gpus: &GpuLease, interrupt: &Interrupt, vitals: &Vitals) -> Report {
     vitals.enter("preparing", FETCH_LIMIT);
+    vitals.show(StageName::Preparing.into());
     let directory = match RunDirectory::create(&session.station, &short_name(run)) {
         Ok(directory) => directory,
         Err(error) => return broken(format!("the work directory could not be made: {error}")).into(),
