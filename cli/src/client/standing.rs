@@ -84,7 +84,7 @@ mod tests {
                 serde_json::json!({"status": "running", "worker": "w", "stage": {
                     "name": "storing", "bytes_done": 1024, "bytes_total": 3072,
                 }}),
-                "storing 1 KiB of 3 KiB on w",
+                "storing 1.0 KiB of 3.0 KiB on w",
             ),
             (serde_json::json!({"status": "running", "stage": {"name": "preparing", "bytes_done": null}}), "preparing"),
             (
