@@ -53,11 +53,25 @@ impl Stream {
         self.response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// The next message; none once the stream has ended or was cut.
+    /// The next message, those of a job's stage passed over: when they come depends on how fast the machine is. `None`
+    /// once the stream has ended or was cut.
     ///
     /// # Panics
     /// If neither comes within a minute.
     pub async fn next(&mut self) -> Option<Message> {
+        loop {
+            match self.next_of_any_kind().await {
+                Some(message) if message.event == "stage" => {}
+                next => return next,
+            }
+        }
+    }
+
+    /// The next message of whatever kind; `None` once the stream has ended or was cut.
+    ///
+    /// # Panics
+    /// If neither comes within a minute.
+    pub async fn next_of_any_kind(&mut self) -> Option<Message> {
         // Heartbeats are no messages, so the whole wait is bounded, not each read.
         timeout(scaled(PATIENCE), self.read_on()).await.expect("a message or the end")
     }

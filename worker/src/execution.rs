@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use events::job::ArtifactTotals;
+use events::ports::StageName;
 use events::submission::Manifest;
 use events::{LossCause, ResourceClass};
 use tokio::task::{JoinSet, spawn_blocking};
@@ -98,6 +99,7 @@ impl Execution<'_> {
         let cell = cell.map_err(|error| broken(format!("its sandbox could not be made: {error}")))?;
         let Graces { interrupt: first, terminate: second } = session.config.graces;
         vitals.enter("running", time_limit(class) + first + second);
+        vitals.show(StageName::Running.into());
         let meter = Meter::begin(gpus).await;
         let process = Process::start(&program.spec(&cell), &marker).await;
         let process =

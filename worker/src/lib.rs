@@ -49,6 +49,7 @@ mod requirements;
 mod run_directory;
 pub mod sandbox;
 mod session;
+mod stage;
 mod start;
 mod station;
 mod steady;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use events::job::ArtifactTotals;
-use events::ports::{ArchiveLimits, PortError, StorageError};
+use events::ports::{ArchiveLimits, PortError, StageName, StorageError};
 use events::submission::Manifest;
 use events::{LossCause, Submission, SubmissionId};
 use tokio::time::timeout;
@@ -19,6 +19,7 @@ use crate::platform_fault::is_platforms_io;
 use crate::record::record;
 use crate::run_directory::RunDirectory;
 use crate::session::{Session, Settled};
+use crate::stage;
 use crate::start::Run;
 use crate::vitals::Vitals;
 
@@ -58,8 +59,10 @@ pub(crate) async fn run(session: &Session, run: &Run, gpus: GpuLease) -> Settled
             session.fitness.succeeded(run.job.id);
         }
         vitals.enter_unbounded();
+        vitals.show(StageName::Recording.into());
         record(session, run, report).await
     };
+    let shown = stage::tell(&*session.ports.progress, run.job.id, &run.fence, vitals.stages());
     let drain = async {
         session.stop.running.cancelled().await;
         interrupt.raise(Reason::Drain);
@@ -68,6 +71,7 @@ pub(crate) async fn run(session: &Session, run: &Run, gpus: GpuLease) -> Settled
     tokio::select! {
         settled = work => settled,
         never = heartbeat::keep(session, run, &interrupt, &vitals) => match never {},
+        never = shown => match never {},
         () = drain => Settled::No,
     }
 }
@@ -75,6 +79,7 @@ pub(crate) async fn run(session: &Session, run: &Run, gpus: GpuLease) -> Settled
 /// Makes the run's directory, runs the job in it, and removes it.
 async fn attempt(session: &Session, run: &Run, gpus: &GpuLease, interrupt: &Interrupt, vitals: &Vitals) -> Report {
     vitals.enter("preparing", FETCH_LIMIT);
+    vitals.show(StageName::Preparing.into());
     let directory = match RunDirectory::create(&session.station, &short_name(run)) {
         Ok(directory) => directory,
         Err(error) => return broken(format!("the work directory could not be made: {error}")).into(),

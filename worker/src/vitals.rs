@@ -6,6 +6,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use events::ports::Stage;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// How much later than its own bound a stage counts as stuck.
@@ -13,23 +15,36 @@ const SLACK: Duration = Duration::from_mins(1);
 
 /// The stage that a run is in, and until when that may last.
 #[derive(Debug, Default)]
-pub(crate) struct Vitals(Mutex<Option<(&'static str, Instant)>>);
+pub(crate) struct Vitals {
+    bounded: Mutex<Option<(&'static str, Instant)>>,
+    shown: watch::Sender<Option<Stage>>,
+}
 
 impl Vitals {
     /// Enters a stage that has a bound of its own.
     pub(crate) fn enter(&self, stage: &'static str, bound: Duration) {
         let until = Instant::now() + bound.saturating_add(SLACK).min(Duration::from_hours(24 * 365));
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((stage, until));
+        *self.bounded.lock().unwrap_or_else(PoisonError::into_inner) = Some((stage, until));
     }
 
     /// Enters a stage that may last as long as it likes: it only waits for Redis, which hears the beats too.
     pub(crate) fn enter_unbounded(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.bounded.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Has people who look on told what the run does.
+    pub(crate) fn show(&self, stage: Stage) {
+        self.shown.send_replace(Some(stage));
+    }
+
+    /// What the run does, as it is shown.
+    pub(crate) fn stages(&self) -> watch::Receiver<Option<Stage>> {
+        self.shown.subscribe()
     }
 
     /// The stage that lasts too long, if it does.
     pub(crate) fn stuck_in(&self) -> Option<&'static str> {
-        let stage = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let stage = *self.bounded.lock().unwrap_or_else(PoisonError::into_inner);
         stage.filter(|(_, until)| Instant::now() > *until).map(|(stage, _)| stage)
     }
 }

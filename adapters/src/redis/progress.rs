@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use events::ports::{Curve, PortError, Progress, ProgressPort, Report, Shown, Stated};
+use events::ports::{Curve, PortError, Progress, ProgressPort, Report, Shown, Stage, StageName, StageSeen, Stated};
 use events::time::from_unix_micros;
 use events::{Fence, JobId};
 use redis::Script;
@@ -21,7 +21,8 @@ type StoredCurve = (String, Vec<(f64, f64)>);
 #[async_trait]
 impl ProgressPort for Redis {
     async fn report(&self, job: JobId, fence: &Fence, report: &Report) -> Result<Shown, PortError> {
-        let Report { progress, curves } = report;
+        let Report { progress, curves, stage } = report;
+        let done = stage.map(|stage| text(&(stage.bytes_done, stage.bytes_total))).transpose()?;
         let progress = progress.as_ref().map(|progress| text(&(progress.fraction, &progress.message))).transpose()?;
         let curves = curves
             .as_ref()
@@ -33,6 +34,8 @@ impl ProgressPort for Redis {
             .arg(progress.unwrap_or_default())
             .arg(curves.transpose()?.unwrap_or_default())
             .arg(KEPT_FOR.as_millis().to_string())
+            .arg(stage.map_or("", |stage| stage.name.as_str()))
+            .arg(done.unwrap_or_default())
             .invoke_async(&mut self.connection())
             .await
             .map_err(|error| away(&error))?;
@@ -48,6 +51,16 @@ impl ProgressPort for Redis {
         let (fraction, message) = parsed(&progress)?;
         let at = from_unix_micros(at.parse().map_err(corrupt)?);
         Ok(Some(Stated { progress: Progress { fraction, message }, at }))
+    }
+
+    async fn stage(&self, job: JobId, fence: &Fence) -> Result<Option<StageSeen>, PortError> {
+        let [of, stage, since, done] = self.read_progress(job, ["fence", "stage", "since", "done"]).await?;
+        let (Some(of), Some(stage), Some(since), Some(done)) = (of, stage, since, done) else { return Ok(None) };
+        // A newer worker may know of more stages.
+        let Some(name) = StageName::of(&stage).filter(|_| of == fence.as_str()) else { return Ok(None) };
+        let (bytes_done, bytes_total) = parsed(&done)?;
+        let since = from_unix_micros(since.parse().map_err(corrupt)?);
+        Ok(Some(StageSeen { stage: Stage { name, bytes_done, bytes_total }, since }))
     }
 
     async fn curves(&self, job: JobId, fence: &Fence) -> Result<Vec<Curve>, PortError> {

@@ -101,6 +101,8 @@ impl Tree<'_> {
         match name.path.strip_prefix(root) {
             Some("") => Ok(None),
             Some(rest) if rest.starts_with('/') => Ok(Some(Name { path: rest[1..].to_owned(), ..name })),
+            // By its content it is left out.
+            _ if may_be_apple_double(&name.path) => Ok(Some(name)),
             _ => refuse(format!("holds {:?} beside its root {root:?}", name.path)),
         }
     }

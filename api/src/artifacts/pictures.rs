@@ -1,4 +1,4 @@
-//! The pictures among what a job left.
+//! The pictures and tables among what a job left.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::request::Parts;
 use axum::response::Response;
-use events::artifacts::VisualizationKind;
+use events::artifacts::{VisualizationKind, is_table};
 use events::{Job, JobStatus};
 use serde::{Deserialize, Serialize};
 
@@ -21,8 +21,8 @@ use crate::extract::VisibleJob;
 pub(crate) struct PicturesView {
     job_id: String,
     artifacts: Vec<PictureView>,
-    /// Clients look for it; there has never been anything in it.
-    csv_files: [String; 0],
+    /// The names of the tables, which are fetched in the same way.
+    csv_files: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -50,7 +50,9 @@ pub(crate) async fn pictures(
         url: address(&job, "visualizations", &picture.file_name),
     };
     let artifacts = kept.pictures.iter().map(view).collect();
-    Ok(Json(PicturesView { job_id: job.id.to_string(), artifacts, csv_files: [] }))
+    let tables = kept.list.files.iter().filter(|file| is_table(&file.path));
+    let csv_files = tables.map(|file| file.path.to_string()).collect();
+    Ok(Json(PicturesView { job_id: job.id.to_string(), artifacts, csv_files }))
 }
 
 /// `GET /jobs/{id}/visualizations/{filename}`
@@ -62,6 +64,9 @@ pub(crate) async fn picture(
 ) -> Result<Response, Error> {
     let kept = of_completed(&api, &job).await?;
     let file = name.as_ref().ok().and_then(|name| {
+        if let Some(table) = kept.list.file(&name.filename).filter(|file| is_table(&file.path)) {
+            return Some(table);
+        }
         let at = kept.pictures.binary_search_by(|picture| picture.file_name.as_str().cmp(&name.filename)).ok()?;
         kept.list.file(kept.pictures[at].path.as_str())
     });

@@ -143,6 +143,7 @@ pub(crate) async fn show(State(api): State<Arc<Api>>, VisibleJob(job): VisibleJo
         | JobState::DeadLettered(_) => None,
     };
     let queue = queues(&api, std::slice::from_ref(&job)).await?.pop().flatten();
+    let stage = progress::stage(&api, &job).await?;
     let progress = progress::of(&api, &job).await?;
     let tracking_error = match tracking(&job) {
         Some("waiting") => match api.tracking_notes.why_untracked(job.id).await? {
@@ -152,7 +153,7 @@ pub(crate) async fn show(State(api): State<Arc<Api>>, VisibleJob(job): VisibleJo
         },
         _ => None,
     };
-    Ok(Json(JobView::of(&job, results, queue, progress, tracking_error)?))
+    Ok(Json(JobView::of(&job, results, queue, stage, progress, tracking_error)?))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use events::ports::{Curve, Stated};
+use events::ports::{Curve, Stage, StageSeen, Stated};
 use events::time::to_rfc3339;
 use events::{Job, JobStatus};
 use serde::Serialize;
@@ -18,6 +18,15 @@ pub(crate) struct ProgressView {
     fraction: f64,
     message: String,
     at: String,
+}
+
+/// What a run does, and how much of it is done.
+#[derive(Serialize, Clone, PartialEq)]
+pub(crate) struct StageView {
+    name: &'static str,
+    since: String,
+    bytes_done: Option<u64>,
+    bytes_total: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -44,6 +53,16 @@ pub(super) async fn of(api: &Api, job: &Job) -> Result<Option<ProgressView>, Err
     }
 }
 
+/// What the run of a running job does; `None` if that is not known.
+pub(super) async fn stage(api: &Api, job: &Job) -> Result<Option<StageView>, Error> {
+    match job.fences.last() {
+        Some(fence) if job.status() == JobStatus::Running => {
+            Ok(api.progress.stage(job.id, fence).await?.map(StageView::from))
+        }
+        _ => Ok(None),
+    }
+}
+
 /// `GET /jobs/{id}/curves`, of the newest attempt.
 pub(crate) async fn curves(
     State(api): State<Arc<Api>>,
@@ -55,6 +74,13 @@ pub(crate) async fn curves(
     };
     let curves = curves.into_iter().map(|Curve { name, points }| CurveView { name, points }).collect();
     Ok(Json(CurvesView { job_id: job.id.to_string(), attempt: job.attempt(), curves }))
+}
+
+impl From<StageSeen> for StageView {
+    fn from(StageSeen { stage, since }: StageSeen) -> Self {
+        let Stage { name, bytes_done, bytes_total } = stage;
+        Self { name: name.as_str(), since: to_rfc3339(since), bytes_done, bytes_total }
+    }
 }
 
 impl From<Stated> for ProgressView {

@@ -53,6 +53,14 @@ impl Story {
         }
     }
 
+    /// The job, as far as the client knows.
+    pub(super) fn job(&self) -> Option<&Job> {
+        match self {
+            Self::Untold => None,
+            Self::Told(job) => Some(job),
+        }
+    }
+
     /// How the job ended, if it has as far as the client knows.
     pub(super) fn end(&self) -> Option<StatusEvent> {
         match self {

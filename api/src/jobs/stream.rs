@@ -10,18 +10,24 @@ use axum::response::Response;
 use axum::response::sse::Event;
 use events::JobId;
 use events::ports::{EventFeed, Heard};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
+use super::progress::{self, StageView};
 use super::story::{StatusEvent, Story, Turn};
 use crate::Api;
 use crate::error::Error;
 use crate::extract::VisibleJob;
 use crate::sse;
 
+/// How long nothing happens to a job before its stage is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// How long to wait for Redis before it is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// `GET /jobs/{id}/stream`: the status as it is, or what the client has missed; then each change; then how it ended.
+///
+/// Between the changes, what a running job does, as `stage`. Such an event has no id: it is gone on from the last change.
 ///
 /// An answer that stops without `end` was cut off, and the client comes back with the last id it has.
 pub(crate) async fn stream(
@@ -32,8 +38,15 @@ pub(crate) async fn stream(
     let last_seen = sse::last_event_id(&headers, "the number of an event")?;
     // Before anything is read: what is appended between the two is heard of.
     let feed = api.feed.subscribe(job.id).await?;
-    let mut follower =
-        Follower { api, feed, job: job.id, story: Story::Untold, unsent: VecDeque::new(), phase: Phase::Abreast };
+    let mut follower = Follower {
+        api,
+        feed,
+        job: job.id,
+        story: Story::Untold,
+        unsent: VecDeque::new(),
+        stage: None,
+        phase: Phase::Abreast,
+    };
     match last_seen {
         None => follower.show_as_found().await?,
         Some(seq) => follower.go_on_after(seq).await?,
@@ -51,6 +64,8 @@ struct Follower {
     story: Story,
     /// No longer than the job's history.
     unsent: VecDeque<StatusEvent>,
+    /// What the client was last told that the run does.
+    stage: Option<StageView>,
     phase: Phase,
 }
 
@@ -83,7 +98,8 @@ impl Follower {
                 heard = self.hear() => heard,
             };
             match heard {
-                Ok(()) => {}
+                Ok(None) => {}
+                Ok(Some(stage)) => return Some(sse::event("stage", &stage)),
                 Err(Error::Unavailable(error)) => {
                     tracing::debug!(job_id = %self.job, error, "a stream waits for Redis");
                     tokio::select! { () = stop.cancelled() => return None, () = sleep(PAUSE) => {} }
@@ -98,11 +114,11 @@ impl Follower {
         }
     }
 
-    /// Waits for news, or catches up with what was missed.
-    async fn hear(&mut self) -> Result<(), Error> {
+    /// Waits for news, or catches up with what was missed. Gives the job's stage if that is all there is.
+    async fn hear(&mut self) -> Result<Option<StageView>, Error> {
         if let Phase::Abreast = self.phase {
+            let Ok(heard) = timeout(LOOK, self.feed.next()).await else { return Ok(self.new_stage().await) };
             // Until what is heard is dealt with: whatever goes wrong on the way, the history has it.
-            let heard = self.feed.next().await;
             self.phase = Phase::Behind;
             let turn = match heard {
                 Heard::Event(entry) => self.story.hear(entry.event.clone()),
@@ -117,7 +133,17 @@ impl Follower {
             self.catch_up().await?;
         }
         self.phase = Phase::Abreast;
-        Ok(())
+        Ok(None)
+    }
+
+    /// What the run does, if the client was not told so. It is live state: if it can't be read, there is none.
+    async fn new_stage(&mut self) -> Option<StageView> {
+        let stage = progress::stage(&self.api, self.story.job()?).await.ok()??;
+        if self.stage.as_ref() == Some(&stage) {
+            return None;
+        }
+        self.stage = Some(stage.clone());
+        Some(stage)
     }
 
     /// Reads what came after the last event that the client has. If that event is no longer the log's, neither is what

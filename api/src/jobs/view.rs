@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::progress::ProgressView;
+use super::progress::{ProgressView, StageView};
 use super::queue::QueueView;
 use crate::error::Error;
 
@@ -71,6 +71,7 @@ pub(crate) struct JobView {
     started_at: Option<String>,
     finished_at: Option<String>,
     run_seconds: Option<f64>,
+    stage: Option<StageView>,
     progress: Option<ProgressView>,
     failure: Option<FailureView>,
     params: Option<Map<String, Value>>,
@@ -84,6 +85,7 @@ impl JobView {
         job: &Job,
         results: Option<Results>,
         queue: Option<QueueView>,
+        stage: Option<StageView>,
         progress: Option<ProgressView>,
         tracking_error: Option<String>,
     ) -> Result<Self, Error> {
@@ -107,6 +109,7 @@ impl JobView {
             started_at: run.map(|run| to_rfc3339(run.started_at)),
             finished_at: ended_at.map(to_rfc3339),
             run_seconds: ended_at.zip(run).map(|(ended_at, run)| (ended_at - run.started_at).as_seconds_f64()),
+            stage,
             progress,
             failure: FailureView::of(job),
             params,

@@ -69,13 +69,14 @@ impl<'a> Tree<'a> {
             ));
         }
         if *renamed > 0 {
-            let how = encoding.as_ref().map_or_else(String::new, |encoding| format!(" in {encoding}, not in UTF-8"));
+            let what = match encoding {
+                Some(encoding) => format!("names that are not UTF-8 were read as {encoding}"),
+                None => "backslashes in names were read as slashes".to_owned(),
+            };
             let examples: Vec<String> = renamed_examples.iter().map(|path| format!("{path:?}")).collect();
-            self.warnings.push(format!(
-                "archive {source:?}: {renamed} names are written as other systems do{how}; they were read as {}{}",
-                examples.join(", "),
-                if *renamed > examples.len() { ", …" } else { "" }
-            ));
+            let more = renamed - examples.len();
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            self.warnings.push(format!("archive {source:?}: {what}: {}{more}", examples.join(", ")));
         }
         if root.is_some() || encoding.is_some() {
             let (root, encoding) = (root.map(str::to_owned), encoding.clone());
@@ -243,6 +244,9 @@ mod tests {
         let (readings, warnings) = Tree::join(vec![("a.zip", contents)], "main.py").ok().unwrap().into_readings();
         let encoding = Some("Shift_JIS".to_owned());
         assert_eq!(readings, [ArchiveReading { archive: "a.zip".to_owned(), root: None, encoding }]);
-        assert!(warnings[0].contains("7 names") && warnings[0].ends_with("read as \"表.csv\", …"), "{warnings:?}");
+        assert_eq!(
+            warnings,
+            ["archive \"a.zip\": names that are not UTF-8 were read as Shift_JIS: \"表.csv\" and 6 more"]
+        );
     }
 }

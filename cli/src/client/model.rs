@@ -61,6 +61,7 @@ pub(crate) struct Job {
     pub(crate) run_seconds: Option<f64>,
     pub(crate) run_id: Option<String>,
     pub(crate) error: Option<String>,
+    pub(crate) stage: Option<Stage>,
     pub(crate) progress: Option<Progress>,
     pub(crate) failure: Option<Failure>,
     pub(crate) params: Option<Map<String, Value>>,
@@ -80,6 +81,21 @@ impl Job {
     pub(crate) fn why(&self) -> Option<&str> {
         let told = self.failure.as_ref().map(|failure| failure.error.as_str());
         told.or(self.error.as_deref()).filter(|why| !why.is_empty())
+    }
+}
+
+/// What a running job does, beside what its program says.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Stage {
+    pub(crate) name: String,
+    pub(crate) bytes_done: Option<u64>,
+    pub(crate) bytes_total: Option<u64>,
+}
+
+impl Stage {
+    /// Whether its program has ended.
+    pub(crate) fn is_after_program(&self) -> bool {
+        matches!(self.name.as_str(), "storing" | "recording")
     }
 }
 

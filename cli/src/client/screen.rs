@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::error::ClientError;
 use super::filter::{Colours, Filter};
-use super::model::{Job, Status};
+use super::model::{Job, Stage, Status};
 use super::settled::{Rewritten, Settled};
 use super::standing::describe;
 use super::{Output, human, print_text};
@@ -88,7 +88,7 @@ pub(crate) struct Screen {
     rewritten: Rewritten,
     /// Attempt whose log is on the screen: from then on the log itself is the sign of life.
     showing_log_of: Option<u32>,
-    last_told: Option<(Status, u32)>,
+    last_told: Option<(Status, u32, bool)>,
 }
 
 impl Screen {
@@ -108,7 +108,9 @@ impl Screen {
 
     /// Shows where the job stands: as a spinner on a terminal, as a line for each change elsewhere.
     pub(crate) fn status(&mut self, job: &Job) {
-        if job.status.is_over() || self.showing_log_of == Some(job.attempt()) && job.status == Status::Running {
+        let has_its_say = self.showing_log_of == Some(job.attempt()) && job.status == Status::Running;
+        let is_after_program = job.stage.as_ref().is_some_and(Stage::is_after_program);
+        if job.status.is_over() || has_its_say && !is_after_program {
             self.clear();
             return;
         }
@@ -119,8 +121,8 @@ impl Screen {
                 Some(spinner) => spinner.set_message(text),
                 None => self.spinner = Some(spinner(&text)),
             }
-        } else if self.last_told != Some((job.status, job.attempt())) {
-            self.last_told = Some((job.status, job.attempt()));
+        } else if self.last_told != Some((job.status, job.attempt(), is_after_program)) {
+            self.last_told = Some((job.status, job.attempt(), is_after_program));
             self.notice(&text);
         }
     }

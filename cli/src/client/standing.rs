@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::human;
-use super::model::{Job, Status};
+use super::model::{Job, Stage, Status};
 
 /// `pending: 2 jobs of class small are ahead of you, position 3, starts in about 5 min`, `running on gpu-1 (attempt 2)`.
 pub(crate) fn describe(job: &Job) -> String {
@@ -16,6 +16,9 @@ pub(crate) fn describe(job: &Job) -> String {
             }
         }
         Status::Running => {
+            if let Some(stage) = job.stage.as_ref().filter(|stage| stage.name != "running") {
+                text = stage_of(stage);
+            }
             if let Some(worker) = &job.worker {
                 text = format!("{text} on {}", human::line(worker, 60));
             }
@@ -23,6 +26,16 @@ pub(crate) fn describe(job: &Job) -> String {
         Status::Completed | Status::Failed | Status::Cancelled | Status::Unknown => {}
     }
     if job.attempt() > 1 { format!("{text} (attempt {})", job.attempt()) } else { text }
+}
+
+/// `storing 1.2 GiB of 3 GiB`, `preparing`.
+pub(crate) fn stage_of(stage: &Stage) -> String {
+    let name = human::line(&stage.name, 40);
+    match (stage.bytes_done, stage.bytes_total) {
+        (Some(done), Some(total)) => format!("{name} {} of {}", human::size(done), human::size(total)),
+        (Some(done), None) if done > 0 => format!("{name} {}", human::size(done)),
+        _ => name,
+    }
 }
 
 /// What a pending job waits for, in parts of a sentence: the server's reason, its place, and about how long.
@@ -66,6 +79,14 @@ mod tests {
     fn the_status_line() {
         let cases = [
             (serde_json::json!({"status": "pending"}), "pending"),
+            (serde_json::json!({"status": "running", "worker": "w", "stage": {"name": "running"}}), "running on w"),
+            (
+                serde_json::json!({"status": "running", "worker": "w", "stage": {
+                    "name": "storing", "bytes_done": 1024, "bytes_total": 3072,
+                }}),
+                "storing 1.0 KiB of 3.0 KiB on w",
+            ),
+            (serde_json::json!({"status": "running", "stage": {"name": "preparing", "bytes_done": null}}), "preparing"),
             (
                 serde_json::json!({"status": "pending", "queue": {"ahead": 2, "eta_seconds": 90.4}}),
                 "pending: 2 ahead, starts in about 1 min 30 s",

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::job::ArtifactTotals;
 
 pub use path::{ArtifactPath, InvalidArtifactPath};
-pub use visualizations::{Visualization, VisualizationKind, is_visualization, visualizations};
+pub use visualizations::{Visualization, VisualizationKind, is_table, is_visualization, visualizations};
 
 /// How many files of a run are kept at most, unless a worker is told otherwise.
 pub const MAX_FILES: usize = 10_000;

@@ -73,7 +73,9 @@ pub fn visualizations(list: &ArtifactList) -> Vec<Visualization<'_>> {
     let mut shown: Vec<&Artifact> = list.files.iter().filter(|file| is_visualization(&file.path)).collect();
     let is_direct = |file: &Artifact| below_folder(&file.path).is_some_and(|rest| !rest.contains('/'));
     shown.sort_by(|one, other| (!is_direct(one), &one.path).cmp(&(!is_direct(other), &other.path)));
-    let mut taken = HashSet::new();
+    // Tables are fetched by their own names.
+    let tables = list.files.iter().filter(|file| is_table(&file.path));
+    let mut taken: HashSet<String> = tables.map(|file| file.path.to_string()).collect();
     let mut numbers: HashMap<String, u64> = HashMap::new();
     let mut all: Vec<Visualization<'_>> = shown
         .into_iter()
@@ -84,6 +86,13 @@ pub fn visualizations(list: &ArtifactList) -> Vec<Visualization<'_>> {
         .collect();
     all.sort_unstable_by(|one, other| one.file_name.cmp(&other.file_name));
     all
+}
+
+/// Whether a file is a table: `*.csv` directly in the output.
+#[must_use]
+pub fn is_table(path: &ArtifactPath) -> bool {
+    let path = path.as_str();
+    !path.contains('/') && !path.starts_with('.') && path.ends_with(".csv")
 }
 
 fn below_folder(path: &ArtifactPath) -> Option<&str> {
@@ -153,6 +162,16 @@ mod tests {
             ("notes.txt", "visualizations/notes.txt"),
         ];
         assert_eq!(shown, wanted.map(|(name, path)| (name.to_owned(), path.to_owned())));
+    }
+
+    #[test]
+    fn tables_are_directly_in_the_output_and_keep_their_names() {
+        let is_table = |path: &&str| is_table(&path.parse().unwrap());
+        let paths = ["preds.csv", "a/b.csv", "B.CSV", "csv", ".csv", "a.csv.gz", "visualizations/c.csv", "zoë.csv"];
+        assert_eq!(paths.into_iter().filter(is_table).collect::<Vec<_>>(), ["preds.csv", "zoë.csv"]);
+        let shown = names(&["preds.csv", "visualizations/preds.csv", "visualizations/others.csv"]);
+        let shown: Vec<&str> = shown.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(shown, ["2_preds.csv", "others.csv"]);
     }
 
     #[test]

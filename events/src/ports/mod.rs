@@ -42,7 +42,7 @@ pub use log_feed::{LogChunk, LogFeed, LogFeedPort, Printed};
 pub use nudge::{NudgePort, Nudges};
 pub use page::PageCursor;
 pub use permits::Permits;
-pub use progress::{Curve, Progress, ProgressPort, Report, Stated};
+pub use progress::{Curve, Progress, ProgressPort, Report, Stage, StageName, StageSeen, Stated};
 pub use records::{OldJobs, OldSubmissions, RecordsPort, UntrackedJobs};
 pub use storage::{
     ArchiveContents, ArchiveLimits, DiskReserve, Published, Room, StagedFile, StagedUpload, StorageError, StoragePort,

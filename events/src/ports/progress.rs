@@ -15,6 +15,9 @@ pub trait ProgressPort: Send + Sync {
     /// How far a run said it was the last time; none where that is not known, or no longer.
     async fn progress(&self, job: JobId, fence: &Fence) -> Result<Option<Stated>, PortError>;
 
+    /// The stage that a run was in the last time; `None` if that is not known, or no longer.
+    async fn stage(&self, job: JobId, fence: &Fence) -> Result<Option<StageSeen>, PortError>;
+
     /// The curves of a run in the order of their names; none where they are not known, or no longer.
     async fn curves(&self, job: JobId, fence: &Fence) -> Result<Vec<Curve>, PortError>;
 }
@@ -26,6 +29,68 @@ pub struct Report {
     pub progress: Option<Progress>,
     /// All its curves.
     pub curves: Option<Vec<Curve>>,
+    /// What it does.
+    pub stage: Option<Stage>,
+}
+
+/// What a run does, and how much of it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stage {
+    /// What it does.
+    pub name: StageName,
+    /// How much of it is done, in bytes, if that is known.
+    pub bytes_done: Option<u64>,
+    /// How much there is to do, in bytes, if that is known.
+    pub bytes_total: Option<u64>,
+}
+
+impl From<StageName> for Stage {
+    fn from(name: StageName) -> Self {
+        Self { name, bytes_done: None, bytes_total: None }
+    }
+}
+
+/// The stages of a run, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StageName {
+    /// Its files are fetched and unpacked, and its packages installed.
+    Preparing,
+    /// Its program runs.
+    Running,
+    /// What its program left is copied to storage.
+    Storing,
+    /// Its end is recorded, in MLflow too.
+    Recording,
+}
+
+impl StageName {
+    /// The name, as it is stored and told.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Preparing => "preparing",
+            Self::Running => "running",
+            Self::Storing => "storing",
+            Self::Recording => "recording",
+        }
+    }
+
+    /// The stage of this name.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        [Self::Preparing, Self::Running, Self::Storing, Self::Recording]
+            .into_iter()
+            .find(|stage| stage.as_str() == name)
+    }
+}
+
+/// A stage, and when the run was first said to be in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StageSeen {
+    /// What it does.
+    pub stage: Stage,
+    /// By Redis's clock.
+    pub since: Timestamp,
 }
 
 /// How far a program says it is.

@@ -1,19 +1,19 @@
 //! How far runs are and how their numbers go: told under the fence of a run that counts, kept for a while.
 
 use adapters::ids::SystemIds;
-use events::ports::{Curve, Ids, PortError, Progress, ProgressPort, Report, Shown};
+use events::ports::{Curve, Ids, PortError, Progress, ProgressPort, Report, Shown, Stage, StageName};
 use events::{Fence, JobCommand, JobId, LossCause};
 use leadersboard_tests::invariants::Expect;
 
 use super::{Bench, MemoryLimit};
 
 fn far(fraction: f64, message: &str) -> Report {
-    Report { progress: Some(Progress { fraction, message: message.to_owned() }), curves: None }
+    Report { progress: Some(Progress { fraction, message: message.to_owned() }), ..Report::default() }
 }
 
 fn numbers(curves: &[(&str, &[(f64, f64)])]) -> Report {
     let curves = curves.iter().map(|(name, points)| Curve { name: (*name).to_owned(), points: points.to_vec() });
-    Report { progress: None, curves: Some(curves.collect()) }
+    Report { curves: Some(curves.collect()), ..Report::default() }
 }
 
 impl Bench {
@@ -118,4 +118,32 @@ async fn a_full_redis_keeps_its_last_room_for_what_counts() {
     assert!(matches!(refused, Err(PortError::Unavailable(_))), "{refused:?}");
     bench.limit_memory(MemoryLimit::None).await;
     assert_eq!(bench.report(&run, &far(0.1, "now")).await, Ok(Shown::Yes));
+}
+
+#[tokio::test]
+async fn a_stage_lasts_from_its_first_report_and_is_its_runs_own() {
+    let bench = Bench::new().await;
+    let run = bench.running(1).await.remove(0);
+    let at = |name, bytes_done| Stage { name, bytes_done, bytes_total: bytes_done.map(|_| u64::MAX) };
+    let told = |stage| Report { stage: Some(stage), ..Report::default() };
+    assert_eq!(bench.redis.stage(run.0, &run.1).await, Ok(None));
+    assert_eq!(bench.report(&run, &far(0.5, "half")).await, Ok(Shown::Yes));
+    let mut begun = Vec::new();
+    for stage in [at(StageName::Running, None), at(StageName::Storing, Some(0)), at(StageName::Storing, Some(7))] {
+        assert_eq!(bench.report(&run, &told(stage)).await, Ok(Shown::Yes));
+        let seen = bench.redis.stage(run.0, &run.1).await.expect("an answer").expect("it is known");
+        assert_eq!(seen.stage, stage);
+        begun.push(seen.since);
+    }
+    assert!(begun[0] < begun[1] && begun[1] == begun[2], "{begun:?}");
+    assert_eq!(bench.message(&run).await.as_deref(), Some("half"));
+    let stranger = (run.0, SystemIds.fence());
+    assert_eq!(bench.report(&stranger, &told(at(StageName::Recording, None))).await, Ok(Shown::Refused));
+    assert_eq!(bench.redis.stage(run.0, &stranger.1).await, Ok(None));
+    // As though the job ran again.
+    let mut put = redis::cmd("HSET");
+    put.arg(bench.keys.job(run.0)).arg("fence").arg(stranger.1.as_str());
+    let _: i64 = put.query_async(&mut bench.raw().await).await.expect("put");
+    assert_eq!(bench.report(&stranger, &far(0.1, "again")).await, Ok(Shown::Yes));
+    assert_eq!(bench.redis.stage(run.0, &stranger.1).await, Ok(None));
 }

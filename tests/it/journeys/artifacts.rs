@@ -188,7 +188,9 @@ async fn a_part_of_a_file_is_answered_as_asked() {
 async fn pictures_from_anywhere_are_visualizations() {
     let board = Board::start(&[]).await;
     let [alice, bob] = [ALICE, BOB].map(|token| Client::new(board.server(), token));
-    let job = alice.run(&leaving(LEAVES_FILES)).await;
+    let tables =
+        "\nfor name in ['preds.csv', 'zoë 1.csv', 'runs/deep.csv', 'LOUD.CSV']:\n    open(name, 'w').write(name)\n";
+    let job = alice.run(&format!("{}{tables}", leaving(LEAVES_FILES))).await;
     alice.wait_for(&job, "completed").await;
     let shown = alice.get(&format!("/jobs/{job}/visualizations")).await.body;
     let url = |name: &str| format!("/jobs/{job}/visualizations/{name}");
@@ -199,7 +201,12 @@ async fn pictures_from_anywhere_are_visualizations() {
         entry("x_heatmap.png", "heatmap"),
         entry("y_mask.png", "mask"),
     ];
-    assert_eq!(shown, json!({ "job_id": job, "artifacts": wanted, "csv_files": [] }));
+    assert_eq!(shown, json!({ "job_id": job, "artifacts": wanted, "csv_files": ["preds.csv", "zoë 1.csv"] }));
+    for (name, content) in [("preds.csv", "preds.csv"), ("zo%C3%AB%201.csv", "zoë 1.csv")] {
+        let (status, headers, body) = fetch(&alice, &url(name), &[]).await;
+        assert_eq!((status, body), (StatusCode::OK, content.as_bytes().to_vec()), "{name}");
+        assert!(headers["content-type"].to_str().expect("text").starts_with("text/csv"), "{headers:?}");
+    }
     for (name, content) in [("runs_a_x_heatmap.png", "another heat"), ("x_heatmap.png", "heat"), ("y_mask.png", "mask")]
     {
         let (status, headers, body) = fetch(&alice, &url(name), &[]).await;
@@ -207,7 +214,7 @@ async fn pictures_from_anywhere_are_visualizations() {
         assert_eq!(headers["content-type"], "image/png");
         assert_eq!(bob.get(&url(name)).await.status, 404);
     }
-    for nothing in ["model.pt", "a_y_mask.png", "..%2fmetrics.json"] {
+    for nothing in ["model.pt", "a_y_mask.png", "..%2fmetrics.json", "deep.csv", "LOUD.CSV", "runs%2Fdeep.csv"] {
         assert_eq!(alice.get(&url(nothing)).await.status, 404, "{nothing}");
     }
     all_is_well(&board).await;

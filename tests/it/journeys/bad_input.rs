@@ -73,6 +73,8 @@ async fn every_bad_upload_is_refused_by_name_and_leaves_nothing() {
         ("an unknown field", good().text("entrypiont", "main.py"), 400, "entrypiont"),
         ("a zip that is none", with_file("code.zip", b"not a zip".to_vec()), 400, "code.zip"),
         ("a tar that is none", with_file("code.tar.gz", b"not a tar".to_vec()), 400, "code.tar.gz"),
+        ("a table beside the program", with_file("data.csv", b"1".to_vec()), 400, "put it into a .zip"),
+        ("a config of the other suffix", with_file("more.yml", b"{}".to_vec()), 400, "rename it to \"more.yaml\""),
         ("a link in an archive", with_file("code.tar.gz", linked_archive()), 400, "symbolic link"),
     ];
     for (what, form, status, culprit) in cases {

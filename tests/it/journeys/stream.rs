@@ -106,6 +106,33 @@ async fn a_stream_tells_why_a_job_failed_and_nothing_to_strangers() {
 }
 
 #[tokio::test]
+async fn what_a_running_job_does_is_told_between_its_changes() {
+    let board = Board::start(&[]).await;
+    let alice = Client::new(board.server(), ALICE);
+    let gate = board.gate("gate");
+    let job = alice.run(&gated(&gate)).await;
+    let mut stream = alice.stream(&format!("/jobs/{job}/stream"), None).await;
+    let told = loop {
+        let message = stream.next_of_any_kind().await.expect("a message");
+        if message.event == "stage" && message.data["name"] == "running" {
+            break message;
+        }
+    };
+    assert_eq!(told.id, None, "a client goes on from the last change");
+    let shown = alice.get(&format!("/jobs/{job}")).await.body;
+    assert_eq!((&shown["status"], &shown["stage"]), (&json!("running"), &told.data));
+    assert!(shown["stage"]["since"].as_str().expect("a time").ends_with('Z'));
+    let report = board.run(["jobs", "show", &job]).stdout;
+    assert!(report.contains("stage:"), "{report}");
+
+    std::fs::write(&gate, "").expect("the gate");
+    let rest = stream.rest().await;
+    assert_eq!(rest.iter().map(short).collect::<Vec<_>>(), [COMPLETED, END]);
+    assert_eq!(alice.get(&format!("/jobs/{job}")).await.body["stage"], json!(null));
+    all_is_well(&board).await;
+}
+
+#[tokio::test]
 async fn a_client_that_comes_back_after_a_crash_of_everything_misses_nothing() {
     let mut board = Board::start(&[]).await;
     let alice = Client::new(board.server(), ALICE);

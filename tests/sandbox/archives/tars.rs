@@ -70,10 +70,10 @@ fn archive(parts: &[Vec<u8>]) -> Vec<u8> {
 
 /// What inflates to 200 MiB.
 fn bomb() -> Vec<u8> {
-    const MIB: usize = 1 << 20;
+    const PART: usize = 8 << 20;
     let head = Entry { size: Some(200 << 20), ..file(b"zeros", b"") }.bytes();
-    let member = gzip(&vec![0; MIB]);
-    [gzip(&head), member.repeat(200), gzip(&END)].concat()
+    let member = gzip(&vec![0; PART]);
+    [gzip(&head), member.repeat(25), gzip(&END)].concat()
 }
 
 fn many(count: usize) -> Vec<u8> {

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use events::ports::{PortError, StagedArtifacts};
 use events::{Artifact, ArtifactList, ArtifactPath};
+use rustix::fs::{AtFlags, statat};
+use rustix::io::Errno;
 
 use super::life::{Life, Stopped};
 use super::survey::{Names, Survey, survey};
@@ -55,6 +57,9 @@ pub(super) fn collect(
         }
     };
     let Survey { files, mut list, inner_links, names } = survey((&output, path_of_output), limits.files, life)??;
+    let size_of = |path: &ArtifactPath| Some(statat(&output, path.as_str(), AtFlags::SYMLINK_NOFOLLOW).ok()?.st_size);
+    let sizes = files.iter().filter_map(|(_, path)| u64::try_from(size_of(path)?).ok());
+    life.expect(sizes.fold(0, u64::saturating_add).min(limits.bytes));
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut left = limits.bytes;
     for (_, path) in files {
@@ -119,6 +124,7 @@ fn copy(
             return Ok(Copied::TooLarge);
         }
         staged.write(&buffer[..read])?;
+        life.did(read as u64);
     }
     let stored = staged.finish()?;
     Ok(Copied::Whole(Artifact { path: path.clone(), bytes: stored.bytes, sha256: stored.sha256 }))

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use events::ports::{Stage, StageName};
 use tokio_util::sync::CancellationToken;
 
 /// It was told to stop.
@@ -14,6 +15,9 @@ pub(super) struct Stopped;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Life {
     signs: Arc<AtomicU64>,
+    bytes_done: Arc<AtomicU64>,
+    /// 0 until it is known.
+    bytes_total: Arc<AtomicU64>,
     pub(super) stop: CancellationToken,
 }
 
@@ -22,6 +26,23 @@ impl Life {
     pub(super) fn sign(&self) -> Result<(), Stopped> {
         self.signs.fetch_add(1, Ordering::Relaxed);
         if self.stop.is_cancelled() { Err(Stopped) } else { Ok(()) }
+    }
+
+    /// Says that there are so many bytes to do, as far as that can be seen.
+    pub(super) fn expect(&self, bytes: u64) {
+        self.bytes_total.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Says that so many more bytes were done.
+    pub(super) fn did(&self, bytes: u64) {
+        self.bytes_done.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// What people who look on are told of it.
+    pub(super) fn stage(&self) -> Stage {
+        let bytes = |count: &AtomicU64| Some(count.load(Ordering::Relaxed));
+        let bytes_total = bytes(&self.bytes_total).filter(|bytes| *bytes > 0);
+        Stage { name: StageName::Storing, bytes_done: bytes(&self.bytes_done), bytes_total }
     }
 
     /// How much was done so far.

@@ -145,6 +145,7 @@ impl Keeper<'_> {
         let (mut signs, mut seen) = (0, Instant::now());
         self.vitals.enter("storing artifacts", SILENCE);
         loop {
+            self.vitals.show(life.stage());
             tokio::select! {
                 done = &mut work => return done,
                 _ = looks.tick() => {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use events::artifacts::is_visualization;
+use events::artifacts::{is_table, is_visualization};
 use events::ports::PortError;
 use events::{ArtifactList, ArtifactPath};
 use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Stat, statat};
@@ -63,7 +63,8 @@ pub(super) enum Rank {
 
 impl Rank {
     fn of(path: &ArtifactPath) -> Self {
-        if path.as_str() == "metrics.json" || is_visualization(path) { Self::Shown } else { Self::Other }
+        let is_shown = path.as_str() == "metrics.json" || is_visualization(path) || is_table(path);
+        if is_shown { Self::Shown } else { Self::Other }
     }
 }
 

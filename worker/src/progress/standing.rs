@@ -68,7 +68,7 @@ impl Standing {
         let progress = if std::mem::take(&mut self.progress.is_news) { self.progress.now.clone() } else { None };
         let with_curves = part == Part::All && std::mem::take(&mut self.curves.is_news);
         let curves = with_curves.then(|| self.all_curves());
-        (progress.is_some() || curves.is_some()).then_some(Report { progress, curves })
+        (progress.is_some() || curves.is_some()).then_some(Report { progress, curves, stage: None })
     }
 
     /// A report did not arrive: what it told is news still.

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use events::ports::{Curve, PortError, Report, Shown, Stated};
+use events::ports::{Curve, PortError, Report, Shown, StageSeen, Stated};
 use proptest::prelude::*;
 use tokio::io::AsyncReadExt;
 use tokio::time::sleep;
@@ -67,6 +67,10 @@ impl ProgressPort for Screen {
     }
 
     async fn progress(&self, _: JobId, _: &Fence) -> Result<Option<Stated>, PortError> {
+        Ok(None)
+    }
+
+    async fn stage(&self, _: JobId, _: &Fence) -> Result<Option<StageSeen>, PortError> {
         Ok(None)
     }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::client::human;
 use crate::client::model::{Job, Progress, Status};
-use crate::client::standing::waiting_for;
+use crate::client::standing::{stage_of, waiting_for};
 use crate::table::{Align, render};
 
 /// Everything worth knowing about a job.
@@ -26,6 +26,7 @@ pub(crate) fn whole(job: &Job) -> String {
         ("user", human::plain(&job.user_id)),
         ("status", job.status.name().to_owned()),
         ("waits", waiting_for(job).join(", ")),
+        ("stage", job.stage.as_ref().map(stage_of).unwrap_or_default()),
         ("progress", job.progress.as_ref().map(progress).unwrap_or_default()),
         ("error", human::line(job.why().unwrap_or_default(), 1_000)),
         ("failure", job.failure.as_ref().map(|failure| human::plain(&failure.kind)).unwrap_or_default()),
