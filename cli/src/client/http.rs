@@ -368,9 +368,9 @@ mod tests {
         })
         .await;
         let client = server.client();
-        for _ in 0..2 {
-            let accepted: Value =
-                client.post_once("/jobs", &json!({ "submission_id": "s" }), &Interrupt::new()).await.unwrap();
+        for key in ["one", "two"] {
+            let body = json!({ "submission_id": "s" });
+            let accepted: Value = client.post_once("/jobs", &body, key, &Interrupt::new()).await.unwrap();
             assert_eq!(accepted["job_id"], "j");
         }
         let requests = server.requests();
