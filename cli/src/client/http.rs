@@ -151,7 +151,8 @@ impl Client {
         loop {
             let left = self.upload_silence.saturating_sub(progress.stands_still_for());
             if left.is_zero() {
-                return Err(self.silent_for(self.upload_silence, "took no more of the upload and did not answer"));
+                let silent = self.silent_for(self.upload_silence, "took no more of the upload and did not answer");
+                return Err(silent.with_advice("Whether it kept the files: leadersboard submissions list"));
             }
             tokio::select! {
                 answer = &mut answer => return answer,

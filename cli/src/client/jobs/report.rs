@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::client::human;
 use crate::client::model::{Job, Progress, Status};
+use crate::client::settled::Settled;
 use crate::client::standing::waiting_for;
 use crate::table::{Align, render};
 
@@ -104,7 +105,9 @@ fn numbers(title: &str, values: Option<&Map<String, Value>>) -> Option<String> {
 
 fn log_tail(job: &Job) -> Option<String> {
     let tail = job.failure.as_ref()?.log_tail.as_deref()?.trim_end();
-    (!tail.is_empty()).then(|| format!("the log's end:\n{}", human::plain(tail)))
+    let mut lines = Settled::default();
+    let settled = lines.take(tail) + &lines.finish();
+    (!tail.is_empty()).then(|| format!("the log's end:\n{}", human::plain(&settled)))
 }
 
 /// `42 %, epoch 3 of 7 (3 s ago)`
