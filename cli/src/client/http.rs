@@ -392,7 +392,7 @@ mod tests {
         assert_eq!(server.requests().len(), 1);
     }
 
-    /// Takes whatever is sent, says this much, and nothing more.
+    /// Takes whatever is sent, then says this much and nothing more.
     async fn speaks_once(said: Vec<u8>) -> (Client, tokio::task::JoinHandle<()>) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -402,7 +402,8 @@ mod tests {
                 let (mut reader, mut writer) = stream.into_split();
                 let said = said.clone();
                 open.push(tokio::spawn(async move {
-                    let written = tokio::io::AsyncWriteExt::write_all(&mut writer, &said).await;
+                    let asked = reader.readable().await;
+                    let written = asked.and(tokio::io::AsyncWriteExt::write_all(&mut writer, &said).await);
                     let _ = tokio::io::copy(&mut reader, &mut tokio::io::sink()).await;
                     drop((written, writer));
                 }));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::client::filter::{Colours, Filter};
 use crate::client::human;
 use crate::client::model::{Job, Progress, Status};
 use crate::client::settled::Settled;
@@ -106,7 +107,7 @@ fn numbers(title: &str, values: Option<&Map<String, Value>>) -> Option<String> {
 fn log_tail(job: &Job) -> Option<String> {
     let tail = job.failure.as_ref()?.log_tail.as_deref()?.trim_end();
     let mut lines = Settled::default();
-    let settled = lines.take(tail) + &lines.finish();
+    let settled = lines.take(&Filter::default().take(tail, Colours::Dropped)) + &lines.finish();
     (!tail.is_empty()).then(|| format!("the log's end:\n{}", human::plain(&settled)))
 }
 

@@ -172,7 +172,7 @@ async fn a_server_that_is_not_there_is_named() {
 fn the_end_of_a_failed_job_is_one_sentence_unless_its_log_was_not_seen() {
     let failed = job(&json!({
         "error": "short",
-        "failure": {"kind": "nonzero_exit", "error": "exit code 1: ValueError", "exit_code": 1, "log_tail": " 1%\r 2%\nTraceback\n"},
+        "failure": {"kind": "nonzero_exit", "error": "exit code 1: ValueError", "exit_code": 1, "log_tail": "\u{1b}[31m 1%\r 2%\nTraceback\n"},
     }));
     assert_eq!(report::ending(&failed, true), "failed after 1 min 5 s: exit code 1: ValueError");
     assert!(report::ending(&failed, false).starts_with("the log's end:\n 2%\nTraceback\n\nfailed"));
