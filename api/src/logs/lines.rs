@@ -21,7 +21,7 @@ pub(super) struct Lines {
     screen: Screen,
     /// Where the next excerpt begins.
     offset: u64,
-    /// Where whoever has seen all excerpts goes on without missing anything of the line.
+    /// Where a client that has seen all excerpts goes on without missing anything of the line.
     resume: u64,
     /// How many bytes are on the screen.
     taken: u64,
@@ -171,8 +171,8 @@ mod tests {
             (vec![b"10%\r", b"20%\r", b"30%\r", b"\n"], vec!["10%", "\r20%", "\r30%", "\n"]),
             (vec![b"dos\r\nlines\r", b"\n"], vec!["dos\nlines", "\n"]),
             (vec![b"a\r\r", b"\r\nb"], vec!["a", "\nb"]),
-            (vec![b"bar\r   \rnext\n"], vec!["next\n"]),
-            (vec![b"bar", b"\r   \rnext\n"], vec!["bar", "\rnext\n"]),
+            (vec![b"bar\r   \rnext\n"], vec!["next", "\n"]),
+            (vec![b"bar", b"\r   \rnext\n"], vec!["bar", "\rnext", "\n"]),
             (vec![b"\r\r", b"\r"], vec![]),
             (vec![b"50%\r"], vec!["50%"]),
             (vec![b"nul \0 and \x1b[1m\n"], vec!["nul  and \x1b[1m\n"]),
