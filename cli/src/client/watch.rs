@@ -21,8 +21,8 @@ use streamed::Ended;
 /// How long a server may be away before watching is given up; a restart or a short network cut fits in.
 const LONGEST_ABSENCE: Duration = Duration::from_mins(5);
 
-/// How often in a row a stream may be cut without having brought anything: something between here and the server may not let it
-/// through, and then the log is polled.
+/// How often in a row a stream may be cut without having brought anything: something between here and the server may not
+/// let it through, and then the log is polled.
 const MOST_CUTS: u32 = 3;
 
 /// Shows a job's status and its log from the beginning to its end, then what became of it.
