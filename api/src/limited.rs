@@ -4,13 +4,9 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Response};
-use events::ports::JobQuery;
 use events::time::to_rfc3339;
-use events::{JobId, JobStatus, LimitReached, UserId};
+use events::{JobId, LimitReached};
 use serde::Serialize;
-
-use crate::Api;
-use crate::error::Error;
 
 #[derive(Serialize)]
 struct Body {
@@ -24,9 +20,6 @@ struct Body {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     jobs: Vec<String>,
 }
-
-/// How many jobs an answer names.
-const NAMED: usize = 3;
 
 /// 429, with `Retry-After` in seconds.
 pub(crate) fn answer(reached: &LimitReached, jobs: &[JobId]) -> Response {
@@ -49,12 +42,4 @@ fn detail(reached: &LimitReached, jobs: &[JobId]) -> String {
         [job] => format!("{reached}; job {job} is running"),
         _ => format!("{reached}; the jobs {} are running", jobs.join(", ")),
     }
-}
-
-/// Names the running jobs of the user who has no slot left. That they can't be read does not change the answer.
-pub(crate) async fn with_jobs(api: &Api, user: &UserId, error: Error) -> Error {
-    let Error::Limited(reached @ LimitReached::Running { .. }, _) = error else { return error };
-    let query = JobQuery { user: Some(user.clone()), status: Some(JobStatus::Running), cursor: None, limit: NAMED };
-    let running = api.status.jobs(&query).await.map(|page| page.jobs).unwrap_or_default();
-    Error::Limited(reached, running.iter().map(|job| job.id).collect())
 }

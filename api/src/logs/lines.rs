@@ -21,7 +21,7 @@ pub(super) struct Lines {
     screen: Screen,
     /// Where the next excerpt begins.
     offset: u64,
-    /// Where whoever has seen all excerpts goes on without missing anything of the line.
+    /// Where a client that has seen all excerpts goes on without missing anything of the line.
     resume: u64,
     /// How many bytes are on the screen.
     taken: u64,
@@ -89,21 +89,28 @@ impl Lines {
             return text.into_owned();
         }
         self.screen.write(&text);
+        let told = match self.view {
+            View::Live => self.screen.news(),
+            View::Settled | View::Raw => self.screen.settled(),
+        };
         let effective = self.effective(bytes);
         if effective > 0 {
             self.resume = begin + effective as u64;
         }
-        match self.view {
-            View::Live => self.screen.news(),
-            View::Settled | View::Raw => self.screen.settled(),
-        }
+        told
     }
 
-    /// How many of these bytes need not be read again: all but a sequence and carriage returns that await what follows.
+    /// How many of these bytes need not be read again: all but a sequence and carriage returns that await what follows,
+    /// and lines that are not told to their end.
     fn effective(&self, bytes: &[u8]) -> usize {
         let begun = self.screen.is_amid_sequence().then(|| bytes.iter().rposition(|byte| *byte == b'\x1b')).flatten();
         let bytes = &bytes[..begun.unwrap_or(bytes.len())];
-        bytes.iter().rposition(|byte| *byte != b'\r').map_or(0, |last| last + 1)
+        let mut ends = bytes.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at);
+        let untold = match (self.view, self.screen.waiting().checked_sub(1)) {
+            (View::Live, Some(before)) => ends.nth(before).unwrap_or(0),
+            _ => bytes.len(),
+        };
+        bytes[..untold].iter().rposition(|byte| *byte != b'\r').map_or(0, |last| last + 1)
     }
 
     fn excerpt(&mut self, text: String) -> Option<Excerpt> {
@@ -164,8 +171,8 @@ mod tests {
             (vec![b"10%\r", b"20%\r", b"30%\r", b"\n"], vec!["10%", "\r20%", "\r30%", "\n"]),
             (vec![b"dos\r\nlines\r", b"\n"], vec!["dos\nlines", "\n"]),
             (vec![b"a\r\r", b"\r\nb"], vec!["a", "\nb"]),
-            (vec![b"bar\r   \rnext\n"], vec!["next\n"]),
-            (vec![b"bar", b"\r   \rnext\n"], vec!["bar", "\rnext\n"]),
+            (vec![b"bar\r   \rnext\n"], vec!["next", "\n"]),
+            (vec![b"bar", b"\r   \rnext\n"], vec!["bar", "\rnext", "\n"]),
             (vec![b"\r\r", b"\r"], vec![]),
             (vec![b"50%\r"], vec!["50%"]),
             (vec![b"nul \0 and \x1b[1m\n"], vec!["nul  and \x1b[1m\n"]),
@@ -214,6 +221,9 @@ mod tests {
             (b"a\x1b[3", 1),
             (b"a\r\x1b]0;ti", 1),
             (b"a\x1b[31m", 6),
+            (b"a\n", 2),
+            (b"\r 50%\r100%\n", 10),
+            (b"\r50%\n\r 1%\x1b[A\n\r 2%\x1b[A", 12),
         ] {
             let mut lines = Lines::from(0, View::Live);
             lines.take(log);

@@ -134,7 +134,7 @@ impl BoardCommand {
         Ok(Outcome::Done)
     }
 
-    /// Whoever names no metric is told how to see which there are.
+    /// Tells a user who named no metric how to see which there are.
     fn advise(&self, error: ClientError) -> ClientError {
         match error {
             // Other refusals have nothing to do with it.

@@ -2,6 +2,9 @@
 
 use api::terminal::{Effect, Reader};
 
+/// Ends all colours.
+const PLAIN: &str = "\x1b[0m";
+
 /// Whether colours are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Colours {
@@ -25,7 +28,7 @@ impl Filter {
             Effect::NewLine => shown.push('\n'),
             Effect::Return => shown.push('\r'),
             Effect::Style(style) if colours == Colours::Shown => {
-                *coloured = true;
+                *coloured = style != PLAIN;
                 shown.push_str(style);
             }
             _ => {}
@@ -35,7 +38,7 @@ impl Filter {
 
     /// What ends the colours that were shown.
     pub(crate) fn reset(&mut self) -> &'static str {
-        if std::mem::take(&mut self.coloured) { "\x1b[0m" } else { "" }
+        if std::mem::take(&mut self.coloured) { PLAIN } else { "" }
     }
 }
 
@@ -48,7 +51,9 @@ mod tests {
         let log = "\x1b]52;c;cm0gLXJm\x07\x1b[?1049h\x1b[?25l\x1b[1;32m 50%\r\x1b[K 60%\x1b[0m\u{202e}\u{9d}0;t\u{9c}\x08\x1b[A\n";
         let mut filter = Filter::default();
         assert_eq!(filter.take(log, Colours::Shown), "\x1b[1;32m 50%\r 60%\x1b[0m\n");
-        assert_eq!((filter.reset(), filter.reset()), ("\x1b[0m", ""));
+        assert_eq!(filter.reset(), "", "the log has ended them itself");
+        filter.take("\x1b[31mred", Colours::Shown);
+        assert_eq!((filter.reset(), filter.reset()), (PLAIN, ""));
         assert_eq!(Filter::default().take(log, Colours::Dropped), " 50%\r 60%\n");
         for (cut, _) in log.char_indices() {
             let mut filter = Filter::default();

@@ -151,7 +151,8 @@ impl Client {
         loop {
             let left = self.upload_silence.saturating_sub(progress.stands_still_for());
             if left.is_zero() {
-                return Err(self.silent_for(self.upload_silence, "took no more of the upload and did not answer"));
+                let silent = self.silent_for(self.upload_silence, "took no more of the upload and did not answer");
+                return Err(silent.with_advice("Whether it kept the files: leadersboard submissions list"));
             }
             tokio::select! {
                 answer = &mut answer => return answer,
@@ -368,9 +369,9 @@ mod tests {
         })
         .await;
         let client = server.client();
-        for _ in 0..2 {
-            let accepted: Value =
-                client.post_once("/jobs", &json!({ "submission_id": "s" }), &Interrupt::new()).await.unwrap();
+        for key in ["one", "two"] {
+            let body = json!({ "submission_id": "s" });
+            let accepted: Value = client.post_once("/jobs", &body, key, &Interrupt::new()).await.unwrap();
             assert_eq!(accepted["job_id"], "j");
         }
         let requests = server.requests();
@@ -391,7 +392,7 @@ mod tests {
         assert_eq!(server.requests().len(), 1);
     }
 
-    /// Takes whatever is sent, says this much, and nothing more.
+    /// Takes whatever is sent, then says this much and nothing more.
     async fn speaks_once(said: Vec<u8>) -> (Client, tokio::task::JoinHandle<()>) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -401,7 +402,8 @@ mod tests {
                 let (mut reader, mut writer) = stream.into_split();
                 let said = said.clone();
                 open.push(tokio::spawn(async move {
-                    let written = tokio::io::AsyncWriteExt::write_all(&mut writer, &said).await;
+                    let asked = reader.readable().await;
+                    let written = asked.and(tokio::io::AsyncWriteExt::write_all(&mut writer, &said).await);
                     let _ = tokio::io::copy(&mut reader, &mut tokio::io::sink()).await;
                     drop((written, writer));
                 }));

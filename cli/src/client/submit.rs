@@ -124,13 +124,13 @@ impl SubmitCommand {
     }
 
     async fn send(&self, client: &Client, interrupt: &Interrupt) -> Result<String, ClientError> {
+        interrupt.begin(Begun::Upload)?;
         let package = self.pack().await?;
         for left_out in &package.left_out {
             screen::note(&format!("left out {left_out}"));
         }
         let (count, size) = (package.count(), package.size());
         let metadata = self.metadata.clone().map(|metadata| Value::Object(metadata).to_string());
-        interrupt.begin(Begun::Upload)?;
         let uploaded = upload::send(client, package, metadata).await?;
         interrupt.begin(Begun::Submission(uploaded.submission_id.clone()))?;
         let files = if count == 1 { "file" } else { "files" };

@@ -21,8 +21,8 @@ use streamed::Ended;
 /// How long a server may be away before watching is given up; a restart or a short network cut fits in.
 const LONGEST_ABSENCE: Duration = Duration::from_mins(5);
 
-/// How often in a row a stream may be cut before it said anything: something between here and the server may not let it
-/// through, and then the log is polled.
+/// How often in a row a stream may be cut without having brought anything: something between here and the server may not
+/// let it through, and then the log is polled.
 const MOST_CUTS: u32 = 3;
 
 /// Shows a job's status and its log from the beginning to its end, then what became of it.
@@ -110,11 +110,12 @@ impl<'a> Watch<'a> {
             let job = parse_job(&document)?;
             self.screen.status(&job);
             if self.log == Log::Streamed && self.cursor.need(&job) != Need::End {
+                let before = self.cursor;
                 match self.stream_log().await? {
                     Ended::WithJob => {}
                     Ended::Unknown => self.log = Log::Polled,
-                    Ended::Cut { messages } => {
-                        cuts = if messages > 0 { 0 } else { cuts + 1 };
+                    Ended::Cut => {
+                        cuts = if self.cursor == before { cuts + 1 } else { 0 };
                         if cuts > MOST_CUTS {
                             self.log = Log::Polled;
                         }

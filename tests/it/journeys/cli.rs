@@ -1,11 +1,15 @@
 //! The command line, as README shows it.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use leadersboard_tests::board::{ALICE, Board, Finished, Process, command, repository};
 use leadersboard_tests::client::Client;
+use leadersboard_tests::wait::until;
 use nix::sys::signal::Signal;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 use super::all_is_well;
 
@@ -77,9 +81,75 @@ async fn leaving_a_watch_leaves_the_job_alone() {
     let said = watch.stderr();
     assert!(said.contains("the job goes on"), "{said}");
 
-    assert_eq!(board.run(["jobs", "cancel", job]).code, Some(0));
+    let asked = board.run(["jobs", "cancel", job]);
+    assert!(asked.code == Some(0) && asked.stderr.starts_with("asked for"), "{asked:?}");
     alice.wait_for(job, "cancelled").await;
     assert_eq!(board.run(["jobs", "watch", job]).code, Some(1), "it did not complete");
+    all_is_well(&board).await;
+}
+
+/// A folder with a program.
+fn folder(program: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a directory");
+    std::fs::write(folder.path().join("main.py"), program).expect("a file");
+    std::fs::write(folder.path().join("config.yaml"), "a: 1\n").expect("a file");
+    folder
+}
+
+#[tokio::test]
+async fn nothing_is_started_after_ctrl_c() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let (data, folder) = (tempfile::tempdir().expect("a directory"), folder("print(1)\n"));
+    let mut submit = command(data.path());
+    submit.arg("submit").arg(folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let server = format!("http://{}", listener.local_addr().expect("its address"));
+    submit.env("LEADERSBOARD_URL", server).env("LEADERSBOARD_TOKEN", "token");
+    let mut submit = Process::spawn(submit);
+    let (mut upload, _) = listener.accept().await.expect("the upload");
+    let mut head = [0; 16];
+    upload.read_exact(&mut head).await.expect("its head");
+    assert_eq!(&head, b"POST /submission");
+    submit.signal(Signal::SIGINT);
+    let answer = r#"{"submission_id":"s","user_id":"u"}"#;
+    let answer = format!("HTTP/1.1 201 Created\r\ncontent-length: {}\r\n\r\n{answer}", answer.len());
+    // It may have hung up already.
+    let _ = upload.write_all(answer.as_bytes()).await;
+    assert_eq!(submit.wait(), Some(130));
+    let mut rest = Vec::new();
+    let _ = upload.read_to_end(&mut rest).await;
+    assert!(!String::from_utf8_lossy(&rest).contains("POST /jobs"));
+    assert!(futures::FutureExt::now_or_never(listener.accept()).is_none(), "a request after Ctrl-C");
+    assert!(submit.stderr().contains("no job was started"));
+}
+
+#[tokio::test]
+async fn a_submission_waits_for_its_slot_if_asked_to() {
+    let board = Board::start(&[("MAX_CONCURRENT_RUNNING", "1"), ("CONCURRENCY_POLICY", "reject")]).await;
+    let alice = Client::new(board.server(), ALICE);
+    let gate = board.gate("gate");
+    let first = alice.run(&leadersboard_tests::programs::gated(&gate)).await;
+    alice.wait_for(&first, "running").await;
+    let folder = folder(super::INSTANT);
+    let folder = folder.path().display().to_string();
+    let refused = board.run(["submit", &folder]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.stderr.contains(&first) && refused.stderr.contains("--wait"), "{refused:?}");
+
+    let mut submit = command(board.data());
+    let told = board.data().join("told");
+    submit.args(["submit", "--wait", "--watch", &folder]).stdout(Stdio::piped());
+    submit.stderr(std::fs::File::create(&told).expect("a file"));
+    submit.env("LEADERSBOARD_URL", board.server()).env("LEADERSBOARD_TOKEN", ALICE);
+    let mut submit = Process::spawn(submit);
+    let submissions = async || alice.get("/submissions").await.body["submissions"].as_array().map(Vec::len);
+    let waits = async || {
+        let told = std::fs::read_to_string(&told).ok()?;
+        (told.contains("waiting: 1 of your jobs may run at once") && told.contains(&first)).then_some(())
+    };
+    until("it tells why it waits", Duration::from_mins(1), waits).await;
+    std::fs::write(&gate, "").expect("the gate");
+    assert_eq!(submit.wait(), Some(0));
+    assert_eq!(submissions().await, Some(3), "the files were sent once");
     all_is_well(&board).await;
 }
 

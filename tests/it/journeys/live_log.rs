@@ -128,8 +128,16 @@ async fn whoever_comes_back_misses_nothing_and_reads_nothing_twice() {
     assert_eq!(last[1].data["offset"], tail["offset"]);
     assert_eq!(text(&from(Some("1:0"), "?tail_lines=3").await), whole, "a client that comes back keeps its query");
     assert_eq!(kinds(&from(Some("0:0"), "").await)[0], "attempt", "from before the first attempt");
-    assert_eq!(text(&from(Some("7:7"), "").await), whole, "a place that the job never had");
-    assert_eq!(kinds(&from(Some("1:99999999"), "").await), ["end"]);
+    for never in ["7:7", "1:99999999"] {
+        let told = from(Some(never), "").await;
+        assert_eq!(
+            (kinds(&told)[0], text(&told).as_str()),
+            ("attempt", whole.as_str()),
+            "{never}: the job never had it"
+        );
+    }
+    let behind = alice.get(&format!("/jobs/{job}/logs?attempt=1&offset=99999999")).await.body;
+    assert_eq!((&behind["offset"], &behind["next_offset"]), (&tail["next_offset"], &tail["next_offset"]));
     for bad in ["1", "one:two", "1:-1", "1:9223372036854775808"] {
         assert_eq!(refused(&alice, &job, bad).await, 400, "{bad}");
     }
@@ -235,7 +243,78 @@ async fn a_progress_bar_is_one_line_in_the_end() {
     let told = alice.stream(&path(&job), None).await.rest().await;
     assert_eq!(text(&told), wanted, "whoever comes late sees how it came to look");
     assert_eq!(board.run(["jobs", "logs", &job]).stdout, wanted);
-    assert!(alice.get(&format!("/jobs/{job}/logs")).await.body["logs"].as_str().expect("a text").contains("\r 50%|"));
+    let logs = async |query: &str| {
+        let body = alice.get(&format!("/jobs/{job}/logs{query}")).await.body;
+        body["logs"].as_str().expect("a text").to_owned()
+    };
+    for query in ["", "?tail_lines=2", "?tail_lines=9", "?offset=0"] {
+        assert_eq!(logs(query).await, wanted, "{query}");
+    }
+    assert_eq!(logs("?tail_lines=1").await, "hello from the job\n");
+    for query in ["?raw=true", "?raw=true&tail_lines=2", "?raw=true&offset=0"] {
+        assert!(logs(query).await.contains("\r 50%|"), "{query}");
+    }
+    assert!(board.run(["jobs", "logs", &job, "--raw"]).stdout.contains("\r 50%|"));
+    assert!(board.run(["jobs", "logs", &job, "--raw", "--follow"]).stdout.contains("\r 50%|"));
+    all_is_well(&board).await;
+}
+
+/// Two bars, the inner one below the outer, as tqdm prints them, and what would drive a terminal.
+const NESTED: &str = r#"
+import sys
+out = sys.stdout
+out.write("\x1b]0;title\x07\x1b[?1049h\x1b[31mred\x1b[0m\u202e\n")
+out.write("\r  0%|outer")
+for epoch in range(1, 4):
+    for batch in range(1, 101):
+        out.write(f"\n\r{batch:3}%|inner\x1b[A"); out.flush()
+    out.write(f"\r{epoch}00%|outer")
+out.write("\n\n"); out.flush()
+"#;
+
+#[tokio::test]
+async fn nested_bars_are_a_line_each_and_nothing_drives_a_terminal() {
+    let board = Board::start(&[]).await;
+    let alice = Client::new(board.server(), ALICE);
+    let job = alice.run(&format!("{NESTED}{INSTANT}")).await;
+    alice.wait_for(&job, "completed").await;
+    let wanted = "\x1b[31mred\x1b[0m\n300%|outer\n100%|inner\nhello from the job\n";
+    let body = alice.get(&format!("/jobs/{job}/logs")).await.body;
+    assert_eq!((&body["logs"], &body["truncated"]), (&json!(wanted), &json!(false)));
+    assert_eq!(text(&alice.stream(&path(&job), None).await.rest().await), wanted);
+    let tail = alice.get(&format!("/jobs/{job}/logs?tail_lines=3")).await.body;
+    assert_eq!(tail["logs"], "300%|outer\n100%|inner\nhello from the job\n");
+
+    let plain = "red\n300%|outer\n100%|inner\nhello from the job\n";
+    assert_eq!(board.run(["jobs", "logs", &job]).stdout, plain, "no colours for a pipe");
+    assert_eq!(on_terminal(&board, &["jobs", "logs", &job]), wanted.replace('\n', "\r\n"));
+    assert!(on_terminal(&board, &["jobs", "logs", &job, "--raw"]).contains("\x1b]0;title\x07"));
+    let watched = on_terminal(&board, &["jobs", "watch", &job]);
+    assert!(watched.contains("\x1b[31mred\x1b[0m\r\n") && !watched.contains("title"), "{watched:?}");
+    all_is_well(&board).await;
+}
+
+/// What a command writes to a terminal.
+fn on_terminal(board: &Board, arguments: &[&str]) -> String {
+    let line = format!("{} {}", leadersboard_tests::board::binary().display(), arguments.join(" "));
+    let mut script = std::process::Command::new("script");
+    script.args(["-qec", &line, "/dev/null"]).stdin(std::process::Stdio::null());
+    script.env("LEADERSBOARD_URL", board.server()).env("LEADERSBOARD_TOKEN", ALICE).env("DATA_DIR", board.data());
+    String::from_utf8(script.output().expect("script runs").stdout).expect("UTF-8")
+}
+
+#[tokio::test]
+async fn a_place_behind_the_end_of_a_running_jobs_log_is_answered_with_all_of_it() {
+    let board = Board::start(&[]).await;
+    let alice = Client::new(board.server(), ALICE);
+    let gate = board.gate("gate");
+    let job = alice.run(&gated(&gate)).await;
+    read_until(&mut alice.stream(&path(&job), None).await, "begun\n").await;
+    let mut stream = alice.stream(&path(&job), Some("1:999999")).await;
+    let told = read_until(&mut stream, "begun\n").await;
+    assert_eq!((kinds(&told)[0], told[0].id.as_deref()), ("attempt", Some("1:0")));
+    std::fs::write(&gate, "").expect("the gate");
+    assert_eq!(text(&stream.rest().await), "hello from the job\n");
     all_is_well(&board).await;
 }
 
@@ -246,7 +325,7 @@ async fn a_line_without_end_comes_in_messages_of_bounded_size() {
     let job = alice.run(&format!("print('x' * 1_000_000 + '\\0y')\n{INSTANT}")).await;
     alice.wait_for(&job, "completed").await;
     let told = alice.stream(&path(&job), None).await.rest().await;
-    assert_eq!(text(&told), format!("{}\0y\nhello from the job\n", "x".repeat(1_000_000)));
+    assert_eq!(text(&told), format!("{}y\nhello from the job\n", "x".repeat(1_000_000)));
     let longest = told.iter().filter_map(|message| message.data["logs"].as_str().map(str::len)).max();
     assert!(longest <= Some(64 << 10), "{longest:?}");
     all_is_well(&board).await;

@@ -144,12 +144,17 @@ async fn cancel(client: &Client, job_id: &str, body: &Value, output: Output) -> 
     match output {
         Output::Json => print_json(&document),
         Output::Human => {
-            screen::note(&match document["status"].as_str() {
-                Some("cancelled") => "cancelled".to_owned(),
-                _ => format!("asked for; see how it ends: leadersboard jobs show {job_id}"),
-            });
+            screen::note(&cancelled(&document, job_id));
             Ok(())
         }
+    }
+}
+
+/// A job that has not begun is cancelled at once.
+fn cancelled(document: &Value, job_id: &str) -> String {
+    match document["status"].as_str() {
+        Some("cancelled") => "cancelled".to_owned(),
+        _ => format!("asked for; see how it ends: leadersboard jobs show {job_id}"),
     }
 }
 

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::client::filter::{Colours, Filter};
 use crate::client::human;
 use crate::client::model::{Job, Progress, Status};
+use crate::client::settled::Settled;
 use crate::client::standing::{stage_of, waiting_for};
 use crate::table::{Align, render};
 
@@ -105,7 +107,9 @@ fn numbers(title: &str, values: Option<&Map<String, Value>>) -> Option<String> {
 
 fn log_tail(job: &Job) -> Option<String> {
     let tail = job.failure.as_ref()?.log_tail.as_deref()?.trim_end();
-    (!tail.is_empty()).then(|| format!("the log's end:\n{}", human::plain(tail)))
+    let mut lines = Settled::default();
+    let settled = lines.take(&Filter::default().take(tail, Colours::Dropped)) + &lines.finish();
+    (!tail.is_empty()).then(|| format!("the log's end:\n{}", human::plain(&settled)))
 }
 
 /// `42 %, epoch 3 of 7 (3 s ago)`

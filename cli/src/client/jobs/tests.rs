@@ -129,6 +129,12 @@ async fn a_submission_that_is_not_there_is_not_offered_again() {
     assert_eq!(error.sentence().unwrap(), "error: there is no such submission.");
 }
 
+#[test]
+fn a_job_that_has_not_begun_is_told_to_be_cancelled() {
+    assert_eq!(cancelled(&json!({"status": "cancelled"}), "j"), "cancelled");
+    assert!(cancelled(&json!({"status": "running"}), "j").starts_with("asked for"));
+}
+
 #[tokio::test]
 async fn errors_say_what_to_do() {
     let answers = |status, headers, body: &'static str| TestServer::start(move |_| (status, headers, body.to_owned()));
@@ -166,10 +172,10 @@ async fn a_server_that_is_not_there_is_named() {
 fn the_end_of_a_failed_job_is_one_sentence_unless_its_log_was_not_seen() {
     let failed = job(&json!({
         "error": "short",
-        "failure": {"kind": "nonzero_exit", "error": "exit code 1: ValueError", "exit_code": 1, "log_tail": "Traceback\n"},
+        "failure": {"kind": "nonzero_exit", "error": "exit code 1: ValueError", "exit_code": 1, "log_tail": "\u{1b}[31m 1%\r 2%\nTraceback\n"},
     }));
     assert_eq!(report::ending(&failed, true), "failed after 1 min 5 s: exit code 1: ValueError");
-    assert!(report::ending(&failed, false).starts_with("the log's end:\nTraceback\n\nfailed"));
+    assert!(report::ending(&failed, false).starts_with("the log's end:\n 2%\nTraceback\n\nfailed"));
 }
 
 #[test]

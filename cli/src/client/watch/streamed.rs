@@ -22,8 +22,8 @@ const LOOKS_AFTER_END: u32 = 30;
 pub(super) enum Ended {
     /// The job is over and its log is read.
     WithJob,
-    /// Something broke after so many messages.
-    Cut { messages: u64 },
+    /// Something broke.
+    Cut,
     /// The server has no such stream.
     Unknown,
 }
@@ -37,12 +37,10 @@ impl Watch<'_> {
             Ok(Some(stream)) => stream,
             Ok(None) => return Ok(Ended::Unknown),
             // The next look at the job waits for the server.
-            Err(ClientError::Away { .. } | ClientError::Limited { .. }) => return Ok(Ended::Cut { messages: 0 }),
+            Err(ClientError::Away { .. } | ClientError::Limited { .. }) => return Ok(Ended::Cut),
             Err(error) => return Err(error),
         };
-        let mut messages = 0;
         while let Some(event) = self.next(&mut stream).await? {
-            messages += 1;
             match event.name.as_str() {
                 "log" => {
                     let chunk: LogChunk = parse(&event)?;
@@ -61,7 +59,7 @@ impl Watch<'_> {
                 _ => {}
             }
         }
-        Ok(Ended::Cut { messages })
+        Ok(Ended::Cut)
     }
 
     /// The next message of a stream; while there is none, the job's status is shown.
