@@ -2,12 +2,16 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::cell::Cell;
 use super::identities::Identities;
+use super::turn::{Turn, Turns};
 use super::view::{ETC, SYSTEM, reveals};
 use super::{Level, Network, landlock};
 use crate::census::Counter;
 use crate::limits::{self, Bounds, Limiter};
+use crate::machine_folder::machine_folder;
 use crate::python::Python;
 
 /// How jobs are to be confined.
@@ -66,6 +70,8 @@ pub struct Sandbox {
     pub(super) landlock: i32,
     pub(super) network: Network,
     pub(super) identities: Option<Identities>,
+    /// The turns of this worker, if its jobs must not run beside others of its user.
+    pub(super) turns: Option<Arc<Turns>>,
     pub(super) limiter: Box<dyn Limiter>,
     pub(super) share_bytes: u64,
     pub(crate) counter: Counter,
@@ -108,21 +114,21 @@ impl Sandbox {
             readable: readable(options, python, work_root)?,
             landlock,
             network: options.network,
-            identities: is_root.then(Identities::available).flatten(),
+            identities: None,
+            turns: None,
             limiter,
-            share_bytes: limits::machine_memory() / 10 * 9 / slots.max(1) as u64,
+            share_bytes: share(slots),
             counter: Counter::default(),
         };
         if options.level == Level::Off {
-            sandbox.identities = None;
             return Ok(sandbox);
         }
         if landlock == 0 {
             return Err(SandboxError::Impossible("this kernel has no Landlock (Linux 5.13 or newer has)".to_owned()));
         }
-        if is_root && sandbox.identities.is_none() {
-            let why = "the worker is root, and there are no users 61184 to 65519 here to run jobs as";
-            return Err(SandboxError::Impossible(why.to_owned()));
+        if is_root {
+            let why = |error| SandboxError::Impossible(format!("the worker is root, and {error}"));
+            sandbox.identities = Some(Identities::available(&sandbox.machine_folder()?).map_err(why)?);
         }
         let not_full = match options.reach {
             Reach::Floor => "they are not to be used".to_owned(),
@@ -142,17 +148,55 @@ impl Sandbox {
         sandbox.applied = Applied::Floor;
         sandbox.try_out(python, work_root).await.map_err(SandboxError::Impossible)?;
         if sandbox.identities.is_none() {
+            sandbox.turns = Some(Turns::new(&sandbox.machine_folder()?, scope));
+            sandbox.share_bytes = share(1);
             tracing::warn!(
-                "jobs run as the worker's own user and without namespaces: whatever trusts that user by its socket, they \
-                 can use; docs/sandbox.md tells more"
+                wanted_slots = slots,
+                "one job runs at a time: jobs run as the worker's own user and without namespaces, so they could reach \
+                 each other's shared memory, and whatever trusts that user by its socket. Run the worker as root or \
+                 allow user namespaces; docs/sandbox.md tells more"
             );
         }
         Ok(sandbox)
     }
 
-    /// Removes what holds the runs of a worker of this name that is dead.
+    /// How many of so many slots can be used at once.
+    #[must_use]
+    pub fn usable_slots(&self, slots: usize) -> usize {
+        if self.turns.is_some() { slots.min(1) } else { slots }
+    }
+
+    /// Waits until a job may run beside those that run on this machine. To be held while it runs.
+    pub(crate) async fn turn(&self) -> Option<Turn> {
+        match &self.turns {
+            Some(turns) => Some(turns.next().await),
+            None => None,
+        }
+    }
+
+    /// Lets go of what a run had if something of it may be left: nobody gets its user or its turn before that is gone.
+    pub(crate) fn abandon(&self, cell: Cell) {
+        std::mem::forget(cell.identity);
+        if let Some(turns) = &self.turns {
+            turns.leave_something();
+        }
+    }
+
+    /// Removes what holds the runs of a worker of this name that is dead, and what they left in shared memory.
     pub(crate) fn sweep(&self, scope: &str) {
         self.limiter.sweep(scope);
+        if let Some(identities) = &self.identities {
+            identities.sweep_shared_memory();
+        }
+    }
+
+    /// The folder of the locks that the workers of this machine share.
+    fn machine_folder(&self) -> Result<PathBuf, SandboxError> {
+        let folder = machine_folder().map_err(|error| SandboxError::Impossible(error.to_string()))?;
+        match reveals(&self.readable, &folder) {
+            Some(shown) => Err(SandboxError::Revealing { folder: shown.to_owned(), secret: folder }),
+            None => Ok(folder),
+        }
     }
 
     fn strict_enough(self, level: Level) -> Result<Self, SandboxError> {
@@ -173,8 +217,14 @@ impl fmt::Display for Sandbox {
         };
         let user = if self.identities.is_some() { "own" } else { "worker" };
         let (memory, network) = (self.limiter.name(), self.network);
-        write!(f, "{reach} landlock={} seccomp user={user} memory={memory} network={network}", self.landlock)
+        write!(f, "{reach} landlock={} seccomp user={user} memory={memory} network={network}", self.landlock)?;
+        if self.turns.is_some() { f.write_str(" jobs=one_at_a_time") } else { Ok(()) }
     }
+}
+
+/// The memory of a job whose class names none, in bytes.
+fn share(slots: usize) -> u64 {
+    limits::machine_memory() / 10 * 9 / slots.max(1) as u64
 }
 
 /// What jobs may read: the system, the interpreter, the data.

@@ -24,6 +24,7 @@ mod probe;
 mod seccomp;
 mod supervisor;
 mod system_calls;
+mod turn;
 mod view;
 
 use std::path::PathBuf;
@@ -37,6 +38,7 @@ pub use machine::{Reach, Sandbox, SandboxError, SandboxOptions};
 pub(crate) use privileges::{Identity, ProcessLimits};
 pub(crate) use probe::Probe;
 pub use supervisor::supervise;
+pub(crate) use turn::Turn;
 pub(crate) use view::{SHARED_MEMORY, View};
 
 /// The hidden command under which the binary becomes the supervisor.
@@ -55,6 +57,8 @@ pub(crate) struct Spec {
     /// Who it runs as; none: as who the worker is.
     pub(crate) identity: Option<Identity>,
     pub(crate) limits: ProcessLimits,
+    /// What each of its processes bears, by [`Mark::limit`](crate::mark::Mark::limit).
+    pub(crate) mark: u64,
     /// The files of control groups in which it is entered.
     pub(crate) groups: Vec<PathBuf>,
 }

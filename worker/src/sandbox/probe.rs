@@ -71,8 +71,9 @@ impl Sandbox {
             vec!["-c".to_owned(), probe.script.to_owned(), probe.argument.to_owned()],
             directory.work(),
             environment,
+            name,
         );
-        let mut process = Process::start(&spec, "probe").await.map_err(told)?;
+        let mut process = Process::start(&spec, name).await.map_err(told)?;
         let streams = process.streams();
         let said = async {
             let (mut output, mut errors) = (Vec::new(), Vec::new());
