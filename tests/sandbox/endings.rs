@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use leadersboard_tests::wait::until_equal;
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::{Level, PATIENCE, Site, processes_with, token};
@@ -15,6 +16,10 @@ crate::tests!(
     nothing_outlives_its_worker,
     a_signal_of_its_own_is_named,
     what_closes_its_streams_runs_on,
+    nothing_that_hides_outlives_its_job,
+    nothing_that_hides_outlives_a_restart;
+    at_the_floor_of_root: nothing_that_hides_outlives_its_job,
+    nothing_that_hides_outlives_a_restart,
 );
 
 const ENDS: &str = include_str!("programs/ends.py");
@@ -55,11 +60,16 @@ async fn what_is_deaf_or_stopped_is_ended_all_the_same(level: Level) {
 async fn nothing_outlives_its_worker(level: Level) {
     let mut site = Site::new(level, &[]).await;
     let token = token("orphan");
-    let jobs = [end(&site, "small", "deaf", &token).await, end(&site, "small", "stopped", &token).await];
+    let ways = ["deaf", "stopped"];
+    let mut jobs = Vec::new();
+    // One job at a time runs at the floor.
+    for way in &ways[..level.pick(2, 1)] {
+        jobs.push(end(&site, "small", way, &token).await);
+    }
     for job in &jobs {
         site.begun(job).await;
     }
-    until_equal("processes of the jobs", PATIENCE, true, async || processes_with(&token) >= 2).await;
+    until_equal("processes of the jobs", PATIENCE, true, async || processes_with(&token) >= jobs.len()).await;
     kill(site.board.pid(), Signal::SIGKILL).expect("it runs");
     until_equal("processes that outlive the worker", Duration::from_secs(10), 0, async || processes_with(&token)).await;
     site.board.crash_and_restart().await;
@@ -69,6 +79,55 @@ async fn nothing_outlives_its_worker(level: Level) {
         assert_eq!(site.ended(job).await["status"], "cancelled");
     }
     assert_eq!(processes_with(&token), 0);
+}
+
+const HIDES: &str = include_str!("programs/hides.py");
+
+async fn nothing_that_hides_outlives_its_job(level: Level) {
+    let site = Site::new(level, &[]).await;
+    let token = token("hidden");
+    let job = site.submit(HIDES, &json!({ "token": token, "then": "end" })).await;
+    site.completed(&job).await;
+    assert_eq!(processes_with(&token), 0, "left by a job that completed");
+    assert_eq!(site.log(&job).await, "begun\n");
+    let job = site.submit(HIDES, &json!({ "token": token, "then": "wait" })).await;
+    site.begun(&job).await;
+    assert!(processes_with(&token) >= 14, "they hide from this test as well");
+    site.cancel(&job).await;
+    assert_eq!(site.ended(&job).await["status"], "cancelled");
+    assert_eq!(processes_with(&token), 0, "left by a job that was cancelled");
+    site.unharmed().await;
+}
+
+async fn nothing_that_hides_outlives_a_restart(level: Level) {
+    let mut site = Site::new(level, &[]).await;
+    let token = token("hidden-orphan");
+    let job = site.submit(HIDES, &json!({ "token": token, "then": "wait" })).await;
+    site.begun(&job).await;
+    // Neither has time to do anything about it.
+    let worker = site.board.pid();
+    let killed = [supervisors_of(worker), vec![worker]].concat();
+    assert!(killed.len() >= 2, "no supervisor was found");
+    for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
+        killed.iter().for_each(|pid| kill(*pid, signal).expect("it runs"));
+    }
+    site.board.crash_and_restart().await;
+    until_equal("processes that outlive a restart", PATIENCE, 0, async || processes_with(&token)).await;
+    site.alice = leadersboard_tests::client::Client::new(site.board.server(), leadersboard_tests::board::ALICE);
+    site.alice.post(&format!("/jobs/{job}/cancel"), &json!({})).await;
+    assert_eq!(site.ended(&job).await["status"], "cancelled");
+    assert_eq!(processes_with(&token), 0);
+}
+
+/// The supervisors below a worker, the outer of two first.
+fn supervisors_of(worker: Pid) -> Vec<Pid> {
+    let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let found = processes.filter(|entry| {
+        let read = |file| std::fs::read(entry.path().join(file)).unwrap_or_default();
+        let is_child = String::from_utf8_lossy(&read("status")).contains(&format!("PPid:\t{worker}\n"));
+        is_child && String::from_utf8_lossy(&read("cmdline")).contains("__sandbox")
+    });
+    found.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).map(Pid::from_raw).collect()
 }
 
 async fn a_signal_of_its_own_is_named(level: Level) {

@@ -2,7 +2,8 @@
 //! confinement.
 //!
 //! *Full* is what root has on a machine with namespaces: `make test`. *Floor* is what any user has anywhere, with the
-//! oldest Landlock in use and no control group: `make test-faults`, whose binary can be told to do without the rest.
+//! oldest Landlock in use and no control group: `make test-faults`, whose binary can be told to do without the rest. Some
+//! are tried at the floor of a worker that is root as well.
 //!
 //! A program of `programs` prints one line an attempt, `name: denied EPERM` or `name: DONE …`; its test says what may
 //! stand there. Each is written so that without a sandbox it would succeed or show what it saw.
@@ -14,12 +15,17 @@ mod doctor;
 mod endings;
 mod kernel;
 mod logs;
+mod memory;
+mod neighbour;
 mod network;
 mod reading;
 mod results;
+mod sharing;
 mod workloads;
 mod writing;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -44,6 +50,9 @@ enum Level {
     Full,
     #[cfg_attr(not(feature = "faults"), expect(dead_code, reason = "a build tests one level"))]
     Floor,
+    /// The floor of a worker that is root: jobs have users of their own.
+    #[cfg_attr(not(feature = "faults"), expect(dead_code, reason = "a build tests one level"))]
+    FloorOfRoot,
 }
 
 impl Level {
@@ -53,13 +62,19 @@ impl Level {
         let mut all = vec![("JOB_PYTHON", PYTHON), ("WORKER_SLOTS", "2"), ("LEASE", "2s")];
         all.push(match self {
             Self::Full => ("SANDBOX", "strict"),
-            Self::Floor => ("LEADERSBOARD_SANDBOX_FLOOR", "true"),
+            Self::Floor | Self::FloorOfRoot => ("LEADERSBOARD_SANDBOX_FLOOR", "true"),
         });
         all.extend([("INTERRUPT_GRACE", "100ms"), ("TERMINATE_GRACE", "100ms")]);
         all.extend(options);
         match self {
             Self::Full => Board::start(&all).await,
             Self::Floor => Board::start_unprivileged(&all).await,
+            Self::FloorOfRoot => {
+                let board = Board::start(&all).await;
+                // The gates lie in it, and nobody binds them for a job.
+                std::fs::set_permissions(board.data(), Permissions::from_mode(0o711)).expect("it is the test's");
+                board
+            }
         }
     }
 
@@ -67,7 +82,7 @@ impl Level {
     fn pick<T>(self, full: T, floor: T) -> T {
         match self {
             Self::Full => full,
-            Self::Floor => floor,
+            Self::Floor | Self::FloorOfRoot => floor,
         }
     }
 }
@@ -172,16 +187,19 @@ fn token(name: &str) -> String {
     format!("leadersboard-{name}-{}-", std::process::id())
 }
 
-/// How many processes have this text on their command line.
+/// How many processes have this text on their command line, as any of their threads tells it.
 fn processes_with(text: &str) -> usize {
-    let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
-    let lines = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
-    lines.filter(|line| String::from_utf8_lossy(line).contains(text)).count()
+    let has_it = |thread: &Path| {
+        std::fs::read(thread.join("cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(text))
+    };
+    let processes = std::fs::read_dir("/proc").expect("/proc").flatten().map(|entry| entry.path().join("task"));
+    let threads = processes.filter_map(|threads| std::fs::read_dir(threads).ok());
+    threads.filter_map(|threads| threads.flatten().find(|thread| has_it(&thread.path()))).count()
 }
 
 /// One test of each for the level that this build tests.
 macro_rules! tests {
-    ($($name:ident),+ $(,)?) => {
+    ($($name:ident),+ $(,)? $(; at_the_floor_of_root: $($of_root:ident),+ $(,)?)?) => {
         #[cfg(not(feature = "faults"))]
         mod full {
             $(#[tokio::test]
@@ -197,6 +215,14 @@ macro_rules! tests {
                 super::$name($crate::Level::Floor).await;
             })+
         }
+
+        $(#[cfg(feature = "faults")]
+        mod floor_of_root {
+            $(#[tokio::test]
+            async fn $of_root() {
+                super::$of_root($crate::Level::FloorOfRoot).await;
+            })+
+        })?
     };
 }
 use tests;

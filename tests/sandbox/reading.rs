@@ -4,39 +4,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use leadersboard_tests::board::{ALICE, BOB, ROOT};
-use leadersboard_tests::client::Client;
-use leadersboard_tests::wait::until;
 use serde_json::json;
 
 use super::attempts::{Attempts, HIDDEN};
-use super::{Level, PATIENCE, Site, run_folder};
+use super::neighbour::{Neighbour, SECRET};
+use super::{Level, Site};
 
 crate::tests!(nothing_but_its_own_is_read);
 
-/// Another's job, whose secrets are to be stolen.
-const VICTIM: &str = r"
-import os, sys, time
-output = sys.argv[sys.argv.index('--output') + 1]
-open(output + '/secret.txt', 'w').write('a secret')
-print('begun', flush=True)
-time.sleep(300)
-";
-
 async fn nothing_but_its_own_is_read(level: Level) {
     let site = Site::new(level, &[]).await;
-    let bob = Client::new(site.board.server(), BOB);
-    let submission = bob.submit(VICTIM).await;
-    let victim = bob.enqueue(&submission, json!({})).await;
-    let data = site.board.data();
-    let folder = until("the victim runs", PATIENCE, async || {
-        let folder = run_folder(&data.join("work"), &victim)?;
-        folder.join("output/secret.txt").exists().then_some(folder)
-    })
-    .await;
+    let neighbour = Neighbour::of(level, &site).await;
+    let (data, folder) = (site.board.data(), &neighbour.folder);
     let url = site.board.redis_url();
     let password = url.rsplit('=').next().expect("a password");
     let files = json!({
-        "another submission": data.join("uploads").join(&submission).join("main.py"),
+        "another submission": data.join("uploads").join(&neighbour.submission).join("main.py"),
         "another job's output": folder.join("output/secret.txt"),
         "another job's program": folder.join("work/main.py"),
         "another job's log": first_file(&data.join("logs")),
@@ -65,12 +48,12 @@ async fn nothing_but_its_own_is_read(level: Level) {
         "/srv": "/srv",
         "/mnt": "/mnt",
     });
-    let secrets = [ALICE, BOB, ROOT, password, "a secret"];
+    let secrets = [ALICE, BOB, ROOT, password, SECRET];
     let targets = json!({
         "files": files,
         "folders": folders,
         "worker": site.board.pid().as_raw(),
-        "other": process_of(&victim),
+        "other": neighbour.process,
         "secrets": secrets,
     });
     let job = site.submit(include_str!("programs/secrets.py"), &targets).await;
@@ -98,9 +81,7 @@ async fn nothing_but_its_own_is_read(level: Level) {
         ("\"nothing found\"", &["search all environments", "search all command lines", "use an inherited descriptor"]),
         ("DONE", &["own environment", "own work directory"]),
     ]);
-    let answer = bob.post(&format!("/jobs/{victim}/cancel"), &json!({})).await;
-    assert_eq!(answer.status, 202, "{answer:?}");
-    bob.wait_for(&victim, "cancelled").await;
+    neighbour.end().await;
     site.unharmed().await;
 }
 
@@ -116,15 +97,4 @@ fn first_file(folder: &Path) -> PathBuf {
         }
     }
     panic!("there is no file in {}", folder.display());
-}
-
-/// A process of a job, by the machine's numbering.
-fn process_of(job: &str) -> String {
-    let marked = format!("LEADERSBOARD_JOB_ID={job}");
-    let processes = fs::read_dir("/proc").expect("/proc").flatten();
-    let found = processes.into_iter().find(|entry| {
-        let environ = fs::read(entry.path().join("environ")).unwrap_or_default();
-        String::from_utf8_lossy(&environ).contains(&marked)
-    });
-    found.expect("it runs").file_name().to_string_lossy().into_owned()
 }

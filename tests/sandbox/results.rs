@@ -3,12 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use leadersboard_tests::board::BOB;
-use leadersboard_tests::client::Client;
-use leadersboard_tests::wait::until;
 use serde_json::json;
 
-use super::{Level, PATIENCE, Site, run_folder};
+use super::neighbour::{Neighbour, SECRET};
+use super::{Level, Site};
 
 crate::tests!(
     what_is_no_file_of_results_is_refused,
@@ -67,16 +65,8 @@ async fn a_closed_output_costs_one_attempt(level: Level) {
 
 async fn no_link_is_followed(level: Level) {
     let site = Site::new(level, &[]).await;
-    let bob = Client::new(site.board.server(), BOB);
-    let program = "import sys, time\noutput = sys.argv[sys.argv.index('--output') + 1]\n\
-                   open(output + '/secret.txt', 'w').write('the-secret-of-another-job')\ntime.sleep(300)\n";
-    let victim = bob.run(program).await;
-    let data = site.board.data();
-    let secret = until("the victim has written", PATIENCE, async || {
-        let secret = run_folder(&data.join("work"), &victim)?.join("output/secret.txt");
-        fs::read_to_string(&secret).is_ok_and(|text| !text.is_empty()).then_some(secret)
-    })
-    .await;
+    let neighbour = Neighbour::of(level, &site).await;
+    let (data, secret) = (site.board.data(), neighbour.folder.join("output/secret.txt"));
     let links = json!({
         "passwd.txt": "/etc/passwd",
         "passwd.png": "/etc/passwd",
@@ -90,14 +80,12 @@ async fn no_link_is_followed(level: Level) {
     site.completed(&job).await;
     let mut found = Vec::new();
     for folder in ["artifacts", "logs", "uploads"] {
-        search(&data.join(folder), &[b"root:x:0:0", b"the-secret-of-another-job", b"redis+unix"], &mut found);
+        search(&data.join(folder), &[b"root:x:0:0", SECRET.as_bytes(), b"redis+unix"], &mut found);
     }
     let program_of_bob = |path: &String| path.contains("uploads");
     found.retain(|path| !program_of_bob(path));
     assert_eq!(found, Vec::<String>::new(), "what was linked to has been copied");
-    let answer = bob.post(&format!("/jobs/{victim}/cancel"), &json!({})).await;
-    assert_eq!(answer.status, 202, "{answer:?}");
-    bob.wait_for(&victim, "cancelled").await;
+    neighbour.end().await;
     site.unharmed().await;
 }
 

@@ -4,13 +4,11 @@ use std::fs;
 use std::os::unix::fs::chown;
 use std::path::Path;
 
-use leadersboard_tests::board::BOB;
-use leadersboard_tests::client::Client;
-use leadersboard_tests::wait::until;
 use serde_json::json;
 
 use super::attempts::{Attempts, HIDDEN};
-use super::{Level, PATIENCE, Site, run_folder};
+use super::neighbour::Neighbour;
+use super::{Level, Site};
 
 crate::tests!(nothing_but_its_own_is_written);
 
@@ -68,10 +66,8 @@ const OTHERS: &[&str] = &[
 
 async fn nothing_but_its_own_is_written(level: Level) {
     let site = Site::new(level, &[]).await;
-    let bob = Client::new(site.board.server(), BOB);
-    let victim = bob.run("import time\nprint('begun', flush=True)\ntime.sleep(300)\n").await;
-    let data = site.board.data();
-    let run = until("the victim runs", PATIENCE, async || run_folder(&data.join("work"), &victim)).await;
+    let neighbour = Neighbour::of(level, &site).await;
+    let (data, run) = (site.board.data(), &neighbour.folder);
     let victims = ["settings", "uploads/settings", "logs/settings"].map(|name| data.join(name));
     let victims = [victims.to_vec(), vec![run.join("output/settings"), run.join("work/settings")]].concat();
     for path in &victims {
@@ -132,9 +128,7 @@ async fn nothing_but_its_own_is_written(level: Level) {
             ],
         ),
     ]);
-    let answer = bob.post(&format!("/jobs/{victim}/cancel"), &json!({})).await;
-    assert_eq!(answer.status, 202, "{answer:?}");
-    bob.wait_for(&victim, "cancelled").await;
+    neighbour.end().await;
     assert!(!planted(data), "something was planted");
     site.unharmed().await;
 }

@@ -1,28 +1,19 @@
 //! Counts the processes of this machine, and what each run uses.
 
 use std::collections::HashMap;
-use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::procfs::{self, Stat};
+
 /// All processes at one moment, and what they use.
 #[derive(Debug, Default)]
 pub(crate) struct Census {
-    processes: HashMap<i32, Process>,
+    processes: HashMap<i32, Stat>,
     children: HashMap<i32, Vec<i32>>,
-}
-
-/// What a process and its ancestors' bookkeeping know of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Process {
-    parent: i32,
-    threads: u64,
-    /// Of its own, and of its children that it has waited for, in clock ticks.
-    ticks: u64,
-    resident_pages: u64,
 }
 
 /// What a tree of processes uses.
@@ -42,13 +33,11 @@ impl Census {
     /// Counts now. This reads a file for each process: not for an asynchronous thread.
     pub(crate) fn take() -> Self {
         let mut census = Self::default();
-        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        for pid in procfs::pids() {
             // One that has ended since is none.
-            let stat = fs::read_to_string(entry.path().join("stat")).ok();
-            if let Some(process) = stat.as_deref().and_then(parse) {
-                census.children.entry(process.parent).or_default().push(pid);
-                census.processes.insert(pid, process);
+            if let Ok(stat) = Stat::of(pid) {
+                census.children.entry(stat.parent).or_default().push(pid);
+                census.processes.insert(pid, stat);
             }
         }
         census
@@ -112,17 +101,6 @@ impl Counter {
     }
 }
 
-/// A line of `/proc/<pid>/stat`. The name in it is in brackets and may itself hold any byte. (proc(5))
-fn parse(stat: &str) -> Option<Process> {
-    let (_, after_name) = stat.rsplit_once(") ")?;
-    let fields: Vec<&str> = after_name.split(' ').collect();
-    let number = |field: usize| fields.get(field - 3)?.trim().parse::<i64>().ok();
-    let counted = |field: usize| number(field).and_then(|value| u64::try_from(value).ok()).unwrap_or(0);
-    let parent = i32::try_from(number(4)?).ok()?;
-    let ticks = (14..=17).map(counted).sum();
-    Some(Process { parent, threads: counted(20), ticks, resident_pages: counted(24) })
-}
-
 fn page_bytes() -> u64 {
     rustix::param::page_size() as u64
 }
@@ -134,14 +112,6 @@ fn ticks_a_second() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_line_is_read_whatever_the_name() {
-        let line = "42 (a) R 1 (b) S 7 42 42 0 -1 4194560 1 0 0 0 10 20 30 40 20 0 3 0 99 1000000 256 1844674407";
-        let expected = Process { parent: 7, threads: 3, ticks: 100, resident_pages: 256 };
-        assert_eq!(parse(line), Some(expected));
-        assert_eq!(parse("42 (gone"), None);
-    }
 
     #[test]
     fn what_is_below_this_process_is_counted() {

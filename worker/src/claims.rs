@@ -16,6 +16,7 @@ use crate::fitness::others_take;
 use crate::gpu::{GpuLease, Offer};
 use crate::held::{Held, HeldClaim};
 use crate::outage::Outage;
+use crate::sandbox::Turn;
 use crate::session::{Session, Settled};
 use crate::start::{Answer, start};
 use crate::{observe, pipeline};
@@ -53,7 +54,7 @@ pub(crate) async fn run(session: &Arc<Session>, inherited: Vec<Claim>) -> Settle
         let Some(mut slots) = free_slots(&slots, session).await else { break };
         let needs = gpus_needed(session);
         let mut offer = if needs.is_empty() { Offer::default() } else { session.config.gpus.offer().await };
-        let mut begin = |waiting: &mut VecDeque<HeldClaim>, slots: &mut Vec<OwnedSemaphorePermit>| {
+        let mut begin = |waiting: &mut VecDeque<HeldClaim>, slots: &mut Vec<Slot>| {
             for _ in 0..waiting.len() {
                 let (Some(slot), Some(claim)) = (slots.pop(), waiting.pop_front()) else { break };
                 let need = needs.get(&claim.claim.ticket.class).copied().unwrap_or(0);
@@ -93,15 +94,28 @@ pub(crate) async fn run(session: &Arc<Session>, inherited: Vec<Claim>) -> Settle
     settled.and(drain(session, runs).await)
 }
 
+/// Room for one run.
+struct Slot {
+    _permit: OwnedSemaphorePermit,
+    /// The turn of this worker among those of its machine, if jobs must not run beside each other.
+    _turn: Option<Turn>,
+}
+
 /// All the slots that are free, at least one; none once the worker is to stop.
-async fn free_slots(slots: &Arc<Semaphore>, session: &Session) -> Option<Vec<OwnedSemaphorePermit>> {
+async fn free_slots(slots: &Arc<Semaphore>, session: &Session) -> Option<Vec<Slot>> {
+    let first = async {
+        let permit = Arc::clone(slots).acquire_owned().await.ok()?;
+        // Before a ticket is claimed: no job waits claimed for the job of another worker.
+        Some(Slot { _permit: permit, _turn: session.config.sandbox.turn().await })
+    };
     let first = tokio::select! {
         biased;
         () = session.stop.begun() => return None,
-        permit = Arc::clone(slots).acquire_owned() => permit.ok()?,
+        slot = first => slot?,
     };
     let more = std::iter::from_fn(|| Arc::clone(slots).try_acquire_owned().ok());
-    Some(std::iter::once(first).chain(more).collect())
+    // There is one slot where there are turns.
+    Some(std::iter::once(first).chain(more.map(|permit| Slot { _permit: permit, _turn: None })).collect())
 }
 
 /// How many GPUs a job of each class needs that needs any.
@@ -135,9 +149,9 @@ fn warn_of_classes_never_claimed(session: &Session) {
 }
 
 /// Takes one ticket to its end.
-async fn attend(session: Arc<Session>, claim: HeldClaim, permit: OwnedSemaphorePermit, gpus: GpuLease) -> Settled {
+async fn attend(session: Arc<Session>, claim: HeldClaim, slot: Slot, gpus: GpuLease) -> Settled {
     if leave_to_others(&session, &claim.claim).await {
-        drop((permit, gpus));
+        drop((slot, gpus));
         // Not at once: it would be the first to claim it again.
         tokio::select! {
             () = tokio::time::sleep(LEFT_FOR) => {}
@@ -157,7 +171,7 @@ async fn attend(session: Arc<Session>, claim: HeldClaim, permit: OwnedSemaphoreP
     };
     // The ticket is let go of before the slot, so that the slot's next claim never meets it as held.
     drop(claim);
-    drop(permit);
+    drop(slot);
     settled
 }
 

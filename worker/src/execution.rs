@@ -120,15 +120,15 @@ impl Execution<'_> {
             pumps.spawn(log.clone().pump(errors, Stream::Errors));
         }
         let watch = Watch::of(&cell, &process, directory, counter);
-        let (supervisor, at_once) = (process.supervisor(), &session.stop.waiting);
+        let at_once = &session.stop.waiting;
         let ended = tokio::select! {
             ended = process.finish(limit, interrupt, session.config.graces, at_once, watch.breach()) => ended,
-            never = progress.sample(counter, supervisor, gpus) => match never {},
+            never = progress.sample(&watch, gpus) => match never {},
         };
         let ended = match ended {
             Ok(ended) => Ok(cell.close(ended, directory)),
             Err(error) => {
-                cell.abandon();
+                session.config.sandbox.abandon(cell);
                 Err(error)
             }
         };

@@ -71,7 +71,8 @@ struct Exit {
 }
 
 impl Process {
-    /// Starts a program, every process of which bears this marker in its environment.
+    /// Starts a program, every process of which bears this marker: as a [`Mark`](crate::mark::Mark), and in its
+    /// environment.
     pub(crate) async fn start(spec: &Spec, marker: &str) -> io::Result<Self> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
@@ -200,7 +201,7 @@ impl Process {
         }
         // It may have been stopped by the job.
         let _ = self.supervisor.start_kill();
-        tracing::warn!("the job's supervisor is gone or does not get rid of its tree; looking for it by its marker");
+        tracing::warn!("the job's supervisor is gone or does not get rid of its tree; looking for it by its mark");
         let mut survivors = kill_marked(&self.marker).await;
         // A process may have dropped its marker.
         survivors.extend(kill_strays().await);

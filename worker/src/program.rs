@@ -38,7 +38,13 @@ impl Program<'_> {
         environment.extend_from_slice(self.environment);
         let output = text(&self.directory.output());
         let arguments = [self.entrypoint, "--config", self.config_file, "--output", &output];
-        cell.spec(&self.python.path, arguments.map(str::to_owned).to_vec(), self.directory.work(), environment)
+        cell.spec(
+            &self.python.path,
+            arguments.map(str::to_owned).to_vec(),
+            self.directory.work(),
+            environment,
+            self.marker,
+        )
     }
 }
 

@@ -4,7 +4,6 @@
 //! worker's own child, whatever it calls itself: a child under more seccomp filters than the worker is a job's, for
 //! supervisors have none of their own.
 
-use std::fs;
 use std::io;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use crate::census::Census;
+use crate::procfs;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(10);
@@ -48,18 +48,16 @@ pub(crate) async fn kill_strays() -> Vec<i32> {
 
 /// Each stray with itself and all below it.
 fn strays() -> Vec<(i32, Vec<i32>)> {
-    let own = std::process::id();
+    let own = rustix::process::getpid().as_raw_nonzero().get();
     let (census, Some(filters)) = (Census::take(), filters_of(own)) else { return vec![] };
-    let Ok(own) = i32::try_from(own) else { return vec![] };
     let children = census.children(own).into_iter();
-    let is_stray = |pid: &i32| u32::try_from(*pid).ok().and_then(filters_of).is_some_and(|more| more > filters);
+    let is_stray = |pid: &i32| filters_of(*pid).is_some_and(|more| more > filters);
     children.filter(is_stray).map(|pid| (pid, census.tree(pid))).collect()
 }
 
 /// How many seccomp filters a process is under. (proc(5), since Linux 5.9)
-fn filters_of(pid: u32) -> Option<u32> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("Seccomp_filters:"))?.trim().parse().ok()
+fn filters_of(pid: i32) -> Option<u64> {
+    procfs::number(&procfs::root(pid).join("status"), "Seccomp_filters:")
 }
 
 #[cfg(test)]

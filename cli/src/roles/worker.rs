@@ -176,6 +176,7 @@ impl JobOptions {
         let site = self.confinement.prepare(&python, (data, storage), consumer.as_str(), slots).await?;
         let installer = self.requirements.installer(&site, &python).await?;
         let Site { sandbox, work_root } = site;
+        let slots = sandbox.usable_slots(slots);
         tracing::info!(%consumer, slots, python = %python, sandbox = %sandbox, "the worker is ready");
         let config = WorkerConfig {
             consumer,

@@ -132,5 +132,17 @@ fn table(workers: &[SeenWorker]) -> String {
             text(told.map(|told| human::plain(&told.version))),
         ]
     });
-    render(columns, rows)
+    [vec![render(columns, rows)], workers.iter().filter_map(one_at_a_time).collect()].concat().join("\n")
+}
+
+/// Why a worker has one slot, if that is not its setting.
+fn one_at_a_time(worker: &SeenWorker) -> Option<String> {
+    let applied = &worker.presence.as_ref()?.sandbox;
+    applied.split(' ').any(|word| word == "jobs=one_at_a_time").then(|| {
+        format!(
+            "{} runs one job at a time: its jobs run as its own user and without namespaces. Run it as root or allow \
+             user namespaces.",
+            worker.worker
+        )
+    })
 }

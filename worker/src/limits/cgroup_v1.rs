@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Allowance, Bounds, Group, Limiter};
+use super::{Allowance, Bounds, Group, Limiter, without_cache};
 
 /// The folders of this worker in both hierarchies.
 #[derive(Debug)]
@@ -108,6 +108,11 @@ impl Group for RunGroup {
 
     fn oom_kills(&self) -> u64 {
         oom_kills(&self.memory.0).unwrap_or(0)
+    }
+
+    fn memory_bytes(&self) -> Option<u64> {
+        let file = |name| self.memory.0.join(name);
+        without_cache(&file("memory.usage_in_bytes"), &file("memory.stat"), "total_cache ", "total_shmem ")
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::getxattr;
 
-use super::{Allowance, Bounds, Group, Limiter};
+use super::{Allowance, Bounds, Group, Limiter, without_cache};
 
 const HIERARCHY: &str = "/sys/fs/cgroup";
 /// What systemd puts on a group that it has delegated.
@@ -101,6 +101,10 @@ impl Group for RunGroup {
         let events = fs::read_to_string(self.0.join("memory.events")).unwrap_or_default();
         events.lines().find_map(|line| line.strip_prefix("oom_kill ")).and_then(|n| n.trim().parse().ok()).unwrap_or(0)
     }
+
+    fn memory_bytes(&self) -> Option<u64> {
+        without_cache(&self.0.join("memory.current"), &self.0.join("memory.stat"), "file ", "shmem ")
+    }
 }
 
 impl Drop for RunGroup {
@@ -131,6 +135,10 @@ mod tests {
         assert_eq!(group.oom_kills(), 0);
         fs::write(base.join("leadersboard-w-run/memory.events"), "low 0\noom 3\noom_kill 2\n").unwrap();
         assert_eq!(group.oom_kills(), 2);
+        fs::write(base.join("leadersboard-w-run/memory.current"), "1000\n").unwrap();
+        fs::write(base.join("leadersboard-w-run/memory.stat"), "anon 200\nfile 700\nfile_mapped 9\nshmem 300\n")
+            .unwrap();
+        assert_eq!(group.memory_bytes(), Some(600));
         fs::create_dir(base.join("leadersboard-dead")).unwrap();
         fs::create_dir(base.join("leadersboard-dead-run")).unwrap();
         limiter.sweep("dead");

@@ -18,12 +18,14 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(crate) use largest::{LargestFile, largest_file};
 pub(crate) use reserve::{Share, SharedDisk};
-pub(crate) use shared_memory::SharedMemory;
+pub(crate) use shared_memory::{SharedMemory, names_in_shared_memory, sweep, users_of_shared_memory};
 pub(crate) use watch::Watch;
+
+use crate::procfs;
 
 /// What one run may use at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +72,9 @@ pub(crate) trait Group: fmt::Debug + Send + Sync {
 
     /// How many of its processes the kernel has killed for want of memory.
     fn oom_kills(&self) -> u64;
+
+    /// The memory that the kernel counts as theirs, without what it only caches of files, in bytes.
+    fn memory_bytes(&self) -> Option<u64>;
 }
 
 /// What a run took too much of.
@@ -85,6 +90,13 @@ pub(crate) enum Breach {
     Closed,
     /// Nothing of its own: it can't go on for a reason that the platform answers for.
     Platform(String),
+}
+
+/// What a group uses of memory, by the kernel's sum and its parts: shared memory is counted among the cache of files.
+fn without_cache(usage: &Path, parts: &Path, cache: &str, shared: &str) -> Option<u64> {
+    let usage = fs::read_to_string(usage).ok()?.trim().parse::<u64>().ok()?;
+    let part = |key| procfs::number(parts, key).unwrap_or(0);
+    Some(usage.saturating_sub(part(cache).saturating_sub(part(shared))))
 }
 
 /// The best of the drivers that this machine has. `scope` is the worker's name.

@@ -8,6 +8,8 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::Instant;
 
+use crate::procfs;
+
 /// How often they are counted, at most.
 const LOOK: Duration = Duration::from_secs(1);
 /// A count may take this part of the time: the next begins not before so many times its own duration.
@@ -52,7 +54,8 @@ impl Nameless {
 pub(super) fn open(pids: &[i32], device: Option<u64>) -> Open {
     let (mut memory, mut shared_memory, mut disk) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for pid in pids {
-        let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten().map(|entry| entry.path());
+        let open =
+            fs::read_dir(procfs::living(*pid).join("fd")).into_iter().flatten().flatten().map(|entry| entry.path());
         for path in open {
             let Ok(target) = fs::read_link(&path) else { continue };
             let target = target.to_string_lossy();

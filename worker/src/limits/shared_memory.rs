@@ -11,6 +11,7 @@ use nix::sys::statvfs::statvfs;
 
 use super::nameless::Open;
 use super::{MAX_FILES, disk};
+use crate::procfs;
 use crate::remove_tree::remove_tree;
 use crate::sandbox::SHARED_MEMORY;
 
@@ -48,6 +49,12 @@ impl SharedMemory {
         Self::Machine(Share::new(uid))
     }
 
+    /// The same of a user that only this run has: what is there already was left by another.
+    pub(crate) fn of_own(uid: u32) -> Self {
+        sweep(uid, &BTreeSet::new());
+        Self::of(uid)
+    }
+
     /// What it takes now, with what the run has open without a name. `tree` are the processes of the run, its supervisor
     /// first.
     pub(super) fn bytes(&self, tree: &[i32], open: Open) -> u64 {
@@ -71,7 +78,7 @@ impl SharedMemory {
 
 impl Share {
     fn new(uid: u32) -> Self {
-        let before: BTreeSet<OsString> = files_of(uid).map(|(name, _)| name).collect();
+        let before = names_in_shared_memory(uid);
         let mut all = RUNS.lock().unwrap_or_else(PoisonError::into_inner);
         let runs = all.entry(uid).or_insert_with(|| Runs { count: 0, before: before.clone() });
         runs.count += 1;
@@ -91,8 +98,18 @@ impl Drop for Share {
     }
 }
 
-/// Removes what was not there before, and would stay for ever. What some process still uses stays.
-fn sweep(uid: u32, before: &BTreeSet<OsString>) {
+/// The users that have files in the machine's shared memory.
+pub(crate) fn users_of_shared_memory() -> BTreeSet<u32> {
+    files().map(|(_, metadata)| metadata.uid()).collect()
+}
+
+/// The names of what a user has in the machine's shared memory.
+pub(crate) fn names_in_shared_memory(uid: u32) -> BTreeSet<OsString> {
+    files_of(uid).map(|(name, _)| name).collect()
+}
+
+/// Removes what a user has there that was not there before, and would stay for ever. What some process still uses stays.
+pub(crate) fn sweep(uid: u32, before: &BTreeSet<OsString>) {
     let left: Vec<_> = files_of(uid).filter(|(name, _)| !before.contains(name)).collect();
     if left.is_empty() {
         return;
@@ -123,29 +140,48 @@ fn bytes_of(name: &OsStr, metadata: &Metadata) -> u64 {
 
 /// The files of a user in the machine's shared memory.
 fn files_of(uid: u32) -> impl Iterator<Item = (OsString, Metadata)> {
+    files().filter(move |(_, metadata)| metadata.uid() == uid)
+}
+
+fn files() -> impl Iterator<Item = (OsString, Metadata)> {
     let files = fs::read_dir(SHARED_MEMORY).into_iter().flatten().flatten();
-    let described = files.filter_map(|file| Some((file.file_name(), file.metadata().ok()?)));
-    described.filter(move |(_, metadata)| metadata.uid() == uid)
+    files.filter_map(|file| Some((file.file_name(), file.metadata().ok()?)))
 }
 
 /// The files in shared memory that processes have open or mapped, as far as they can be seen: by number, for a
 /// semaphore is mapped under a name that it has no more.
 fn used() -> BTreeSet<u64> {
     let mut used = BTreeSet::new();
-    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let maps = fs::read_to_string(process.path().join("maps")).unwrap_or_default();
-        let mapped = maps.lines().filter(|line| line.contains(SHARED_MEMORY));
-        used.extend(mapped.filter_map(|line| line.split_whitespace().nth(4)?.parse::<u64>().ok()));
-        let open = fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten().map(|entry| entry.path());
+    for process in procfs::pids().map(procfs::living) {
+        let maps = fs::read(process.join("maps")).unwrap_or_default();
+        used.extend(maps.split(|byte| *byte == b'\n').filter_map(mapped));
+        let open = fs::read_dir(process.join("fd")).into_iter().flatten().flatten().map(|entry| entry.path());
         let open = open.filter(|path| fs::read_link(path).is_ok_and(|target| target.starts_with(SHARED_MEMORY)));
         used.extend(open.filter_map(|path| Some(fs::metadata(path).ok()?.ino())));
     }
     used
 }
 
+/// The number of the file that a line of a map names, if it lies in shared memory. (proc_pid_maps(5))
+fn mapped(line: &[u8]) -> Option<u64> {
+    let mut fields = line.splitn(6, |byte| *byte == b' ');
+    let number = fields.nth(4)?;
+    let path = fields.next()?.trim_ascii_start();
+    path.starts_with(SHARED_MEMORY.as_bytes()).then(|| str::from_utf8(number).ok()?.parse().ok())?
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mapped_file_is_known_by_its_number_whatever_its_name() {
+        let line = |path: &[u8]| mapped(&[b"7f00-7f01 rw-s 00000000 00:19 4711      ", path].concat());
+        assert_eq!(line(b"/dev/shm/sem.a"), Some(4711));
+        assert_eq!(line(b"/dev/shm/\xff\xfe (deleted)"), Some(4711));
+        assert_eq!(line(b"/home/dev/shm"), None);
+        assert_eq!(mapped(b"7f00-7f01 rw-p 00000000 00:00 0 "), None);
+    }
 
     #[test]
     fn what_a_run_left_goes_with_the_last_of_its_user() {

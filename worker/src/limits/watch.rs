@@ -4,6 +4,7 @@ use std::fs;
 use std::iter::Sum;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::sys::statvfs::statvfs;
@@ -13,8 +14,9 @@ use tokio::time::{Instant, sleep};
 use super::disk::{self, DiskUsage};
 use super::nameless::{self, Nameless, Open};
 use super::{Allowance, Bounds, Breach, Group, MAX_FILES, Share, SharedMemory};
-use crate::census::{Census, Counter};
+use crate::census::{Census, Counter, TreeUsage};
 use crate::process::Process;
+use crate::procfs;
 use crate::run_directory::RunDirectory;
 use crate::sandbox::Cell;
 
@@ -46,6 +48,8 @@ pub(crate) struct Watch<'a> {
     counter: &'a Counter,
     /// What the run has of the disk.
     share: Option<&'a Share>,
+    /// What the run had open without a name when that was last counted.
+    open: Mutex<Open>,
 }
 
 impl<'a> Watch<'a> {
@@ -61,7 +65,15 @@ impl<'a> Watch<'a> {
             shared_memory: cell.shared_memory.as_ref(),
             counter,
             share: directory.share(),
+            open: Mutex::default(),
         }
+    }
+
+    /// What the run uses of processors and processes, by a census that is at most so old, and what memory it has.
+    pub(crate) async fn usage(&self, at_most: Duration) -> (TreeUsage, u64) {
+        let census = self.counter.census(at_most).await;
+        let open = *self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        (census.below(self.supervisor), self.memory_bytes(&census, open).await)
     }
 
     /// Looks again and again, until too much was taken.
@@ -108,6 +120,7 @@ impl<'a> Watch<'a> {
             sleep(LOOK).await;
             let census = self.counter.census(LOOK / 2).await;
             let open = nameless.look(&census.tree(self.supervisor), device).await;
+            *self.open.lock().unwrap_or_else(PoisonError::into_inner) = open;
             if let Some(breach) = self.memory(&census, open).await {
                 return breach;
             }
@@ -133,9 +146,21 @@ impl<'a> Watch<'a> {
         }
         // What processes share was counted for each, and what they have mapped of shared memory once more. Counted once it
         // may be within the limit.
-        let proportional = spawn_blocking(move || pids.into_iter().map(Proportional::of).sum::<Proportional>());
-        let Proportional { own, mapped } = proportional.await.ok()?;
-        (own + mapped.max(shared) > limit).then_some(Breach::Memory(limit))
+        (self.memory_bytes(census, open).await > limit).then_some(Breach::Memory(limit))
+    }
+
+    /// The memory that the run has, with each part counted once: as the kernel counts it, else by the proportional share
+    /// of each process and the files in shared memory.
+    async fn memory_bytes(&self, census: &Census, open: Open) -> u64 {
+        if let Some(counted) = self.group.memory_bytes() {
+            return counted;
+        }
+        let pids = census.tree(self.supervisor);
+        let shared = self.shared_memory.map_or(0, |shared| shared.bytes(&pids, open));
+        // The first is the supervisor, which is not the run's.
+        let sum = move || pids.into_iter().skip(1).map(Proportional::of).sum::<Proportional>();
+        let Proportional { own, mapped } = spawn_blocking(sum).await.unwrap_or_default();
+        own.saturating_add(mapped.max(shared))
     }
 }
 
@@ -240,11 +265,8 @@ struct Proportional {
 impl Proportional {
     /// That of a process; all of its resident memory where its parts are not told.
     fn of(pid: i32) -> Self {
-        let read = |file, key| {
-            let text = fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
-            let line = text.lines().find_map(|line| line.strip_prefix(key))?;
-            Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? * 1024)
-        };
+        let process = procfs::living(pid);
+        let read = |file, key| procfs::number(&process.join(file), key).map(|kib| kib * 1024);
         let mapped = read("smaps_rollup", "Pss_Shmem:").unwrap_or(0);
         let all = read("smaps_rollup", "Pss:").or_else(|| read("status", "VmRSS:")).unwrap_or(0);
         Self { own: all.saturating_sub(mapped), mapped }

@@ -35,4 +35,8 @@ impl Group for Nothing {
     fn oom_kills(&self) -> u64 {
         0
     }
+
+    fn memory_bytes(&self) -> Option<u64> {
+        None
+    }
 }

@@ -24,8 +24,8 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::census::Counter;
 use crate::gpu::GpuLease;
+use crate::limits::Watch;
 use lines::Marker;
 use standing::Standing;
 use tee::Tee;
@@ -61,11 +61,8 @@ impl RunProgress {
     }
 
     /// Looks at what the run uses, again and again.
-    pub(crate) async fn sample(&self, counter: &Counter, supervisor: Option<i32>, gpus: &GpuLease) -> Infallible {
-        match supervisor {
-            Some(supervisor) => system::sample(&self.shared, counter, supervisor, gpus).await,
-            None => std::future::pending().await,
-        }
+    pub(crate) async fn sample(&self, watch: &Watch<'_>, gpus: &GpuLease) -> Infallible {
+        system::sample(&self.shared, watch, gpus).await
     }
 
     /// Tells what was not told yet, and that is all.

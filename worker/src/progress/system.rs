@@ -6,29 +6,30 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Shared;
-use crate::census::{Counter, TreeUsage};
+use crate::census::TreeUsage;
 use crate::gpu::GpuLease;
+use crate::limits::Watch;
 
 /// How often is looked.
 const EVERY: Duration = Duration::from_secs(2);
 /// How old a count of all processes may be: they are counted once for all runs of a worker.
 const FRESH: Duration = Duration::from_millis(100);
 
-/// Looks at the tree below a supervisor and at its GPUs for as long as this is waited for.
-pub(super) async fn sample(shared: &Shared, counter: &Counter, supervisor: i32, gpus: &GpuLease) -> Infallible {
+/// Looks at what is watched of a run and at its GPUs for as long as this is waited for.
+pub(super) async fn sample(shared: &Shared, watch: &Watch<'_>, gpus: &GpuLease) -> Infallible {
     let mut looks = interval(EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut before: Option<(Instant, TreeUsage)> = None;
     loop {
         looks.tick().await;
-        let usage = counter.census(FRESH).await.below(supervisor);
+        let (usage, memory_bytes) = watch.usage(FRESH).await;
         let now = Instant::now();
         let percent = before.map(|(then, earlier)| cpu_percent(earlier, usage, now - then));
         before = Some((now, usage));
         let gpu = gpus.now();
         let seen = [
             ("system/cpu_percent", percent),
-            ("system/memory_bytes", Some(usage.resident_bytes as f64)),
+            ("system/memory_bytes", Some(memory_bytes as f64)),
             ("system/processes", Some(usage.processes as f64)),
             ("system/gpu_utilisation_percent", gpu.map(|gpu| gpu.utilisation_percent)),
             ("system/gpu_memory_bytes", gpu.map(|gpu| gpu.memory_used_bytes as f64)),

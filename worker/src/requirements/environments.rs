@@ -4,17 +4,17 @@
 //! `<digest>.lock`, held exclusively by whoever builds or removes it, and shared by each run that uses it. The kernel
 //! lets go of the locks of a process that dies; what it was building goes with its station.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, lchown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{getegid, geteuid};
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens, syncfs};
 
+use crate::file_lock::try_lock;
 use crate::folder::open_up;
 use crate::python::Python;
 use crate::remove_tree::remove_tree;
@@ -84,7 +84,7 @@ impl Environments {
     pub(crate) fn look(&self, digest: &str) -> io::Result<Place> {
         let path = self.folder.join(digest);
         let file = path.with_extension(LOCK);
-        let Some(shared) = lock(&file, FlockArg::LockSharedNonblock)? else { return Ok(Place::Busy) };
+        let Some(shared) = try_lock(&file, FlockArg::LockSharedNonblock)? else { return Ok(Place::Busy) };
         if path.is_dir() {
             let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
             // The order in which they were used.
@@ -92,7 +92,7 @@ impl Environments {
             return Ok(Place::Ready(Environment { path, _lock: shared }));
         }
         drop(shared);
-        let Some(lock) = lock(&file, FlockArg::LockExclusiveNonblock)? else { return Ok(Place::Busy) };
+        let Some(lock) = try_lock(&file, FlockArg::LockExclusiveNonblock)? else { return Ok(Place::Busy) };
         // Somebody was faster: the next look finds it.
         if path.is_dir() {
             return Ok(Place::Busy);
@@ -148,7 +148,7 @@ impl Vacancy {
 /// Removes an environment and its lock, unless somebody is at it or uses it.
 fn remove(path: &Path, station: &Path) -> io::Result<()> {
     let file = path.with_extension(LOCK);
-    let Some(_lock) = lock(&file, FlockArg::LockExclusiveNonblock)? else { return Ok(()) };
+    let Some(_lock) = try_lock(&file, FlockArg::LockExclusiveNonblock)? else { return Ok(()) };
     if path.is_dir() {
         // Out of sight first: half of one must never be taken for all of it.
         let away = station.join(path.file_name().unwrap_or_default()).with_extension("removed");
@@ -156,19 +156,6 @@ fn remove(path: &Path, station: &Path) -> io::Result<()> {
         remove_tree(&away)?;
     }
     fs::remove_file(&file)
-}
-
-/// The lock, if nobody has it in a way that excludes this one.
-fn lock(path: &Path, how: FlockArg) -> io::Result<Option<Flock<File>>> {
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    let lock = match Flock::lock(file, how) {
-        Ok(lock) => lock,
-        Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
-        Err((_, error)) => return Err(error.into()),
-    };
-    // It may have been removed since it was opened: then it excludes nobody.
-    let (held, named) = (lock.metadata()?, fs::metadata(path));
-    Ok(named.is_ok_and(|named| (named.dev(), named.ino()) == (held.dev(), held.ino())).then_some(lock))
 }
 
 /// Makes a tree the platform's own, to be read by all and written by none. Links are left as they are.

@@ -116,7 +116,7 @@ async fn run(
     let mut environment = program::environment(&session.config.python, directory, &cell.confinement);
     environment.extend(installer.environment());
     environment.push((MARKER.to_owned(), marker.to_owned()));
-    let spec = cell.spec(&step.program, step.arguments, directory.work(), environment);
+    let spec = cell.spec(&step.program, step.arguments, directory.work(), environment, marker);
     let started = Process::start(&spec, marker).await;
     let mut process = started.map_err(|error| failed("an installation could not be started", error))?;
     let mut pumps = JoinSet::new();

@@ -10,6 +10,7 @@ use super::machine::{Applied, Sandbox};
 use super::view::DEVICES;
 use super::{Confinement, Network, ProcessLimits, SHARED_MEMORY, Spec, View};
 use crate::limits::{self, Allowance, Bounds, Breach, Group, SharedMemory};
+use crate::mark::Mark;
 use crate::process::Ended;
 use crate::run_directory::RunDirectory;
 
@@ -26,13 +27,14 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// A program that it holds, with all that the program sees of an environment.
+    /// A program that it holds, with all that the program sees of an environment, and what marks the run.
     pub(crate) fn spec(
         &self,
         program: &Path,
         arguments: Vec<String>,
         directory: PathBuf,
         environment: Vec<(String, String)>,
+        marker: &str,
     ) -> Spec {
         Spec {
             program: program.to_owned(),
@@ -42,6 +44,7 @@ impl Cell {
             confinement: self.confinement.clone(),
             identity: self.identity.as_ref().map(|own| own.identity),
             limits: self.limits,
+            mark: Mark::of(marker).limit(),
             groups: self.group.entrances(),
         }
     }
@@ -60,11 +63,6 @@ impl Cell {
             }
             ended => ended,
         }
-    }
-
-    /// Lets go of what the run had where something of it may be left: nobody gets its user again.
-    pub(crate) fn abandon(self) {
-        std::mem::forget(self.identity);
     }
 }
 
@@ -98,7 +96,7 @@ impl Sandbox {
             None => None,
             Some(identities) => {
                 let anywhere = name.bytes().fold(std::process::id(), |sum, byte| sum.rotate_left(5) ^ u32::from(byte));
-                let own = identities.take(anywhere).ok_or_else(|| io::Error::other("no user is left to run it as"))?;
+                let own = identities.take(anywhere)?;
                 directory.hand_over(own.identity).await?;
                 Some(own)
             }
@@ -114,7 +112,7 @@ impl Sandbox {
             // It goes with the run, and the kernel counts it.
             (Applied::Full | Applied::Off, _, Bounds::Kernel) => None,
             (Applied::Full, ..) => Some(SharedMemory::Own),
-            (_, Some(own), _) => Some(SharedMemory::of(own.identity.0)),
+            (_, Some(own), _) => Some(SharedMemory::of_own(own.identity.0)),
             (_, None, _) => Some(SharedMemory::of(nix::unistd::geteuid().as_raw())),
         };
         let view = self.view(directory, needs, &allowance);

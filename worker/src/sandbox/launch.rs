@@ -61,10 +61,11 @@ fn become_program(spec: &Spec, groups: &[File]) -> io::Result<std::convert::Infa
     // Out of the supervisor's process group: a signal to one's own group must not reach it.
     setsid()?;
     close_others_on_exec()?;
+    umask(mask(&spec.confinement));
     let nothing = File::open("/dev/null")?;
     rustix::stdio::dup2_stdin(&nothing)?;
     give_streams(spec.identity)?;
-    privileges::limit(&spec.limits)?;
+    privileges::limit(&spec.limits, spec.mark)?;
     restore_default(Signal::SIGPIPE)?;
     SigSet::empty().thread_set_mask()?;
     chdir(&spec.directory).map_err(|error| named(&spec.directory, error))?;
@@ -85,6 +86,11 @@ fn become_program(spec: &Spec, groups: &[File]) -> io::Result<std::convert::Infa
         Confinement::Full(view) => seccomp::deny(view, Company::None)?,
     }
     execve(&program, &arguments, &environment).map_err(|error| named(&spec.program, error))
+}
+
+/// What a program makes is its user's alone where it shares a folder with other users of the machine.
+fn mask(confinement: &Confinement) -> Mode {
+    Mode::from_bits_truncate(if matches!(confinement, Confinement::Floor(_)) { 0o077 } else { 0o022 })
 }
 
 /// Lets the program open its own streams again by name, as `/dev/stdout`.

@@ -7,11 +7,15 @@ use std::sync::Arc;
 
 use events::ports::DiskReserve;
 
+use super::cell::Cell;
 use super::identities::Identities;
 use super::sight::{Sight, Unseen};
+use super::turn::{Turn, Turns};
+use super::view::reveals;
 use super::{Level, Network, landlock};
 use crate::census::Counter;
 use crate::limits::{self, Bounds, Limiter, SharedDisk};
+use crate::machine_folder::machine_folder;
 use crate::python::Python;
 
 /// How jobs are to be confined.
@@ -89,6 +93,8 @@ pub struct Sandbox {
     pub(super) landlock: i32,
     pub(super) network: Network,
     pub(super) identities: Option<Identities>,
+    /// The turns of this worker, if its jobs must not run beside others of its user.
+    pub(super) turns: Option<Arc<Turns>>,
     pub(super) limiter: Box<dyn Limiter>,
     pub(super) share_bytes: u64,
     pub(crate) counter: Counter,
@@ -132,14 +138,14 @@ impl Sandbox {
             sight: Sight::of(options, python, work_root)?,
             landlock,
             network: options.network,
-            identities: is_root.then(Identities::available).flatten(),
+            identities: None,
+            turns: None,
             limiter,
-            share_bytes: limits::machine_memory() / 10 * 9 / slots.max(1) as u64,
+            share_bytes: share(slots),
             counter: Counter::default(),
             disk: SharedDisk::new(options.disk_reserve),
         };
         if options.level == Level::Off {
-            sandbox.identities = None;
             // Everything can be read, but for what a home of its own hides.
             sandbox.sight.unseen.retain(|one| Some(&one.path) == python.imports.of_user.as_ref());
             return Ok(sandbox);
@@ -149,10 +155,9 @@ impl Sandbox {
                        /sys/kernel/security/lsm. For code that you trust, SANDBOX=off runs jobs unconfined";
             return Err(SandboxError::Impossible(why.to_owned()));
         }
-        if is_root && sandbox.identities.is_none() {
-            let why = "the worker is root, and its user namespace lacks the users 61184 to 65519 that jobs run as. \
-                       Start the worker as another user, or map these users into the container";
-            return Err(SandboxError::Impossible(why.to_owned()));
+        if is_root {
+            let why = |error| SandboxError::Impossible(format!("the worker is root, and {error}"));
+            sandbox.identities = Some(Identities::available(&sandbox.machine_folder()?).map_err(why)?);
         }
         let not_full = match options.reach {
             Reach::Floor => "they are not to be used".to_owned(),
@@ -176,9 +181,13 @@ impl Sandbox {
             return Err(sandbox.explain(reason, python, work_root));
         }
         if sandbox.identities.is_none() {
+            sandbox.turns = Some(Turns::new(&sandbox.machine_folder()?, scope));
+            sandbox.share_bytes = share(1);
             tracing::warn!(
-                "jobs run as the worker's own user and without namespaces: whatever trusts that user by its socket, they \
-                 can use; docs/sandbox.md tells more"
+                wanted_slots = slots,
+                "one job runs at a time: jobs run as the worker's own user and without namespaces, so they could reach \
+                 each other's shared memory, and whatever trusts that user by its socket. Run the worker as root or \
+                 allow user namespaces; docs/sandbox.md tells more"
             );
         }
         Ok(sandbox.looked(options, python, work_root).await)
@@ -215,9 +224,43 @@ impl Sandbox {
         }
     }
 
-    /// Removes what holds the runs of a worker of this name that is dead.
+    /// How many of so many slots can be used at once.
+    #[must_use]
+    pub fn usable_slots(&self, slots: usize) -> usize {
+        if self.turns.is_some() { slots.min(1) } else { slots }
+    }
+
+    /// Waits until a job may run beside those that run on this machine. To be held while it runs.
+    pub(crate) async fn turn(&self) -> Option<Turn> {
+        match &self.turns {
+            Some(turns) => Some(turns.next().await),
+            None => None,
+        }
+    }
+
+    /// Lets go of what a run had if something of it may be left: nobody gets its user or its turn before that is gone.
+    pub(crate) fn abandon(&self, cell: Cell) {
+        std::mem::forget(cell.identity);
+        if let Some(turns) = &self.turns {
+            turns.leave_something();
+        }
+    }
+
+    /// Removes what holds the runs of a worker of this name that is dead, and what they left in shared memory.
     pub(crate) fn sweep(&self, scope: &str) {
         self.limiter.sweep(scope);
+        if let Some(identities) = &self.identities {
+            identities.sweep_shared_memory();
+        }
+    }
+
+    /// The folder of the locks that the workers of this machine share.
+    fn machine_folder(&self) -> Result<PathBuf, SandboxError> {
+        let folder = machine_folder().map_err(|error| SandboxError::Impossible(error.to_string()))?;
+        match reveals(&self.sight.readable, &folder) {
+            Some(shown) => Err(SandboxError::Revealing { folder: shown.to_owned(), secret: folder }),
+            None => Ok(folder),
+        }
     }
 
     /// Why the interpreter did not run in a directory of its own, and the cure.
@@ -255,8 +298,14 @@ impl fmt::Display for Sandbox {
         };
         let user = if self.identities.is_some() { "own" } else { "worker" };
         let (memory, network) = (self.limiter.name(), self.network);
-        write!(f, "{reach} landlock={} seccomp user={user} memory={memory} network={network}", self.landlock)
+        write!(f, "{reach} landlock={} seccomp user={user} memory={memory} network={network}", self.landlock)?;
+        if self.turns.is_some() { f.write_str(" jobs=one_at_a_time") } else { Ok(()) }
     }
+}
+
+/// The memory of a job whose class names none, in bytes.
+fn share(slots: usize) -> u64 {
+    limits::machine_memory() / 10 * 9 / slots.max(1) as u64
 }
 
 /// The first folder on the way to a path, itself included, that only its owner or group may enter, and its mode.

@@ -25,6 +25,7 @@ mod seccomp;
 mod sight;
 mod supervisor;
 mod system_calls;
+mod turn;
 mod view;
 
 use std::path::PathBuf;
@@ -39,6 +40,7 @@ pub(crate) use privileges::{Identity, ProcessLimits};
 pub(crate) use probe::Probe;
 pub use sight::Unseen;
 pub use supervisor::supervise;
+pub(crate) use turn::Turn;
 pub(crate) use view::{SHARED_MEMORY, View};
 
 /// The hidden command under which the binary becomes the supervisor.
@@ -57,6 +59,8 @@ pub(crate) struct Spec {
     /// Who it runs as; none: as who the worker is.
     pub(crate) identity: Option<Identity>,
     pub(crate) limits: ProcessLimits,
+    /// What each of its processes bears, by [`Mark::limit`](crate::mark::Mark::limit).
+    pub(crate) mark: u64,
     /// The files of control groups in which it is entered.
     pub(crate) groups: Vec<PathBuf>,
 }

@@ -27,13 +27,15 @@ const OPEN_FILES: u64 = 65_536;
 /// The kernel is to look at jobs first when it must kill something. From -1000 to 1000.
 const OOM_SCORE: &str = "500";
 
-pub(super) fn limit(limits: &ProcessLimits) -> io::Result<()> {
+/// Bounds this process and all that it will start, and marks them.
+pub(super) fn limit(limits: &ProcessLimits, mark: u64) -> io::Result<()> {
     for (resource, most) in [
         (Resource::RLIMIT_CORE, Some(0)),
         (Resource::RLIMIT_NOFILE, Some(OPEN_FILES)),
         (Resource::RLIMIT_FSIZE, Some(limits.file_bytes)),
         (Resource::RLIMIT_NPROC, limits.processes),
         (Resource::RLIMIT_MSGQUEUE, Some(0)),
+        (Resource::RLIMIT_LOCKS, Some(mark)),
     ] {
         let Some(most) = most else { continue };
         let (_, hard) = getrlimit(resource)?;

@@ -104,8 +104,9 @@ for path in json.loads(sys.argv[1]):
             vec!["-c".to_owned(), probe.script.to_owned(), probe.argument.to_owned()],
             directory.work(),
             environment,
+            name,
         );
-        let mut process = Process::start(&spec, "probe").await.map_err(told)?;
+        let mut process = Process::start(&spec, name).await.map_err(told)?;
         let streams = process.streams();
         let said = async {
             let (mut output, mut errors) = (Vec::new(), Vec::new());

@@ -202,6 +202,13 @@ fn programs(network: Network, landlock: i32, company: Company) -> Result<Vec<Bpf
         libc::SYS_ioctl,
         vec![rule(1, SeccompCmpOp::Eq, libc::TIOCSTI)?, rule(1, SeccompCmpOp::Eq, TIOCLINUX)?],
     );
+    // It is the mark of the run.
+    let locks = u64::from(libc::RLIMIT_LOCKS);
+    refused.entry(libc::SYS_setrlimit).or_default().push(rule(0, SeccompCmpOp::Eq, locks)?);
+    refused.entry(libc::SYS_prlimit64).or_default().push(SeccompRule::new(vec![
+        condition(1, SeccompCmpOp::Eq, locks)?,
+        SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0)?,
+    ])?);
     // What a process has open is then out of the platform's sight.
     refused.insert(
         libc::SYS_prctl,

@@ -12,8 +12,9 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode, umask};
 use rustix::process::{DumpableBehavior, Pid, WaitOptions, set_parent_process_death_signal, wait};
 
+use super::descendants::Descendants;
 use super::system_calls::{Forked, fork_single_threaded};
-use super::{Confinement, Order, Report, Spec, descendants, launch, namespaces};
+use super::{Confinement, Order, Report, Spec, launch, namespaces};
 
 /// How long the supervisor waits before it looks again for what does not die.
 const KILL_AGAIN: u16 = 20;
@@ -24,7 +25,7 @@ pub fn supervise() -> ExitCode {
     match prepare() {
         Ok(code) => code,
         Err(error) => {
-            descendants::kill();
+            Descendants::Tree.kill();
             // The worker reads the program's stderr, and this is all that is left to tell.
             let _ = writeln!(io::stderr(), "leadersboard: the supervisor of the job failed: {error}");
             ExitCode::FAILURE
@@ -120,6 +121,7 @@ struct Supervisor {
     control: Control,
     children: SignalFd,
     program: Pid,
+    descendants: Descendants,
     ordered: bool,
     /// Whether all that is left is to be killed.
     killing: bool,
@@ -148,7 +150,7 @@ impl Supervisor {
         let_go_of_streams()?;
         control.tell(&Report::Started)?;
         control.socket.set_nonblocking(true)?;
-        Ok(Self { control, children, program, ordered: false, killing: false })
+        Ok(Self { control, children, program, descendants: Descendants::of(spec), ordered: false, killing: false })
     }
 
     /// Waits until nothing is left.
@@ -161,7 +163,7 @@ impl Supervisor {
                 return Ok(ExitCode::SUCCESS);
             }
             if self.killing {
-                descendants::kill();
+                self.descendants.kill();
             }
             let timeout = if self.killing { PollTimeout::from(KILL_AGAIN) } else { PollTimeout::NONE };
             let mut waited_for = vec![PollFd::new(self.children.as_fd(), PollFlags::POLLIN)];
@@ -217,8 +219,8 @@ impl Supervisor {
             self.reap()?;
             self.ordered = true;
             match serde_json::from_slice(&line)? {
-                Order::Interrupt => descendants::signal(rustix::process::Signal::INT),
-                Order::Terminate => descendants::signal(rustix::process::Signal::TERM),
+                Order::Interrupt => self.descendants.signal(Signal::SIGINT),
+                Order::Terminate => self.descendants.signal(Signal::SIGTERM),
                 Order::Kill => self.killing = true,
             }
         }
