@@ -2,21 +2,24 @@
 //! head and in the time it may leave an answer unread.
 
 use std::io;
-use std::pin::pin;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::refused::{self, Course, Noting, Watched};
 use crate::unread::Bounded;
 
 /// How long a client may take for the head of a request; an idle connection counts as one that has begun.
-const HEAD: Duration = Duration::from_secs(30);
+pub(crate) const HEAD: Duration = Duration::from_secs(30);
 
 /// How long requests under way may take to end after shutdown was asked for.
 const GRACE: Duration = Duration::from_secs(10);
@@ -56,17 +59,26 @@ async fn connection(stream: TcpStream, router: Router, shutdown: CancellationTok
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "answers may be delayed");
     }
-    let mut connection = pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD)
-            .serve_connection(TokioIo::new(Bounded::new(stream)), TowerToHyperService::new(router))
-    );
+    converse(stream, router, shutdown).await;
+}
+
+/// Answers what comes on a connection, until it ends.
+pub(crate) async fn converse<S>(stream: S, router: Router, shutdown: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let course = Arc::<Course>::default();
+    let stream = Watched { inner: Bounded::new(stream), course: Arc::clone(&course) };
+    let service = Noting { inner: TowerToHyperService::new(router), course: Arc::clone(&course) };
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .serve_connection(TokioIo::new(stream), service);
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
+        ended = &mut connection => ended,
         () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            let Ok(ended) = tokio::time::timeout(GRACE, connection).await else {
+            Pin::new(&mut connection).graceful_shutdown();
+            let Ok(ended) = tokio::time::timeout(GRACE, &mut connection).await else {
                 tracing::warn!("a request was cut off by the shutdown");
                 return;
             };
@@ -75,6 +87,10 @@ async fn connection(stream: TcpStream, router: Router, shutdown: CancellationTok
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
+        let parts = connection.into_parts();
+        if let Some(status) = course.refusal(&error, &parts.read_buf) {
+            refused::answer(parts.io.into_inner().inner, status).await;
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The dead letters and the quarantine.
 
 use async_trait::async_trait;
-use events::ports::{DeadLetterPort, DeadLetterQuery, JobPage, PortError, Quarantined};
+use events::ports::{DeadLetterPort, DeadLetterQuery, JobPage, PortError, Quarantined, Unreadable};
 use events::{JobId, JobState, Ticket};
 use redis::streams::{StreamId as Entry, StreamRangeReply};
 
@@ -12,7 +12,7 @@ use super::{Redis, away, corrupt, parse_stream_id};
 impl DeadLetterPort for Redis {
     async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<JobPage, PortError> {
         let key = self.keys().dead_letters();
-        let mut page = JobPage { jobs: vec![], next: query.cursor };
+        let mut page = JobPage { next: query.cursor, ..JobPage::default() };
         let mut left = MAX_ENTRIES_A_PAGE;
         while left > 0 {
             let places = self.index(&key, page.next, query.limit.clamp(1, MAX_PAGE).min(left)).await?;
@@ -22,13 +22,20 @@ impl DeadLetterPort for Redis {
             }
             left -= places.len();
             let ids: Vec<JobId> = places.iter().map(|place| place.id).collect();
-            for (place, job) in places.iter().zip(self.read_jobs(&ids).await?) {
+            for (place, job) in places.iter().zip(self.read_each_job(&ids).await?) {
                 // Newest first: what follows is older still.
                 if query.since.is_some_and(|since| place.created_ms < since.timestamp_millis()) {
                     page.next = None;
                     return Ok(page);
                 }
                 page.next = Some(*place);
+                let job = match job {
+                    Ok(job) => job,
+                    Err(reason) => {
+                        page.unreadable.push(Unreadable { id: place.id, reason });
+                        continue;
+                    }
+                };
                 // One that was replayed since the index was read is none any more.
                 let wanted = job.filter(|job| match &job.state {
                     JobState::DeadLettered(ended) => query.wants(&job.spec.user, ended.why.kind, ended.at),
@@ -50,7 +57,7 @@ impl DeadLetterPort for Redis {
             .query_async(&mut self.connection())
             .await
             .map_err(|error| away(&error))?;
-        reply.ids.iter().map(read_quarantined).collect()
+        Ok(reply.ids.iter().filter_map(|entry| read_quarantined(entry).ok()).collect())
     }
 
     async fn purge_quarantine(&self) -> Result<u64, PortError> {

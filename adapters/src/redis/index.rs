@@ -5,7 +5,7 @@ use std::str::FromStr;
 use events::id::InvalidId;
 use events::ports::{PageCursor, PortError};
 
-use super::{Redis, away, corrupt};
+use super::{Redis, away};
 
 /// How many index entries one page may read.
 pub(super) const MAX_ENTRIES_A_PAGE: usize = 1_000;
@@ -26,7 +26,7 @@ impl Redis {
         let mut places = Vec::with_capacity(count);
         let mut offset = 0;
         loop {
-            let entries: Vec<(String, f64)> = redis::cmd("ZRANGE")
+            let entries: Vec<(Vec<u8>, f64)> = redis::cmd("ZRANGE")
                 .arg(key)
                 .arg(&newest)
                 .arg(&["-inf", "BYSCORE", "REV", "LIMIT"])
@@ -39,8 +39,10 @@ impl Redis {
             offset += entries.len();
             let last_chunk = entries.len() < CHUNK;
             for (id, score) in entries {
+                // A member that is no id names nothing.
+                let Some(id) = read_id(&id) else { continue };
                 #[expect(clippy::cast_possible_truncation, reason = "scores are milliseconds, far below 2^53")]
-                let place = PageCursor { created_ms: score as i64, id: id.parse().map_err(corrupt)? };
+                let place = PageCursor { created_ms: score as i64, id };
                 // Entries of one millisecond share a score: those up to the cursor come again.
                 let seen = cursor.is_some_and(|seen| (place.created_ms, place.id) >= (seen.created_ms, seen.id));
                 if !seen {
@@ -55,4 +57,9 @@ impl Redis {
             }
         }
     }
+}
+
+/// The id that a member of an index is.
+pub(super) fn read_id<Id: FromStr>(member: &[u8]) -> Option<Id> {
+    std::str::from_utf8(member).ok()?.parse().ok()
 }

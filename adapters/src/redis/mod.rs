@@ -5,6 +5,7 @@ pub mod check;
 mod commit;
 mod dead_letters;
 mod durations;
+mod entries;
 mod event_log;
 mod feed;
 mod index;
@@ -35,7 +36,7 @@ use events::time::from_unix_micros;
 use events::{StreamId, Timestamp};
 use projections::Keyspace;
 use redis::aio::{ConnectionManager, MultiplexedConnection};
-use redis::{AsyncConnectionConfig, Client, RedisError};
+use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError};
 
 pub use feed::RedisFeed;
 pub use log_feed::RedisLogFeed;
@@ -128,8 +129,11 @@ fn redis_time((seconds, micros): (i64, i64)) -> Timestamp {
     from_unix_micros(seconds.saturating_mul(1_000_000).saturating_add(micros))
 }
 
+/// Why Redis did not answer. What it holds may also be of another kind than what was asked for.
 fn away(error: &RedisError) -> PortError {
-    PortError::Unavailable(format!("Redis is away: {error}"))
+    let is_garbage =
+        error.code() == Some("WRONGTYPE") || matches!(error.kind(), ErrorKind::Parse | ErrorKind::UnexpectedReturnType);
+    if is_garbage { corrupt(error) } else { PortError::Unavailable(format!("Redis is away: {error}")) }
 }
 
 /// Whether a work stream or its consumer group is gone.

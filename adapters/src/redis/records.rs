@@ -8,7 +8,8 @@ use events::id::InvalidId;
 use events::ports::{OldJobs, OldSubmissions, PageCursor, PortError, RecordsPort, UntrackedJobs};
 use events::{JobId, SubmissionId, Timestamp};
 
-use super::{Redis, away, corrupt};
+use super::index::read_id;
+use super::{Redis, away};
 
 #[async_trait]
 impl RecordsPort for Redis {
@@ -95,7 +96,7 @@ impl Redis {
         let mut places = Vec::with_capacity(count);
         let mut offset = 0;
         loop {
-            let entries: Vec<(String, f64)> = redis::cmd("ZRANGE")
+            let entries: Vec<(Vec<u8>, f64)> = redis::cmd("ZRANGE")
                 .arg(&[key, &from, &until_ms.to_string(), "BYSCORE", "LIMIT"])
                 .arg(offset)
                 .arg(count)
@@ -106,8 +107,10 @@ impl Redis {
             offset += entries.len();
             let was_last = entries.len() < count;
             for (id, score) in entries {
+                // A member that is no id names nothing.
+                let Some(id) = read_id(&id) else { continue };
                 #[expect(clippy::cast_possible_truncation, reason = "scores are milliseconds, far below 2^53")]
-                let place = PageCursor { created_ms: score as i64, id: id.parse().map_err(corrupt)? };
+                let place = PageCursor { created_ms: score as i64, id };
                 // Entries of one millisecond share a score: those up to the cursor come again.
                 if after.is_none_or(|after| (place.created_ms, place.id) > (after.created_ms, after.id)) {
                     places.push(place);

@@ -51,11 +51,13 @@ impl WorkersPort for Redis {
             let key = self.keys().worker(worker);
             read.cmd("GET").arg(&key).cmd("PTTL").arg(&key);
         }
-        let replies: Vec<Value> = read.query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        let replies: Vec<Value> =
+            read.ignore_errors().query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
         let seen = |((worker, tickets), told): ((Consumer, u64), &[Value])| {
-            let stored: Option<String> = redis::from_redis_value_ref(&told[0]).map_err(corrupt)?;
+            // One that tells what can't be read is as one that tells nothing.
+            let stored: Option<Vec<u8>> = redis::from_redis_value_ref(&told[0]).unwrap_or_default();
             let left_ms: i64 = redis::from_redis_value_ref(&told[1]).map_err(corrupt)?;
-            let stored: Option<Stored> = stored.map(|text| serde_json::from_str(&text)).transpose().map_err(corrupt)?;
+            let stored: Option<Stored> = stored.and_then(|text| serde_json::from_slice(&text).ok());
             let silent = stored.as_ref().and_then(|stored| {
                 stored.lasting_ms.checked_sub(u64::try_from(left_ms).ok()?).map(Duration::from_millis)
             });
@@ -92,7 +94,7 @@ impl Redis {
                 reply => reply.map_err(|error| away(&error))?,
             };
             for consumer in reply.consumers {
-                let name: Consumer = consumer.name.parse().map_err(corrupt)?;
+                let Ok(name) = consumer.name.parse::<Consumer>() else { continue };
                 *consumers.entry(name).or_default() += consumer.pending as u64;
             }
         }

@@ -9,14 +9,15 @@ mod text;
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use events::{Fence, Job};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::Api;
 use crate::error::Error;
-use crate::extract::{Params, VisibleJob};
+use crate::extract::VisibleJob;
+use crate::json_answer::Json;
+use crate::query::{Asked, Pairs, Params};
 
 pub(crate) use stream::stream;
 use text::Part;
@@ -29,12 +30,29 @@ const PIECE_BYTES: usize = 256 << 10;
 const MIN_PIECE_BYTES: usize = 4;
 
 /// Which part of a log to show.
-#[derive(Deserialize)]
 pub(crate) struct LogQuery {
     tail_lines: Option<u64>,
     attempt: Option<u32>,
     offset: Option<u64>,
     max_bytes: Option<usize>,
+}
+
+/// The parameters of a client that polls.
+const OF_PIECES: [&str; 3] = ["attempt", "offset", "max_bytes"];
+
+impl Asked for LogQuery {
+    fn read(pairs: Pairs) -> Result<Self, Error> {
+        // Clients that only want the last lines have always been answered whatever else they sent.
+        if OF_PIECES.iter().any(|name| pairs.has(name)) {
+            pairs.know_only(&["tail_lines", "attempt", "offset", "max_bytes"])?;
+        }
+        Ok(Self {
+            tail_lines: pairs.number("tail_lines", 0)?,
+            attempt: pairs.number("attempt", 1)?,
+            offset: pairs.number("offset", 0)?,
+            max_bytes: pairs.number("max_bytes", 0)?,
+        })
+    }
 }
 
 #[derive(Serialize)]

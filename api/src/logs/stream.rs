@@ -10,20 +10,26 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use events::Job;
-use serde::Deserialize;
 
 use super::follower::{Follower, read_job};
 use super::place::Place;
 use super::{fence_of, text};
 use crate::Api;
 use crate::error::Error;
-use crate::extract::{Params, VisibleJob};
+use crate::extract::VisibleJob;
+use crate::query::{Asked, Pairs, Params};
 use crate::sse;
 
 /// Where to begin.
-#[derive(Deserialize)]
 pub(crate) struct StreamQuery {
     tail_lines: Option<u64>,
+}
+
+impl Asked for StreamQuery {
+    fn read(pairs: Pairs) -> Result<Self, Error> {
+        pairs.know_only(&["tail_lines"])?;
+        Ok(Self { tail_lines: pairs.number("tail_lines", 0)? })
+    }
 }
 
 /// `GET /jobs/{id}/logs/stream`: what the client has missed, then what is printed as it comes, then how the job ended.

@@ -160,7 +160,8 @@ impl Client {
             return Err(self.refusal(response).await);
         }
         let body = response.bytes().await.map_err(|error| self.no_answer(&error))?;
-        serde_json::from_slice(&body).map_err(|error| ClientError::Refused {
+        let text = events::json::with_digits_kept(&String::from_utf8_lossy(&body));
+        serde_json::from_str(&text).map_err(|error| ClientError::Refused {
             sentence: format!("{} answered something unexpected ({error}): is it a LeadersBoard server?", self.base),
         })
     }
