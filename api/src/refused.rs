@@ -61,6 +61,14 @@ pub(crate) struct Noting<S> {
 /// Ends with the answer's body.
 struct Busy(Arc<Course>);
 
+impl Busy {
+    /// Hands on a part of the body, to which it belongs.
+    fn pass<T>(&self, part: T) -> T {
+        debug_assert!(self.0.busy.load(Ordering::Relaxed), "a part of an answer comes after its end");
+        part
+    }
+}
+
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.unflushed.store(true, Ordering::Release);
@@ -83,11 +91,8 @@ where
         let busy = Busy(Arc::clone(&self.course));
         let answer = self.inner.call(request);
         Box::pin(async move {
-            let keep = move |frame| {
-                let _ = &busy;
-                frame
-            };
-            Ok(answer.await?.map(|body| Body::new(body.map_frame(keep))))
+            let answer = answer.await?;
+            Ok(answer.map(|body| Body::new(body.map_frame(move |frame| busy.pass(frame)))))
         })
     }
 }

@@ -2,7 +2,6 @@
 //! head and in the time it may leave an answer unread.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,7 +76,7 @@ where
     let ended = tokio::select! {
         ended = &mut connection => ended,
         () = shutdown.cancelled() => {
-            Pin::new(&mut connection).graceful_shutdown();
+            std::pin::Pin::new(&mut connection).graceful_shutdown();
             let Ok(ended) = tokio::time::timeout(GRACE, &mut connection).await else {
                 tracing::warn!("a request was cut off by the shutdown");
                 return;
