@@ -29,13 +29,11 @@ pub struct InvalidJson(String);
 /// What breaks a rule: it is not JSON, it nests too deep, or it holds a reserved name.
 pub fn read(text: &str) -> Result<Value, InvalidJson> {
     let mut value = read_marked(text)?;
-    match first_non_finite(&value) {
-        Some(token) => Err(InvalidJson(format!("is not JSON: it holds {token}; write null or a string instead"))),
-        None => {
-            unmark(&mut value);
-            Ok(value)
-        }
+    if let Some(token) = first_non_finite(&value) {
+        return Err(InvalidJson(format!("is not JSON: it holds {token}; write null or a string instead")));
     }
+    unmark(&mut value);
+    Ok(value)
 }
 
 /// Reads a document that must be an object, as [`read`] does.

@@ -117,6 +117,12 @@ impl StoredEvent {
         Self { kind: UNREADABLE.to_owned(), data: Value::from(why).to_string(), version: CURRENT_VERSION, ..self }
     }
 
+    /// Whether it stands for an entry that can't be taken apart.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        self.kind == UNREADABLE
+    }
+
     fn new<E>(aggregate: AggregateId, envelope: &Envelope<E>, kind: &str, tagged: &Value) -> Self {
         Self {
             kind: kind.to_owned(),
@@ -138,7 +144,7 @@ impl StoredEvent {
         if self.version > CURRENT_VERSION {
             return Err(Unreadable::Newer { kind: self.kind.clone(), version: self.version });
         }
-        if self.kind == UNREADABLE {
+        if self.is_unreadable() {
             return Err(Unreadable::Entry(serde_json::from_str(&self.data).unwrap_or_default()));
         }
         match self.aggregate.parse()? {

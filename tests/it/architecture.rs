@@ -79,7 +79,7 @@ fn the_domain_does_no_input_or_output_not_even_in_its_tests() {
 #[test]
 fn no_name_in_a_strangers_json_has_a_meaning_to_its_reader() {
     let metadata = MetadataCommand::new().exec().expect("cargo metadata runs");
-    let resolve = metadata.resolve.expect("what is built");
+    let resolve = metadata.resolve.as_ref().expect("what is built");
     let readers = resolve.nodes.iter().filter(|node| metadata[&node.id].name.as_str() == "serde_json");
     let mut readers = readers.peekable();
     assert!(readers.peek().is_some(), "serde_json is built");

@@ -90,7 +90,9 @@ fn tell(listeners: &Listeners<Heard>, entries: Vec<HistoryEntry>) {
     let roll = listeners.lock();
     for entry in entries {
         let aggregate = entry.event.aggregate.clone();
-        roll.tell(&aggregate, || Heard::Event(Arc::new(entry)));
+        // Whoever looks up an entry that can't be read is told what is wrong with it.
+        let heard = || if entry.event.is_unreadable() { Heard::Missed } else { Heard::Event(Arc::new(entry)) };
+        roll.tell(&aggregate, heard);
     }
 }
 
