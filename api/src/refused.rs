@@ -176,9 +176,8 @@ pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(mut connection: S,
         // A connection that is closed before all was read is reset, and the answer may be lost with it.
         tokio::io::copy(&mut connection.take(PARTING_BYTES), &mut tokio::io::sink()).await
     };
-    match tokio::time::timeout(PARTING, parting).await {
-        Ok(Err(error)) => tracing::debug!(%error, "a refused client did not hear why"),
-        Ok(Ok(_)) | Err(_) => {}
+    if let Ok(Err(error)) = tokio::time::timeout(PARTING, parting).await {
+        tracing::debug!(%error, "a refused client did not hear why");
     }
 }
 

@@ -172,7 +172,7 @@ mod tests {
             "note": "NaN \" Infinity", "NaN": 1,
         });
         assert_eq!(Value::Object(results.params), params);
-        assert_eq!(results.metrics["n"], 12_345_678_901_234_567_890_123.0);
+        assert_eq!(results.metrics["n"].to_bits(), 12_345_678_901_234_567_890_123.0_f64.to_bits());
         assert!(is_non_finite(&results.performance["speed"]) && !is_non_finite(&json!("fast")));
     }
 

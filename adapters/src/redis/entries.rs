@@ -86,6 +86,8 @@ fn read_event(fields: &HashMap<Vec<u8>, Vec<u8>>) -> StoredEvent {
 mod tests {
     use super::*;
 
+    type Fields<'a> = Vec<(&'a str, &'a [u8])>;
+
     fn text(text: &[u8]) -> Value {
         Value::BulkString(text.to_vec())
     }
@@ -110,7 +112,7 @@ mod tests {
         let with = |name: &str, value: &'static [u8]| {
             good.map(|(known, kept)| (known, if known == name { value } else { kept })).to_vec()
         };
-        let cases: [(Vec<(&str, &[u8])>, &str); 7] = [
+        let cases: [(Fields<'_>, &str); 7] = [
             (good[1..].to_vec(), "\"type\" is missing"),
             (with("data", b"{\"a\":\"\xff\"}"), "\"data\" is not UTF-8"),
             (with("seq", b"two"), "its number is none"),
