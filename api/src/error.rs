@@ -2,7 +2,6 @@
 
 use std::error::Error as StdError;
 
-use axum::Json;
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -12,6 +11,7 @@ use events::ports::{PortError, Room, StorageError};
 use events::{JobId, LimitReached, job, submission};
 use serde::Serialize;
 
+use crate::json_answer::Json;
 use crate::limited;
 
 /// When to ask again after a refusal that passes by itself, in seconds.
@@ -52,6 +52,8 @@ pub(crate) enum Error {
     StorageFull(Room),
     /// Storage failed. The text is for the log.
     Storage(String),
+    /// What is stored of it can't be read. The text is for the log.
+    Unreadable(String),
     /// Something is broken. The text is for the log.
     Internal(String),
 }
@@ -98,6 +100,12 @@ impl Error {
                 "storage_full",
                 "less than 5 % of the disk is free: uploads are refused until there is room; jobs go on",
             ),
+            Self::Unreadable(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unreadable",
+                "what is stored of this can't be read; an administrator can restore it from the event log with \
+                 `leadersboard projections rebuild`",
+            ),
             Self::Internal(_) => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",
@@ -110,6 +118,7 @@ impl Error {
     fn log(&self) {
         match self {
             Self::Internal(why) => tracing::error!(error = why, "a request failed"),
+            Self::Unreadable(why) => tracing::error!(error = why, "a stored record can't be read"),
             Self::Unavailable(why) => tracing::warn!(error = why, "Redis can't be used"),
             Self::Storage(why) => tracing::error!(error = why, "storage failed"),
             Self::Full => tracing::warn!("Redis is at its memory limit"),
@@ -140,7 +149,7 @@ impl IntoResponse for Error {
         let (status, code, detail) = self.answer();
         let mut response = (status, Json(Body { detail, code })).into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            let is_for_long = matches!(self, Self::StorageFull(_));
+            let is_for_long = matches!(self, Self::StorageFull(_) | Self::Unreadable(_));
             let after = if is_for_long { RETRY_AFTER_ROOM_S } else { RETRY_AFTER_S };
             response.headers_mut().insert(RETRY_AFTER, after);
         }
@@ -168,7 +177,7 @@ impl From<PortError> for Error {
     fn from(error: PortError) -> Self {
         match error {
             PortError::Unavailable(why) => Self::Unavailable(why),
-            PortError::Corrupt(what) => Self::Internal(what),
+            PortError::Corrupt(what) => Self::Unreadable(what),
         }
     }
 }

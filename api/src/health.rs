@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
@@ -14,6 +13,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::error::chain;
+use crate::json_answer::Json;
 use crate::{Api, RenderMetrics};
 
 /// How long a check may take before it counts as failed.

@@ -2,20 +2,27 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
-use events::stored::{Recorded, StoredEvent};
-use serde::{Deserialize, Serialize};
+use events::stored::{Recorded, StoredEvent, Unreadable};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::Api;
 use crate::error::Error;
-use crate::extract::{Params, VisibleJob};
+use crate::extract::VisibleJob;
+use crate::json_answer::Json;
+use crate::query::{Asked, Pairs, Params};
 
 /// Which events to show.
-#[derive(Deserialize)]
 pub(crate) struct HistoryQuery {
     since: Option<u64>,
+}
+
+impl Asked for HistoryQuery {
+    fn read(pairs: Pairs) -> Result<Self, Error> {
+        pairs.know_only(&["since"])?;
+        Ok(Self { since: pairs.number("since", 0)? })
+    }
 }
 
 #[derive(Serialize)]
@@ -32,6 +39,9 @@ struct EventView {
     at: String,
     actor: String,
     data: Map<String, Value>,
+    /// Why it can't be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreadable: Option<String>,
 }
 
 /// `GET /jobs/{id}/events`: those after `since`, oldest first.
@@ -41,24 +51,32 @@ pub(crate) async fn history(
     Params(query): Params<HistoryQuery>,
 ) -> Result<Json<HistoryView>, Error> {
     let entries = api.log.history(job.id, query.since.unwrap_or(0)).await?;
-    let events: Result<_, Error> = entries.into_iter().map(|entry| view(entry.event)).collect();
-    Ok(Json(HistoryView { job_id: job.id.to_string(), events: events? }))
+    let events = entries.into_iter().map(|entry| view(entry.event)).collect();
+    Ok(Json(HistoryView { job_id: job.id.to_string(), events }))
 }
 
-/// An event in today's shape. One that a newer program wrote is shown as it stands.
+/// An event in today's shape. One that a newer program wrote is shown as it stands, and one that can't be read without
+/// its data.
 ///
 /// The fence stays here: it is the only authority over a run.
-fn view(stored: StoredEvent) -> Result<EventView, Error> {
-    let stored = match stored.read() {
-        Ok(Recorded::Job(id, envelope)) => StoredEvent::of_job(id, &envelope),
-        Ok(Recorded::Submission(..) | Recorded::Policy(_) | Recorded::Log(_)) | Err(_) => stored,
+fn view(stored: StoredEvent) -> EventView {
+    let (stored, unreadable) = match stored.read() {
+        Ok(Recorded::Job(id, envelope)) => (StoredEvent::of_job(id, &envelope), None),
+        Ok(Recorded::Submission(..) | Recorded::Policy(_) | Recorded::Log(_)) | Err(Unreadable::Newer { .. }) => {
+            (stored, None)
+        }
+        Err(error) => (stored, Some(error.to_string())),
     };
-    let mut data: Map<String, Value> = serde_json::from_str(&stored.data).map_err(|error| {
-        let (aggregate, seq) = (&stored.aggregate, stored.seq);
-        Error::Internal(format!("event {seq} of {aggregate} can't be read: {error}"))
-    })?;
+    let mut data = Map::new();
+    let unreadable = unreadable.or_else(|| match serde_json::from_str(&stored.data) {
+        Ok(read) => {
+            data = read;
+            None
+        }
+        Err(error) => Some(error.to_string()),
+    });
     data.remove("fence");
-    Ok(EventView { seq: stored.seq, kind: stored.kind, at: stored.at, actor: stored.actor, data })
+    EventView { seq: stored.seq, kind: stored.kind, at: stored.at, actor: stored.actor, data, unreadable }
 }
 
 #[cfg(test)]
@@ -78,9 +96,14 @@ mod tests {
             data: r#"{"fence":"00112233445566778899aabb","worker":"gpu1","gpus":[],"sandbox":"off"}"#.to_owned(),
         };
         for version in [1, 99] {
-            let shown = view(StoredEvent { version, ..stored.clone() }).unwrap();
+            let shown = view(StoredEvent { version, ..stored.clone() });
             let text = serde_json::to_string(&shown).unwrap();
             assert!(text.contains("gpu1") && !text.contains("fence"), "{text}");
+        }
+        let deep = format!(r#"{{"fence":{}1{}}}"#, "[".repeat(500), "]".repeat(500));
+        for data in [deep.as_str(), r#"{"fence":1}"#, "[]", "", "\u{fffd}"] {
+            let shown = view(StoredEvent { data: data.to_owned(), ..stored.clone() });
+            assert!((shown.seq, shown.data.len()) == (3, 0) && shown.unreadable.is_some(), "{data}");
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The front door: a message for programs, a page for browsers.
 
-use axum::Json;
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_SECURITY_POLICY, VARY, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{Html, IntoResponse, Response};
 use serde_json::json;
+
+use crate::json_answer::Json;
 
 const PAGE: &str = include_str!("ui/index.html");
 

@@ -1,12 +1,13 @@
 //! The answer to whoever has reached a limit: which, and when there is room again.
 
-use axum::Json;
 use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Response};
 use events::time::to_rfc3339;
 use events::{JobId, LimitReached};
 use serde::Serialize;
+
+use crate::json_answer::Json;
 
 #[derive(Serialize)]
 struct Body {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use events::time::to_rfc3339;
 use events::{ConcurrencyPolicy, Timestamp};
@@ -11,6 +10,8 @@ use serde::Serialize;
 use crate::Api;
 use crate::auth::{Caller, Role};
 use crate::error::Error;
+use crate::json_answer::Json;
+use crate::query::{NoParams, Params};
 
 #[derive(Serialize)]
 pub(crate) struct MeView {
@@ -41,7 +42,11 @@ impl LimitView {
 }
 
 /// `GET /me`
-pub(crate) async fn me(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<MeView>, Error> {
+pub(crate) async fn me(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    _: Params<NoParams>,
+) -> Result<Json<MeView>, Error> {
     let limits = api.policy.get().limits;
     let usage = api.log.load_usage(&caller.user, &limits).await?;
     Ok(Json(MeView {

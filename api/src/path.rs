@@ -23,6 +23,11 @@ impl RelativePath {
         if path.contains('\\') || path.chars().any(char::is_control) {
             return refuse("may hold neither a backslash nor NUL nor another control character");
         }
+        if path.starts_with('-') {
+            return refuse(
+                "may not begin with '-': Python would take it for an option. Rename it, or put it in a folder",
+            );
+        }
         if path.starts_with('/') {
             return refuse("must be relative to the work directory");
         }
@@ -59,7 +64,7 @@ mod tests {
 
     #[test]
     fn plain_paths_are_taken_as_they_are() {
-        for path in ["main.py", "src/train.py", "a b/ö.py", "..a/b...py", ".hidden/x.py"] {
+        for path in ["main.py", "src/train.py", "a b/ö.py", "..a/b...py", ".hidden/x.py", "a/-b.py", "a-b.py"] {
             assert_eq!(RelativePath::parse("entrypoint", path, ".py").unwrap().as_str(), path);
         }
     }
@@ -74,6 +79,9 @@ mod tests {
             "a/../main.py",
             "a/./main.py",
             "./main.py",
+            "-c.py",
+            "--help.py",
+            "-m/main.py",
             "a//main.py",
             "main.py/",
             "a\\main.py",

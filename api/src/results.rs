@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use events::JobStatus;
 use events::job::TrackedRun;
@@ -13,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::Api;
 use crate::error::Error;
 use crate::extract::VisibleJob;
+use crate::json_answer::Json;
 
 /// The addresses under which `MLflow` shows runs, without a slash at their end and without anybody's password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,9 +40,12 @@ pub(crate) struct ResultsView {
     run_id: Option<String>,
     mlflow_ui_link: Option<String>,
     mlflow_rest_link: Option<String>,
-    params: Map<String, Value>,
-    metrics: BTreeMap<String, f64>,
-    performance: Map<String, Value>,
+    params: Option<Map<String, Value>>,
+    metrics: Option<BTreeMap<String, f64>>,
+    performance: Option<Map<String, Value>>,
+    /// What of it can't be read, and why.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    unreadable: BTreeMap<&'static str, String>,
 }
 
 /// `GET /jobs/{id}/results`: unknown until the job has completed.
@@ -67,6 +70,7 @@ pub(crate) async fn results(
         params: results.params,
         metrics: results.metrics,
         performance: results.performance,
+        unreadable: results.unreadable,
     }))
 }
 

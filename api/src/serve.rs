@@ -1,26 +1,30 @@
 //! The listener: one task a connection, each bounded in the time it may take to send a request's
 //! head and in the time it may leave an answer unread.
 
+use std::convert::Infallible;
 use std::io::{self, Write};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::{Request, Response};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::connections::{Answer, Connection, Connections};
+use crate::refused::{self, Course, Noting, Watched};
 use crate::unread::Bounded;
 
 /// How long a client may take for the head of a request; an idle connection counts as one that has begun.
-const HEAD: Duration = Duration::from_secs(30);
+pub(crate) const HEAD: Duration = Duration::from_secs(30);
 
 /// How long requests under way may take to end after shutdown was asked for.
 const GRACE: Duration = Duration::from_secs(10);
@@ -74,21 +78,31 @@ async fn connection(stream: TcpStream, place: Arc<Connection>, router: Router, s
             answer.await.map(|answer| answer.map(|body| Body::new(Answer { body, _busy: busy })))
         }
     });
-    let mut connection = pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD)
-            .serve_connection(TokioIo::new(Bounded::new(stream)), service)
-    );
+    tokio::select! {
+        () = converse(stream, service, shutdown) => {}
+        () = place.evicted() => tracing::debug!("an idle connection made room for another"),
+    }
+}
+
+/// Answers what comes on a connection, until it ends.
+pub(crate) async fn converse<I, S>(stream: I, service: S, shutdown: CancellationToken)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Send + 'static,
+    S::Future: Send + 'static,
+{
+    let course = Arc::<Course>::default();
+    let stream = Watched { inner: Bounded::new(stream), course: Arc::clone(&course) };
+    let service = Noting { inner: service, course: Arc::clone(&course) };
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .serve_connection(TokioIo::new(stream), service);
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = place.evicted() => {
-            tracing::debug!("an idle connection made room for another");
-            return;
-        }
+        ended = &mut connection => ended,
         () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            let Ok(ended) = tokio::time::timeout(GRACE, connection).await else {
+            std::pin::Pin::new(&mut connection).graceful_shutdown();
+            let Ok(ended) = tokio::time::timeout(GRACE, &mut connection).await else {
                 tracing::warn!("a request was cut off by the shutdown");
                 return;
             };
@@ -97,6 +111,10 @@ async fn connection(stream: TcpStream, place: Arc<Connection>, router: Router, s
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
+        let parts = connection.into_parts();
+        if let Some(status) = course.refusal(&error, &parts.read_buf) {
+            refused::answer(parts.io.into_inner().inner, status).await;
+        }
     }
 }
 

@@ -13,6 +13,7 @@ pub mod faults;
 pub mod id;
 pub mod idempotency;
 pub mod job;
+pub mod json;
 pub mod policy;
 pub mod ports;
 pub mod quota;

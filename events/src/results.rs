@@ -5,8 +5,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::json::{self, kind_of};
+
 /// The most bytes a `metrics.json` may have.
 pub const MAX_METRICS_FILE_BYTES: u64 = 256 * 1024;
+
+/// The most bytes that results may have once they are stored: `1e15` becomes `1000000000000000.0`.
+pub const MAX_STORED_BYTES: usize = 512 * 1024;
 
 /// The longest name of a param or metric, in bytes; `MLflow`'s own limit.
 pub const MAX_NAME_BYTES: usize = 250;
@@ -30,7 +35,8 @@ pub struct InvalidMetrics(String);
 
 impl Results {
     /// Reads and checks a `metrics.json`: an object with the objects `params` and `metrics` and, optionally,
-    /// `performance`; every metric a finite number.
+    /// `performance`; every metric a finite number. What describes the run, params and performance, may hold anything:
+    /// `NaN`, `Infinity` and numbers that 64 bits can't hold are kept as strings.
     ///
     /// # Errors
     /// One sentence that names the key that breaks a rule.
@@ -39,34 +45,27 @@ impl Results {
         let Ok(text) = std::str::from_utf8(bytes) else {
             return refuse("metrics.json is not UTF-8".to_owned());
         };
-        let document: Value = match serde_json::from_str(&quote_non_finite(text)) {
-            Ok(document) => document,
-            Err(error) => return refuse(format!("metrics.json is not JSON: {error}")),
-        };
+        let document = json::read_marked(text).map_err(|error| InvalidMetrics(format!("metrics.json {error}")))?;
         let Value::Object(mut document) = document else {
             return refuse(format!("metrics.json holds {}, not an object", kind_of(&document)));
         };
         let mut results = Self {
-            params: take_object(&mut document, "params")?
+            params: take_description(&mut document, "params")?
                 .ok_or_else(|| InvalidMetrics("metrics.json has no \"params\" object".to_owned()))?,
             metrics: BTreeMap::new(),
-            performance: take_object(&mut document, "performance")?.unwrap_or_default(),
+            performance: take_description(&mut document, "performance")?.unwrap_or_default(),
         };
         let metrics = take_object(&mut document, "metrics")?
             .ok_or_else(|| InvalidMetrics("metrics.json has no \"metrics\" object".to_owned()))?;
-        for (section, names) in [("params", &results.params), ("performance", &results.performance)] {
-            for (name, value) in names {
-                check_name(section, name)?;
-                check_no_sentinel(section, name, value)?;
-            }
-        }
         for (name, value) in metrics {
             check_name("metrics", &name)?;
-            check_no_sentinel("metrics", &name, &value)?;
-            let Some(number) = value.as_f64().filter(|number| number.is_finite()) else {
-                return refuse(format!("metrics.{name} is {}, not a finite number", kind_of(&value)));
-            };
-            results.metrics.insert(name, number);
+            results.metrics.insert(name.clone(), finite(&name, &value)?);
+        }
+        let bytes = serde_json::to_vec(&results).map_or(usize::MAX, |text| text.len());
+        if bytes > MAX_STORED_BYTES {
+            return refuse(format!(
+                "metrics.json has {bytes} bytes once its numbers are written out, more than {MAX_STORED_BYTES}"
+            ));
         }
         Ok(results)
     }
@@ -78,6 +77,34 @@ fn take_object(document: &mut Map<String, Value>, key: &str) -> Result<Option<Ma
         Some(Value::Object(object)) => Ok(Some(object)),
         Some(other) => Err(InvalidMetrics(format!("\"{key}\" in metrics.json is {}, not an object", kind_of(&other)))),
     }
+}
+
+fn take_description(
+    document: &mut Map<String, Value>,
+    section: &str,
+) -> Result<Option<Map<String, Value>>, InvalidMetrics> {
+    let mut object = take_object(document, section)?;
+    for (name, value) in object.iter_mut().flatten() {
+        check_name(section, name)?;
+        json::unmark(value);
+    }
+    Ok(object)
+}
+
+/// A metric's value. An integer of any length is a number, if not an exact one.
+fn finite(name: &str, value: &Value) -> Result<f64, InvalidMetrics> {
+    let token = value.as_str().and_then(json::token);
+    let number = token.map_or_else(|| value.as_f64(), |token| token.parse().ok());
+    number.filter(|number| number.is_finite()).ok_or_else(|| {
+        let found = token.unwrap_or_else(|| kind_of(value));
+        InvalidMetrics(format!("metrics.{name} is {found}, not a finite number"))
+    })
+}
+
+/// Whether a text of a job's performance stands for a number that is not finite.
+#[must_use]
+pub fn is_non_finite(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| json::NON_FINITE.contains(&text))
 }
 
 /// Whether a param or a metric may be called so.
@@ -96,64 +123,10 @@ fn check_name(section: &str, name: &str) -> Result<(), InvalidMetrics> {
     Ok(())
 }
 
-/// What stands for a bare `NaN` while serde reads the rest. No text of a job can hold it: it is not valid UTF-8 JSON
-/// text that Python's `json` would write unescaped, and one that does is refused just as a NaN would be.
-const SENTINEL: &str = "\u{1}non-finite:";
-
-fn check_no_sentinel(section: &str, name: &str, value: &Value) -> Result<(), InvalidMetrics> {
-    match value {
-        Value::String(text) => match text.strip_prefix(SENTINEL) {
-            Some(token) => Err(InvalidMetrics(format!("{section}.{name} is {token}, not a finite number"))),
-            None => Ok(()),
-        },
-        Value::Array(values) => values.iter().try_for_each(|value| check_no_sentinel(section, name, value)),
-        Value::Object(values) => values.values().try_for_each(|value| check_no_sentinel(section, name, value)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
-    }
-}
-
-/// Python writes `NaN`, `Infinity` and `-Infinity` bare, which is no JSON. Quoting them lets the error name the key
-/// instead of a column.
-fn quote_non_finite(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    let mut in_string = false;
-    while let Some(next) = rest.chars().next() {
-        let token = ["NaN", "Infinity", "-Infinity"].into_iter().find(|token| !in_string && rest.starts_with(token));
-        let step = match (token, next) {
-            (Some(token), _) => {
-                out.push_str("\"\\u0001non-finite:");
-                out.push_str(token);
-                out.push('"');
-                rest = &rest[token.len()..];
-                continue;
-            }
-            (None, '\\') if in_string => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
-            (None, '"') => {
-                in_string = !in_string;
-                1
-            }
-            (None, other) => other.len_utf8(),
-        };
-        out.push_str(&rest[..step]);
-        rest = &rest[step..];
-    }
-    out
-}
-
-fn kind_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number out of range",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn refusal(text: &str) -> String {
@@ -181,14 +154,39 @@ mod tests {
         assert!(refusal(r#"{"params": {}, "metrics": {"auc": -Infinity}}"#).contains("metrics.auc is -Infinity"));
         assert!(refusal(r#"{"params": {}, "metrics": {"ok": true}}"#).contains("metrics.ok is a boolean"));
         assert!(refusal(r#"{"params": {}, "metrics": {"ok": "0.9"}}"#).contains("metrics.ok is a string"));
-        assert!(refusal(r#"{"params": {"lr": [NaN]}, "metrics": {}}"#).contains("params.lr is NaN"));
+        assert!(refusal(r#"{"params": {}, "metrics": {"auc": 1e999}}"#).contains("metrics.auc is 1e999"));
         assert!(refusal(r#"{"params": {}, "metrics": {"": 1}}"#).contains("bad name"));
     }
 
     #[test]
-    fn the_word_nan_in_a_text_is_a_text() {
-        let text = r#"{"params": {"note": "NaN \" Infinity", "NaN": 1}, "metrics": {}}"#;
+    fn what_describes_a_run_may_hold_what_is_no_number() {
+        let text = concat!(
+            "\u{feff}",
+            r#"{"params": {"missing": NaN, "range": [-Infinity, {"to": Infinity}], "seed": 12345678901234567890123,"#,
+            r#""note": "NaN \" Infinity", "NaN": 1}, "metrics": {"n": 12345678901234567890123},"#,
+            r#""performance": {"speed": Infinity}}"#
+        );
         let results = Results::from_metrics_json(text.as_bytes()).unwrap();
-        assert_eq!(results.params["note"], "NaN \" Infinity");
+        let params = json!({
+            "missing": "NaN", "range": ["-Infinity", {"to": "Infinity"}], "seed": "12345678901234567890123",
+            "note": "NaN \" Infinity", "NaN": 1,
+        });
+        assert_eq!(Value::Object(results.params), params);
+        assert_eq!(results.metrics["n"].to_bits(), 12_345_678_901_234_567_890_123.0_f64.to_bits());
+        assert!(is_non_finite(&results.performance["speed"]) && !is_non_finite(&json!("fast")));
+    }
+
+    #[test]
+    fn what_could_not_be_read_again_is_refused() {
+        let nested = |depth: usize| {
+            format!(r#"{{"params": {{"x": {}1{}}}, "metrics": {{}}}}"#, "[".repeat(depth), "]".repeat(depth))
+        };
+        let results = Results::from_metrics_json(nested(json::MAX_DEPTH - 2).as_bytes()).unwrap();
+        assert!(serde_json::from_str::<Results>(&serde_json::to_string(&results).unwrap()).is_ok());
+        assert!(refusal(&nested(json::MAX_DEPTH - 1)).contains("nests deeper than 64 levels"));
+        let smuggled = r#"{"params": {"x": {"$serde_json::private::RawValue": "[[[1]]]"}}, "metrics": {"acc": 5}}"#;
+        assert!(refusal(smuggled).contains("reserved name \"$serde_json::private::RawValue\""));
+        let long = format!(r#"{{"params": {{"x": [{}1]}}, "metrics": {{}}}}"#, "1e15,".repeat(40_000));
+        assert!(refusal(&long).contains("once its numbers are written out"));
     }
 }

@@ -17,6 +17,9 @@ use crate::trace::TraceParent;
 /// The version under which payloads are written today.
 pub const CURRENT_VERSION: u32 = 1;
 
+/// The type of what stands for an entry that can't be taken apart.
+const UNREADABLE: &str = "unreadable";
+
 /// One entry of the event log, field by field as Redis holds it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StoredEvent {
@@ -70,6 +73,9 @@ pub enum Unreadable {
         /// What serde found.
         source: serde_json::Error,
     },
+    /// A field of the entry is missing, or holds no text.
+    #[error("{0}")]
+    Entry(String),
     /// A newer program wrote it.
     #[error("{kind} v{version} was written by a newer version of LeadersBoard")]
     Newer {
@@ -105,6 +111,18 @@ impl StoredEvent {
         Self::new(AggregateId::Log, envelope, envelope.event.kind(), &serialize(&envelope.event))
     }
 
+    /// An entry of the log that can't even be taken apart, and why. What is known of it stays.
+    #[must_use]
+    pub fn unreadable(self, why: String) -> Self {
+        Self { kind: UNREADABLE.to_owned(), data: Value::from(why).to_string(), version: CURRENT_VERSION, ..self }
+    }
+
+    /// Whether it stands for an entry that can't be taken apart.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        self.kind == UNREADABLE
+    }
+
     fn new<E>(aggregate: AggregateId, envelope: &Envelope<E>, kind: &str, tagged: &Value) -> Self {
         Self {
             kind: kind.to_owned(),
@@ -125,6 +143,9 @@ impl StoredEvent {
     pub fn read(&self) -> Result<Recorded, Unreadable> {
         if self.version > CURRENT_VERSION {
             return Err(Unreadable::Newer { kind: self.kind.clone(), version: self.version });
+        }
+        if self.is_unreadable() {
+            return Err(Unreadable::Entry(serde_json::from_str(&self.data).unwrap_or_default()));
         }
         match self.aggregate.parse()? {
             AggregateId::Job(id) => Ok(Recorded::Job(id, self.envelope()?)),

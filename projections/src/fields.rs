@@ -12,6 +12,8 @@ pub const VERSION: &str = "v";
 pub const EVENT_IDS: &str = "events";
 /// The fence of the current run; there only while a job runs.
 pub const FENCE: &str = "fence";
+/// Whose it is.
+pub const USER: &str = "user";
 /// A total, in bytes.
 pub const BYTES: &str = "bytes";
 /// By what a repeated request is known.

@@ -10,7 +10,7 @@ use events::time::from_unix_micros;
 use events::{AggregateId, Envelope, Job, JobEvent, JobId, JobSpec, JobState, seeded_bug};
 use serde_json::Value;
 
-use crate::fields::{CANCEL_REQUESTED_BY, FENCE, Fields, IDEMPOTENCY, Unreadable, VERSION, store_time};
+use crate::fields::{CANCEL_REQUESTED_BY, FENCE, Fields, IDEMPOTENCY, USER, Unreadable, VERSION, store_time};
 use crate::patch::{Patch, View, diff};
 use crate::{Keyspace, board, idempotency, results};
 
@@ -111,7 +111,7 @@ fn fields(job: &Job) -> BTreeMap<&'static str, String> {
     let mut fields = BTreeMap::from([
         (VERSION, job.version.to_string()),
         ("submission", job.spec.submission.to_string()),
-        ("user", job.spec.user.to_string()),
+        (USER, job.spec.user.to_string()),
         ("class", job.spec.class.to_string()),
         ("config", job.spec.config.clone()),
         ("created_at", store_time(job.created_at)),
@@ -195,7 +195,7 @@ pub fn read(key: &str, id: JobId, hash: &HashMap<String, String>) -> Result<Opti
     let fields = Fields::new(key, hash);
     let spec = JobSpec {
         submission: fields.get("submission")?,
-        user: fields.get("user")?,
+        user: fields.get(USER)?,
         class: fields.get("class")?,
         config: fields.get("config")?,
         idempotency: idempotency::restore(&fields, IDEMPOTENCY)?,

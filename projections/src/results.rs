@@ -1,11 +1,13 @@
 //! The read model of results, kept apart from the status that every poll reads.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use events::ports::FoundResults;
 use events::{JobId, Results};
+use serde::de::DeserializeOwned;
 
 use crate::Keyspace;
-use crate::fields::{Fields, Unreadable};
+use crate::fields::Fields;
 use crate::patch::Patch;
 
 /// The patch that records the results of a completed job.
@@ -25,19 +27,36 @@ pub fn record(keys: &Keyspace, id: JobId, results: &Results) -> Patch {
     }
 }
 
-/// Reads results back from their hash; none from an empty one.
-///
-/// # Errors
-/// Which field does not hold what [`record`] writes.
-pub fn read(key: &str, hash: &HashMap<String, String>) -> Result<Option<Results>, Unreadable> {
+/// Reads results back from their hash, each part by itself; none from an empty one.
+#[must_use]
+pub fn read(key: &str, hash: &HashMap<String, String>) -> Option<FoundResults> {
     if hash.is_empty() {
-        return Ok(None);
+        return None;
     }
     let fields = Fields::new(key, hash);
-    let bad = |error: serde_json::Error| fields.unreadable(error.to_string());
-    Ok(Some(Results {
-        params: serde_json::from_str(fields.text("params")?).map_err(bad)?,
-        metrics: serde_json::from_str(fields.text("metrics")?).map_err(bad)?,
-        performance: serde_json::from_str(fields.text("performance")?).map_err(bad)?,
-    }))
+    let mut unreadable = BTreeMap::new();
+    Some(FoundResults {
+        params: part(&fields, "params", &mut unreadable),
+        metrics: part(&fields, "metrics", &mut unreadable),
+        performance: part(&fields, "performance", &mut unreadable),
+        unreadable,
+    })
+}
+
+/// Results of which nothing can be read.
+#[must_use]
+pub fn unreadable(why: &str) -> FoundResults {
+    let all = ["params", "metrics", "performance"].map(|name| (name, why.to_owned()));
+    FoundResults { unreadable: all.into(), ..FoundResults::default() }
+}
+
+fn part<T: DeserializeOwned>(
+    fields: &Fields<'_>,
+    name: &'static str,
+    unreadable: &mut BTreeMap<&'static str, String>,
+) -> Option<T> {
+    let read = fields.text(name).and_then(|text| {
+        serde_json::from_str(text).map_err(|error| fields.unreadable(format!("{name} is not as it must be: {error}")))
+    });
+    read.map_err(|error| unreadable.insert(name, error.problem)).ok()
 }

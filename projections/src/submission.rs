@@ -6,7 +6,7 @@ use events::submission::{ArchiveReading, Manifest, evolve};
 use events::{AggregateId, Envelope, Submission, SubmissionEvent, SubmissionId};
 use serde_json::json;
 
-use crate::fields::{BYTES, Fields, IDEMPOTENCY, Unreadable, VERSION, store_time};
+use crate::fields::{BYTES, Fields, IDEMPOTENCY, USER, Unreadable, VERSION, store_time};
 use crate::patch::{Patch, View, diff};
 use crate::{Keyspace, idempotency};
 
@@ -24,7 +24,7 @@ pub fn view(keys: &Keyspace, submission: &Submission) -> View {
     let mut fields = BTreeMap::from([
         (VERSION, submission.version.to_string()),
         ("created_at", store_time(created_at)),
-        ("user", user.to_string()),
+        (USER, user.to_string()),
         ("entrypoint", entrypoint.clone()),
         ("config_file", config_file.clone()),
         ("files", files.to_string()),
@@ -57,7 +57,7 @@ pub fn read(key: &str, id: SubmissionId, hash: &HashMap<String, String>) -> Resu
     }
     let fields = Fields::new(key, hash);
     let manifest = Manifest {
-        user: fields.get("user")?,
+        user: fields.get(USER)?,
         entrypoint: fields.get("entrypoint")?,
         config_file: fields.get("config_file")?,
         files: fields.get("files")?,

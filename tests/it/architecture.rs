@@ -74,6 +74,23 @@ fn the_domain_does_no_input_or_output_not_even_in_its_tests() {
     assert!(strangers.is_empty(), "{strangers:?}: is it free of input and output? Then add it here");
 }
 
+/// With either of them an object of a stranger's that has a certain name is read as something else, past every limit. A
+/// feature that one crate turns on is on for all that are built with it.
+#[test]
+fn no_name_in_a_strangers_json_has_a_meaning_to_its_reader() {
+    let metadata = MetadataCommand::new().exec().expect("cargo metadata runs");
+    let resolve = metadata.resolve.as_ref().expect("what is built");
+    let readers = resolve.nodes.iter().filter(|node| metadata[&node.id].name.as_str() == "serde_json");
+    let mut readers = readers.peekable();
+    assert!(readers.peek().is_some(), "serde_json is built");
+    for reader in readers {
+        let features: Vec<&str> = reader.features.iter().map(|feature| feature.as_str()).collect();
+        for forbidden in ["raw_value", "arbitrary_precision"] {
+            assert!(!features.contains(&forbidden), "{}: something turns on {forbidden}", reader.id);
+        }
+    }
+}
+
 #[test]
 #[expect(clippy::disallowed_methods, reason = "which program is tested is for whoever starts the tests to say")]
 fn a_program_for_users_has_no_failpoint_and_no_known_mistake() {

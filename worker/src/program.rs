@@ -37,15 +37,21 @@ impl Program<'_> {
         environment.push((MARKER.to_owned(), self.marker.to_owned()));
         environment.extend_from_slice(self.environment);
         let output = text(&self.directory.output());
-        let arguments = [self.entrypoint, "--config", self.config_file, "--output", &output];
+        let [entrypoint, config_file] = [self.entrypoint, self.config_file].map(as_path);
+        let arguments = [&entrypoint, "--config", &config_file, "--output", &output];
         cell.spec(
             &self.python.path,
-            arguments.map(str::to_owned).to_vec(),
+            arguments.map(|argument: &str| argument.to_owned()).to_vec(),
             self.directory.work(),
             environment,
             self.marker,
         )
     }
+}
+
+/// A path of the work directory as an argument that no program takes for an option.
+fn as_path(path: &str) -> String {
+    if path.starts_with('-') { format!("./{path}") } else { path.to_owned() }
 }
 
 /// The environment of everything that runs in a run's directory.
@@ -76,4 +82,14 @@ pub(crate) fn environment(
 
 fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_file_of_a_job_is_an_option() {
+        assert_eq!(["-c.py", "--x/main.py", "main.py"].map(as_path), ["./-c.py", "./--x/main.py", "main.py"]);
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use events::ports::{RunRecord, RunStatus};
+use events::results::is_non_finite;
 use serde_json::Value;
 
 use super::batches::Missing;
@@ -68,7 +69,9 @@ impl Wanted {
     fn add_params(&mut self, record: &RunRecord) {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
         let params = record.results.params.iter().map(|(name, value)| (name.clone(), text(value)));
-        let others = record.results.performance.iter().filter(|(_, value)| number(value).is_none());
+        // What is no number and no text either is not for a tracker.
+        let is_text = |value: &Value| number(value).is_none() && !is_non_finite(value);
+        let others = record.results.performance.iter().filter(|(_, value)| is_text(value));
         let found: Vec<(String, String)> =
             params.chain(others.map(|(name, value)| (system(name), text(value)))).collect();
         let mut originals = BTreeMap::new();

@@ -1,7 +1,7 @@
 //! The dead letters and the quarantine.
 
 use async_trait::async_trait;
-use events::ports::{DeadLetterPort, DeadLetterQuery, JobPage, PortError, Quarantined};
+use events::ports::{DeadLetterPort, DeadLetterQuery, JobPage, PortError, Quarantined, Unreadable};
 use events::{JobId, JobState};
 use redis::Value;
 
@@ -14,7 +14,7 @@ use super::{Redis, away};
 impl DeadLetterPort for Redis {
     async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<JobPage, PortError> {
         let key = self.keys().dead_letters();
-        let mut page = JobPage { jobs: vec![], next: query.cursor };
+        let mut page = JobPage { next: query.cursor, ..JobPage::default() };
         let mut left = MAX_ENTRIES_A_PAGE;
         while left > 0 {
             let places = self.index(&key, page.next, query.limit.clamp(1, MAX_PAGE).min(left)).await?;
@@ -31,8 +31,15 @@ impl DeadLetterPort for Redis {
                     return Ok(page);
                 }
                 page.next = Some(*place);
+                let job = match record {
+                    Record::Job(job) => job,
+                    Record::Absent => continue,
+                    Record::Unreadable(reason) => {
+                        page.unreadable.push(Unreadable { id: place.id, reason });
+                        continue;
+                    }
+                };
                 // One that was replayed since the index was read is none any more.
-                let Record::Job(job) = record else { continue };
                 let wanted = match &job.state {
                     JobState::DeadLettered(ended) => query.wants(&job.spec.user, ended.why.kind, ended.at),
                     _ => false,

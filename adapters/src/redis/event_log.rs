@@ -8,10 +8,10 @@ use events::ports::{EventLogPort, HistoryEntry, Loaded, PortError};
 use events::stored::StoredEvent;
 use events::{Commit, CommitError, Job, JobId, Lane, Limits, StreamId, Submission, SubmissionId, Usage, UserId};
 use projections::fields::EVENT_IDS;
-use redis::streams::{StreamId as Entry, StreamRangeReply};
+use redis::Value;
 
-use super::wire::STORED_VERSION;
-use super::{Redis, away, corrupt, parse_stream_id, redis_time};
+use super::entries::read_entries;
+use super::{Redis, away, corrupt, redis_time};
 use crate::faults::failpoint;
 
 pub(super) type Hash = HashMap<String, String>;
@@ -84,13 +84,22 @@ impl EventLogPort for Redis {
         if read.is_empty() {
             return Ok(vec![]);
         }
-        let replies: Vec<StreamRangeReply> = read.query_async(&mut connection).await.map_err(|error| away(&error))?;
-        replies.into_iter().flat_map(|reply| reply.ids).map(|entry| read_entry(&entry)).collect()
+        let replies: Vec<Value> =
+            read.ignore_errors().query_async(&mut connection).await.map_err(|error| away(&error))?;
+        let mut history = Vec::with_capacity(replies.len());
+        for (seq, reply) in (after.saturating_add(1)..).zip(&replies) {
+            for mut entry in read_entries(reply).unwrap_or_else(|error| vec![no_entry(&error)]) {
+                // An entry that can't be read may not tell its number.
+                entry.event.seq = seq;
+                history.push(entry);
+            }
+        }
+        Ok(history)
     }
 
     async fn read(&self, after: Option<StreamId>, count: usize) -> Result<Vec<HistoryEntry>, PortError> {
         let start = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
-        let reply: StreamRangeReply = redis::cmd("XRANGE")
+        let reply: Value = redis::cmd("XRANGE")
             .arg(self.keys().events())
             .arg(start)
             .arg("+")
@@ -99,29 +108,12 @@ impl EventLogPort for Redis {
             .query_async(&mut self.connection())
             .await
             .map_err(|error| away(&error))?;
-        reply.ids.iter().map(read_entry).collect()
+        read_entries(&reply)
     }
 }
 
-pub(super) fn read_entry(entry: &Entry) -> Result<HistoryEntry, PortError> {
-    let text = |field: &str| {
-        let missing = || corrupt(format!("entry {} of the event log has no {field:?}", entry.id));
-        entry.get::<String>(field).ok_or_else(missing)
-    };
-    let number = |field: &str| {
-        text(field)?.parse::<u64>().map_err(|_| corrupt(format!("{field:?} of entry {} is no number", entry.id)))
-    };
-    Ok(HistoryEntry {
-        id: parse_stream_id(&entry.id)?,
-        event: StoredEvent {
-            kind: text("type")?,
-            version: u32::try_from(number(STORED_VERSION)?).map_err(corrupt)?,
-            aggregate: text("agg")?,
-            seq: number("seq")?,
-            at: text("at")?,
-            actor: text("actor")?,
-            trace: text("trace")?,
-            data: text("data")?,
-        },
-    })
+/// What stands for an entry that has no place in the log.
+fn no_entry(error: &PortError) -> HistoryEntry {
+    let event = StoredEvent::default().unreadable(format!("it is not found in the log: {error}"));
+    HistoryEntry { id: StreamId { ms: 0, seq: 0 }, event }
 }

@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use events::ports::{EventFeed, EventFeedPort, Heard, PortError};
+use events::ports::{EventFeed, EventFeedPort, Heard, HistoryEntry, PortError};
 use events::{AggregateId, JobId, StreamId};
+use redis::Value;
 use redis::aio::MultiplexedConnection;
-use redis::streams::{StreamId as Entry, StreamRangeReply, StreamReadReply};
 use tokio::time::sleep;
 
 use super::backoff::Backoff;
-use super::event_log::read_entry;
+use super::entries::read_new_entries;
 use super::listeners::{Listener, Listeners, Tellable};
-use super::{Redis, away, parse_stream_id};
+use super::{Redis, away};
 
 /// How long one read waits for entries: well below the time that Redis may take to answer.
 const BLOCK: Duration = Duration::from_secs(2);
@@ -80,12 +80,17 @@ impl EventFeed for Listener<Heard> {
 }
 
 /// Hands entries to whoever listens to their jobs.
-fn tell(listeners: &Listeners<Heard>, entries: &[Entry]) {
+fn tell(listeners: &Listeners<Heard>, entries: Vec<HistoryEntry>) {
+    if entries.iter().any(|entry| entry.event.aggregate.is_empty()) {
+        // It may be of any job: each listener looks for itself.
+        listeners.tell_all(&Heard::Missed);
+    }
     let roll = listeners.lock();
     for entry in entries {
-        let Some(aggregate) = entry.get::<String>("agg") else { continue };
+        let aggregate = entry.event.aggregate.clone();
         // Whoever looks up an entry that can't be read is told what is wrong with it.
-        roll.tell(&aggregate, || read_entry(entry).map_or(Heard::Missed, |entry| Heard::Event(Arc::new(entry))));
+        let heard = || if entry.event.is_unreadable() { Heard::Missed } else { Heard::Event(Arc::new(entry)) };
+        roll.tell(&aggregate, heard);
     }
 }
 
@@ -124,8 +129,8 @@ impl Reader {
         while !self.listeners.retire_reader() {
             let entries = self.read(connection).await?;
             if let Some(last) = entries.last() {
-                tell(&self.listeners, &entries);
-                self.after = Some(parse_stream_id(&last.id)?);
+                self.after = Some(last.id);
+                tell(&self.listeners, entries);
             }
         }
         Ok(())
@@ -137,12 +142,12 @@ impl Reader {
     async fn take_up_again(&mut self) -> Result<MultiplexedConnection, PortError> {
         let mut connection = self.redis.blocking_connection().await.map_err(|error| away(&error))?;
         if let Some(place) = self.after.map(|id| id.to_string()) {
-            let found: StreamRangeReply = redis::cmd("XRANGE")
+            let found: Value = redis::cmd("XRANGE")
                 .arg(&[&self.redis.keys().events(), &place, &place])
                 .query_async(&mut connection)
                 .await
                 .map_err(|error| away(&error))?;
-            if found.ids.is_empty() {
+            if found == Value::Array(vec![]) {
                 self.after = self.redis.newest_entry().await?;
             }
         }
@@ -150,9 +155,9 @@ impl Reader {
         Ok(connection)
     }
 
-    async fn read(&self, connection: &mut MultiplexedConnection) -> Result<Vec<Entry>, PortError> {
+    async fn read(&self, connection: &mut MultiplexedConnection) -> Result<Vec<HistoryEntry>, PortError> {
         let after = self.after.map_or_else(|| "0-0".to_owned(), |id| id.to_string());
-        let reply: Option<StreamReadReply> = redis::cmd("XREAD")
+        let reply: Value = redis::cmd("XREAD")
             .arg("COUNT")
             .arg(BATCH)
             .arg("BLOCK")
@@ -163,7 +168,6 @@ impl Reader {
             .query_async(connection)
             .await
             .map_err(|error| away(&error))?;
-        let streams = reply.map(|reply| reply.keys).unwrap_or_default();
-        Ok(streams.into_iter().flat_map(|stream| stream.ids).collect())
+        read_new_entries(&reply)
     }
 }

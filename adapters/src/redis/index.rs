@@ -5,7 +5,6 @@ use std::str::FromStr;
 use events::id::InvalidId;
 use events::ports::{PageCursor, PortError};
 
-use super::raw::parse;
 use super::{Redis, away};
 
 /// How many index entries one page may read.
@@ -40,8 +39,8 @@ impl Redis {
             offset += entries.len();
             let last_chunk = entries.len() < CHUNK;
             for (id, score) in entries {
-                // What is no id is none of ours.
-                let Some(id) = parse(&id) else { continue };
+                // A member that is no id names nothing.
+                let Some(id) = read_id(&id) else { continue };
                 #[expect(clippy::cast_possible_truncation, reason = "scores are milliseconds, far below 2^53")]
                 let place = PageCursor { created_ms: score as i64, id };
                 // Entries of one millisecond share a score: those up to the cursor come again.
@@ -58,4 +57,9 @@ impl Redis {
             }
         }
     }
+}
+
+/// The id that a member of an index is.
+pub(super) fn read_id<Id: FromStr>(member: &[u8]) -> Option<Id> {
+    std::str::from_utf8(member).ok()?.parse().ok()
 }

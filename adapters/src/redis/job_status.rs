@@ -5,12 +5,14 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use events::job::Waiting;
 use events::ports::{
-    JobPage, JobQuery, JobStatusPort, PortError, QueuePosition, SlotHolder, SubmissionPage, SubmissionQuery,
+    FoundResults, JobPage, JobQuery, JobStatusPort, Owned, PortError, QueuePosition, SlotHolder, SubmissionPage,
+    SubmissionQuery, Unreadable,
 };
-use events::{Answered, Job, JobId, JobState, Results, Submission, SubmissionId, UserId};
+use events::{Answered, Job, JobId, JobState, Submission, SubmissionId, UserId};
 
+use projections::fields::USER;
 use projections::job::RUNNING;
-use redis::Value;
+use redis::{RedisResult, Value};
 
 use super::index::{MAX_ENTRIES_A_PAGE, MAX_PAGE};
 use super::{Redis, away, corrupt};
@@ -32,58 +34,51 @@ impl Redis {
         redis::cmd("HGETALL").arg(key).query_async(&mut self.connection()).await.map_err(|error| away(&error))
     }
 
-    pub(super) async fn read_jobs(&self, ids: &[JobId]) -> Result<Vec<Option<Job>>, PortError> {
+    /// Jobs, each by itself: none for one without a record, or what is wrong with its record.
+    pub(super) async fn read_each_job(&self, ids: &[JobId]) -> Result<Vec<Result<Option<Job>, String>>, PortError> {
         let keys = ids.iter().map(|id| self.keys().job(*id)).collect::<Vec<_>>();
         let hashes = self.hashes(&keys).await?;
-        let job = |((id, key), hash): ((&JobId, &String), &Hash)| projections::job::read(key, *id, hash);
-        ids.iter().zip(&keys).zip(&hashes).map(job).collect::<Result<_, _>>().map_err(corrupt)
+        let job = |((id, key), hash): ((&JobId, &String), Result<Hash, String>)| {
+            projections::job::read(key, *id, &hash?).map_err(|error| error.problem)
+        };
+        Ok(ids.iter().zip(&keys).zip(hashes).map(job).collect())
     }
 
-    async fn read_submissions(&self, ids: &[SubmissionId]) -> Result<Vec<Option<Submission>>, PortError> {
+    /// The jobs among these whose records can be read. Another is as one without a record, which the audit tells of.
+    pub(super) async fn read_jobs(&self, ids: &[JobId]) -> Result<Vec<Option<Job>>, PortError> {
+        let job = |(id, job): (&JobId, Result<Option<Job>, String>)| {
+            job.unwrap_or_else(|problem| {
+                tracing::debug!(job = %id, problem, "a job's record can't be read");
+                None
+            })
+        };
+        Ok(ids.iter().zip(self.read_each_job(ids).await?).map(job).collect())
+    }
+
+    async fn read_submissions(
+        &self,
+        ids: &[SubmissionId],
+    ) -> Result<Vec<Result<Option<Submission>, String>>, PortError> {
         let keys = ids.iter().map(|id| self.keys().submission(*id)).collect::<Vec<_>>();
         let hashes = self.hashes(&keys).await?;
-        let submission =
-            |((id, key), hash): ((&SubmissionId, &String), &Hash)| projections::submission::read(key, *id, hash);
-        ids.iter().zip(&keys).zip(&hashes).map(submission).collect::<Result<_, _>>().map_err(corrupt)
+        let submission = |((id, key), hash): ((&SubmissionId, &String), Result<Hash, String>)| {
+            projections::submission::read(key, *id, &hash?).map_err(|error| error.problem)
+        };
+        Ok(ids.iter().zip(&keys).zip(hashes).map(submission).collect())
     }
 
     /// The records of these jobs. One that can't be read keeps no other.
     pub(super) async fn records_apart(&self, ids: &[JobId]) -> Result<Vec<Record>, PortError> {
-        let keys = ids.iter().map(|id| self.keys().job(*id)).collect::<Vec<_>>();
-        let hashes = self.hashes_apart(keys.iter().map(String::as_str)).await?;
-        let record = |((id, key), hash): ((&JobId, &String), Result<Hash, String>)| {
-            let job = hash.and_then(|hash| projections::job::read(key, *id, &hash).map_err(|error| error.to_string()));
-            match job {
-                Ok(Some(job)) => Record::Job(Box::new(job)),
-                Ok(None) => Record::Absent,
-                Err(why) => Record::Unreadable(why),
-            }
+        let record = |job| match job {
+            Ok(Some(job)) => Record::Job(Box::new(job)),
+            Ok(None) => Record::Absent,
+            Err(why) => Record::Unreadable(why),
         };
-        Ok(ids.iter().zip(&keys).zip(hashes).map(record).collect())
+        Ok(self.read_each_job(ids).await?.into_iter().map(record).collect())
     }
 
-    /// The hashes at these keys, or why one can't be read.
-    pub(super) async fn hashes_apart<'a>(
-        &self,
-        keys: impl Iterator<Item = &'a str>,
-    ) -> Result<Vec<Result<Hash, String>>, PortError> {
-        let mut read = redis::pipe();
-        for key in keys {
-            read.cmd("HGETALL").arg(key);
-        }
-        if read.is_empty() {
-            return Ok(vec![]);
-        }
-        let replies: Vec<redis::RedisResult<Value>> =
-            read.ignore_errors().query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
-        let hash = |reply: redis::RedisResult<Value>| {
-            let reply = reply.map_err(|error| error.to_string())?;
-            redis::from_redis_value(reply).map_err(|error| error.to_string())
-        };
-        Ok(replies.into_iter().map(hash).collect())
-    }
-
-    pub(super) async fn hashes(&self, keys: &[String]) -> Result<Vec<Hash>, PortError> {
+    /// The hashes at these keys, or what is wrong with each: it is no hash, or holds what is no text.
+    pub(super) async fn hashes(&self, keys: &[String]) -> Result<Vec<Result<Hash, String>>, PortError> {
         if keys.is_empty() {
             return Ok(vec![]);
         }
@@ -91,8 +86,17 @@ impl Redis {
         for key in keys {
             read.cmd("HGETALL").arg(key);
         }
-        read.query_async(&mut self.connection()).await.map_err(|error| away(&error))
+        let replies: Vec<Value> =
+            read.ignore_errors().query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        Ok(replies.into_iter().map(read_hash).collect())
     }
+}
+
+fn read_hash(reply: Value) -> Result<Hash, String> {
+    if let Value::ServerError(error) = &reply {
+        return Err(error.to_string());
+    }
+    redis::from_redis_value(reply).map_err(|error| error.to_string())
 }
 
 #[async_trait]
@@ -102,14 +106,32 @@ impl JobStatusPort for Redis {
         projections::job::read(&key, id, &self.hash(&key).await?).map_err(corrupt)
     }
 
-    async fn results(&self, id: JobId) -> Result<Option<Results>, PortError> {
+    async fn results(&self, id: JobId) -> Result<Option<FoundResults>, PortError> {
         let key = self.keys().result(id);
-        projections::results::read(&key, &self.hash(&key).await?).map_err(corrupt)
+        match self.hash(&key).await {
+            Ok(hash) => Ok(projections::results::read(&key, &hash)),
+            Err(PortError::Corrupt(why)) => Ok(Some(projections::results::unreadable(&why))),
+            Err(away) => Err(away),
+        }
     }
 
     async fn submission(&self, id: SubmissionId) -> Result<Option<Submission>, PortError> {
         let key = self.keys().submission(id);
         projections::submission::read(&key, id, &self.hash(&key).await?).map_err(corrupt)
+    }
+
+    async fn owner(&self, what: Owned) -> Result<Option<UserId>, PortError> {
+        let key = match what {
+            Owned::Job(id) => self.keys().job(id),
+            Owned::Submission(id) => self.keys().submission(id),
+        };
+        let user: RedisResult<Option<String>> =
+            redis::cmd("HGET").arg(&[&key, USER]).query_async(&mut self.connection()).await;
+        match user.map_err(|error| away(&error)) {
+            Ok(user) => Ok(user.and_then(|user| user.parse().ok())),
+            Err(PortError::Corrupt(_)) => Ok(None),
+            Err(away) => Err(away),
+        }
     }
 
     async fn answered(&self, user: &UserId, key_sha256: &str) -> Result<Option<Answered>, PortError> {
@@ -119,7 +141,7 @@ impl JobStatusPort for Redis {
 
     async fn jobs(&self, query: &JobQuery) -> Result<JobPage, PortError> {
         let index = query.user.as_ref().map_or_else(|| self.keys().jobs(), |user| self.keys().user_jobs(user));
-        let mut page = JobPage { jobs: vec![], next: query.cursor };
+        let mut page = JobPage { next: query.cursor, ..JobPage::default() };
         let mut left = MAX_ENTRIES_A_PAGE;
         while left > 0 {
             let count = query.limit.clamp(1, MAX_PAGE).min(left);
@@ -130,10 +152,13 @@ impl JobStatusPort for Redis {
             }
             left -= places.len();
             let ids: Vec<JobId> = places.iter().map(|place| place.id).collect();
-            for (place, job) in places.iter().zip(self.read_jobs(&ids).await?) {
+            for (place, job) in places.iter().zip(self.read_each_job(&ids).await?) {
                 page.next = Some(*place);
                 let wanted = |job: &Job| query.status.is_none_or(|status| job.status() == status);
-                page.jobs.extend(job.filter(wanted));
+                match job {
+                    Ok(job) => page.jobs.extend(job.filter(wanted)),
+                    Err(reason) => page.unreadable.push(Unreadable { id: place.id, reason }),
+                }
                 if page.jobs.len() == query.limit {
                     return Ok(page);
                 }
@@ -148,10 +173,15 @@ impl JobStatusPort for Redis {
         let count = query.limit.clamp(1, MAX_PAGE);
         let places = self.index(&index, query.cursor, count).await?;
         let ids: Vec<SubmissionId> = places.iter().map(|place| place.id).collect();
-        Ok(SubmissionPage {
-            submissions: self.read_submissions(&ids).await?.into_iter().flatten().collect(),
-            next: places.last().copied().filter(|_| places.len() == count),
-        })
+        let next = places.last().copied().filter(|_| places.len() == count);
+        let mut page = SubmissionPage { next, ..SubmissionPage::default() };
+        for (id, submission) in ids.iter().zip(self.read_submissions(&ids).await?) {
+            match submission {
+                Ok(submission) => page.submissions.extend(submission),
+                Err(reason) => page.unreadable.push(Unreadable { id: *id, reason }),
+            }
+        }
+        Ok(page)
     }
 
     async fn positions(&self, jobs: &[Job]) -> Result<Vec<Option<QueuePosition>>, PortError> {
@@ -181,13 +211,15 @@ impl JobStatusPort for Redis {
         if ranked.is_empty() {
             return Ok(positions);
         }
-        let replies: Vec<Value> = read.query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        let replies: Vec<Value> =
+            read.ignore_errors().query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
         let mut replies = replies.iter();
         let mut next = || replies.next().ok_or_else(|| corrupt("a reply is missing"));
         for (number, is_held) in ranked {
-            let rank: Option<u64> = redis::from_redis_value_ref(next()?).map_err(corrupt)?;
+            // A line that is no line tells nothing of where a job stands in it.
+            let rank: Option<u64> = redis::from_redis_value_ref(next()?).unwrap_or_default();
             positions[number] = if is_held {
-                let holder = read_holder(next()?)?;
+                let holder = read_holder(next()?);
                 rank.map(|ahead| QueuePosition::Held { ahead, holder })
             } else {
                 rank.map(|ahead| QueuePosition::Dispatched { ahead })
@@ -201,10 +233,10 @@ impl JobStatusPort for Redis {
     }
 }
 
-/// The first of a user's jobs that have a slot.
-fn read_holder(reply: &Value) -> Result<Option<SlotHolder>, PortError> {
-    let holders: Vec<(String, i64)> = redis::from_redis_value_ref(reply).map_err(corrupt)?;
-    let Some((job, score)) = holders.first() else { return Ok(None) };
-    let job: JobId = job.parse().map_err(corrupt)?;
-    Ok(Some(if *score == RUNNING { SlotHolder::Running(job) } else { SlotHolder::Dispatched(job) }))
+/// The first of a user's jobs that have a slot, if it can be read.
+fn read_holder(reply: &Value) -> Option<SlotHolder> {
+    let holders: Vec<(String, i64)> = redis::from_redis_value_ref(reply).ok()?;
+    let (job, score) = holders.first()?;
+    let job: JobId = job.parse().ok()?;
+    Some(if *score == RUNNING { SlotHolder::Running(job) } else { SlotHolder::Dispatched(job) })
 }

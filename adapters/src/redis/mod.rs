@@ -6,6 +6,7 @@ pub mod check;
 mod commit;
 mod dead_letters;
 mod durations;
+mod entries;
 mod event_log;
 mod feed;
 mod index;
@@ -131,6 +132,7 @@ fn redis_time((seconds, micros): (i64, i64)) -> Timestamp {
     from_unix_micros(seconds.saturating_mul(1_000_000).saturating_add(micros))
 }
 
+/// Why Redis did not answer. What it holds may also be of another kind than what was asked for.
 fn away(error: &RedisError) -> PortError {
     // It answered, and what it holds is not what it must be: waiting cures nothing.
     if error.code() == Some("WRONGTYPE") || error.kind() == redis::ErrorKind::UnexpectedReturnType {

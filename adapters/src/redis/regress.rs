@@ -6,9 +6,10 @@ use events::regress::LogEvent;
 use events::{Actor, Change, Commit, CommitError, Envelope, Lane, StreamId};
 
 use super::commit::{read_answer, script};
+use super::entries::read_entries;
 use super::trouble::describe;
 use super::wire::encode;
-use super::{Redis, away, corrupt, parse_stream_id, redis_time};
+use super::{Redis, away, corrupt, redis_time};
 
 impl Redis {
     /// Puts on record, once for each run of Redis, that the entry `lost` is gone, and goes on from the log's end.
@@ -73,11 +74,11 @@ impl Redis {
 
     /// The end of the event log as it is now; none while it is empty.
     pub(super) async fn newest_entry(&self) -> Result<Option<StreamId>, PortError> {
-        let newest: redis::streams::StreamRangeReply = redis::cmd("XREVRANGE")
+        let newest: redis::Value = redis::cmd("XREVRANGE")
             .arg(&[&self.keys().events(), "+", "-", "COUNT", "1"])
             .query_async(&mut self.connection())
             .await
             .map_err(|error| away(&error))?;
-        newest.ids.first().map(|entry| parse_stream_id(&entry.id)).transpose()
+        Ok(read_entries(&newest)?.first().map(|entry| entry.id))
     }
 }

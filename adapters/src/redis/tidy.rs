@@ -103,7 +103,7 @@ impl Redis {
                     _ => None,
                 })
                 .collect();
-            let hashes = self.hashes_apart(records.iter().map(|(key, _)| key.as_str())).await?;
+            let hashes = self.hashes(&records.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>()).await?;
             for ((key, id), hash) in records.iter().zip(hashes) {
                 let is_readable = hash.is_ok_and(|hash| match id {
                     events::AggregateId::Job(id) => projections::job::read(key, *id, &hash).is_ok(),

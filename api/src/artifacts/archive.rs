@@ -20,6 +20,7 @@ use super::{download, media};
 use crate::Api;
 use crate::error::Error;
 use crate::extract::VisibleJob;
+use crate::query::{NoParams, Params};
 
 /// How many bytes are packed at a time.
 const PIECE_BYTES: usize = 256 << 10;
@@ -27,7 +28,11 @@ const PIECE_BYTES: usize = 256 << 10;
 const BLOCK_BYTES: u64 = 512;
 
 /// `GET /jobs/{id}/artifacts.tar.gz`: the files under their paths, those of the list and no others.
-pub(crate) async fn archive(State(api): State<Arc<Api>>, VisibleJob(job): VisibleJob) -> Result<Response, Error> {
+pub(crate) async fn archive(
+    State(api): State<Arc<Api>>,
+    VisibleJob(job): VisibleJob,
+    _: Params<NoParams>,
+) -> Result<Response, Error> {
     let kept = api.artifacts.of(&job).await?;
     let mtime = job.ended_at().and_then(|at| u64::try_from(at.timestamp()).ok()).unwrap_or(0);
     let packer = Packer {

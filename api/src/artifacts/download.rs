@@ -2,7 +2,6 @@
 
 use std::io;
 
-use axum::Json;
 use axum::body::Body;
 use axum::http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_NONE_MATCH};
 use axum::http::request::Parts;
@@ -18,6 +17,7 @@ use super::catalogue::{Artifacts, Kept};
 use super::media;
 use super::range::{Wanted, wanted};
 use crate::error::Error;
+use crate::json_answer::Json;
 
 const PIECE_BYTES: usize = 256 << 10;
 

@@ -11,7 +11,6 @@ mod range;
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::request::Parts;
@@ -24,6 +23,8 @@ use serde::{Deserialize, Serialize};
 use crate::Api;
 use crate::error::Error;
 use crate::extract::VisibleJob;
+use crate::json_answer::Json;
+use crate::query::{NoParams, Params};
 
 pub(crate) use archive::archive;
 pub use catalogue::Artifacts;
@@ -59,7 +60,11 @@ pub(crate) struct Below {
 }
 
 /// `GET /jobs/{id}/artifacts`: empty until the job has ended.
-pub(crate) async fn list(State(api): State<Arc<Api>>, VisibleJob(job): VisibleJob) -> Result<Json<ListView>, Error> {
+pub(crate) async fn list(
+    State(api): State<Arc<Api>>,
+    VisibleJob(job): VisibleJob,
+    _: Params<NoParams>,
+) -> Result<Json<ListView>, Error> {
     let kept = api.artifacts.of(&job).await?;
     let view = |file: &events::Artifact| ArtifactView {
         path: file.path.to_string(),
@@ -84,6 +89,7 @@ pub(crate) async fn list(State(api): State<Arc<Api>>, VisibleJob(job): VisibleJo
 pub(crate) async fn file(
     State(api): State<Arc<Api>>,
     VisibleJob(job): VisibleJob,
+    _: Params<NoParams>,
     path: Result<Path<Below>, PathRejection>,
     request: Parts,
 ) -> Result<Response, Error> {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::request::Parts;
@@ -16,6 +15,7 @@ use super::{address, download};
 use crate::Api;
 use crate::error::Error;
 use crate::extract::VisibleJob;
+use crate::json_answer::Json;
 
 #[derive(Serialize)]
 pub(crate) struct PicturesView {

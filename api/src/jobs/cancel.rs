@@ -2,27 +2,33 @@
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use events::JobCommand;
 use events::execute::{self, Origin};
 use events::job::CancelMode;
-use serde::Deserialize;
 
 use super::view::StatusView;
 use crate::Api;
 use crate::auth::Caller;
 use crate::error::Error;
 use crate::extract::VisibleJob;
+use crate::json_answer::Json;
+use crate::json_body::{Body, Members, OptionalBody};
+use crate::query::{NoParams, Params};
 use crate::trace::current_traceparent;
 
 /// How to end it. An empty body is an empty wish.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Wish {
+pub(crate) struct Wish {
     force: bool,
+}
+
+impl Body for Wish {
+    const MEMBERS: &'static [&'static str] = &["force"];
+
+    fn read(members: Members) -> Result<Self, Error> {
+        Ok(Self { force: members.boolean("force")?.unwrap_or_default() })
+    }
 }
 
 /// `POST /jobs/{id}/cancel`: a pending job ends at once, a running one when its worker hears of it. Idempotent.
@@ -30,13 +36,9 @@ pub(crate) async fn cancel(
     State(api): State<Arc<Api>>,
     caller: Caller,
     VisibleJob(job): VisibleJob,
-    body: Bytes,
+    _: Params<NoParams>,
+    OptionalBody(wish): OptionalBody<Wish>,
 ) -> Result<(StatusCode, Json<StatusView>), Error> {
-    let wish: Wish = if body.is_empty() {
-        Wish::default()
-    } else {
-        serde_json::from_slice(&body).map_err(|error| Error::Invalid(format!("the body can't be read: {error}")))?
-    };
     let mode = if wish.force { CancelMode::Force } else { CancelMode::Graceful };
     let origin = Origin { actor: caller.actor(), trace: current_traceparent() };
     let command = JobCommand::RequestCancel { by: caller.user, force: mode };

@@ -2,22 +2,21 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
-use events::JobStatus;
-use events::ports::JobQuery;
-use serde::{Deserialize, Serialize};
+use events::ports::{JobQuery, Unreadable};
+use events::{JobId, JobStatus};
+use serde::Serialize;
 
 use crate::Api;
 use crate::auth::Caller;
 use crate::error::Error;
-use crate::extract::Params;
 use crate::jobs::queue::queues;
 use crate::jobs::view::SummaryView;
+use crate::json_answer::Json;
 use crate::page;
+use crate::query::{Asked, Pairs, Params};
 
 /// Which jobs to show.
-#[derive(Deserialize)]
 pub(crate) struct ListQuery {
     status: Option<String>,
     user: Option<String>,
@@ -25,10 +24,33 @@ pub(crate) struct ListQuery {
     cursor: Option<String>,
 }
 
+impl Asked for ListQuery {
+    fn read(pairs: Pairs) -> Result<Self, Error> {
+        pairs.know_only(&["status", "user", "limit", "cursor"])?;
+        let [status, user, cursor] = [pairs.text("status")?, pairs.text("user")?, pairs.text("cursor")?];
+        Ok(Self { status, user, limit: pairs.number("limit", 0)?, cursor })
+    }
+}
+
 #[derive(Serialize)]
 pub(crate) struct ListView {
     jobs: Vec<SummaryView>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unreadable: Vec<UnreadableView>,
     next_cursor: Option<String>,
+}
+
+/// A job whose record can't be read: neither its status nor anything else of it is known.
+#[derive(Serialize)]
+struct UnreadableView {
+    job_id: String,
+    reason: String,
+}
+
+impl From<Unreadable<JobId>> for UnreadableView {
+    fn from(Unreadable { id, reason }: Unreadable<JobId>) -> Self {
+        Self { job_id: id.to_string(), reason }
+    }
 }
 
 /// `GET /jobs`: a user's own; an admin's are everybody's.
@@ -46,6 +68,7 @@ pub(crate) async fn list(
     let page = api.status.jobs(&query).await?;
     let queues = queues(&api, &page.jobs).await?;
     Ok(Json(ListView {
+        unreadable: page.unreadable.into_iter().map(UnreadableView::from).collect(),
         jobs: page.jobs.iter().zip(queues).map(|(job, queue)| SummaryView::of(job, queue)).collect(),
         next_cursor: page.next.map(page::show_cursor),
     }))

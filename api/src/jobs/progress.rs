@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
-use events::ports::{Curve, Stage, StageSeen, Stated};
+use events::ports::{Curve, PortError, Stage, StageSeen, Stated};
 use events::time::to_rfc3339;
 use events::{Job, JobStatus};
 use serde::Serialize;
@@ -12,6 +11,8 @@ use serde::Serialize;
 use crate::Api;
 use crate::error::Error;
 use crate::extract::VisibleJob;
+use crate::json_answer::Json;
+use crate::query::{NoParams, Params};
 
 #[derive(Serialize)]
 pub(crate) struct ProgressView {
@@ -46,9 +47,14 @@ struct CurveView {
 /// How far the newest attempt of a job said it was; none for a job that waits.
 pub(super) async fn of(api: &Api, job: &Job) -> Result<Option<ProgressView>, Error> {
     match job.fences.last() {
-        Some(fence) if job.status() != JobStatus::Pending => {
-            Ok(api.progress.progress(job.id, fence).await?.map(ProgressView::from))
-        }
+        Some(fence) if job.status() != JobStatus::Pending => match api.progress.progress(job.id, fence).await {
+            Ok(stated) => Ok(stated.map(ProgressView::from)),
+            Err(PortError::Corrupt(problem)) => {
+                tracing::warn!(job_id = %job.id, problem, "a job's progress can't be read");
+                Ok(None)
+            }
+            Err(away) => Err(away.into()),
+        },
         _ => Ok(None),
     }
 }
@@ -67,6 +73,7 @@ pub(super) async fn stage(api: &Api, job: &Job) -> Result<Option<StageView>, Err
 pub(crate) async fn curves(
     State(api): State<Arc<Api>>,
     VisibleJob(job): VisibleJob,
+    _: Params<NoParams>,
 ) -> Result<Json<CurvesView>, Error> {
     let curves = match job.fences.last() {
         Some(fence) => api.progress.curves(job.id, fence).await?,

@@ -17,6 +17,7 @@ use super::story::{StatusEvent, Story, Turn};
 use crate::Api;
 use crate::error::Error;
 use crate::extract::VisibleJob;
+use crate::query::{NoParams, Params};
 use crate::sse;
 
 /// How long nothing happens to a job before its stage is looked at.
@@ -33,6 +34,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(crate) async fn stream(
     State(api): State<Arc<Api>>,
     VisibleJob(job): VisibleJob,
+    _: Params<NoParams>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let last_seen = sse::last_event_id(&headers, "the number of an event")?;

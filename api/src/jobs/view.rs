@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use events::ports::FoundResults;
 use events::time::to_rfc3339;
-use events::{Job, JobState, JobStatus, Results};
+use events::{Job, JobState, JobStatus};
 use serde::Serialize;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::progress::{ProgressView, StageView};
 use super::queue::QueueView;
-use crate::error::Error;
 
 /// The answer to `GET /jobs/{id}/status`.
 #[derive(Serialize)]
@@ -57,12 +56,11 @@ impl SummaryView {
     }
 }
 
-/// All of one job.
+/// All of one job but its config, which is shown as it was written.
 #[derive(Serialize)]
 pub(crate) struct JobView {
     #[serde(flatten)]
     summary: SummaryView,
-    config: Box<RawValue>,
     worker: Option<String>,
     gpus: Vec<String>,
     sandbox: Option<String>,
@@ -78,29 +76,26 @@ pub(crate) struct JobView {
     metrics: Option<BTreeMap<String, f64>>,
     performance: Option<Map<String, Value>>,
     unranked_metrics: Option<usize>,
+    /// What of it can't be read, and why.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) unreadable: BTreeMap<&'static str, String>,
 }
 
 impl JobView {
     pub(super) fn of(
         job: &Job,
-        results: Option<Results>,
+        results: Option<FoundResults>,
         queue: Option<QueueView>,
         stage: Option<StageView>,
         progress: Option<ProgressView>,
         tracking_error: Option<String>,
-    ) -> Result<Self, Error> {
-        let config = RawValue::from_string(job.spec.config.clone())
-            .map_err(|error| Error::Internal(format!("the config of {} is no JSON: {error}", job.id)))?;
+    ) -> Self {
         let run = job.run.as_ref();
         let ended_at = job.ended_at();
         let unranked_metrics = unranked(job, results.as_ref());
-        let (params, metrics, performance) = match results {
-            Some(results) => (Some(results.params), Some(results.metrics), Some(results.performance)),
-            None => (None, None, None),
-        };
-        Ok(Self {
+        let FoundResults { params, metrics, performance, unreadable } = results.unwrap_or_default();
+        Self {
             summary: SummaryView::of(job, queue),
-            config,
             worker: run.map(|run| run.worker.to_string()),
             gpus: run.map(|run| run.gpus.clone()).unwrap_or_default(),
             sandbox: run.map(|run| run.sandbox.clone()),
@@ -116,13 +111,14 @@ impl JobView {
             metrics,
             performance,
             unranked_metrics,
-        })
+            unreadable,
+        }
     }
 }
 
 /// How many of a job's metrics are on no board, because it has too many; none where all are.
-fn unranked(job: &Job, results: Option<&Results>) -> Option<usize> {
-    results?.metrics.len().checked_sub(job.ranked()?.len()).filter(|count| *count > 0)
+fn unranked(job: &Job, results: Option<&FoundResults>) -> Option<usize> {
+    results?.metrics.as_ref()?.len().checked_sub(job.ranked()?.len()).filter(|count| *count > 0)
 }
 
 /// Whether the tracker has the run of a job that has ended; none where it is not to have it.

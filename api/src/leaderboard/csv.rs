@@ -148,6 +148,7 @@ mod tests {
             metric: "z".to_owned(),
             order: "desc",
             rows: vec![row("alice", &metrics), row("bob", &[("z", 2.0)])],
+            unreadable: vec![],
         };
         let text = text(&board);
         let names: Vec<&str> = text.lines().next().unwrap().split(',').collect();
@@ -158,7 +159,7 @@ mod tests {
     #[test]
     fn each_metric_of_any_row_has_a_column() {
         let rows = vec![row("alice", &[("auc", 0.5)]), row("=bob", &[("auc", 0.5), ("f1", -1.0)])];
-        let board = LeaderboardView { metric: "auc".to_owned(), order: "desc", rows };
+        let board = LeaderboardView { metric: "auc".to_owned(), order: "desc", rows, unreadable: vec![] };
         let text = text(&board);
         let lines: Vec<&str> = text.split("\r\n").collect();
         assert!(lines[0].ends_with("mlflow_ui_link,metrics.auc,metrics.f1,performance.energy_j"), "{text}");

@@ -8,13 +8,12 @@ mod settings;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT;
 use axum::response::{IntoResponse, Response};
 use events::Standing;
-use events::ports::{Board, BoardQuery, Boards, Leader};
+use events::ports::{Board, BoardQuery, Boards, Leader, Leaders};
 use events::time::to_rfc3339;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -25,7 +24,8 @@ pub use settings::{BoardMetrics, BoardMetricsError};
 use crate::Api;
 use crate::auth::Caller;
 use crate::error::Error;
-use crate::extract::Params;
+use crate::json_answer::Json;
+use crate::query::Params;
 use query::Asked;
 
 /// The answer to `GET /leaderboard`.
@@ -34,6 +34,25 @@ pub(crate) struct LeaderboardView {
     metric: String,
     order: &'static str,
     rows: Vec<RowView>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unreadable: Vec<UnreadableView>,
+}
+
+/// A place whose job can't be read.
+#[derive(Serialize)]
+struct UnreadableView {
+    rank: u64,
+    user: String,
+    value: f64,
+    job_id: String,
+    reason: String,
+}
+
+impl UnreadableView {
+    fn of((rank, standing, reason): (u64, Standing, String)) -> Self {
+        let Standing { user, value, job, .. } = standing;
+        Self { rank, user: user.to_string(), value, job_id: job.to_string(), reason }
+    }
 }
 
 /// One place on a board.
@@ -97,8 +116,10 @@ async fn read(api: &Api, asked: Vec<(String, String)>) -> Result<LeaderboardView
     let read = api.leaderboard.leaders(&query);
     let is_filtered = query.since.is_some() || !query.params.is_empty();
     let leaders = if is_filtered { api.board_reads.run(read).await? } else { read.await? };
+    let Leaders { leaders, unreadable } = leaders;
     let rows = leaders.into_iter().map(|leader| RowView::of(api, leader)).collect();
-    Ok(LeaderboardView { metric: query.metric, order: query.order.as_str(), rows })
+    let unreadable = unreadable.into_iter().map(UnreadableView::of).collect();
+    Ok(LeaderboardView { metric: query.metric, order: query.order.as_str(), rows, unreadable })
 }
 
 /// What was asked for, with what goes without saying.

@@ -10,14 +10,15 @@ mod text;
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use events::{Fence, Job};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::Api;
 use crate::error::Error;
-use crate::extract::{Params, VisibleJob};
+use crate::extract::VisibleJob;
+use crate::json_answer::Json;
+use crate::query::{Asked, Pairs, Params};
 
 use lines::{Lines, View};
 pub(crate) use stream::stream;
@@ -31,7 +32,6 @@ const PIECE_BYTES: usize = 256 << 10;
 const MIN_PIECE_BYTES: usize = 4;
 
 /// Which part of a log to show.
-#[derive(Deserialize)]
 pub(crate) struct LogQuery {
     tail_lines: Option<u64>,
     attempt: Option<u32>,
@@ -43,6 +43,25 @@ pub(crate) struct LogQuery {
 impl LogQuery {
     fn view(&self, view: View) -> View {
         if self.raw == Some(true) { View::Raw } else { view }
+    }
+}
+
+/// The parameters of a client that polls.
+const OF_PIECES: [&str; 3] = ["attempt", "offset", "max_bytes"];
+
+impl Asked for LogQuery {
+    fn read(pairs: Pairs) -> Result<Self, Error> {
+        // Clients that only want the last lines have always been answered whatever else they sent.
+        if OF_PIECES.iter().any(|name| pairs.has(name)) {
+            pairs.know_only(&["tail_lines", "attempt", "offset", "max_bytes", "raw"])?;
+        }
+        Ok(Self {
+            tail_lines: pairs.number("tail_lines", 0)?,
+            attempt: pairs.number("attempt", 1)?,
+            offset: pairs.number("offset", 0)?,
+            max_bytes: pairs.number("max_bytes", 0)?,
+            raw: pairs.flag("raw")?,
+        })
     }
 }
 

@@ -11,7 +11,6 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use events::Job;
-use serde::Deserialize;
 use tokio::time::sleep;
 
 use super::follower::{Follower, read_job};
@@ -20,7 +19,8 @@ use super::place::Place;
 use super::{fence_of, text};
 use crate::Api;
 use crate::error::Error;
-use crate::extract::{Params, VisibleJob};
+use crate::extract::VisibleJob;
+use crate::query::{Asked, Pairs, Params};
 use crate::sse;
 
 /// How often a log that is still written is looked at before a place counts as behind its end.
@@ -28,10 +28,16 @@ const LOOKS: u32 = 3;
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Where to begin.
-#[derive(Deserialize)]
 pub(crate) struct StreamQuery {
     tail_lines: Option<u64>,
     raw: Option<bool>,
+}
+
+impl Asked for StreamQuery {
+    fn read(pairs: Pairs) -> Result<Self, Error> {
+        pairs.know_only(&["tail_lines", "raw"])?;
+        Ok(Self { tail_lines: pairs.number("tail_lines", 0)?, raw: pairs.flag("raw")? })
+    }
 }
 
 /// `GET /jobs/{id}/logs/stream`: what the client has missed, then what is printed as it comes, then how the job ended.

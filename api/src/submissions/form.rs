@@ -7,9 +7,9 @@ use axum::body::Body;
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Request};
 use bytes::{Bytes, BytesMut};
+use events::json;
 use events::ports::{FileName, StagedFile, StagedUpload, UploadLimits};
 use futures::StreamExt;
-use serde_json::{Map, Value};
 
 use crate::body::Stalled;
 use crate::error::{Error, cause};
@@ -26,7 +26,8 @@ const MAX_BACKLOG_BYTES: usize = 4 << 20;
 pub(super) struct Form {
     pub(super) entrypoint: RelativePath,
     pub(super) config_file: RelativePath,
-    pub(super) metadata: Map<String, Value>,
+    /// A JSON object as it was written.
+    pub(super) metadata: String,
     pub(super) files: Vec<StagedFile>,
 }
 
@@ -35,7 +36,7 @@ pub(super) struct Form {
 struct Draft {
     entrypoint: Option<RelativePath>,
     config_file: Option<RelativePath>,
-    metadata: Option<Map<String, Value>>,
+    metadata: Option<String>,
     files: Vec<StagedFile>,
     bytes: u64,
 }
@@ -48,8 +49,8 @@ pub(super) async fn receive(
 ) -> Result<Form, Error> {
     let backlog = Backlog::default();
     let request = request.map(|body| backlog.watch(body));
-    let mut fields =
-        Multipart::from_request(request, &()).await.map_err(|rejection| Error::Invalid(rejection.body_text()))?;
+    let no_boundary = |_| Error::Invalid("the form's content type names no boundary".to_owned());
+    let mut fields = Multipart::from_request(request, &()).await.map_err(no_boundary)?;
     let mut draft = Draft::default();
     while let Some(mut field) = fields.next_field().await.map_err(broken)? {
         backlog.clear();
@@ -70,9 +71,8 @@ pub(super) async fn receive(
             }
             "metadata" => {
                 let text = text(&name, &mut field, MAX_METADATA_BYTES).await?;
-                let object = serde_json::from_str(&text)
-                    .map_err(|error| Error::Invalid(format!("metadata must be a JSON object: {error}")))?;
-                set_once(&name, &mut draft.metadata, object)?;
+                json::read_object(&text).map_err(|error| Error::Invalid(format!("metadata {error}")))?;
+                set_once(&name, &mut draft.metadata, text)?;
             }
             _ => {
                 return Err(Error::Invalid(format!(
@@ -142,7 +142,7 @@ impl Draft {
         Ok(Form {
             entrypoint: or_default(self.entrypoint, "entrypoint", "main.py", ".py")?,
             config_file: or_default(self.config_file, "config_file", "config.yaml", ".yaml")?,
-            metadata: self.metadata.unwrap_or_default(),
+            metadata: self.metadata.unwrap_or_else(|| "{}".to_owned()),
             files: self.files,
         })
     }

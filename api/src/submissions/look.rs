@@ -1,32 +1,42 @@
 //! Submissions as they were taken in: many, newest first, or one with its files.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
-use events::Submission;
-use events::ports::{StorageError, SubmissionQuery};
+use events::ports::{StorageError, SubmissionQuery, Unreadable};
 use events::time::to_rfc3339;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use events::{Submission, SubmissionId, json};
+use serde::Serialize;
 
 use crate::Api;
 use crate::auth::Caller;
 use crate::error::Error;
-use crate::extract::{Params, VisibleSubmission};
+use crate::extract::VisibleSubmission;
+use crate::json_answer::Json;
 use crate::page;
+use crate::query::{Asked, NoParams, Pairs, Params};
+use crate::spliced::Spliced;
 
 /// Which submissions to show.
-#[derive(Deserialize)]
 pub(crate) struct ListQuery {
     user: Option<String>,
     limit: Option<usize>,
     cursor: Option<String>,
 }
 
+impl Asked for ListQuery {
+    fn read(pairs: Pairs) -> Result<Self, Error> {
+        pairs.know_only(&["user", "limit", "cursor"])?;
+        Ok(Self { user: pairs.text("user")?, limit: pairs.number("limit", 0)?, cursor: pairs.text("cursor")? })
+    }
+}
+
 #[derive(Serialize)]
 pub(crate) struct ListView {
     submissions: Vec<SummaryView>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unreadable: Vec<UnreadableView>,
     next_cursor: Option<String>,
 }
 
@@ -60,13 +70,27 @@ impl SummaryView {
     }
 }
 
-/// One submission with all that was said of it.
+/// A submission whose record can't be read.
+#[derive(Serialize)]
+struct UnreadableView {
+    submission_id: String,
+    reason: String,
+}
+
+impl From<Unreadable<SubmissionId>> for UnreadableView {
+    fn from(Unreadable { id, reason }: Unreadable<SubmissionId>) -> Self {
+        Self { submission_id: id.to_string(), reason }
+    }
+}
+
+/// One submission; `metadata.json` is shown beside it as it is stored.
 #[derive(Serialize)]
 pub(crate) struct SubmissionView {
     #[serde(flatten)]
     summary: SummaryView,
-    /// The content of `metadata.json`, as it is stored.
-    metadata: Box<RawValue>,
+    /// What of it can't be read, and why.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    unreadable: BTreeMap<&'static str, String>,
 }
 
 /// `GET /submissions`: a user's own; an admin's are everybody's.
@@ -82,6 +106,7 @@ pub(crate) async fn list(
     };
     let page = api.status.submissions(&query).await?;
     Ok(Json(ListView {
+        unreadable: page.unreadable.into_iter().map(UnreadableView::from).collect(),
         submissions: page.submissions.iter().map(SummaryView::of).collect(),
         next_cursor: page.next.map(page::show_cursor),
     }))
@@ -91,12 +116,17 @@ pub(crate) async fn list(
 pub(crate) async fn show(
     State(api): State<Arc<Api>>,
     VisibleSubmission(submission): VisibleSubmission,
-) -> Result<Json<SubmissionView>, Error> {
+    _: Params<NoParams>,
+) -> Result<Spliced<SubmissionView>, Error> {
     let stored = match api.storage.metadata(submission.id).await {
         Err(StorageError::Missing(_)) => Err(Error::Unknown("the submission's files are no longer kept".to_owned())),
         stored => stored.map_err(Error::from),
     }?;
-    let metadata = serde_json::from_slice(&stored)
-        .map_err(|error| Error::Internal(format!("metadata.json of {} is no JSON: {error}", submission.id)))?;
-    Ok(Json(SubmissionView { summary: SummaryView::of(&submission), metadata }))
+    let text = String::from_utf8(stored.to_vec()).map_err(|_| "is not UTF-8".to_owned());
+    let checked = text.and_then(|text| json::read(&text).map(|_| text).map_err(|error| error.to_string()));
+    let (text, unreadable) = match checked {
+        Ok(text) => (text, BTreeMap::new()),
+        Err(why) => ("null".to_owned(), BTreeMap::from([("metadata", format!("metadata.json {why}"))])),
+    };
+    Ok(Spliced { object: SubmissionView { summary: SummaryView::of(&submission), unreadable }, name: "metadata", text })
 }

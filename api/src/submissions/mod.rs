@@ -5,9 +5,9 @@ mod form;
 mod look;
 mod tree;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_LENGTH;
@@ -16,7 +16,7 @@ use events::execute::{self, ExecuteError, Origin};
 use events::ports::{Loaded, StagedFile, StagedUpload, UploadLimits};
 use events::quota::admit_upload;
 use events::submission::Manifest;
-use events::{AggregateId, Idempotency, SubmissionCommand, SubmissionId, UserId};
+use events::{AggregateId, Idempotency, SubmissionCommand, SubmissionId, UserId, json};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -27,6 +27,7 @@ use crate::auth::Caller;
 use crate::error::{Error, chain};
 use crate::extract::media_type;
 use crate::idempotency::{Key, made_before};
+use crate::json_answer::Json;
 use crate::trace::current_traceparent;
 use form::Form;
 pub(crate) use look::{list, show};
@@ -65,7 +66,7 @@ pub(crate) async fn create(
     tree.must_hold("config_file", &form.config_file, ".yaml")?;
     let (readings, warnings) = tree.into_readings();
 
-    let idempotency = key.of(&wish(&form));
+    let idempotency = key.of(&wish(&form)?);
     let created = |id: SubmissionId| {
         let (submission_id, user_id) = (id.to_string(), caller.user.to_string());
         let created = Created { submission_id, user_id, warnings: warnings.clone() };
@@ -107,16 +108,17 @@ async fn check_room(api: &Api, caller: &Caller, key: &Key, at_least: u64) -> Res
 }
 
 /// What is asked for, however the form is ordered.
-fn wish(form: &Form) -> Value {
+fn wish(form: &Form) -> Result<Value, Error> {
+    let metadata = json::read_object(&form.metadata).map_err(|error| Error::Internal(chain(&error)))?;
     let mut files: Vec<_> = form.files.iter().collect();
     files.sort_by_key(|file| &file.name);
-    json!({
+    Ok(json!({
         "call": "POST /submissions",
         "entrypoint": form.entrypoint.as_str(),
         "config_file": form.config_file.as_str(),
-        "metadata": form.metadata,
+        "metadata": metadata,
         "files": files.into_iter().map(describe_file).collect::<Vec<_>>(),
-    })
+    }))
 }
 
 fn describe_file(file: &StagedFile) -> Value {
@@ -140,18 +142,23 @@ fn check_head(request: &Request, limits: &UploadLimits) -> Result<u64, Error> {
     }
 }
 
-/// The content of `metadata.json`, and what the event keeps of it. The client's keys come first, so ours win.
+/// The content of `metadata.json`, and what the event keeps of it. The client's values stay as they were written; its
+/// keys come first, so ours win.
 fn describe(form: Form, user: &UserId, idempotency: Option<Idempotency>) -> Result<(Bytes, Manifest), Error> {
-    let mut metadata = form.metadata;
+    let theirs = json::read_members(&form.metadata).map_err(|error| Error::Internal(chain(&error)))?;
+    let mut metadata: BTreeMap<String, String> =
+        theirs.into_iter().map(|(name, text)| (name, text.to_owned())).collect();
     for (key, value) in [
         ("user_id", json!(user)),
         ("entrypoint", json!(form.entrypoint.as_str())),
         ("config_file", json!(form.config_file.as_str())),
         ("files", Value::Array(form.files.iter().map(describe_file).collect())),
     ] {
-        metadata.insert(key.to_owned(), value);
+        metadata.insert(key.to_owned(), format!("{value:#}"));
     }
-    let bytes = serde_json::to_vec_pretty(&metadata).map_err(|error| Error::Internal(chain(&error)))?;
+    let members: Vec<String> =
+        metadata.iter().map(|(name, text)| format!("{}: {text}", Value::from(name.as_str()))).collect();
+    let bytes = format!("{{\n{}\n}}", members.join(",\n")).into_bytes();
     let manifest = Manifest {
         user: user.clone(),
         entrypoint: form.entrypoint.to_string(),

@@ -197,7 +197,8 @@ impl Client {
             return Err(self.refusal(response).await);
         }
         let body = self.body(response, MAX_ANSWER_BYTES).await?;
-        serde_json::from_slice(&body).map_err(|error| {
+        let text = events::json::with_digits_kept(&String::from_utf8_lossy(&body));
+        serde_json::from_str(&text).map_err(|error| {
             let sentence =
                 format!("{} answered something unexpected ({error}): is it a LeadersBoard server?", self.base);
             // What is no JSON comes from something that stands in the server's place.

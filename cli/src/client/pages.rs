@@ -6,9 +6,12 @@ use serde_json::Value;
 
 use super::error::ClientError;
 use super::http::Client;
+use super::{human, screen};
 
 /// As many as one request asks for.
 const PAGE: usize = 100;
+/// Room for what is wrong with a record.
+const MAX_REASON_CHARS: usize = 120;
 
 /// Whose and how many to list.
 #[derive(Debug, Args)]
@@ -32,6 +35,17 @@ pub(super) struct Listed {
     #[serde(rename = "jobs", alias = "submissions")]
     pub(super) entries: Vec<Value>,
     pub(super) next_cursor: Option<String>,
+    /// Those that the server can't read.
+    #[serde(default)]
+    unreadable: Vec<Unreadable>,
+}
+
+/// A record that the server can't read.
+#[derive(Debug, Deserialize)]
+struct Unreadable {
+    #[serde(rename = "job_id", alias = "submission_id")]
+    id: String,
+    reason: String,
 }
 
 impl PageOptions {
@@ -52,10 +66,14 @@ impl PageOptions {
             let asked = cursor.take();
             query.extend(asked.clone().map(|cursor| ("cursor", cursor)));
             let page: Listed = client.get(path, &query).await?;
+            for Unreadable { id, reason } in &page.unreadable {
+                let reason = human::line(reason, MAX_REASON_CHARS);
+                screen::note(&format!("{} can't be read by the server: {reason}", human::plain(id)));
+            }
             entries.extend(page.entries);
             entries.truncate(limit);
             if page.next_cursor.is_none() || entries.len() >= limit {
-                return Ok(Listed { entries, next_cursor: page.next_cursor });
+                return Ok(Listed { entries, next_cursor: page.next_cursor, unreadable: vec![] });
             }
             if page.next_cursor == asked {
                 let sentence = "the server gives the same page again and again.".to_owned();

@@ -75,17 +75,15 @@ pub(crate) struct SubmitCommand {
 
     /// A JSON object to keep with the submission
     #[arg(long, value_name = "JSON", value_parser = parse_metadata)]
-    metadata: Option<Metadata>,
+    metadata: Option<String>,
 
     #[command(flatten)]
     connect: ConnectOptions,
 }
 
-/// A JSON object, parsed before anything is sent.
-type Metadata = Map<String, Value>;
-
-fn parse_metadata(text: &str) -> Result<Metadata, String> {
-    serde_json::from_str(text).map_err(|error| format!("not a JSON object: {error}"))
+/// A JSON object, looked at before anything is sent, and sent as it was written.
+fn parse_metadata(text: &str) -> Result<String, String> {
+    events::json::read_object(text).map(|_| text.to_owned()).map_err(|error| format!("metadata {error}"))
 }
 
 impl SubmitCommand {
@@ -130,8 +128,7 @@ impl SubmitCommand {
             screen::note(&format!("left out {left_out}"));
         }
         let (count, size) = (package.count(), package.size());
-        let metadata = self.metadata.clone().map(|metadata| Value::Object(metadata).to_string());
-        let uploaded = upload::send(client, package, metadata).await?;
+        let uploaded = upload::send(client, package, self.metadata.clone()).await?;
         interrupt.begin(Begun::Submission(uploaded.submission_id.clone()))?;
         let files = if count == 1 { "file" } else { "files" };
         screen::note(&format!("sent {count} {files}, {}: submission {}", human::size(size), uploaded.submission_id));

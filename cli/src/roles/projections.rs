@@ -11,9 +11,13 @@ use serde_json::json;
 
 use super::answer;
 use crate::client::Output;
+use crate::client::human;
 use crate::options::RedisOptions;
 use crate::table::{Align, render};
 use crate::wiring::connect;
+
+/// Room for what is wrong with an entry of the log.
+const MAX_REASON_CHARS: usize = 160;
 
 /// Compare the read models with the log, or restore them from it.
 #[derive(Debug, Args)]
@@ -25,13 +29,18 @@ pub(crate) struct ProjectionsCommand {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Fold the log and compare every read model with it; writes nothing
-    #[command(after_help = "Exit code 0: every read model is what the log folds to; 1: some differ. May run at any \
-                            time, beside a live system.")]
+    #[command(
+        after_help = "Exit code 0: every read model is what the log folds to; 1: some differ, or an entry of the \
+                            log can't be read. May run at any time, beside a live system."
+    )]
     Verify(RedisOptions),
     /// Restore from the log whatever read model differs from it
-    #[command(after_help = "May run at any time, beside a live system: nothing waits for it. Work lost with a read \
+    #[command(
+        after_help = "May run at any time, beside a live system: nothing waits for it. What an entry of the log \
+                            that can't be read is about stays as it is, and is named. Work lost with a read \
                             model (tickets, leases) is restored by the reconciler afterwards: `leadersboard doctor \
-                            --repair` runs it at once.")]
+                            --repair` runs it at once."
+    )]
     Rebuild(RedisOptions),
 }
 
@@ -46,7 +55,7 @@ impl ProjectionsCommand {
         let report = redis.audit(mode, |progress| show(&bar, progress)).await?;
         bar.finish_and_clear();
         answer(output, &sentence(mode, &report), &document(&report))?;
-        let failed = mode == Mode::Verify && report.differences > 0;
+        let failed = mode == Mode::Verify && report.differences + report.unreadable > 0;
         Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 }
@@ -69,8 +78,10 @@ fn show(bar: &ProgressBar, progress: Progress) {
 
 fn sentence(mode: Mode, report: &Report) -> String {
     let folded = format!("{} events of {} jobs and submissions", report.events, report.aggregates);
+    let unreadable = unreadable(mode, report);
     if report.differences == 0 {
-        return format!("Every read model is what the log folds to: {folded}.");
+        let others = if unreadable.is_empty() { "Every read model" } else { "Every other read model" };
+        return format!("{unreadable}{others} is what the log folds to: {folded}.");
     }
     let columns = [("KEY", Align::Left), ("FOUND", Align::Left), ("BY THE LOG", Align::Left)];
     let rows = report.first.iter().map(|it| [it.key.clone(), it.found.clone(), it.wanted.clone()]);
@@ -80,13 +91,33 @@ fn sentence(mode: Mode, report: &Report) -> String {
     };
     let rest = report.differences - report.first.len() as u64;
     let unshown = if rest > 0 { format!("\n… and {rest} more") } else { String::new() };
-    format!("{}{unshown}\n\n{} differences in {folded}; {cure}.", render(columns, rows), report.differences)
+    format!("{unreadable}{}{unshown}\n\n{} differences in {folded}; {cure}.", render(columns, rows), report.differences)
+}
+
+/// What of the log can't be read; empty if all of it can.
+fn unreadable(mode: Mode, report: &Report) -> String {
+    if report.unreadable == 0 {
+        return String::new();
+    }
+    let columns = [("UNREADABLE IN THE LOG", Align::Left), ("WHY", Align::Left)];
+    let rows = report.first_unreadable.iter().map(|it| [it.what.clone(), human::line(&it.why, MAX_REASON_CHARS)]);
+    let rest = report.unreadable - report.first_unreadable.len() as u64;
+    let unshown = if rest > 0 { format!("\n… and {rest} more") } else { String::new() };
+    let what = match mode {
+        Mode::Verify => "was not compared",
+        Mode::Rebuild => "was left as it is",
+    };
+    format!("{}{unshown}\n\nWhat these tell of {what}: {} in all.\n\n", render(columns, rows), report.unreadable)
 }
 
 fn document(report: &Report) -> serde_json::Value {
     let first: Vec<_> =
         report.first.iter().map(|it| json!({ "key": it.key, "found": it.found, "wanted": it.wanted })).collect();
+    let unreadable: Vec<_> =
+        report.first_unreadable.iter().map(|it| json!({ "what": it.what, "reason": it.why })).collect();
     json!({
+        "unreadable": report.unreadable,
+        "first_unreadable": unreadable,
         "events": report.events,
         "aggregates": report.aggregates,
         "differences": report.differences,

@@ -1,6 +1,9 @@
 //! What clients read: the projections of the log.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
+use serde_json::{Map, Value};
 
 use crate::id::{JobId, SubmissionId, UserId};
 use crate::idempotency::Answered;
@@ -15,11 +18,14 @@ pub trait JobStatusPort: Send + Sync {
     /// A job as it stands.
     async fn job(&self, id: JobId) -> Result<Option<Job>, PortError>;
 
-    /// The results of a job that completed.
-    async fn results(&self, id: JobId) -> Result<Option<Results>, PortError>;
+    /// The results of a job that completed, as far as they can be read.
+    async fn results(&self, id: JobId) -> Result<Option<FoundResults>, PortError>;
 
     /// A submission as it stands.
     async fn submission(&self, id: SubmissionId) -> Result<Option<Submission>, PortError>;
+
+    /// Whose a job or a submission is, even if the rest of its record can't be read; `None` if that is not known.
+    async fn owner(&self, what: Owned) -> Result<Option<UserId>, PortError>;
 
     /// What an earlier request of a user's under an idempotency key led to, within 24 hours of it.
     async fn answered(&self, user: &UserId, key_sha256: &str) -> Result<Option<Answered>, PortError>;
@@ -35,6 +41,44 @@ pub trait JobStatusPort: Send + Sync {
 
     /// Whether Redis answers.
     async fn ping(&self) -> Result<(), PortError>;
+}
+
+/// What belongs to a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owned {
+    /// A job.
+    Job(JobId),
+    /// A submission.
+    Submission(SubmissionId),
+}
+
+/// A record that can't be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable<Id> {
+    /// Whose record it is.
+    pub id: Id,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// Results as they are stored: the parts that can be read, and what is wrong with the others.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct FoundResults {
+    /// What the run was given.
+    pub params: Option<Map<String, Value>>,
+    /// What it reached.
+    pub metrics: Option<BTreeMap<String, f64>>,
+    /// What it cost.
+    pub performance: Option<Map<String, Value>>,
+    /// Each part that can't be read, and why.
+    pub unreadable: BTreeMap<&'static str, String>,
+}
+
+impl From<Results> for FoundResults {
+    fn from(Results { params, metrics, performance }: Results) -> Self {
+        let unreadable = BTreeMap::new();
+        Self { params: Some(params), metrics: Some(metrics), performance: Some(performance), unreadable }
+    }
 }
 
 /// Which jobs to list.
@@ -55,6 +99,8 @@ pub struct JobQuery {
 pub struct JobPage {
     /// The jobs, newest first.
     pub jobs: Vec<Job>,
+    /// Those between them whose records can't be read, whatever the query asks for. They do not count for its limit.
+    pub unreadable: Vec<Unreadable<JobId>>,
     /// Where to go on; none at the end.
     pub next: Option<PageCursor<JobId>>,
 }
@@ -75,6 +121,8 @@ pub struct SubmissionQuery {
 pub struct SubmissionPage {
     /// The submissions, newest first.
     pub submissions: Vec<Submission>,
+    /// Those between them whose records can't be read.
+    pub unreadable: Vec<Unreadable<SubmissionId>>,
     /// Where to go on; none at the end.
     pub next: Option<PageCursor<SubmissionId>>,
 }

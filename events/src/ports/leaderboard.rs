@@ -17,7 +17,7 @@ pub trait LeaderboardPort: Send + Sync {
 
     /// The best job of each user's, best first, ties to the earlier. Only jobs that fit the query count; a user's rank
     /// is the one among all users with such a job.
-    async fn leaders(&self, query: &BoardQuery) -> Result<Vec<Leader>, PortError>;
+    async fn leaders(&self, query: &BoardQuery) -> Result<Leaders, PortError>;
 
     /// Each job that was better than all before it, oldest first: of all there ever were, or, where the query asks for
     /// params, of those that are kept and have them. Of these the newest `limit` that are the user's and new enough.
@@ -57,6 +57,15 @@ pub struct BoardQuery {
     pub params: Vec<(String, String)>,
     /// At most this many.
     pub limit: usize,
+}
+
+/// The best of a board.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Leaders {
+    /// Best first.
+    pub leaders: Vec<Leader>,
+    /// The places between them whose jobs can't be read, and why.
+    pub unreadable: Vec<(u64, Standing, String)>,
 }
 
 /// A place on a board, and the job that has it.

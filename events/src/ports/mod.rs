@@ -34,8 +34,11 @@ pub use event_log::{EventLogPort, HistoryEntry, Loaded};
 pub use file_name::{FileName, Suffixes};
 pub use ids::Ids;
 pub use job_queue::{Claim, Heartbeat, JobQueuePort, Lease, QueueDepth, TicketReader, Unstarted};
-pub use job_status::{JobPage, JobQuery, JobStatusPort, QueuePosition, SlotHolder, SubmissionPage, SubmissionQuery};
-pub use leaderboard::{Board, BoardQuery, Boards, Leader, LeaderboardPort};
+pub use job_status::{
+    FoundResults, JobPage, JobQuery, JobStatusPort, Owned, QueuePosition, SlotHolder, SubmissionPage, SubmissionQuery,
+    Unreadable,
+};
+pub use leaderboard::{Board, BoardQuery, Boards, Leader, LeaderboardPort, Leaders};
 pub use live_log::{LiveLogPort, MAX_CHUNK_BYTES, Shown};
 pub use log::{LogPort, LogWriter};
 pub use log_feed::{LogChunk, LogFeed, LogFeedPort, Printed};

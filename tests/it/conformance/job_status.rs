@@ -213,7 +213,7 @@ async fn results_are_there_with_the_end_and_not_before() {
     let artifacts = ArtifactTotals::default();
     let complete = JobCommand::Complete { fence, results: results.clone(), artifacts, tracked: None };
     bench.command(job, &complete).await.expect("completed");
-    assert_eq!(status.results(job).await, Ok(Some(results)));
+    assert_eq!(status.results(job).await, Ok(Some(results.into())));
     assert_eq!(status.job(job).await.expect("Redis").map(|job| job.status()), Some(JobStatus::Completed));
     bench.check(Expect::AllEnded).await;
 }

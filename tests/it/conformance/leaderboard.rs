@@ -150,7 +150,7 @@ async fn assert_as_expected(bench: &Bench, jobs: &Jobs) {
                 },
             ];
             for query in queries {
-                let leaders = board.leaders(&query).await.expect("leaders");
+                let leaders = board.leaders(&query).await.expect("leaders").leaders;
                 let found: Vec<_> = leaders.iter().map(|leader| (leader.rank, leader.standing.clone())).collect();
                 assert_eq!(found, expected_leaders(&jobs.kept, &query), "{query:?}");
                 for leader in leaders {
@@ -240,7 +240,7 @@ async fn a_page_of_many_users_is_the_same_however_much_of_the_board_is_looked_at
                 for user in [None, Some("user7"), Some("user99")] {
                     let user = user.map(|name| name.parse().expect("a name"));
                     let query = BoardQuery { limit, since, params: params.clone(), user, ..query("auc", order) };
-                    let leaders = board.leaders(&query).await.expect("leaders");
+                    let leaders = board.leaders(&query).await.expect("leaders").leaders;
                     let found: Vec<_> = leaders.into_iter().map(|leader| (leader.rank, leader.standing)).collect();
                     assert_eq!(found, expected_leaders(&jobs.kept, &query), "{query:?}");
                     assert_eq!(board.records(&query).await, Ok(expected_records(&jobs, &query)), "{query:?}");
@@ -286,7 +286,7 @@ async fn values_are_ranked_to_the_last_bit() {
     }
     // Both zeros are one value: the earlier is first.
     complete(&bench, "negative", at(1), results(&[("m", -0.0)], "d")).await;
-    let leaders = board.leaders(&query("m", Order::Desc)).await.expect("leaders");
+    let leaders = board.leaders(&query("m", Order::Desc)).await.expect("leaders").leaders;
     let found: Vec<u64> = leaders.iter().map(|leader| leader.standing.value.to_bits()).collect();
     let wanted = [f64::MAX, 1.0 + f64::EPSILON, 1.0, 0.1, 1e-308, 5e-324, 0.0, 0.0, -5e-324, -0.1, f64::MIN];
     assert_eq!(found, wanted.map(f64::to_bits));

@@ -70,6 +70,11 @@ async fn every_bad_upload_is_refused_by_name_and_leaves_nothing() {
         ("a config that is no yaml", good().text("config_file", "config.json"), 400, "config.json"),
         ("metadata that is a list", good().text("metadata", "[1]"), 400, "metadata"),
         ("metadata that is no JSON", good().text("metadata", "{"), 400, "metadata"),
+        ("metadata with a library's own name", good().text("metadata", smuggled("{}")), 400, "reserved name"),
+        ("metadata that nests", good().text("metadata", nested(65)), 400, "nests deeper than 64 levels"),
+        ("metadata with what is no number", good().text("metadata", r#"{"a": NaN}"#), 400, "NaN"),
+        ("an entrypoint that is an option", good().text("entrypoint", "-c.py"), 400, "-c.py"),
+        ("a config that is an option", good().text("config_file", "--x/config.yaml"), 400, "--x/config.yaml"),
         ("an unknown field", good().text("entrypiont", "main.py"), 400, "entrypiont"),
         ("a zip that is none", with_file("code.zip", b"not a zip".to_vec()), 400, "code.zip"),
         ("a tar that is none", with_file("code.tar.gz", b"not a tar".to_vec()), 400, "code.tar.gz"),
@@ -83,6 +88,16 @@ async fn every_bad_upload_is_refused_by_name_and_leaves_nothing() {
         assert!(answer.detail().contains(culprit), "{what}: {}", answer.detail());
         assert_eq!(kept(&board).await, before, "{what} left something behind");
     }
+}
+
+/// A document that a reader with `raw_value` takes for the text in it.
+fn smuggled(text: &str) -> String {
+    json!({ "a": [{ "$serde_json::private::RawValue": text }] }).to_string()
+}
+
+/// An object that nests as deep as told.
+fn nested(depth: usize) -> String {
+    format!("{{\"a\": {}1{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1))
 }
 
 fn linked_archive() -> Vec<u8> {
@@ -180,14 +195,34 @@ async fn every_bad_job_is_refused_by_name_and_leaves_nothing() {
     }
     let theirs = bob.post("/jobs", &json!({ "submission_id": submission })).await;
     assert_eq!(theirs.status, 404, "{theirs:?}");
-    let torn = alice.request(Method::POST, "/jobs").header("content-type", "application/json").body("{\"a\"");
-    assert_eq!(alice.send(torn).await.status, 400);
+    let raw = [
+        ("{\"a\"".to_owned(), "the body is not JSON"),
+        (json!([submission, {}]).to_string(), "must be a JSON object, not a list"),
+        (format!(r#"{{"submission_id": "{submission}", "config": {}}}"#, smuggled("1")), "reserved name"),
+        (format!(r#"{{"submission_id": "{submission}", "config": {}}}"#, nested(64)), "nests deeper"),
+        (format!(r#"{{"submission_id": "{submission}", "submission_id": "{submission}"}}"#), "twice"),
+        (json!({ "submission_id": 7 }).to_string(), "submission_id must be a string, not a number"),
+    ];
+    for (body, wanted) in raw {
+        let request = alice.request(Method::POST, "/jobs").header("content-type", "application/json");
+        let answer = alice.send(request.body(body.clone())).await;
+        assert!(answer.status == 400 && answer.detail().contains(wanted), "{body}: {answer:?}");
+    }
     for path in [format!("/jobs/{unknown}"), format!("/jobs/{unknown}/logs"), "/jobs/x/status".to_owned()] {
         assert_eq!(alice.get(&path).await.status, 404, "{path}");
     }
-    for path in ["/jobs?limit=0", "/jobs?limit=x", "/jobs?cursor=x", "/jobs?status=lost"] {
+    for (path, culprit) in [
+        ("/jobs?limit=0", "limit"),
+        ("/jobs?limit=x", "limit must be a whole number"),
+        ("/jobs?cursor=x", "cursor"),
+        ("/jobs?status=lost", "lost"),
+        ("/jobs?stauts=running", "\"stauts\"; known: status, user"),
+        ("/jobs?limit=1&limit=2", "limit is given twice"),
+        ("/submissions?usr=bob", "usr"),
+        ("/me?verbose=1", "verbose"),
+    ] {
         let answer = alice.get(path).await;
-        assert_eq!(answer.status, 400, "{path}: {answer:?}");
+        assert!(answer.status == 400 && answer.detail().contains(culprit), "{path}: {answer:?}");
     }
     assert_eq!(kept(&board).await, before);
 }

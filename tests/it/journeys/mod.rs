@@ -30,6 +30,7 @@ mod stream;
 mod submissions;
 mod teardown;
 mod tracking;
+mod unreadable;
 mod workers;
 
 use leadersboard_tests::board::Board;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 use nix::sys::signal::{SigSet, Signal};
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::{chdir, execve, fchown, pipe2, setsid};
 use rustix::process::{Pid, set_parent_process_death_signal};
 

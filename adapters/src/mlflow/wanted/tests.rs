@@ -106,6 +106,17 @@ fn a_run_is_told_with_all_that_it_is() {
 }
 
 #[test]
+fn what_a_run_cost_is_told_if_it_is_finite_and_what_it_was_given_in_any_case() {
+    let wanted = wanted(json!({
+        "params": {"missing": "NaN", "seed": "123456789012345678901234567890"}, "metrics": {},
+        "performance": {"speed": "Infinity", "lag": "-Infinity", "loss": "NaN", "gpu": "A100", "ms": 1e300}
+    }));
+    let params = [("missing", "NaN"), ("seed", "123456789012345678901234567890"), ("system/gpu", "A100")];
+    assert_eq!(wanted.params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect::<Vec<_>>(), params);
+    assert_eq!(wanted.metrics.keys().map(String::as_str).collect::<Vec<_>>(), ["system/ms"]);
+}
+
+#[test]
 fn what_a_run_lacks_is_sent_and_what_can_not_be_changed_condemns_it() {
     let wanted = wanted(json!({"params": {"p": "v"}, "metrics": {"m": -0.0, "n": 0.1}}));
     let whole = kept(&wanted);

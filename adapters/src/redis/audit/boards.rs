@@ -5,16 +5,20 @@ use std::collections::HashSet;
 use events::UserId;
 use events::ports::PortError;
 use projections::board::place;
+use projections::patch::SetKind;
 use redis::Script;
 
 use super::{Difference, Mode, Report};
+use crate::redis::index::read_id;
 use crate::redis::{Redis, away};
 
 impl Redis {
     /// Compares the best of each user, and the count of each board's users, with what they follow from, each at one
     /// moment; in [`Mode::Rebuild`] restores them.
     pub(super) async fn audit_boards(&self, mode: Mode, report: &mut Report) -> Result<(), PortError> {
-        let mut metrics: HashSet<String> = self.members(&self.keys().boards()).await?.into_iter().collect();
+        let boards = self.members(&self.keys().boards()).await?;
+        let mut metrics: HashSet<String> =
+            boards.into_iter().filter_map(|metric| String::from_utf8(metric).ok()).collect();
         let mut cursor = 0_u64;
         loop {
             let (next, found) = self.scan(&self.keys().boards_pattern(), cursor).await?;
@@ -26,6 +30,7 @@ impl Redis {
                     }
                     // Who is here and has no standings is to go.
                     Some((metric, None)) => {
+                        self.audit_names(mode, &key, report).await?;
                         for user in self.without_standings(&metric, &key).await? {
                             self.audit_best(mode, &metric, Some(&user), report).await?;
                         }
@@ -47,7 +52,7 @@ impl Redis {
 
     /// The users among the bests at `key` who have no standings in the metric.
     async fn without_standings(&self, metric: &str, key: &str) -> Result<Vec<UserId>, PortError> {
-        let users: Vec<UserId> = self.members(key).await?.iter().filter_map(|user| user.parse().ok()).collect();
+        let users: Vec<UserId> = self.members(key).await?.iter().filter_map(|user| read_id(user)).collect();
         if users.is_empty() {
             return Ok(users);
         }
@@ -59,8 +64,18 @@ impl Redis {
         Ok(users.into_iter().zip(there).filter(|(_, there)| !there).map(|(user, _)| user).collect())
     }
 
+    /// Finds what is no name among the bests at `key`; in [`Mode::Rebuild`] removes it.
+    async fn audit_names(&self, mode: Mode, key: &str, report: &mut Report) -> Result<(), PortError> {
+        for member in self.members(key).await? {
+            if read_id::<UserId>(&member).is_none() {
+                self.audit_garbage(mode, key, SetKind::Sorted, member, report).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// All members of a sorted set; none of what is another type, which its own comparison tells.
-    async fn members(&self, key: &str) -> Result<Vec<String>, PortError> {
+    async fn members(&self, key: &str) -> Result<Vec<Vec<u8>>, PortError> {
         let read = redis::cmd("ZRANGE").arg(&[key, "0", "-1"]).query_async(&mut self.connection()).await;
         match read {
             Err(error) if error.code() == Some("WRONGTYPE") => Ok(vec![]),

@@ -2,10 +2,9 @@
 
 use events::ports::{HistoryEntry, PortError};
 use events::{AggregateId, StreamId};
-use redis::streams::StreamRangeReply;
 use redis::{FromRedisValue, Script, Value};
 
-use crate::redis::event_log::read_entry;
+use crate::redis::entries::read_entries;
 use crate::redis::wire::Words;
 use crate::redis::{Redis, away, corrupt};
 
@@ -26,16 +25,15 @@ pub(super) struct Look {
 
 impl Redis {
     pub(super) async fn look(&self, after: Option<StreamId>, reads: &[Words]) -> Result<Look, PortError> {
-        let (seconds, newer, replies): (i64, StreamRangeReply, Vec<(u8, Value)>) =
-            Script::new(include_str!("look.lua"))
-                .key(self.keys().events())
-                .arg(start(after))
-                .arg(NEWER)
-                .arg(pack(reads))
-                .invoke_async(&mut self.connection())
-                .await
-                .map_err(|error| away(&error))?;
-        let newer = newer.ids.iter().map(read_entry).collect::<Result<Vec<_>, _>>()?;
+        let (seconds, newer, replies): (i64, Value, Vec<(u8, Value)>) = Script::new(include_str!("look.lua"))
+            .key(self.keys().events())
+            .arg(start(after))
+            .arg(NEWER)
+            .arg(pack(reads))
+            .invoke_async(&mut self.connection())
+            .await
+            .map_err(|error| away(&error))?;
+        let newer = read_entries(&newer)?;
         let reply = |(kind, value): (u8, Value)| match kind {
             1 => Ok(value),
             _ => Err(read_value::<String>(&value).unwrap_or_default()),
@@ -80,6 +78,11 @@ impl Redis {
 
 pub(super) fn read_value<T: FromRedisValue>(value: &Value) -> Result<T, PortError> {
     redis::from_redis_value_ref(value).map_err(corrupt)
+}
+
+/// Texts as they are, and what is no text with its bytes escaped.
+pub(super) fn as_text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| error.as_bytes().escape_ascii().to_string())
 }
 
 fn start(after: Option<StreamId>) -> String {

@@ -8,22 +8,22 @@
 mod boards;
 mod look;
 mod records;
+mod strangers;
 mod totals;
 mod wanted;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use events::ports::{EventLogPort, HistoryEntry, PortError};
 use events::{AggregateId, StreamId};
-use projections::Keyspace;
+use projections::fields::EVENT_IDS;
 use projections::fold::{Fold, Part};
-use projections::keys::ReadModel;
-use projections::patch::SetKind;
+use redis::Value;
 
-use super::wire::{Words, words};
-use super::{Redis, away, corrupt};
+use super::wire::Words;
+use super::{Redis, away};
 use look::read_value;
-use wanted::{Wanted, in_window};
+use wanted::Wanted;
 
 /// How many events one part of the log may have, about. It bounds the memory: some 100 MB a part.
 const EVENTS_A_PART: u64 = 200_000;
@@ -65,6 +65,19 @@ pub struct Report {
     pub differences: u64,
     /// The first of them.
     pub first: Vec<Difference>,
+    /// How many aggregates and entries of the log can't be read. What they tell of is neither compared nor restored.
+    pub unreadable: u64,
+    /// The first of them.
+    pub first_unreadable: Vec<Unreadable>,
+}
+
+/// Something in the log that can't be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The aggregate, or the place in the log if it is not known whose event is there.
+    pub what: String,
+    /// What is wrong with it.
+    pub why: String,
 }
 
 /// How far an audit has come: aggregates compared, of those known so far, in which part of the log.
@@ -81,12 +94,14 @@ pub struct Progress {
 impl Redis {
     /// Some of the keys that match a pattern, and where to go on; 0 is the beginning and the end.
     async fn scan(&self, pattern: &str, cursor: u64) -> Result<(u64, Vec<String>), PortError> {
-        redis::cmd("SCAN")
+        let (next, keys): (u64, Vec<Vec<u8>>) = redis::cmd("SCAN")
             .arg(cursor)
             .arg(&["MATCH", pattern, "COUNT", "1000"])
             .query_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))
+            .map_err(|error| away(&error))?;
+        // A key that is no text is none of ours.
+        Ok((next, keys.into_iter().filter_map(|key| String::from_utf8(key).ok()).collect()))
     }
 
     /// The next entries of the log, if there are any.
@@ -98,7 +113,7 @@ impl Redis {
     /// Compares every read model with the fold of the log; in [`Mode::Rebuild`] it restores what differs.
     ///
     /// # Errors
-    /// If Redis does not answer, or an entry of the log can't be read.
+    /// If Redis does not answer. An entry of the log that can't be read is passed over with all that it is about.
     pub async fn audit(&self, mode: Mode, mut progress: impl FnMut(Progress)) -> Result<Report, PortError> {
         let len: u64 = redis::cmd("XLEN")
             .arg(self.keys().events())
@@ -109,7 +124,14 @@ impl Redis {
         let mut report = Report::default();
         for number in 0..of {
             let part = Part { number, of };
-            let mut audit = Audit { redis: self, mode, fold: Fold::new(part), at: None, report: &mut report };
+            let mut audit = Audit {
+                redis: self,
+                mode,
+                fold: Fold::new(part),
+                at: None,
+                strays: BTreeMap::new(),
+                report: &mut report,
+            };
             audit.run(&mut progress).await?;
         }
         self.audit_totals(mode, &mut report).await?;
@@ -125,6 +147,13 @@ impl Report {
         let room = SHOWN.saturating_sub(self.first.len());
         self.first.extend(differences.into_iter().take(room));
     }
+
+    fn note_unreadable(&mut self, what: String, why: String) {
+        self.unreadable += 1;
+        if self.first_unreadable.len() < SHOWN {
+            self.first_unreadable.push(Unreadable { what, why });
+        }
+    }
 }
 
 struct Audit<'a> {
@@ -133,17 +162,9 @@ struct Audit<'a> {
     fold: Fold,
     /// Up to where the log is folded.
     at: Option<StreamId>,
+    /// Entries of which it is not known whose they are, and why.
+    strays: BTreeMap<StreamId, String>,
     report: &'a mut Report,
-}
-
-/// Something that is there and, as far as the log is folded, should not be.
-struct Suspect {
-    id: AggregateId,
-    key: String,
-    /// The read that tells whether it is still there.
-    read: Words,
-    /// The write that removes it.
-    remove: Words,
 }
 
 impl Audit<'_> {
@@ -159,39 +180,74 @@ impl Audit<'_> {
             self.report.aggregates += batch.len() as u64;
         }
         progress(Progress { compared: of, of, part: self.fold.part() });
+        self.tell_unreadable();
         Ok(())
+    }
+
+    fn tell_unreadable(&mut self) {
+        let mut unreadable: Vec<(AggregateId, &str)> = self.fold.unreadable().collect();
+        unreadable.sort_unstable();
+        for (id, why) in unreadable {
+            self.report.note_unreadable(id.to_string(), why.to_owned());
+        }
+        // All parts read all entries.
+        if self.fold.part().number == 0 {
+            for (place, why) in &self.strays {
+                self.report.note_unreadable(format!("entry {place}"), why.clone());
+            }
+        }
     }
 
     /// Folds the log to its end.
     async fn read_on(&mut self) -> Result<(), PortError> {
         while let Some(entries) = self.redis.page_after(self.at).await? {
-            self.fold_on(&entries)?;
+            self.fold_on(&entries);
         }
         Ok(())
     }
 
     /// Folds entries that follow, and gives whose they are.
-    fn fold_on(&mut self, entries: &[HistoryEntry]) -> Result<HashSet<AggregateId>, PortError> {
+    fn fold_on(&mut self, entries: &[HistoryEntry]) -> HashSet<AggregateId> {
         let mut touched = HashSet::new();
         for entry in entries {
-            let unreadable = |error| corrupt(format!("entry {} of the event log: {error}", entry.id));
-            if let Some(id) = self.fold.add(entry.id, &entry.event).map_err(unreadable)? {
-                self.report.events += 1;
-                touched.insert(id);
+            match self.fold.add(entry.id, &entry.event) {
+                Ok(Some(id)) => {
+                    self.report.events += 1;
+                    touched.insert(id);
+                }
+                Ok(None) => {}
+                Err(_) => {
+                    let why = entry.event.read().err().map_or_else(String::new, |error| error.to_string());
+                    self.strays.insert(entry.id, why);
+                }
             }
             self.at = Some(entry.id);
         }
-        Ok(touched)
+        touched
+    }
+
+    /// Whether an aggregate has had an event of which the log no longer tells whose it is: by the places that its hash
+    /// names.
+    fn has_stray(&self, hash: Option<&Result<Value, String>>) -> bool {
+        let Some(Ok(hash)) = hash else { return false };
+        let fields: HashMap<Vec<u8>, Vec<u8>> = read_value(hash).unwrap_or_default();
+        let ids = fields.get(EVENT_IDS.as_bytes()).map(Vec::as_slice).unwrap_or_default();
+        let places = std::str::from_utf8(ids).unwrap_or_default().split_ascii_whitespace();
+        !self.strays.is_empty() && places.filter_map(|id| id.parse().ok()).any(|id| self.strays.contains_key(&id))
     }
 
     /// Compares aggregates until each was seen at a moment to which the log is folded.
     async fn compare(&mut self, mut left: Vec<AggregateId>) -> Result<(), PortError> {
         let keys = self.redis.keys().clone();
-        while !left.is_empty() {
+        loop {
+            left.retain(|id| !self.fold.is_unreadable(*id));
+            if left.is_empty() {
+                return Ok(());
+            }
             let wanted: Vec<Wanted> = left.iter().map(|id| Wanted::new(&keys, *id, self.fold.get(*id))).collect();
             let reads: Vec<Vec<Words>> = wanted.iter().map(|wanted| wanted.reads(&keys)).collect();
             let look = self.redis.look(self.at, &reads.concat()).await?;
-            let touched = self.fold_on(&look.newer)?;
+            let touched = self.fold_on(&look.newer);
             if !look.complete {
                 self.read_on().await?;
                 continue;
@@ -202,6 +258,9 @@ impl Audit<'_> {
                 let replies: Vec<_> = replies.by_ref().take(reads.len()).collect();
                 if touched.contains(&wanted.id) {
                     again.push(wanted.id);
+                    continue;
+                }
+                if self.has_stray(replies.first()) {
                     continue;
                 }
                 let compared = wanted.compare(&keys, look.now_ms, replies)?;
@@ -216,149 +275,9 @@ impl Audit<'_> {
             }
             left = again;
         }
-        Ok(())
-    }
-
-    /// Looks through the keys for what no aggregate accounts for.
-    async fn look_for_strangers(&mut self) -> Result<(), PortError> {
-        let mut cursor = 0_u64;
-        loop {
-            let (next, keys) = self.redis.scan(&self.redis.keys().pattern(), cursor).await?;
-            let mut suspects = Vec::new();
-            for key in keys {
-                match self.redis.keys().read_model(&key) {
-                    Some(ReadModel::Index(kind)) => self.look_through_index(&key, kind).await?,
-                    Some(ReadModel::Window | ReadModel::Standings) => {
-                        self.look_through_index(&key, SetKind::Sorted).await?;
-                    }
-                    Some(ReadModel::Hash(id)) => suspects.push(Suspect::key(id, &key)),
-                    Some(ReadModel::Results(id)) => suspects.push(Suspect::key(AggregateId::Job(id), &key)),
-                    Some(ReadModel::Stored | ReadModel::Best | ReadModel::Records | ReadModel::Boards) | None => {}
-                }
-            }
-            self.judge(suspects).await?;
-            cursor = next;
-            if cursor == 0 {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn look_through_index(&mut self, key: &str, kind: SetKind) -> Result<(), PortError> {
-        let mut connection = self.redis.connection();
-        let mut cursor = 0_u64;
-        loop {
-            let command = match kind {
-                SetKind::Plain => "SSCAN",
-                SetKind::Sorted => "ZSCAN",
-            };
-            let page: redis::RedisResult<(u64, Vec<String>)> =
-                redis::cmd(command).arg(key).arg(cursor).arg(&["COUNT", "1000"]).query_async(&mut connection).await;
-            let (next, entries) = match page {
-                // An index of another type can hold no member: each is told where it is missing.
-                Err(error) if error.code() == Some("WRONGTYPE") => return Ok(()),
-                page => page.map_err(|error| away(&error))?,
-            };
-            // A sorted set answers with each member's score behind it.
-            let step = if kind == SetKind::Sorted { 2 } else { 1 };
-            let suspects = entries.into_iter().step_by(step).filter_map(|member| {
-                let id = self.redis.keys().member(key, &member)?;
-                Some(Suspect::member(id, key, kind, &member))
-            });
-            let suspects = suspects.collect();
-            self.judge(suspects).await?;
-            cursor = next;
-            if cursor == 0 {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Whether the log, as far as it is folded, accounts for it.
-    fn accounts_for(&self, suspect: &Suspect) -> bool {
-        let keys = self.redis.keys();
-        self.fold.get(suspect.id).is_some_and(|folded| match keys.read_model(&suspect.key) {
-            Some(ReadModel::Results(_)) => folded.results.is_some(),
-            Some(ReadModel::Index(_)) => folded.view(keys).memberships.contains_key(&suspect.key),
-            Some(ReadModel::Window) => folded.view(keys).windows.contains_key(&suspect.key),
-            Some(ReadModel::Standings) => {
-                suspect.remove.last().is_some_and(|member| folded.stands(keys, &suspect.key, member))
-            }
-            Some(ReadModel::Hash(_) | ReadModel::Stored | ReadModel::Best | ReadModel::Records | ReadModel::Boards)
-            | None => true,
-        })
-    }
-
-    async fn judge(&mut self, mut suspects: Vec<Suspect>) -> Result<(), PortError> {
-        let part = self.fold.part();
-        suspects.retain(|suspect| part.holds(suspect.id) && !self.accounts_for(suspect));
-        while !suspects.is_empty() {
-            let reads: Vec<Words> = suspects.iter().map(|suspect| suspect.read.clone()).collect();
-            let look = self.redis.look(self.at, &reads).await?;
-            self.fold_on(&look.newer)?;
-            if !look.complete {
-                self.read_on().await?;
-                continue;
-            }
-            let mut again = Vec::new();
-            for (suspect, reply) in suspects.into_iter().zip(look.replies) {
-                let there = match &reply {
-                    Ok(value) => {
-                        let found = read_value::<Option<String>>(value)?;
-                        found.is_some_and(|found| suspect.is_there(&found, look.now_ms, self.redis.keys()))
-                    }
-                    Err(_) => false,
-                };
-                if !there || self.accounts_for(&suspect) {
-                    continue;
-                }
-                let remove = std::slice::from_ref(&suspect.remove);
-                if self.mode == Mode::Rebuild && !self.redis.restore(self.at, suspect.id, remove).await? {
-                    again.push(suspect);
-                    continue;
-                }
-                let found = suspect.remove.last().filter(|last| **last != suspect.key);
-                let found = found.map_or_else(|| "present".to_owned(), |member| format!("{member} present"));
-                self.note(vec![Difference { key: suspect.key, found, wanted: "absent".to_owned() }]);
-            }
-            suspects = again;
-        }
-        Ok(())
     }
 
     fn note(&mut self, differences: Vec<Difference>) {
         self.report.note(differences);
-    }
-}
-
-impl Suspect {
-    fn key(id: AggregateId, key: &str) -> Self {
-        Self { id, key: key.to_owned(), read: words(["EXISTS", key]), remove: words(["DEL", key]) }
-    }
-
-    fn member(id: AggregateId, key: &str, kind: SetKind, member: &str) -> Self {
-        let [read, remove] = match kind {
-            SetKind::Plain => ["SISMEMBER", "SREM"],
-            SetKind::Sorted => ["ZSCORE", "ZREM"],
-        };
-        Self { id, key: key.to_owned(), read: words([read, key, member]), remove: words([remove, key, member]) }
-    }
-
-    /// Whether what its read found is something that should not be there: what left the hour may stay in a window.
-    fn is_there(&self, found: &str, now_ms: i64, keys: &Keyspace) -> bool {
-        match keys.read_model(&self.key) {
-            Some(ReadModel::Window) => found.parse().is_ok_and(|at_ms| in_window(at_ms, now_ms)),
-            Some(ReadModel::Index(SetKind::Sorted) | ReadModel::Standings) => true,
-            Some(
-                ReadModel::Hash(_)
-                | ReadModel::Results(_)
-                | ReadModel::Index(SetKind::Plain)
-                | ReadModel::Stored
-                | ReadModel::Best
-                | ReadModel::Records
-                | ReadModel::Boards,
-            )
-            | None => found != "0",
-        }
     }
 }

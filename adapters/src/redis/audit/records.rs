@@ -1,20 +1,20 @@
 //! The records of each metric, compared with the fold of all jobs that ever completed, those that have expired too.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use events::ports::{HistoryEntry, PortError};
 use events::ranking::ranked;
-use events::stored::{Recorded, Unreadable};
-use events::{JobEvent, JobId, Order, Standing, StreamId, UserId};
+use events::stored::Recorded;
+use events::{AggregateId, JobEvent, JobId, Order, Standing, StreamId, UserId};
 use projections::board::score;
 use projections::fold::Part;
-use projections::records::{Records, store};
+use projections::records::{Records, read, store};
 use redis::Value;
 
-use super::look::read_value;
+use super::look::{as_text, read_value};
 use super::{Difference, Mode, Report};
 use crate::redis::wire::{Words, words};
-use crate::redis::{Redis, away, corrupt};
+use crate::redis::{Redis, away};
 
 /// How many metrics the records of one part may be of, about. It bounds the memory.
 const METRICS_A_PART: u64 = 50_000;
@@ -35,8 +35,9 @@ impl Redis {
         let of = metrics.div_ceil(METRICS_A_PART).max(1);
         for number in 0..of {
             let part = Part { number, of };
-            let (users, metrics) = (HashMap::new(), BTreeMap::new());
-            let mut audit = RecordsAudit { redis: self, mode, part, users, metrics, at: None };
+            let (users, unreadable, metrics) = (HashMap::new(), HashSet::new(), BTreeMap::new());
+            let mut audit =
+                RecordsAudit { redis: self, mode, part, users, unreadable, has_strays: false, metrics, at: None };
             audit.read_on().await?;
             audit.look_for_keys().await?;
             audit.compare(report).await?;
@@ -52,6 +53,10 @@ struct RecordsAudit<'a> {
     part: Part,
     /// Whose each job is that has not completed.
     users: HashMap<JobId, UserId>,
+    /// Those of which it is not known what they reached: an event of theirs can't be read.
+    unreadable: HashSet<JobId>,
+    /// Whether there is an event of which not even that is known.
+    has_strays: bool,
     /// In each of [`ORDERS`].
     metrics: BTreeMap<String, [Records; 2]>,
     /// Up to where the log is folded.
@@ -62,31 +67,40 @@ impl RecordsAudit<'_> {
     /// Folds the log to its end.
     async fn read_on(&mut self) -> Result<(), PortError> {
         while let Some(entries) = self.redis.page_after(self.at).await? {
-            self.fold_on(&entries)?;
+            self.fold_on(&entries);
         }
         Ok(())
     }
 
-    fn fold_on(&mut self, entries: &[HistoryEntry]) -> Result<(), PortError> {
+    fn fold_on(&mut self, entries: &[HistoryEntry]) {
         for entry in entries {
-            let unreadable = |error| corrupt(format!("entry {} of the event log: {error}", entry.id));
-            self.add(entry).map_err(unreadable)?;
+            self.add(entry);
             self.at = Some(entry.id);
         }
-        Ok(())
     }
 
-    fn add(&mut self, entry: &HistoryEntry) -> Result<(), Unreadable> {
-        if !["job.enqueued", "job.completed", "job.expired"].contains(&entry.event.kind.as_str()) {
-            return Ok(());
-        }
-        let Recorded::Job(job, envelope) = entry.event.read()? else { return Ok(()) };
+    fn add(&mut self, entry: &HistoryEntry) {
+        let (job, envelope) = match entry.event.read() {
+            Ok(Recorded::Job(job, envelope)) => (job, envelope),
+            Ok(Recorded::Submission(..) | Recorded::Policy(_) | Recorded::Log(_)) => return,
+            Err(_) => {
+                match entry.event.aggregate.parse() {
+                    Ok(AggregateId::Job(job)) => _ = self.unreadable.insert(job),
+                    Ok(AggregateId::Submission(_) | AggregateId::Policy | AggregateId::Log) => {}
+                    Err(_) => self.has_strays = true,
+                }
+                return;
+            }
+        };
         if let JobEvent::Enqueued { spec, .. } = envelope.event {
             self.users.insert(job, spec.user);
-            return Ok(());
+            return;
+        }
+        if !matches!(envelope.event, JobEvent::Completed { .. } | JobEvent::Expired {}) {
+            return;
         }
         let (Some(user), JobEvent::Completed { results, .. }) = (self.users.remove(&job), envelope.event) else {
-            return Ok(());
+            return;
         };
         for (metric, value) in ranked(&results.metrics) {
             if self.part.holds_metric(&metric) {
@@ -96,7 +110,11 @@ impl RecordsAudit<'_> {
                 }
             }
         }
-        Ok(())
+    }
+
+    /// Whether a member tells of a job of which it is not known what it reached.
+    fn is_unknown(&self, member: &str, value: f64) -> bool {
+        self.has_strays || read(member, value).is_some_and(|standing| self.unreadable.contains(&standing.job))
     }
 
     /// Looks for metrics of which there are keys, whatever the log tells.
@@ -128,7 +146,7 @@ impl RecordsAudit<'_> {
                 };
                 let reads: Vec<Words> = left.iter().map(read).collect();
                 let look = self.redis.look(self.at, &reads).await?;
-                self.fold_on(&look.newer)?;
+                self.fold_on(&look.newer);
                 if !look.complete {
                     self.read_on().await?;
                     continue;
@@ -164,9 +182,16 @@ impl RecordsAudit<'_> {
             wanted.reverse();
         }
         let found = match reply {
-            Ok(value) => Ok(read_value::<Vec<(String, f64)>>(&value)?),
+            Ok(value) => {
+                let found: Vec<(Vec<u8>, f64)> = read_value(&value)?;
+                Ok(found.into_iter().map(|(member, value)| (as_text(member), value)).collect::<Vec<_>>())
+            }
             Err(error) => Err(error),
         };
+        // It may be the record that it is said to be, and others may only be none because of it.
+        if found.as_ref().is_ok_and(|found| found.iter().any(|(member, value)| self.is_unknown(member, *value))) {
+            return Ok(None);
+        }
         if found.as_ref() == Ok(&wanted) {
             return Ok(None);
         }

@@ -9,8 +9,11 @@
 -- Answers {found, wanted} as texts; a total that is absent is 0.
 
 local wanted = 0
-for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
-  wanted = wanted + tonumber(redis.call('HGET', ARGV[1] .. id, 'bytes') or '0')
+-- What can't be read is told where the submissions are compared, and counts for nothing here.
+local ids = redis.pcall('ZRANGE', KEYS[2], 0, -1)
+for _, id in ipairs(ids.err and {} or ids) do
+  local bytes = redis.pcall('HGET', ARGV[1] .. id, 'bytes')
+  wanted = wanted + (type(bytes) == 'string' and tonumber(bytes) or 0)
 end
 wanted = string.format('%.0f', wanted)
 local found = redis.pcall('HGET', KEYS[1], 'bytes') or '0'

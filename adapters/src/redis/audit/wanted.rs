@@ -12,12 +12,11 @@ use projections::fields::EVENT_IDS;
 use projections::fold::Folded;
 use projections::{Keyspace, Patch, View};
 use redis::Value;
-use redis::streams::StreamRangeReply;
 
 use super::Difference;
-use super::look::read_value;
+use super::look::{as_text, read_value};
 use crate::redis::corrupt;
-use crate::redis::event_log::read_entry;
+use crate::redis::entries::read_entries;
 use crate::redis::wire::{Words, encode_patch, words};
 
 /// What the read models of one aggregate must be.
@@ -99,9 +98,9 @@ impl Wanted {
             let (hash, expiry) = (next()?, next()?);
             let mut results = Hash { key: keys.result(id), fields: BTreeMap::new(), expires_at_ms: None };
             if self.results.is_some() {
-                let reply: StreamRangeReply = read_value(&next()?.map_err(corrupt)?)?;
-                let entry = reply.ids.first().ok_or_else(|| corrupt("the event that holds results is gone"))?;
-                results.fill(keys, &read_entry(entry)?)?;
+                let entries = read_entries(&next()?.map_err(corrupt)?)?;
+                let entry = entries.first().ok_or_else(|| corrupt("the event that holds results is gone"))?;
+                results.fill(keys, entry)?;
             }
             results.compare(now_ms, hash, expiry, &mut compared)?;
         }
@@ -237,7 +236,11 @@ impl Hash {
             self.fields.clear();
         }
         let differences = match hash {
-            Ok(hash) => self.differences(&read_value(&hash)?, read_value(&expiry.map_err(corrupt)?)?),
+            Ok(hash) => {
+                let hash: HashMap<Vec<u8>, Vec<u8>> = read_value(&hash)?;
+                let hash = hash.into_iter().map(|(field, value)| (as_text(field), as_text(value))).collect();
+                self.differences(&hash, read_value(&expiry.map_err(corrupt)?)?)
+            }
             Err(error) => vec![(error, "a hash".to_owned())],
         };
         if !differences.is_empty() {

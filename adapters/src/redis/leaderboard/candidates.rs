@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use events::ports::{BoardQuery, PortError};
 use events::{Order, Standing, UserId};
 use projections::board::{self, score};
+use redis::Value;
 
 use super::PARAMS;
-use crate::redis::{Redis, away, corrupt};
+use crate::redis::{Redis, away};
 
 impl Redis {
     /// The first job of each of these users that reached their best value.
@@ -21,12 +22,14 @@ impl Redis {
             let (key, value) = (self.keys().standings(&query.metric, user), score(*value));
             read.cmd("ZRANGE").arg(&[&key, &value, &value, "BYSCORE", "LIMIT", "0", "1"]);
         }
-        let members: Vec<Vec<String>> = read.query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        let members: Vec<Value> =
+            read.ignore_errors().query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
         let (mut first, mut moved) = (Vec::new(), Vec::new());
         for ((user, value), members) in bests.iter().zip(members) {
-            match members.first() {
-                Some(member) => first.push(read_member(user, member, *value)?),
-                // Their best has expired since it was read.
+            let members: Vec<Vec<u8>> = redis::from_redis_value(members).unwrap_or_default();
+            match members.first().and_then(|member| read_member(user, member, *value)) {
+                Some(standing) => first.push(standing),
+                // Their best has expired since it was read, or can't be read.
                 None => moved.push(user.clone()),
             }
         }
@@ -88,14 +91,14 @@ impl Redis {
             let key = self.keys().standings(&query.metric, user);
             read.cmd("ZRANGE").arg(&[&key, from, to, "BYSCORE", "WITHSCORES"]);
         }
-        let found: Vec<Vec<(String, f64)>> =
-            read.query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
-        let of_user = |(user, found): (&UserId, Vec<(String, f64)>)| {
-            let all = found.iter().map(|(member, value)| read_member(user, member, *value));
-            let is_new = |standing: &Standing| query.since.is_none_or(|since| standing.completed_at >= since);
-            all.filter(|standing| standing.as_ref().map_or(true, is_new)).collect()
+        let found: Vec<Value> =
+            read.ignore_errors().query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        let of_user = |(user, found): (&UserId, Value)| {
+            let found: Vec<(Vec<u8>, f64)> = redis::from_redis_value(found).unwrap_or_default();
+            let all = found.iter().filter_map(|(member, value)| read_member(user, member, *value));
+            all.filter(|standing| query.since.is_none_or(|since| standing.completed_at >= since)).collect()
         };
-        users.iter().zip(found).map(of_user).collect()
+        Ok(users.iter().zip(found).map(of_user).collect())
     }
 
     /// Which of these jobs have such params.
@@ -111,19 +114,29 @@ impl Redis {
         for standing in standings {
             read.cmd("HGET").arg(self.keys().result(standing.job)).arg("params");
         }
-        let found: Vec<Option<String>> =
-            read.query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
-        let fits = |text: Option<String>| {
-            let Some(text) = text else { return Ok(false) };
-            let found: HashMap<String, serde_json::Value> = serde_json::from_str(&text).map_err(corrupt)?;
-            Ok(params.iter().all(|(name, wanted)| found.get(name).is_some_and(|value| is_text(value, wanted))))
+        let found: Vec<Value> =
+            read.ignore_errors().query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        // Params that can't be read are none that anybody asks for.
+        let fits = |text: Value| {
+            let text: Option<Vec<u8>> = redis::from_redis_value(text).ok().flatten();
+            let found: Option<HashMap<String, serde_json::Value>> =
+                text.and_then(|text| serde_json::from_slice(&text).ok());
+            let has = |found: &HashMap<String, serde_json::Value>| {
+                params.iter().all(|(name, wanted)| found.get(name).is_some_and(|value| is_text(value, wanted)))
+            };
+            found.as_ref().is_some_and(has)
         };
-        found.into_iter().map(fits).collect()
+        Ok(found.into_iter().map(fits).collect())
     }
 }
 
-fn read_member(user: &UserId, member: &str, value: f64) -> Result<Standing, PortError> {
-    board::read(user, member, value).ok_or_else(|| corrupt(format!("{member:?} is no place on a board")))
+/// A place on a board; none if the member is no such place.
+fn read_member(user: &UserId, member: &[u8], value: f64) -> Option<Standing> {
+    let standing = std::str::from_utf8(member).ok().and_then(|member| board::read(user, member, value));
+    if standing.is_none() {
+        tracing::debug!(%user, "a place on a board can't be read");
+    }
+    standing
 }
 
 /// Whether a param has this value: a string as it is, anything else as its JSON.

@@ -7,13 +7,14 @@ mod candidates;
 mod records;
 
 use async_trait::async_trait;
-use events::ports::{Board, BoardQuery, Boards, Leader, LeaderboardPort, PortError};
+use events::ports::{Board, BoardQuery, Boards, Leader, LeaderboardPort, Leaders, PortError};
 use events::ranking::{figures, method};
 use events::{Order, Standing, UserId};
 use projections::board::{best, score};
 use redis::Script;
 
-use crate::redis::{Redis, away, corrupt};
+use crate::redis::index::read_id;
+use crate::redis::{Redis, away};
 
 /// How many users' best jobs are read in one go.
 const USERS: usize = 200;
@@ -31,7 +32,7 @@ impl LeaderboardPort for Redis {
     async fn boards(&self, limit: usize) -> Result<Boards, PortError> {
         let key = self.keys().boards();
         let page = Script::new(include_str!("page.lua"));
-        let found: Vec<(String, f64)> = page
+        let found: Vec<(Vec<u8>, f64)> = page
             .key(&key)
             .arg(limit)
             .arg("REV")
@@ -42,24 +43,26 @@ impl LeaderboardPort for Redis {
         let total: u64 =
             redis::cmd("ZCARD").arg(&key).query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of users")]
-        let board = |(metric, users): (String, f64)| Board { metric, users: users as u64 };
-        let mut boards: Vec<Board> = found.into_iter().map(board).collect();
+        let board = |(metric, users): (Vec<u8>, f64)| {
+            Some(Board { metric: String::from_utf8(metric).ok()?, users: users as u64 })
+        };
+        let mut boards: Vec<Board> = found.into_iter().filter_map(board).collect();
         boards.sort_by(|one, other| other.users.cmp(&one.users).then_with(|| one.metric.cmp(&other.metric)));
         boards.truncate(limit);
         Ok(Boards { boards, total })
     }
 
-    async fn leaders(&self, query: &BoardQuery) -> Result<Vec<Leader>, PortError> {
+    async fn leaders(&self, query: &BoardQuery) -> Result<Leaders, PortError> {
         let mut tries = 1;
         loop {
             let ranked = self.ranked(query).await?;
             let wanted = ranked.len();
-            let mut leaders = Vec::with_capacity(wanted);
+            let mut leaders = Leaders::default();
             for rows in ranked.chunks(ROWS) {
-                leaders.extend(self.with_results(rows).await?);
+                self.add_results(rows, &mut leaders).await?;
             }
             // A job that expired meanwhile leaves its place to another.
-            if leaders.len() == wanted || tries == TRIES {
+            if leaders.leaders.len() + leaders.unreadable.len() == wanted || tries == TRIES {
                 return Ok(leaders);
             }
             tries += 1;
@@ -156,7 +159,7 @@ impl Redis {
             Order::Asc => ("-inf".to_owned(), format!("({value}")),
             Order::Desc => (format!("({value}"), "+inf".to_owned()),
         };
-        let (better, tied): (u64, Vec<String>) = redis::pipe()
+        let (better, tied): (u64, Vec<Vec<u8>>) = redis::pipe()
             .cmd("ZCOUNT")
             .arg(&[&key, &from, &to])
             .cmd("ZRANGE")
@@ -164,8 +167,8 @@ impl Redis {
             .query_async(&mut self.connection())
             .await
             .map_err(|error| away(&error))?;
-        let tied = tied.into_iter().map(|user| Ok((user.parse().map_err(corrupt)?, own.value)));
-        let tied = self.first_with(query, &tied.collect::<Result<Vec<_>, _>>()?).await?;
+        let tied: Vec<(UserId, f64)> = tied.iter().filter_map(|user| Some((read_id(user)?, own.value))).collect();
+        let tied = self.first_with(query, &tied).await?;
         let earlier = tied.iter().filter(|other| query.order.compare(other, own).is_lt()).count();
         Ok(better + earlier as u64 + 1)
     }
@@ -174,7 +177,7 @@ impl Redis {
     async fn bests(&self, query: &BoardQuery, reach: Reach) -> Result<Vec<(UserId, f64)>, PortError> {
         let key = best(self.keys(), &query.metric, query.order);
         let rev = if query.order == Order::Desc { "REV" } else { "" };
-        let found: Vec<(String, f64)> = match reach {
+        let found: Vec<(Vec<u8>, f64)> = match reach {
             Reach::First(count) => {
                 let page = Script::new(include_str!("page.lua"));
                 page.key(&key).arg(count).arg(rev).arg(-1).invoke_async(&mut self.connection()).await
@@ -186,25 +189,32 @@ impl Redis {
             }
         }
         .map_err(|error| away(&error))?;
-        found.into_iter().map(|(user, value)| Ok((user.parse().map_err(corrupt)?, value))).collect()
+        // A member that is no name is nobody.
+        Ok(found.into_iter().filter_map(|(user, value)| Some((read_id(&user)?, value))).collect())
     }
 
-    /// The jobs with what of their results is shown, but for those that have expired.
-    async fn with_results(&self, ranked: &[(u64, Standing)]) -> Result<Vec<Leader>, PortError> {
+    /// Adds the jobs with what of their results is shown, except those that have expired.
+    async fn add_results(&self, ranked: &[(u64, Standing)], to: &mut Leaders) -> Result<(), PortError> {
         let ids: Vec<_> = ranked.iter().map(|(_, standing)| standing.job).collect();
         let keys: Vec<String> = ids.iter().map(|id| self.keys().result(*id)).collect();
-        let (jobs, hashes) = futures::try_join!(self.read_jobs(&ids), self.hashes(&keys))?;
-        let mut leaders = Vec::with_capacity(ranked.len());
+        let (jobs, hashes) = futures::try_join!(self.read_each_job(&ids), self.hashes(&keys))?;
         for ((rank, standing), ((job, key), hash)) in ranked.iter().zip(jobs.into_iter().zip(keys).zip(hashes)) {
-            let results = projections::results::read(&key, &hash).map_err(corrupt)?;
-            leaders.extend(job.zip(results).map(|(job, results)| Leader {
-                rank: *rank,
-                standing: standing.clone(),
-                job,
-                method: method(&results.params),
-                performance: figures(results.performance),
-            }));
+            let results = match hash {
+                Ok(hash) => projections::results::read(&key, &hash),
+                Err(why) => Some(projections::results::unreadable(&why)),
+            };
+            match (job, results) {
+                (Ok(Some(job)), Some(results)) => to.leaders.push(Leader {
+                    rank: *rank,
+                    standing: standing.clone(),
+                    job,
+                    method: results.params.as_ref().and_then(method),
+                    performance: figures(results.performance.unwrap_or_default()),
+                }),
+                (Err(why), _) => to.unreadable.push((*rank, standing.clone(), why)),
+                (Ok(_), _) => {}
+            }
         }
-        Ok(leaders)
+        Ok(())
     }
 }

@@ -6,7 +6,7 @@ use projections::board::score;
 use projections::records::{Records, read};
 
 use super::{PARAMS, Reach, USERS_WITH_ALL};
-use crate::redis::{Redis, away, corrupt};
+use crate::redis::{Redis, away};
 
 /// How many records are read in one go.
 const PAGE: usize = 1_000;
@@ -22,7 +22,7 @@ impl Redis {
         };
         let mut newest = Vec::new();
         loop {
-            let found: Vec<(String, f64)> = redis::cmd("ZRANGE")
+            let found: Vec<(Vec<u8>, f64)> = redis::cmd("ZRANGE")
                 .arg(&[&key, &from, to, "BYSCORE"])
                 .arg(reversed)
                 .arg("LIMIT")
@@ -35,7 +35,9 @@ impl Redis {
             let Some((_, last)) = found.last() else { return Ok(newest) };
             from = format!("({}", score(*last));
             for (member, value) in found {
-                let standing = read(&member, value).ok_or_else(|| corrupt(format!("{member:?} is no record")))?;
+                // One that can't be read is passed over: the audit tells of it.
+                let standing = std::str::from_utf8(&member).ok().and_then(|member| read(member, value));
+                let Some(standing) = standing else { continue };
                 if newest.len() == query.limit || query.since.is_some_and(|since| standing.completed_at < since) {
                     return Ok(newest);
                 }

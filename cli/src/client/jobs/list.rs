@@ -50,7 +50,7 @@ impl StatusArg {
 impl ListCommand {
     pub(super) async fn run(&self, client: &Client, output: Output) -> Result<(), ClientError> {
         let status = self.status.map(|status| ("status", status.name().to_owned()));
-        let Listed { entries: jobs, next_cursor } = self.pages.collect(client, "/jobs", status).await?;
+        let Listed { entries: jobs, next_cursor, .. } = self.pages.collect(client, "/jobs", status).await?;
         match output {
             Output::Json => print_json(&json!({"jobs": jobs, "next_cursor": next_cursor})),
             Output::Human => {

@@ -19,7 +19,7 @@ pub(super) struct ListCommand {
 
 impl ListCommand {
     pub(super) async fn run(&self, client: &Client, output: Output) -> Result<(), ClientError> {
-        let Listed { entries, next_cursor } = self.pages.collect(client, "/submissions", None).await?;
+        let Listed { entries, next_cursor, .. } = self.pages.collect(client, "/submissions", None).await?;
         match output {
             Output::Json => print_json(&json!({"submissions": entries, "next_cursor": next_cursor})),
             Output::Human => {

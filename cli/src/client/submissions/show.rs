@@ -16,7 +16,8 @@ const OURS: [&str; 4] = ["user_id", "entrypoint", "config_file", "files"];
 struct Whole {
     #[serde(flatten)]
     head: Submission,
-    metadata: Map<String, Value>,
+    /// Null if the server can't read it.
+    metadata: Option<Map<String, Value>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -37,6 +38,7 @@ pub(super) async fn run(client: &Client, id: &str, output: Output) -> Result<(),
 
 pub(super) fn report(document: &Value) -> Result<String, ClientError> {
     let Whole { head, metadata } = parse(document)?;
+    let metadata = metadata.unwrap_or_default();
     let fields = [
         ("submission", human::plain(&head.submission_id)),
         ("user", human::plain(&head.user_id)),

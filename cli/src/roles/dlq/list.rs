@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use adapters::redis::Redis;
 use anyhow::Result;
 use clap::Args;
-use events::ports::{DeadLetterPort, Quarantined};
+use events::ports::{DeadLetterPort, Quarantined, Unreadable};
 use events::time::to_rfc3339;
-use events::{Job, JobState};
+use events::{Job, JobId, JobState};
 use serde_json::{Value, json};
 
 use super::select::Filters;
@@ -45,7 +45,17 @@ impl List {
             jobs.extend(page);
         }
         let documents: Vec<Value> = jobs.iter().map(document).collect();
-        answer(output, &table(&jobs), &json!({ "dead_letters": documents }))?;
+        let mut shown = json!({ "dead_letters": documents });
+        let mut text = table(&jobs);
+        if !selection.unreadable.is_empty() {
+            let document = |it: &Unreadable<JobId>| json!({ "job_id": it.id.to_string(), "reason": it.reason });
+            shown["unreadable"] = selection.unreadable.iter().map(document).collect();
+            let line = |it: &Unreadable<JobId>| format!("\n{}  {}", it.id, human::line(&it.reason, MAX_ERROR_CHARS));
+            let lines: String = selection.unreadable.iter().map(line).collect();
+            text +=
+                &format!("\n\nRecords that can't be read (`leadersboard projections rebuild` restores them):{lines}");
+        }
+        answer(output, &text, &shown)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use adapters::redis::Redis;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use events::ports::{DeadLetterPort, DeadLetterQuery};
+use events::ports::{DeadLetterPort, DeadLetterQuery, Unreadable};
 use events::time::from_rfc3339;
-use events::{DeadLetterKind, Job, Timestamp, UserId};
+use events::{DeadLetterKind, Job, JobId, Timestamp, UserId};
 
 /// How many dead letters are read at a time.
 const PAGE: usize = 100;
@@ -62,6 +62,8 @@ impl From<Kind> for DeadLetterKind {
 
 /// Dead letters, page by page, never all at once.
 pub(super) struct Selection {
+    /// Those passed over because their records can't be read.
+    pub(super) unreadable: Vec<Unreadable<JobId>>,
     query: DeadLetterQuery,
     left: u64,
     done: bool,
@@ -77,7 +79,7 @@ impl Filters {
         };
         let (kind, user) = (self.kind.map(Into::into), self.user.clone());
         let query = DeadLetterQuery { kind, user, since, cursor: None, limit: PAGE };
-        Ok(Selection { query, left: self.limit.unwrap_or(default_limit), done: false })
+        Ok(Selection { unreadable: vec![], query, left: self.limit.unwrap_or(default_limit), done: false })
     }
 }
 
@@ -89,6 +91,7 @@ impl Selection {
             let page = redis.dead_letters(&self.query).await?;
             self.done = page.next.is_none();
             self.query.cursor = page.next;
+            self.unreadable.extend(page.unreadable);
             if !page.jobs.is_empty() {
                 self.left -= page.jobs.len() as u64;
                 return Ok(Some(page.jobs));

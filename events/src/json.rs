@@ -1,0 +1,244 @@
+//! JSON that strangers wrote: read once, within bounds, with no digit lost.
+//!
+//! Every document of a client or a job is read here before anything of it is stored: `metrics.json`, `metadata`, a job's
+//! `config` and the bodies of requests. What is stored can then be read again, by the server and by its clients, for
+//! the libraries of both have limits of their own.
+
+use serde_json::{Map, Value};
+
+/// The deepest nesting that is accepted. A stored document stands within others, such as an event in an answer, and
+/// many readers refuse more than 128 levels in all.
+pub const MAX_DEPTH: usize = 64;
+
+/// What the names begin with that serialisation libraries keep for themselves.
+const RESERVED: [&str; 3] = ["$serde", "$__serde", "$__toml"];
+
+/// Stands before a token that is kept as text while serde reads the rest.
+const MARK: &str = "\u{1}token:";
+/// [`MARK`] within a string of JSON.
+const MARK_AS_WRITTEN: &str = "\\u0001token:";
+
+/// Why a document was refused, as the rest of a sentence that began with the document's name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidJson(String);
+
+/// Reads a document. A number that 64 bits can't hold becomes a string with its digits.
+///
+/// # Errors
+/// What breaks a rule: it is not JSON, it nests too deep, or it holds a reserved name.
+pub fn read(text: &str) -> Result<Value, InvalidJson> {
+    let mut value = read_marked(text)?;
+    if let Some(token) = first_non_finite(&value) {
+        return Err(InvalidJson(format!("is not JSON: it holds {token}; write null or a string instead")));
+    }
+    unmark(&mut value);
+    Ok(value)
+}
+
+/// Reads a document that must be an object, as [`read`] does.
+///
+/// # Errors
+/// As of [`read`].
+pub fn read_object(text: &str) -> Result<Map<String, Value>, InvalidJson> {
+    match read(text)? {
+        Value::Object(object) => Ok(object),
+        other => Err(InvalidJson(format!("must be a JSON object, not {}", kind_of(&other)))),
+    }
+}
+
+/// Reads a document that must be an object: each member's name, and its value as it was written.
+///
+/// # Errors
+/// As of [`read`].
+pub fn read_members(text: &str) -> Result<Vec<(String, &str)>, InvalidJson> {
+    read_object(text)?;
+    members(without_bom(text)).ok_or_else(|| InvalidJson("is not JSON".to_owned()))
+}
+
+/// The text with each number that 64 bits can't hold as a string: for one who reads an answer of the server's and loses no
+/// digit of it.
+#[must_use]
+pub fn with_digits_kept(text: &str) -> String {
+    quote(text, "", usize::MAX).unwrap_or_else(|_| text.to_owned())
+}
+
+/// What a value is, in words.
+#[must_use]
+pub fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// The text without the byte order mark that some programs write before it.
+#[must_use]
+pub fn without_bom(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// Reads a document in which each number that 64 bits can't hold, `NaN`, `Infinity` and `-Infinity` are strings that
+/// begin with [`MARK`].
+pub(crate) fn read_marked(text: &str) -> Result<Value, InvalidJson> {
+    let text = quote(without_bom(text), MARK_AS_WRITTEN, MAX_DEPTH)?;
+    let value = serde_json::from_str(&text).map_err(|error| InvalidJson(format!("is not JSON: {error}")))?;
+    check_names(&value)?;
+    Ok(value)
+}
+
+/// The token that a string of [`read_marked`] stands for.
+pub(crate) fn token(text: &str) -> Option<&str> {
+    text.strip_prefix(MARK)
+}
+
+/// Makes the marked tokens of a value plain strings.
+pub(crate) fn unmark(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Some(token) = token(text) {
+                *text = token.to_owned();
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(unmark),
+        Value::Object(values) => values.values_mut().for_each(unmark),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+fn first_non_finite(value: &Value) -> Option<&str> {
+    match value {
+        Value::String(text) => token(text).filter(|token| NON_FINITE.contains(token)),
+        Value::Array(values) => values.iter().find_map(first_non_finite),
+        Value::Object(values) => values.values().find_map(first_non_finite),
+        Value::Null | Value::Bool(_) | Value::Number(_) => None,
+    }
+}
+
+fn check_names(value: &Value) -> Result<(), InvalidJson> {
+    match value {
+        Value::Array(values) => values.iter().try_for_each(check_names),
+        Value::Object(values) => values.iter().try_for_each(|(name, value)| {
+            if RESERVED.iter().any(|reserved| name.starts_with(reserved)) {
+                let shown: String = name.chars().take(60).collect();
+                return Err(InvalidJson(format!("holds the reserved name {shown:?}: rename it")));
+            }
+            // A token in the place of a name is no JSON, and was none before it was marked.
+            if name.starts_with(MARK) {
+                return Err(InvalidJson("is not JSON: a name must be a string".to_owned()));
+            }
+            check_names(value)
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
+    }
+}
+
+/// What Python writes for numbers that JSON does not have.
+pub(crate) const NON_FINITE: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
+
+/// Quotes the tokens that would be refused or lose digits, each behind a mark, and refuses what nests too deep.
+fn quote(text: &str, mark: &str, max_depth: usize) -> Result<String, InvalidJson> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    let mut depth = 0_usize;
+    while let Some(next) = rest.chars().next() {
+        let length = match next {
+            '"' => string_length(rest),
+            '[' | '{' => {
+                depth += 1;
+                if depth > max_depth {
+                    return Err(InvalidJson(format!("nests deeper than {max_depth} levels")));
+                }
+                1
+            }
+            ']' | '}' => {
+                depth = depth.saturating_sub(1);
+                1
+            }
+            '-' | '0'..='9' | 'N' | 'I' => {
+                let token = bare_token(rest);
+                if NON_FINITE.contains(&token) || is_beyond_64_bits(token) {
+                    out.extend(["\"", mark, token, "\""]);
+                    rest = &rest[token.len()..];
+                    continue;
+                }
+                token.len()
+            }
+            other => other.len_utf8(),
+        };
+        out.push_str(&rest[..length]);
+        rest = &rest[length..];
+    }
+    Ok(out)
+}
+
+/// The length of the string that begins here, its quotes included; all of the rest if it does not end.
+fn string_length(text: &str) -> usize {
+    let mut escaped = false;
+    let end = text.bytes().skip(1).position(|byte| {
+        let ends = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        ends
+    });
+    end.map_or(text.len(), |end| end + 2)
+}
+
+/// The number or word that begins here.
+fn bare_token(text: &str) -> &str {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    let length = text.bytes().position(|byte| !is_part(byte));
+    &text[..length.unwrap_or(text.len())]
+}
+
+/// Whether a token is a number of JSON that serde would read as another one, or not at all.
+fn is_beyond_64_bits(token: &str) -> bool {
+    let digits = token.strip_prefix('-').unwrap_or(token);
+    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let has_whole = |text: &str| is_digits(text) && (text == "0" || !text.starts_with('0'));
+    if is_digits(digits) {
+        return has_whole(digits) && token.parse::<i64>().is_err() && token.parse::<u64>().is_err();
+    }
+    let (mantissa, exponent) = digits.split_once(['e', 'E']).map_or((digits, None), |(one, two)| (one, Some(two)));
+    let (whole, fraction) = mantissa.split_once('.').map_or((mantissa, None), |(one, two)| (one, Some(two)));
+    has_whole(whole)
+        && fraction.is_none_or(is_digits)
+        && exponent.is_none_or(|exponent| is_digits(exponent.strip_prefix(['+', '-']).unwrap_or(exponent)))
+        && token.parse::<f64>().is_ok_and(f64::is_infinite)
+}
+
+/// The members of an object that is known to be JSON.
+fn members(text: &str) -> Option<Vec<(String, &str)>> {
+    let mut rest = text.trim_ascii_start().strip_prefix('{')?.trim_ascii_start();
+    let mut members = Vec::new();
+    while !rest.starts_with('}') {
+        let (name, behind) = rest.split_at_checked(string_length(rest))?;
+        let value = behind.trim_ascii_start().strip_prefix(':')?.trim_ascii_start();
+        let length = value_length(value)?;
+        members.push((serde_json::from_str(name).ok()?, value[..length].trim_ascii_end()));
+        rest = value[length..].trim_ascii_start();
+        rest = rest.strip_prefix(',').unwrap_or(rest).trim_ascii_start();
+    }
+    Some(members)
+}
+
+/// The length of the value that begins here, up to the comma or the brace behind it.
+fn value_length(text: &str) -> Option<usize> {
+    let (mut at, mut depth) = (0, 0_usize);
+    loop {
+        match text.as_bytes().get(at)? {
+            b'"' => at += string_length(&text[at..]) - 1,
+            b',' | b'}' if depth == 0 => return Some(at),
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.checked_sub(1)?,
+            _ => {}
+        }
+        at += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests;
