@@ -65,13 +65,12 @@ impl Connections {
     /// A place for a newcomer; `None` if all connections are busy.
     pub(crate) async fn admit(&self) -> Option<Arc<Connection>> {
         let room = || Arc::clone(&self.0.room);
-        let place = match room().try_acquire_owned() {
-            Ok(place) => place,
-            Err(_) => {
-                let (_, evicted) = self.0.idle().waiting.pop_first()?;
-                evicted.cancel();
-                room().acquire_owned().await.ok()?
-            }
+        let place = if let Ok(place) = room().try_acquire_owned() {
+            place
+        } else {
+            let (_, evicted) = self.0.idle().waiting.pop_first()?;
+            evicted.cancel();
+            room().acquire_owned().await.ok()?
         };
         let evicted = CancellationToken::new();
         let rank = Some(self.0.idle().push(false, evicted.clone()));

@@ -46,6 +46,8 @@ impl Course {
     pub(crate) fn refusal(&self, error: &hyper::Error, unread: &[u8]) -> Option<StatusCode> {
         match self.refused.load(Ordering::Acquire) {
             0 if error.is_timeout() && !unread.is_empty() => Some(StatusCode::REQUEST_TIMEOUT),
+            // Such as the greeting of HTTP/2, which hyper does not answer.
+            0 if error.is_parse() && self.is_between_requests() => Some(StatusCode::BAD_REQUEST),
             0 => None,
             status => StatusCode::from_u16(status).ok(),
         }
@@ -230,9 +232,10 @@ mod tests {
         let long = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(70_000));
         let large = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "a".repeat(600_000));
         let many = format!("GET / HTTP/1.1\r\nhost: x\r\n{}\r\n", "a: b\r\n".repeat(200));
-        let cases: [(&[u8], &str, &str); 7] = [
+        let cases: [(&[u8], &str, &str); 8] = [
             (b"\x16\x03\x01 garbage\r\n\r\n", "400", "invalid"),
             (b"GET / HTTP/9.9\r\n\r\n", "400", "invalid"),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "400", "invalid"),
             (b"GET / HTTP/1.1\r\nbad header\r\n\r\n", "400", "invalid"),
             (b"GET / HTTP/1.1\r\nhost: x", "408", "stalled"),
             (long.as_bytes(), "414", "uri_too_long"),

@@ -53,11 +53,10 @@ pub async fn serve(listener: TcpListener, router: Router, most: Connections, shu
                 }
             },
         };
-        match most.admit().await {
-            Some(place) => {
-                connections.spawn(connection(stream, place, router.clone(), shutdown.clone()));
-            }
-            None => refuse(stream, most.most()),
+        if let Some(place) = most.admit().await {
+            connections.spawn(connection(stream, place, router.clone(), shutdown.clone()));
+        } else {
+            refuse(stream, most.most());
         }
     }
     drop(listener);

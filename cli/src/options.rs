@@ -74,9 +74,8 @@ pub(crate) struct StrictOption {
     pub(crate) strict: bool,
 }
 
-/// Where files are.
+/// Where files are, and how much of the disk they may take.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_field_names, reason = "named as the options are")]
 pub(crate) struct StorageOptions {
     /// Where submissions are stored [default: <data>/uploads]
     #[arg(long, env = "UPLOAD_ROOT")]

@@ -23,14 +23,15 @@ const MARK_AS_WRITTEN: &str = "\\u0001token:";
 #[error("{0}")]
 pub struct InvalidJson(String);
 
-/// Reads a document. A number that 64 bits can't hold becomes a string with its digits.
+/// Reads a document. An integer that 64 bits can't hold becomes a string with its digits.
 ///
 /// # Errors
-/// What breaks a rule: it is not JSON, it nests too deep, or it holds a reserved name.
+/// What breaks a rule: it is not JSON, it nests too deep, or it holds a reserved name or a number like `1e999`.
 pub fn read(text: &str) -> Result<Value, InvalidJson> {
     let mut value = read_marked(text)?;
-    if let Some(token) = first_non_finite(&value) {
-        return Err(InvalidJson(format!("is not JSON: it holds {token}; write null or a string instead")));
+    if let Some(token) = first_unreadable(&value) {
+        let cure = "write null or a string instead";
+        return Err(InvalidJson(format!("can't be read by everyone: it holds {token}; {cure}")));
     }
     unmark(&mut value);
     Ok(value)
@@ -110,11 +111,13 @@ pub(crate) fn unmark(value: &mut Value) {
     }
 }
 
-fn first_non_finite(value: &Value) -> Option<&str> {
+/// The first marked token that is no integer: not all readers take it for a number, or for the same one.
+fn first_unreadable(value: &Value) -> Option<&str> {
+    let is_integer = |token: &str| token.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit());
     match value {
-        Value::String(text) => token(text).filter(|token| NON_FINITE.contains(token)),
-        Value::Array(values) => values.iter().find_map(first_non_finite),
-        Value::Object(values) => values.values().find_map(first_non_finite),
+        Value::String(text) => token(text).filter(|token| !is_integer(token)),
+        Value::Array(values) => values.iter().find_map(first_unreadable),
+        Value::Object(values) => values.values().find_map(first_unreadable),
         Value::Null | Value::Bool(_) | Value::Number(_) => None,
     }
 }

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -74,9 +75,11 @@ impl Board {
     /// # Panics
     /// If it does not come up, or who runs the tests may not become another user.
     pub async fn start_unprivileged(options: &[(&str, &str)]) -> Self {
+        // Boards that run side by side have users of their own: those of one user take turns.
+        static BOARDS: AtomicU32 = AtomicU32::new(0);
         assert!(geteuid().is_root(), "only root can start a worker as another user: run these tests as root");
-        // Tests that run side by side have users of their own.
-        Self::start_as(Some(12_345 + std::process::id() % 10_000), options).await
+        let number = BOARDS.fetch_add(1, Ordering::Relaxed);
+        Self::start_as(Some(12_345 + std::process::id() % 700 * 64 + number % 64), options).await
     }
 
     async fn start_as(user: Option<u32>, options: &[(&str, &str)]) -> Self {
@@ -203,6 +206,10 @@ impl Drop for Board {
         self.process.signal(Signal::SIGINT);
         self.process.signal(Signal::SIGTERM);
         self.process.wait();
+        if let Some(user) = self.user {
+            // The locks of a user whom no other test has. There may be none.
+            let _ = std::fs::remove_dir_all(format!("/run/lock/leadersboard-{user}"));
+        }
     }
 }
 

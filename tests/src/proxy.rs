@@ -134,7 +134,7 @@ async fn relay(client: UnixStream, upstream: PathBuf, mut link: watch::Receiver<
 async fn impersonate(mut client: UnixStream, answer: &[u8]) {
     let mut heard = [0; 4096];
     while let Ok(length @ 1..) = client.read(&mut heard).await {
-        let commands = heard[..length].iter().filter(|byte| **byte == b'*').count();
+        let commands = heard[..length].split(|byte| *byte == b'*').count() - 1;
         if answer.is_empty() || client.write_all(&answer.repeat(commands.max(1))).await.is_err() {
             return;
         }

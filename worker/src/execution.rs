@@ -140,7 +140,7 @@ impl Execution<'_> {
     }
 
     async fn outcome(&self, ran: Ran, class: &ResourceClass, log: &JobLog) -> Outcome {
-        let output = self.directory.output();
+        let (output, disk) = (self.directory.output(), &self.session.config.sandbox.disk);
         let largest = if ran.ended.as_ref().is_ok_and(|ended| may_have_written_too_much(ended, &output)) {
             let folders = self.directory.parts();
             spawn_blocking(move || largest_file(&folders)).await.ok().flatten()
@@ -156,7 +156,7 @@ impl Execution<'_> {
             output_bytes: class.output_bytes,
             largest: largest.as_ref(),
             network: self.session.config.sandbox.network(),
-            disk_was_short: self.session.config.sandbox.disk.was_short_within(ran.time + LAST_OUTPUT),
+            disk_was_short: disk.shortage(&output).is_some() || disk.was_short_within(ran.time + LAST_OUTPUT),
         };
         match ran.ended {
             Ok(ended) => with_usage(judge(&ended, &case), ran.usage),

@@ -102,11 +102,12 @@ impl Fitness {
     }
 
     fn set(&self, unfit: Option<String>) {
-        match &unfit {
-            Some(why) => tracing::error!(why, "this worker can't set up jobs; it takes none until it can"),
-            None => tracing::info!("this worker takes jobs again"),
+        if let Some(why) = &unfit {
+            tracing::error!(why, "this worker can't set up jobs; it takes none until it can");
+        } else {
+            tracing::info!("this worker takes jobs again");
         }
-        gauge!("leadersboard_worker_fit").set(if unfit.is_some() { 0 } else { 1 });
+        gauge!("leadersboard_worker_fit").set(u32::from(unfit.is_none()));
         self.state.send_modify(|state| state.unfit = unfit);
     }
 }

@@ -15,8 +15,8 @@ const PASSABLE: u32 = 0o711;
 /// # Errors
 /// With the path of the folder.
 pub(crate) fn make(path: &Path, mode: u32) -> io::Result<()> {
-    let made = DirBuilder::new().mode(mode).create(path);
-    made.and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode))).map_err(|error| named(path, error))
+    let created = DirBuilder::new().mode(mode).create(path);
+    created.and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode))).map_err(|error| named(path, &error))
 }
 
 /// Makes a folder that everybody may come through.
@@ -52,16 +52,16 @@ pub fn make_all_passable(path: &Path) -> io::Result<()> {
 pub fn open_up(path: &Path) -> io::Result<()> {
     make_all_passable(path)?;
     // What a link leads to is for whoever made the link to open.
-    let found = fs::symlink_metadata(path).map_err(|error| named(path, error))?;
+    let found = fs::symlink_metadata(path).map_err(|error| named(path, &error))?;
     if found.is_dir() && found.uid() == geteuid().as_raw() && found.mode() & PASSABLE != PASSABLE {
-        let mode = found.mode() & 0o7777 | PASSABLE;
-        fs::set_permissions(path, Permissions::from_mode(mode)).map_err(|error| named(path, error))?;
+        let mode = (found.mode() & 0o7777) | PASSABLE;
+        fs::set_permissions(path, Permissions::from_mode(mode)).map_err(|error| named(path, &error))?;
     }
     Ok(())
 }
 
 /// The error with the path that it is about, which the system leaves out.
-pub(crate) fn named(path: &Path, error: io::Error) -> io::Error {
+fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 

@@ -38,8 +38,13 @@ fn own(path: &Path) -> io::Result<()> {
     }
     // Where everybody may make folders somebody may have been faster.
     let found = fs::symlink_metadata(path)?;
-    let is_own = found.is_dir() && found.uid() == geteuid().as_raw() && found.mode() & 0o077 == 0;
-    if is_own { Ok(()) } else { Err(io::Error::other("it belongs to another user, or others may enter it")) }
+    let is_own = found.is_dir() && found.uid() == geteuid().as_raw();
+    let is_closed = found.mode() & 0o777 == 0o700;
+    if is_own && is_closed {
+        Ok(())
+    } else {
+        Err(io::Error::other("it belongs to another user, or others may enter it"))
+    }
 }
 
 #[cfg(test)]

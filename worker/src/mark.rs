@@ -50,7 +50,7 @@ fn digest(text: &str) -> u32 {
     u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]])
 }
 
-/// The limit of locks in a file `limits`: both parts of it are the same number. (proc_pid_limits(5))
+/// The limit of locks in a file `limits`: both parts of it are the same number. (`proc_pid_limits(5)`)
 fn limit_in(limits: &[u8]) -> Option<u64> {
     let line = limits.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Max file locks"))?;
     let mut fields = str::from_utf8(line).ok()?.split_ascii_whitespace();

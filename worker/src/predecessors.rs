@@ -34,7 +34,7 @@ pub async fn clear_leftovers(work_root: &Path) {
         match spawn_blocking(move || station.empty()).await {
             Ok(Ok(())) => tracing::info!(%dead, "removed the files that an earlier worker left"),
             Ok(Err(error)) => {
-                tracing::warn!(%dead, %error, "the files that an earlier worker left could not be removed")
+                tracing::warn!(%dead, %error, "the files that an earlier worker left could not be removed");
             }
             Err(error) => tracing::warn!(%dead, %error, "removing what an earlier worker left broke off"),
         }

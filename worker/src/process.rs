@@ -51,6 +51,9 @@ pub(crate) enum Ended {
     Exceeded(Breach),
 }
 
+/// The status of a process that was killed, as `wait` gives it.
+const KILLED: i32 = 9;
+
 /// A program that runs below its supervisor. Dropping it has the supervisor kill the tree.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -174,7 +177,6 @@ impl Process {
                 None => {
                     let status = timeout(LAST_STEP, self.supervisor.wait()).await;
                     self.gave_up = status.ok().and_then(Result::ok).filter(|status| status.code().is_some());
-                    const KILLED: i32 = 9;
                     return Ok(Exit { status: ExitStatus::from_raw(KILLED), ordered: false });
                 }
             }

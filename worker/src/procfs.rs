@@ -5,6 +5,8 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use rustix::thread::CapabilitySet;
+
 /// The ids of all processes.
 pub(crate) fn pids() -> impl Iterator<Item = i32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -45,12 +47,33 @@ pub(crate) fn number(file: &Path, key: &str) -> Option<u64> {
     str::from_utf8(line).ok()?.split_ascii_whitespace().next()?.parse().ok()
 }
 
+/// Whether processes of this user may be hidden from this process: those that nobody may look into are.
+pub(crate) fn hides_processes() -> bool {
+    let can_see_all =
+        rustix::thread::capabilities(None).is_ok_and(|own| own.effective.contains(CapabilitySet::SYS_PTRACE));
+    let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let groups = nix::unistd::getgroups().unwrap_or_default().into_iter().chain([nix::unistd::getegid()]);
+    !can_see_all && hides(&mounts, &groups.map(nix::unistd::Gid::as_raw).collect::<Vec<_>>())
+}
+
+/// Whether the mount of `/proc` hides processes from who is in these groups. (`proc_pid_mountinfo(5)`, `proc(5)`)
+fn hides(mounts: &[u8], groups: &[u32]) -> bool {
+    let text = String::from_utf8_lossy(mounts);
+    // Of several mounts at one place the last is seen.
+    let Some(mount) = text.lines().rfind(|line| line.split(' ').nth(4) == Some("/proc")) else { return false };
+    let options = mount.rsplit(' ').next().unwrap_or_default();
+    let option = |name: &str| options.split(',').find_map(|option| option.strip_prefix(name));
+    let is_on = option("hidepid=").is_some_and(|how| how != "0" && how != "off");
+    let is_exempt = option("gid=").and_then(|gid| gid.parse().ok()).is_some_and(|gid| groups.contains(&gid));
+    is_on && !is_exempt
+}
+
 /// Whether reading failed because the process has ended since it was seen.
 pub(crate) fn has_ended(error: &io::Error) -> bool {
     error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
 
-/// What the file `stat` tells of a process or thread. (proc_pid_stat(5))
+/// What the file `stat` tells of a process or thread. (`proc_pid_stat(5)`)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stat {
     /// The id of its parent.
@@ -133,6 +156,23 @@ mod tests {
         };
         assert!(alive("S", 1) && alive("T", 1) && alive("Z", 2));
         assert!(!alive("Z", 1) && !alive("Z", 0) && !alive("X", 0));
+    }
+
+    #[test]
+    fn a_mount_that_hides_processes_is_known() {
+        let mounted = |options: &str| {
+            let line =
+                format!("22 1 0:20 / /proc rw,nosuid - proc proc rw{options}\n23 1 0:21 / /proc/x rw - a b rw\n");
+            hides(line.as_bytes(), &[7, 8])
+        };
+        for options in
+            [",hidepid=2", ",hidepid=1", ",hidepid=invisible", ",gid=9,hidepid=noaccess", ",hidepid=ptraceable"]
+        {
+            assert!(mounted(options), "{options}");
+        }
+        for options in ["", ",hidepid=0", ",hidepid=off", ",gid=8,hidepid=2", ",gid=7"] {
+            assert!(!mounted(options), "{options}");
+        }
     }
 
     #[test]

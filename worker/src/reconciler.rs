@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use events::execute::{self, ExecuteError, Origin};
 use events::job::Waiting;
-use events::policy::LivePolicy;
+use events::policy::{LivePolicy, Policy};
 use events::ports::{EventLogPort, Ids, JobQueuePort, Lease, PortError, Tickets, Turn, WorkStatePort};
 use events::{
     Actor, ClassName, Fence, Job, JobCommand, JobId, JobState, StreamId, Ticket, Timestamp, UserId, seeded_bug,
@@ -164,18 +164,7 @@ impl Reconciler {
             }
         }
         let stranded: HashSet<JobId> = tickets.stranded.iter().map(|(_, job)| *job).collect();
-        // The stored policy, and not what this process last heard: nothing is cancelled for a class that has just come.
-        let offered = match self.ports.log.load_policy().await {
-            Ok(stored) => Some(stored.state.map(|record| record.settings.policy()).unwrap_or_default()),
-            Err(PortError::Corrupt(problem)) => {
-                tracing::error!(
-                    problem,
-                    "the policy can't be read; `leadersboard doctor --repair` restores it from the log"
-                );
-                None
-            }
-            Err(away) => return Err(away),
-        };
+        let offered = self.offered().await?;
         let mut running = HashMap::new();
         let mut waiting_users = BTreeSet::new();
         let mut cursor = 0;
@@ -248,6 +237,22 @@ impl Reconciler {
         self.before = found;
         self.unreadable = unreadable;
         Ok(walk)
+    }
+
+    /// The stored policy, and not what this process last heard: nothing is cancelled for a class that has just come.
+    /// None if it can't be read.
+    async fn offered(&self) -> Result<Option<Policy>, PortError> {
+        match self.ports.log.load_policy().await {
+            Ok(stored) => Ok(Some(stored.state.map(|record| record.settings.policy()).unwrap_or_default())),
+            Err(PortError::Corrupt(problem)) => {
+                tracing::error!(
+                    problem,
+                    "the policy can't be read; `leadersboard doctor --repair` restores it from the log"
+                );
+                Ok(None)
+            }
+            Err(away) => Err(away),
+        }
     }
 
     /// Repairs a finding about a job. Whether there still was something to repair.

@@ -55,8 +55,12 @@ impl RunDirectory {
     }
 
     /// Counts what it takes of this disk from now on.
-    pub(crate) fn take_share(&self, disk: &Arc<SharedDisk>) {
-        self.share.get_or_init(|| disk.join());
+    pub(crate) async fn take_share(&self, disk: &Arc<SharedDisk>) {
+        if self.share.get().is_none() {
+            let share = disk.join(self.parts().to_vec()).await;
+            // Nobody else was at it.
+            let _ = self.share.set(share);
+        }
     }
 
     /// What it takes of the disk.

@@ -104,18 +104,18 @@ mod tests {
             sleep(Duration::from_millis(100)).await;
             for done in 0..8 {
                 vitals.show(storing(done));
-                sleep(Duration::from_millis(300)).await;
+                sleep(Duration::from_millis(350)).await;
             }
-            sleep(REPEAT).await;
+            sleep(REPEAT + 2 * INTERVAL).await;
         };
         tokio::select! {
             never = tell(&board, job, &fence, vitals.stages()) => match never {},
             () = run => {}
         }
         let told = board.1.into_inner().unwrap();
-        let wanted = [(2, preparing), (14, preparing), (19, storing(0)), (29, storing(4)), (39, storing(7))];
+        let wanted = [(2, preparing), (14, preparing), (19, storing(0)), (29, storing(3)), (39, storing(6))];
         assert_eq!(told[..5], wanted);
-        // Once more before it would expire.
-        assert_eq!(told[5..].iter().map(|(_, stage)| *stage).collect::<Vec<_>>(), [storing(7)]);
+        // What is left of it after the last change, and once more before it would expire.
+        assert_eq!(told[5..].iter().map(|(_, stage)| *stage).collect::<Vec<_>>(), [storing(7), storing(7)]);
     }
 }

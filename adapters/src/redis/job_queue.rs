@@ -21,7 +21,7 @@ const PENDING_PAGE: usize = 500;
 const DUE_PAGES: usize = 8;
 
 /// An entry of a pending list: the ticket, its holder, for how long, and how often it was delivered.
-type Pending = (Vec<u8>, Vec<u8>, i64, u64);
+pub(super) type Pending = (Vec<u8>, Vec<u8>, i64, u64);
 
 #[async_trait]
 impl JobQueuePort for Redis {

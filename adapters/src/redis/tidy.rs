@@ -15,6 +15,9 @@ const KEPT_BYTES: usize = 1_024;
 /// How many tickets are read at a time.
 const PAGE: usize = 1_000;
 
+/// A job and its lease as they are stored.
+pub(super) type RawLease = (Vec<u8>, Vec<u8>);
+
 /// What accounts for the members of an index.
 #[derive(Debug, Clone, Copy)]
 struct Rule {
@@ -192,10 +195,10 @@ impl Redis {
     }
 
     /// Every lease as it is stored. One may come twice.
-    pub(super) async fn raw_leases(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, PortError> {
+    pub(super) async fn raw_leases(&self) -> Result<Vec<RawLease>, PortError> {
         let (mut leases, mut cursor) = (Vec::new(), 0_u64);
         loop {
-            let (next, page): (u64, Vec<(Vec<u8>, Vec<u8>)>) = redis::cmd("HSCAN")
+            let (next, page): (u64, Vec<RawLease>) = redis::cmd("HSCAN")
                 .arg(self.keys().leases())
                 .arg(cursor)
                 .arg(&["COUNT", "500"])

@@ -26,7 +26,7 @@ impl Redis {
             match self.usage_without(user, limits, &unreadable).await? {
                 Ok(usage) => return Ok(usage),
                 Err((held, _)) if unreadable.len() < PASSED_OVER && !unreadable.contains(&held) => {
-                    unreadable.push(held)
+                    unreadable.push(held);
                 }
                 Err((_, why)) => return Err(PortError::Corrupt(why)),
             }

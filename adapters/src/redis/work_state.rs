@@ -9,6 +9,7 @@ use events::{ClassName, Job, JobId, StreamId, Ticket, UserId};
 use projections::keys::WORKERS_GROUP;
 use redis::{RedisResult, Script, Value};
 
+use super::job_queue::Pending;
 use super::job_status::Record;
 use super::raw::{bytes, entries, items, named, parse};
 use super::wire::encode_lease;
@@ -171,7 +172,7 @@ impl Redis {
         let mut held = HashSet::new();
         let mut after = "-".to_owned();
         loop {
-            let page: RedisResult<Vec<(Vec<u8>, Vec<u8>, i64, i64)>> = redis::cmd("XPENDING")
+            let page: RedisResult<Vec<Pending>> = redis::cmd("XPENDING")
                 .arg(&[key, WORKERS_GROUP, &after, "+"])
                 .arg(TICKETS_PAGE)
                 .query_async(&mut self.connection())

@@ -42,7 +42,7 @@ impl Encoding {
         if makes_words && !is_western && guess != SHIFT_JIS {
             return Self::Web(guess);
         }
-        if text.iter().all(is_letter_of_cp437) && !has_only_letters_of_latin_1 {
+        if text.iter().all(|byte| is_letter_of_cp437(*byte)) && !has_only_letters_of_latin_1 {
             return Self::Cp437;
         }
         if decode(WINDOWS_1252, &text).as_deref().is_some_and(is_words) {
@@ -91,7 +91,7 @@ fn is_words(text: &str) -> bool {
     text.chars().all(|c| c.is_ascii() || c.is_alphabetic())
 }
 
-fn is_letter_of_cp437(byte: &u8) -> bool {
+const fn is_letter_of_cp437(byte: u8) -> bool {
     byte.is_ascii() || matches!(byte, 0x80..=0x9a | 0xa0..=0xa5 | 0xe1)
 }
 

@@ -28,7 +28,7 @@ impl Asked for ListQuery {
     fn read(pairs: Pairs) -> Result<Self, Error> {
         pairs.know_only(&["status", "user", "limit", "cursor"])?;
         let [status, user, cursor] = [pairs.text("status")?, pairs.text("user")?, pairs.text("cursor")?];
-        Ok(Self { status, user, limit: pairs.number("limit", 0)?, cursor })
+        Ok(Self { status, user, limit: pairs.number("limit", 1)?, cursor })
     }
 }
 

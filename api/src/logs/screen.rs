@@ -39,6 +39,7 @@ pub(super) struct Screen {
 }
 
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is true or false of a row whatever the others are")]
 struct Row {
     text: String,
     /// As much of it was told.

@@ -266,12 +266,12 @@ mod tests {
     #[tokio::test]
     async fn lines_are_counted_as_they_are_shown() {
         let (job, fence) = run();
-        let bar: String = (0..20_000).map(|n| format!("\r{n:6}|{}", "#".repeat(60))).collect();
+        let bar = (0..20_000).map(|n| format!("\r{n:6}|{}", "#".repeat(60))).collect::<Vec<_>>().concat();
         let last = format!(" 19999|{}", "#".repeat(60));
         let log = format!("first\nsecond\n{bar}\nthird\n");
         assert_eq!(tail_of(&log, 2).await, format!("{last}\nthird\n"));
         assert_eq!(tail_of(&log, 9).await, format!("first\nsecond\n{last}\nthird\n"));
-        let nested: String = (0..20_000).map(|n| format!("\n\r{n:6}|inner\x1b[A")).collect();
+        let nested = (0..20_000).map(|n| format!("\n\r{n:6}|inner\x1b[A")).collect::<Vec<_>>().concat();
         let log = format!("{}\r  0%|outer{nested}\r100%|outer\n\nlast\n", "before\n".repeat(50_000));
         assert_eq!(tail_of(&log, 3).await, "100%|outer\n 19999|inner\nlast\n");
         assert_eq!(tail_of(&log, 4).await, "before\n100%|outer\n 19999|inner\nlast\n");

@@ -32,9 +32,10 @@ impl<'a> Tree<'a> {
     ) -> Result<Self, Error> {
         let mut sources = Vec::new();
         for file in files {
-            let contents = match file.name.is_archive() {
-                true => upload.read_archive(&file.name, limits).await?,
-                false => ArchiveContents { paths: vec![file.name.as_str().to_owned()], ..ArchiveContents::default() },
+            let contents = if file.name.is_archive() {
+                upload.read_archive(&file.name, limits).await?
+            } else {
+                ArchiveContents { paths: vec![file.name.as_str().to_owned()], ..ArchiveContents::default() }
             };
             sources.push((file.name.as_str(), contents));
         }

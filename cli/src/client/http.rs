@@ -403,8 +403,8 @@ mod tests {
                 let (mut reader, mut writer) = stream.into_split();
                 let said = said.clone();
                 open.push(tokio::spawn(async move {
-                    let asked = reader.readable().await;
-                    let written = asked.and(tokio::io::AsyncWriteExt::write_all(&mut writer, &said).await);
+                    let asked = tokio::io::AsyncReadExt::read_u8(&mut reader).await;
+                    let written = asked.map(drop).and(tokio::io::AsyncWriteExt::write_all(&mut writer, &said).await);
                     let _ = tokio::io::copy(&mut reader, &mut tokio::io::sink()).await;
                     drop((written, writer));
                 }));

@@ -66,13 +66,11 @@ impl Running {
         Ok(Self { child: child.context("the private Redis can't start")?, end })
     }
 
-    /// Sends it a signal, unless it has ended: its id may be another process's then.
-    pub(super) fn signal(&self, signal: Signal) {
+    /// Sends it a signal, unless it has ended: its id may be another process's then. Whether the signal was sent.
+    pub(super) fn signal(&self, signal: Signal) -> bool {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         // Whoever waits for it takes the lock for that, so the id stays its own until the lock is released.
-        if matches!(child.try_wait(), Ok(None)) {
-            let _ = kill(id(&child), signal);
-        }
+        matches!(child.try_wait(), Ok(None)) && kill(id(&child), signal).is_ok()
     }
 
     /// Waits for its end.
@@ -106,10 +104,10 @@ mod tests {
         let (ended, end) = watch::channel(None);
         let mut running = Running { child: Arc::clone(&child), end };
         let waits = thread::spawn(move || wait(&child, &ended));
-        running.signal(Signal::SIGTERM);
+        assert!(running.signal(Signal::SIGTERM));
         let status = running.ended().await.unwrap();
         waits.join().unwrap();
         assert!(!status.success());
-        running.signal(Signal::SIGKILL);
+        assert!(!running.signal(Signal::SIGKILL));
     }
 }

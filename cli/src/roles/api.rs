@@ -77,7 +77,7 @@ impl ApiCommand {
         answer(output, &format!("serving on {url}"), &json!({ "address": url }))?;
         let access = (&self.access, links);
         let listeners = (listener, files.connections(0), metrics);
-        serve(&ports, policy, tokens, access, listeners, render, None, stop.orderly).await;
+        serve(&ports, policy, tokens, access, listeners, (render, None), stop.orderly).await;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -89,8 +89,7 @@ pub(super) async fn serve(
     tokens: Tokens,
     (access, mlflow): (&AccessOptions, Option<api::MlflowLinks>),
     (listener, connections, metrics): (TcpListener, Connections, Option<TcpListener>),
-    render: RenderMetrics,
-    worker: Option<api::WorkerState>,
+    (render, worker): (RenderMetrics, Option<api::WorkerState>),
     stop: CancellationToken,
 ) {
     let metrics_text = metrics.is_none().then(|| Arc::clone(&render));

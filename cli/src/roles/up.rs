@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,7 +80,7 @@ impl UpCommand {
 
         let mut redis = PrivateRedis::in_folder_of(data.path())?;
         let url = redis.url().to_owned();
-        let up = async {
+        let up = Box::pin(async {
             let started = stop.unless_stopped(async {
                 migrate(&url, &self.namespace.namespace).await?;
                 let ports = self.open(&url, &data).await?;
@@ -112,14 +112,16 @@ impl UpCommand {
                 access.tokens,
                 (&self.access, links),
                 (listener, files.connections(worker.slots()), metrics),
-                with_gpu_jobs(render, worker.gpus()),
-                Some(Arc::new(move || fitness.unfit())),
+                (with_gpu_jobs(render, worker.gpus()), Some(Arc::new(move || fitness.unfit()))),
                 stop.orderly.clone(),
             );
-            let serve = async { Ok(serve.await) };
+            let serve = async {
+                serve.await;
+                Ok(())
+            };
             let work = async { worker.run(stop.orderly.clone(), stop.now.clone()).await.context("the worker ended") };
             tokio::try_join!(serve, work).map(drop)
-        };
+        });
         let done = run_on(&mut redis, &stop, up).await;
         redis.stop().await;
         done.map(|()| ExitCode::SUCCESS)
@@ -146,11 +148,14 @@ impl UpCommand {
 }
 
 /// Starts Redis, and then what works on it; ends what works on it when there is no Redis any more.
-async fn run_on(redis: &mut PrivateRedis, stop: &Stop, up: impl Future<Output = Result<()>>) -> Result<()> {
+async fn run_on(
+    redis: &mut PrivateRedis,
+    stop: &Stop,
+    mut up: Pin<Box<impl Future<Output = Result<()>>>>,
+) -> Result<()> {
     if stop.unless_stopped(redis.start()).await?.is_none() {
         return Ok(());
     }
-    let mut up = pin!(up);
     let error = tokio::select! {
         done = &mut up => return done,
         error = redis.keep() => error,

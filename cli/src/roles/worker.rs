@@ -126,7 +126,10 @@ impl WorkerCommand {
         let Some((worker, metrics)) = started.await? else { return Ok(ExitCode::SUCCESS) };
         files.warn_if_few(worker.slots());
         let render = with_gpu_jobs(render, worker.gpus());
-        let metrics = async { Ok(serve_metrics(metrics, render, stop.orderly.clone()).await) };
+        let metrics = async {
+            serve_metrics(metrics, render, stop.orderly.clone()).await;
+            Ok(())
+        };
         let work = async { worker.run(stop.orderly.clone(), stop.now.clone()).await.context("the worker ended") };
         tokio::try_join!(work, metrics)?;
         Ok(ExitCode::SUCCESS)

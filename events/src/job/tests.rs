@@ -260,13 +260,13 @@ mod limits {
     #[test]
     fn under_queue_a_running_job_does_not_keep_another_from_being_accepted() {
         let limits = Limits { concurrency: ConcurrencyPolicy::Queue, ..Limits::default() };
-        let [ready, accepted, _, pending, slot] = admission_guards(slots_taken());
+        let [ready, offered, accepted, _, pending, slot] = admission_guards(slots_taken());
         given([])
             .under(Policy { limits, ..Policy::default() })
             .using(Usage { active: 1, running: 1, ..Usage::default() })
             .when(enqueue())
             .then([held()])
-            .with_guards([ready, accepted, pending, slot])
+            .with_guards([ready, offered, accepted, pending, slot])
             .with_lane(Lane::Admission);
     }
 
@@ -304,7 +304,7 @@ mod limits {
         let refunded = JobEvent::Cancelled { refunded: true, reason: Some(why.to_owned()) };
         soon([held()]).when(withdraw()).then([refunded.clone()]).with_guards([refund_guard()]);
         let ended = after([held(), refunded]).unwrap();
-        assert_eq!((ended.error(), ended.cancel_requested_by), (Some(why), None));
+        assert_eq!((ended.error(), &ended.cancel_requested_by), (Some(why), &None));
     }
 
     #[test]

@@ -38,7 +38,7 @@ fn nesting_has_a_limit_that_brackets_in_texts_do_not_count_for() {
 fn no_digit_of_a_number_is_lost() {
     let kept = r#"[0, -0, 18446744073709551615, -9223372036854775808, 0.1, 1e300, "123456789012345678901234567890"]"#;
     assert_eq!(read(kept).unwrap(), serde_json::from_str::<Value>(kept).unwrap());
-    for large in ["18446744073709551616", "-9223372036854775809", "340282366920938463463374607431768211456", "1e400"] {
+    for large in ["18446744073709551616", "-9223372036854775809", "340282366920938463463374607431768211456"] {
         let (document, wanted) = (format!(r#"{{"a": [{large}],"b":{large}}}"#), json!({"a": [large], "b": large}));
         assert_eq!(read(&document).unwrap(), wanted);
     }
@@ -51,8 +51,8 @@ fn no_digit_of_a_number_is_lost() {
 }
 
 #[test]
-fn what_python_writes_for_no_number_is_named() {
-    for token in ["NaN", "Infinity", "-Infinity"] {
+fn what_is_no_number_to_everyone_is_named() {
+    for token in ["NaN", "Infinity", "-Infinity", "1e400", "-1.5E+999"] {
         assert!(refusal(&format!(r#"{{"a": ["NaN", {token}]}}"#)).contains(&format!("it holds {token};")));
     }
     for bad in ["[NaNa]", "[Inf]", "[nan]", "[-NaN]", "[NaN", "NaN NaN", "[1NaN]"] {

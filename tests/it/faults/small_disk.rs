@@ -34,6 +34,7 @@ impl SmallDisk {
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+        let _ = std::fs::remove_dir(&self.0);
     }
 }
 
@@ -73,7 +74,7 @@ async fn a_job_that_uses_up_the_files_of_a_disk_is_ended_as_well() {
     let board = Board::start_in(folder, None, &[("MAX_RETRIES", "0")]).await;
     let alice = Client::new(board.server(), ALICE);
     let job = alice
-        .run("import time\nfor n in range(100_000):\n    open(f'{n}', 'w').close()\n    time.sleep(0.0001)\n")
+        .run("import time\nfor n in range(100_000):\n    open(f'{n}', 'w').close()\n    if n > 19_000: time.sleep(0.02)\n")
         .await;
     let failed = alice.wait_for(&job, "failed").await;
     assert_eq!(failed["failure"]["kind"], "infrastructure", "{failed}");
@@ -91,7 +92,6 @@ async fn what_a_dead_job_filled_the_disk_with_is_gone_before_redis_starts() {
     let gate = board.gate("gate");
     let job = alice.run(&gated(&gate)).await;
     alice.wait_for(&job, "running").await;
-    std::fs::write(&gate, "").expect("the gate");
     let work = board.data().join("work");
     let stations = std::fs::read_dir(&work).expect("work").flatten().map(|entry| entry.path());
     let station = stations.into_iter().find(|path| path.join("worker.lock").exists()).expect("a station");
@@ -101,6 +101,7 @@ async fn what_a_dead_job_filled_the_disk_with_is_gone_before_redis_starts() {
     while filler.write_all(&[1]).is_ok() {}
     drop(filler);
     board.crash_and_restart().await;
+    std::fs::write(&gate, "").expect("there is room for the gate");
     let alice = Client::new(board.server(), ALICE);
     alice.wait_for(&job, "completed").await;
     assert!(!station.join("filler").exists());

@@ -1,4 +1,5 @@
 """Leaves processes that are hard to see, each in its own way, then ends or waits as it is told."""
+import resource
 import signal
 import time
 
@@ -76,20 +77,6 @@ def deaf():
            f"signal.signal(n, signal.SIG_IGN)\n{SLEEP}")
 
 
-def unmarked():
-    """Tries to take the mark of its run off itself."""
-    import resource
-
-    for limit in ((0, 0), (7, 7), (resource.RLIM_INFINITY, resource.RLIM_INFINITY)):
-        for call in (lambda: resource.setrlimit(10, limit), lambda: resource.prlimit(0, 10, limit)):
-            try:
-                call()
-            except (OSError, ValueError):
-                continue
-            print("the mark was taken off", flush=True)
-    become(SLEEP)
-
-
 WAYS = {
     "no text": lambda: named(b"\xff\xfehidden"),
     "dead by name": lambda: named(b") Z 1 1 1"),
@@ -107,8 +94,15 @@ WAYS = {
     "hopping": hopping,
     "hopping too": hopping,
     "deaf": deaf,
-    "unmarked": unmarked,
 }
+
+# The mark of the run: what may not be set, not even lower.
+LOCKS, LOWER = 10, (7, 7)
+attempt("bear a mark", lambda: resource.prlimit(0, LOCKS)[0] != resource.RLIM_INFINITY)
+attempt("take the mark off", lambda: in_child(lambda: resource.setrlimit(LOCKS, LOWER)))
+attempt("take the mark off by number", lambda: in_child(lambda: resource.prlimit(os.getpid(), LOCKS, LOWER) and None))
+attempt("take the mark off by the old call", lambda: in_child(
+    lambda: system_call(160 if X86 else 164, LOCKS, ctypes.addressof(ctypes.create_string_buffer(16)))))
 
 for way, hide in WAYS.items():
     if os.fork() == 0:

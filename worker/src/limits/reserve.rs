@@ -10,13 +10,15 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use events::ports::{DiskReserve, Room};
 use nix::sys::statvfs::statvfs;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
-use super::disk::DiskUsage;
+use super::MAX_FILES;
+use super::disk::{self, DiskUsage};
 
 /// How often is looked how much is free: seldom, and often where little is left beyond the reserve.
 const LOOK: Duration = Duration::from_millis(100);
-const LOOK_NEARBY: Duration = Duration::from_millis(20);
+pub(super) const LOOK_NEARBY: Duration = Duration::from_millis(20);
 /// So many times the reserve is little.
 const NEARBY: u64 = 4;
 /// A run that has grown by less than this part of the reserve is not what fills the disk.
@@ -47,7 +49,7 @@ struct Runs {
 /// What is known of a run.
 #[derive(Debug, Default)]
 struct Seen {
-    first: Option<DiskUsage>,
+    first: DiskUsage,
     last: DiskUsage,
     counted: Option<Instant>,
     /// Whether it can be ended.
@@ -76,12 +78,19 @@ impl SharedDisk {
         Arc::new(Self { reserve, runs: Mutex::default() })
     }
 
-    /// The share of a run that begins.
-    pub(crate) fn join(self: &Arc<Self>) -> Share {
+    /// The share of a run that begins in these folders.
+    pub(crate) async fn join(self: &Arc<Self>, folders: Vec<PathBuf>) -> Share {
+        let count = move || disk::usage(&folders.iter().map(PathBuf::as_path).collect::<Vec<_>>(), MAX_FILES);
+        // What can't be counted now counts as the run's own.
+        let first = spawn_blocking(count).await.ok().and_then(Result::ok).unwrap_or_default();
+        self.enter(first)
+    }
+
+    fn enter(self: &Arc<Self>, first: DiskUsage) -> Share {
         let mut runs = self.runs();
         let number = runs.next;
         runs.next += 1;
-        runs.all.insert(number, Seen::default());
+        runs.all.insert(number, Seen { first, last: first, ..Seen::default() });
         Share { disk: Arc::clone(self), number }
     }
 
@@ -127,7 +136,8 @@ impl SharedDisk {
             (space.files_available() < files).then(|| Shortage::Files(space.files_available(), files))
         };
         self.runs().note(shortage);
-        (if room.free_bytes / NEARBY < reserve { LOOK_NEARBY } else { LOOK }, shortage)
+        let is_nearby = room.free_bytes / NEARBY < reserve || space.files_available() / NEARBY < files;
+        (if is_nearby { LOOK_NEARBY } else { LOOK }, shortage)
     }
 
     fn runs(&self) -> MutexGuard<'_, Runs> {
@@ -164,10 +174,9 @@ impl Runs {
 
 impl Seen {
     fn growth(&self, shortage: Shortage) -> u64 {
-        let first = self.first.unwrap_or_default();
         match shortage {
-            Shortage::Bytes(..) => self.last.bytes.saturating_sub(first.bytes),
-            Shortage::Files(..) => self.last.entries.saturating_sub(first.entries),
+            Shortage::Bytes(..) => self.last.bytes.saturating_sub(self.first.bytes),
+            Shortage::Files(..) => self.last.entries.saturating_sub(self.first.entries),
         }
     }
 }
@@ -176,7 +185,6 @@ impl Share {
     /// Notes what the run has on disk.
     pub(super) fn note(&self, usage: DiskUsage) {
         if let Some(seen) = self.disk.runs().all.get_mut(&self.number) {
-            seen.first.get_or_insert(usage);
             seen.last = usage;
             seen.counted = Some(Instant::now());
         }
@@ -192,11 +200,6 @@ impl Share {
             }
             sleep(pause).await;
         }
-    }
-
-    /// Waits a moment before the next look at a disk that is short.
-    pub(super) async fn rest(&self) {
-        sleep(LOOK_NEARBY).await;
     }
 
     /// Why this run is to be ended, if it is the one.
@@ -280,23 +283,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_run_that_grew_most_is_ended_and_no_other_until_its_files_are_gone() {
         let disk = disk();
-        let (large, growing) = (disk.join(), disk.join());
-        let watched = [large.watched(), growing.watched()];
-        large.note(used(50_000));
-        growing.note(used(0));
+        let (large, growing) = (disk.enter(used(50_000)), disk.enter(used(0)));
+        large.set_watched(true);
+        growing.set_watched(true);
         large.note(used(50_200));
-        assert!(large.verdict(SHORT).is_some(), "it is the only one that grew");
-        drop(watched);
-        let disk = self::disk();
-        let (large, growing) = (disk.join(), disk.join());
-        let _watched = [large.watched(), growing.watched()];
-        large.note(used(50_000));
-        large.note(used(50_200));
-        growing.note(used(0));
         growing.note(used(9_000));
         assert_eq!(large.verdict(SHORT), None);
         let why = growing.verdict(SHORT).unwrap();
-        assert!(why.contains("DISK_RESERVE") && why.contains("by 9.0 kB") || why.contains("by 8.8 KiB"), "{why}");
+        assert!(why.contains("DISK_RESERVE") && why.contains("had grown most"), "{why}");
         assert_eq!(large.verdict(SHORT), None, "there may be room in a moment");
         drop(growing);
         assert!(large.verdict(SHORT).is_some());
@@ -305,15 +299,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_run_that_was_not_counted_yet_is_waited_for_and_a_small_one_is_let_be() {
         let disk = disk();
-        let (one, other) = (disk.join(), disk.join());
-        let _watched = [one.watched(), other.watched()];
-        one.note(used(0));
+        let (one, other) = (disk.enter(used(0)), disk.enter(used(0)));
+        one.set_watched(true);
+        other.set_watched(true);
         one.note(used(5_000));
         assert_eq!(one.verdict(SHORT), None, "the other may have grown more");
         tokio::time::advance(COUNT_PATIENCE).await;
         assert!(one.verdict(SHORT).is_some());
         drop(one);
-        other.note(used(0));
         other.note(used(99));
         assert_eq!(other.verdict(SHORT), None, "its end would give no room");
     }

@@ -162,7 +162,7 @@ fn used() -> BTreeSet<u64> {
     used
 }
 
-/// The number of the file that a line of a map names, if it lies in shared memory. (proc_pid_maps(5))
+/// The number of the file that a line of a map names, if it lies in shared memory. (`proc_pid_maps(5)`)
 fn mapped(line: &[u8]) -> Option<u64> {
     let mut fields = line.splitn(6, |byte| *byte == b' ');
     let number = fields.nth(4)?;

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::disk::{self, DiskUsage};
 use super::nameless::{self, Nameless, Open};
+use super::reserve::LOOK_NEARBY;
 use super::{Allowance, Bounds, Breach, Group, MAX_FILES, Share, SharedMemory};
 use crate::census::{Census, Counter, TreeUsage};
 use crate::process::Process;
@@ -108,7 +109,7 @@ impl<'a> Watch<'a> {
             if let Some(why) = share.verdict(shortage) {
                 return Breach::Platform(why);
             }
-            share.rest().await;
+            sleep(LOOK_NEARBY).await;
         }
     }
 

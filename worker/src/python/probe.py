@@ -48,16 +48,21 @@ def targets(link):
     return {os.path.normpath(name) for name in names}
 
 
+def names_in(folder):
+    """The names in a folder; none where there is none, or where it is closed."""
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
 wheels = {}
 
 
 def is_wheel(folder):
     """Whether a folder is an unpacked distribution, as caches of installers hold them."""
     if folder not in wheels:
-        try:
-            wheels[folder] = any(name.endswith(".dist-info") for name in os.listdir(folder))
-        except OSError:
-            wheels[folder] = False
+        wheels[folder] = any(name.endswith(".dist-info") for name in names_in(folder))
     return wheels[folder]
 
 
@@ -82,13 +87,15 @@ walked = set()
 
 
 def walk(top):
-    """Looks for links below a folder that packages are imported from, briefly where much else may lie in it."""
-    folders, end = [top], END if is_own(top) else min(END, time.monotonic() + 1)
+    """Looks for links below one of the interpreter's own folders.
+
+    Never elsewhere: a job may have planted links in whatever else lies in a project, and would choose what is shown.
+    """
+    folders = [top]
     while folders:
         folder = folders.pop()
-        if time.monotonic() > end:
-            if is_own(top):
-                tell("c", top)
+        if time.monotonic() > END:
+            tell("c", top)
             return
         if real(folder) in walked:
             continue
@@ -100,8 +107,6 @@ def walk(top):
         for entry in entries:
             if entry.is_symlink():
                 tell_link(top, entry.path)
-                if entry.is_dir() and not is_own(real(entry.path)):
-                    folders.append(entry.path)
             elif entry.is_dir() and entry.name != "__pycache__" and not entry.name.startswith("."):
                 folders.append(entry.path)
 
@@ -137,14 +142,15 @@ def look():
             tell_foreign("p" if os.path.isdir(entry) else "w", entry)
     for name, module in list(sys.modules.items()):
         if name.startswith("__editable__"):
-            mapping, spaces = getattr(module, "MAPPING", {}), getattr(module, "NAMESPACES", {})
+            mapping = getattr(module, "MAPPING", None) or {}
+            spaces = getattr(module, "NAMESPACES", None) or {}
             for target in [*mapping.values(), *(one for several in spaces.values() for one in several)]:
                 for candidate in [target, *(target + suffix for suffix in all_suffixes())]:
                     tell_foreign("w", candidate)
                 if os.path.isdir(target):
                     path.append(target)
     for entry in path:
-        for name in os.listdir(entry) if os.path.isdir(entry) else []:
+        for name in names_in(entry):
             project = editable_project(entry, name) if name.endswith(".dist-info") else None
             if project and not any(kind in "pw" and (real(one) + "/").startswith(real(project) + "/") for kind, one in told):
                 tell_foreign("p", project)
@@ -153,17 +159,22 @@ def look():
         import site
 
         packages = site.getusersitepackages()
-        if os.path.isdir(packages) and os.listdir(packages):
+        if names_in(packages):
             tell("u", packages)
-    for entry in sorted(path, key=lambda entry: not is_own(entry)):
-        if os.path.isdir(entry):
+    for entry in path:
+        if is_own(real(entry)) and os.path.isdir(entry):
             walk(entry)
     if len(told) >= MOST:
         told.popitem()
         told["c", sys.prefix] = None
 
 
-look()
+try:
+    look()
+except Exception as error:
+    # An interpreter that works is not given up for what was not understood of its packages.
+    print("what it imports is not known:", repr(error), file=sys.stderr)
+    tell("c", sys.prefix)
 sys.stdout.flush()
 fields = b"".join(kind.encode() + os.fsencode(path) + b"\0" for kind, path in told)
 sys.stdout.buffer.write(b"\0\0" + fields)

@@ -82,8 +82,7 @@ impl Sandbox {
     fn known(&self, what: &str) -> Option<&'static str> {
         match (self.applied, what) {
             (Applied::Off, _) => Some("SANDBOX=off confines nothing"),
-            (_, "use TCP" | "use UDP") if self.network != Network::None => Some("NETWORK allows it"),
-            (_, "use netlink") if self.network != Network::None => Some("NETWORK allows it"),
+            (_, "use TCP" | "use UDP" | "use netlink") if self.network != Network::None => Some("NETWORK allows it"),
             (_, "use other netlink") if self.network == Network::Host => Some("NETWORK allows it"),
             // In namespaces of its own the first process is its own supervisor, or there is none of that number.
             (Applied::Floor, "signal the worker") if self.landlock < 6 => {

@@ -86,7 +86,7 @@ impl Sandbox {
         needs: Needs<'_>,
         class: &ResourceClass,
     ) -> io::Result<Cell> {
-        directory.take_share(&self.disk);
+        directory.take_share(&self.disk).await;
         let allowance = Allowance {
             memory_bytes: class.memory_bytes.unwrap_or(self.share_bytes),
             processes: class.processes.into(),

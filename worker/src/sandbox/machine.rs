@@ -16,6 +16,7 @@ use super::{Level, Network, landlock};
 use crate::census::Counter;
 use crate::limits::{self, Bounds, Limiter, SharedDisk};
 use crate::machine_folder::machine_folder;
+use crate::procfs;
 use crate::python::Python;
 
 /// How jobs are to be confined.
@@ -176,9 +177,14 @@ impl Sandbox {
             (_, Network::Loopback) => return Err(SandboxError::NoLoopback(not_full)),
             _ => tracing::info!(reason = not_full, "jobs have no namespaces of their own"),
         }
+        if procfs::hides_processes() {
+            let why = "/proc is mounted with hidepid, so processes of a job could hide from the worker; mount it without, \
+                       or with the gid of a group of the worker's user";
+            return Err(SandboxError::Impossible(why.to_owned()));
+        }
         sandbox.applied = Applied::Floor;
         if let Err(reason) = sandbox.try_out(python, work_root).await {
-            return Err(sandbox.explain(reason, python, work_root));
+            return Err(sandbox.explain(&reason, python, work_root));
         }
         if sandbox.identities.is_none() {
             sandbox.turns = Some(Turns::new(&sandbox.machine_folder()?, scope));
@@ -264,7 +270,7 @@ impl Sandbox {
     }
 
     /// Why the interpreter did not run in a directory of its own, and the cure.
-    fn explain(&self, reason: String, python: &Python, work_root: &Path) -> SandboxError {
+    fn explain(&self, reason: &str, python: &Python, work_root: &Path) -> SandboxError {
         let needed = [("WORK_ROOT", work_root), ("JOB_PYTHON", &python.path)].into_iter();
         let needed = needed.chain(python.folders.iter().map(|folder| ("JOB_PYTHON", folder.as_path())));
         let closed = needed.filter_map(|(variable, path)| {

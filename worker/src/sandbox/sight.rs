@@ -181,7 +181,9 @@ impl Sight {
         }
         let holds_secret = guard.secrets.iter().any(|secret| secret.starts_with(folder));
         self.listed.push(Listed { path: folder.to_owned(), holds_secret });
-        shown.iter().for_each(|path| self.show(path));
+        for path in &shown {
+            self.show(path);
+        }
     }
 
     fn show(&mut self, path: &Path) {

@@ -52,8 +52,8 @@ impl List {
             shown["unreadable"] = selection.unreadable.iter().map(document).collect();
             let line = |it: &Unreadable<JobId>| format!("\n{}  {}", it.id, human::line(&it.reason, MAX_ERROR_CHARS));
             let lines: String = selection.unreadable.iter().map(line).collect();
-            text +=
-                &format!("\n\nRecords that can't be read (`leadersboard projections rebuild` restores them):{lines}");
+            let cure = "`leadersboard projections rebuild` restores them";
+            text = format!("{text}\n\nRecords that can't be read ({cure}):{lines}");
         }
         answer(output, &text, &shown)?;
         Ok(ExitCode::SUCCESS)
