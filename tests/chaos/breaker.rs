@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use leadersboard_tests::preload::DiskState;
 use nix::sys::signal::Signal;
 use tokio::time::sleep;
 
+use crate::descriptors::Limited;
 use crate::log::Follower;
 use crate::schedule::{Fault, Schedule};
 use crate::site::{Site, State};
@@ -25,6 +27,10 @@ enum Mending {
     StartRedis,
     SetClockRight,
     FreeMemory,
+    TakeLogins,
+    FreeDescriptors(Limited),
+    FreeDisk,
+    BringBackWorkRoot(usize),
 }
 
 /// A fault that was made.
@@ -131,6 +137,24 @@ impl Breaker {
                 work_state::limit_memory(&mut site.redis().await?, 1).await.ok()?;
                 self.mend_after(full, Mending::FreeMemory);
             }
+            Fault::LoginsRefused { refused } => {
+                work_state::refuse_logins(&mut site.redis().await?).await.ok()?;
+                self.mend_after(refused, Mending::TakeLogins);
+            }
+            Fault::DescriptorsTaken { pick, taken } => {
+                let limited = Limited::now(*work_state::pick(&site.processes(), pick)?)?;
+                self.mend_after(taken, Mending::FreeDescriptors(limited));
+            }
+            Fault::DiskFull { full } => {
+                site.disk.set(DiskState::Full);
+                self.mend_after(full, Mending::FreeDisk);
+            }
+            Fault::WorkRootGone { pick, gone } => {
+                let worker = self.victim(site, pick)?;
+                site.take_work_root(worker)?;
+                self.mend_after(gone, Mending::BringBackWorkRoot(worker));
+                return Some(Some(worker));
+            }
             Fault::GroupDestroyed
             | Fault::ScriptsFlushed
             | Fault::ConsumerDeleted { .. }
@@ -138,7 +162,8 @@ impl Breaker {
             | Fault::TicketOfGarbage { .. }
             | Fault::TicketForNoJob
             | Fault::TicketDeleted { .. }
-            | Fault::LeasesDeleted => {
+            | Fault::LeasesDeleted
+            | Fault::EntryUnreadable { .. } => {
                 let open: Vec<String> = self.log.told().open.keys().cloned().collect();
                 work_state::damage(&mut site.redis().await?, fault, &open).await.ok()?;
             }
@@ -180,6 +205,19 @@ impl Breaker {
                     self.mend_after(TICK, mending);
                 }
             }
+            Mending::TakeLogins => {
+                let taken = match site.redis().await {
+                    Some(mut redis) => work_state::take_logins(&mut redis).await.is_ok(),
+                    // A Redis that was killed has forgotten its password.
+                    None => !site.redis_is_up,
+                };
+                if !taken {
+                    self.mend_after(TICK, mending);
+                }
+            }
+            Mending::FreeDescriptors(limited) => limited.free(),
+            Mending::FreeDisk => site.disk.set(DiskState::Healthy),
+            Mending::BringBackWorkRoot(worker) => site.bring_back_work_root(worker),
         }
     }
 }

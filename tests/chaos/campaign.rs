@@ -73,7 +73,7 @@ pub(crate) async fn run(settings: Settings) -> Report {
         site.remove();
     } else {
         keep_log(&site, &mut redis).await;
-        eprintln!("everything is kept in {}", site.roles.data.path().display());
+        eprintln!("everything is kept in {} and {}", site.roles.data.path().display(), site.said().display());
     }
     report
 }

@@ -7,6 +7,7 @@
 mod breaker;
 mod campaign;
 mod chance;
+mod descriptors;
 mod leftovers;
 mod load;
 mod log;

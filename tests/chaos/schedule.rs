@@ -44,6 +44,16 @@ pub(crate) enum Fault {
     ClockBehind { wrong: Duration },
     /// Redis is at its memory limit for a while.
     MemoryFull { full: Duration },
+    /// Redis wants a password that no role has, and cuts every connection.
+    LoginsRefused { refused: Duration },
+    /// A worker, or the API, can't open a file or a connection more for a while.
+    DescriptorsTaken { pick: u64, taken: Duration },
+    /// The disk takes no byte more from workers and the API for a while.
+    DiskFull { full: Duration },
+    /// Something that can't be read stands among the leases, the open jobs or the delayed ones.
+    EntryUnreadable { pick: u64 },
+    /// A plain file stands where a worker's work root was, for a while.
+    WorkRootGone { pick: u64, gone: Duration },
 }
 
 impl Fault {
@@ -68,6 +78,11 @@ impl Fault {
             Self::ClockAhead { .. } => "clock_ahead",
             Self::ClockBehind { .. } => "clock_behind",
             Self::MemoryFull { .. } => "memory_full",
+            Self::LoginsRefused { .. } => "logins_refused",
+            Self::DescriptorsTaken { .. } => "descriptors_taken",
+            Self::DiskFull { .. } => "disk_full",
+            Self::EntryUnreadable { .. } => "entry_unreadable",
+            Self::WorkRootGone { .. } => "work_root_gone",
         }
     }
 }
@@ -80,7 +95,11 @@ impl fmt::Display for Fault {
         | Self::RedisKilled { down: lasts }
         | Self::ClockAhead { wrong: lasts }
         | Self::ClockBehind { wrong: lasts }
-        | Self::MemoryFull { full: lasts }) = self
+        | Self::MemoryFull { full: lasts }
+        | Self::LoginsRefused { refused: lasts }
+        | Self::DescriptorsTaken { taken: lasts, .. }
+        | Self::DiskFull { full: lasts }
+        | Self::WorkRootGone { gone: lasts, .. }) = self
         else {
             return f.write_str(self.name());
         };
@@ -144,6 +163,12 @@ fn deck(chance: &mut Chance) -> Vec<Fault> {
         Fault::ClockAhead { wrong: chance.millis(500, 5_000) },
         Fault::ClockBehind { wrong: chance.millis(500, 5_000) },
         Fault::MemoryFull { full: chance.millis(100, 1_000) },
+        Fault::LoginsRefused { refused: chance.millis(500, 3_000) },
+        Fault::DescriptorsTaken { pick: chance.number(), taken: chance.millis(500, 3_000) },
+        Fault::DiskFull { full: chance.millis(500, 3_000) },
+        Fault::EntryUnreadable { pick: chance.number() },
+        Fault::EntryUnreadable { pick: chance.number() },
+        Fault::WorkRootGone { pick: chance.number(), gone: chance.millis(1_000, 4_000) },
     ];
     // It takes everything up to twenty seconds to notice: more of it, and nothing else would be met.
     if chance.below(3) == 0 {

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use leadersboard_tests::board::{ALICE, Process};
 use leadersboard_tests::client::Client;
-use leadersboard_tests::preload::Clock;
+use leadersboard_tests::preload::{Clock, Disk};
 use leadersboard_tests::proxy::Proxy;
 use leadersboard_tests::redis_server::{Persistence, RedisServer};
 use leadersboard_tests::roles::Roles;
 use leadersboard_tests::wait::until;
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 use tokio::time::timeout;
@@ -33,6 +34,8 @@ pub(crate) struct Crew {
     pub(crate) state: State,
     process: Process,
     starts: usize,
+    /// Whether something else stands where its work root was.
+    rootless: bool,
 }
 
 /// What a worker is doing as far as its faults go.
@@ -49,6 +52,8 @@ pub(crate) enum State {
 pub(crate) struct Site {
     pub(crate) roles: Roles,
     pub(crate) clock: Clock,
+    /// What workers and the API write on.
+    pub(crate) disk: Disk,
     pub(crate) workers: Vec<Crew>,
     pub(crate) redis_is_up: bool,
     pub(crate) api_is_up: bool,
@@ -73,12 +78,14 @@ impl Site {
         let migrated = roles.command(&migrate).output().expect("the binary runs");
         assert!(migrated.status.success(), "{migrated:?}");
         let python = programs::interpreter(roles.data.path());
+        // With the slash, what processes say is not on it: a line that is cut there would be taken for a panic's.
+        let disk = Disk::under(format!("{}/", roles.data.path().display()));
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
         let listen = free.to_string();
-        let api = Process::spawn(api(&roles, &listen));
-        let starts = (0..workers).map(|number| Process::spawn(worker(&roles, &python, number, 0)));
-        let workers = starts.map(|process| Crew { state: State::Up, process, starts: 1 }).collect();
-        let site = Self { roles, clock, workers, redis_is_up: true, api_is_up: true, api, python, listen };
+        let api = Process::spawn(api(&roles, &disk, &listen));
+        let starts = (0..workers).map(|number| Process::spawn(worker(&roles, &disk, &python, number, 0)));
+        let workers = starts.map(|process| Crew { state: State::Up, process, starts: 1, rootless: false }).collect();
+        let site = Self { roles, clock, disk, workers, redis_is_up: true, api_is_up: true, api, python, listen };
         let client = site.client();
         until("the API serves", Duration::from_secs(30), async || {
             client.request(reqwest::Method::GET, "/jobs").send().await.ok().filter(|answer| answer.status() == 200)
@@ -112,7 +119,7 @@ impl Site {
 
     /// Starts a worker again, under the same work root.
     pub(crate) fn start_worker(&mut self, number: usize) {
-        let next = worker(&self.roles, &self.python, number, self.workers[number].starts);
+        let next = worker(&self.roles, &self.disk, &self.python, number, self.workers[number].starts);
         let crew = &mut self.workers[number];
         crew.process = Process::spawn(next);
         crew.starts += 1;
@@ -129,7 +136,7 @@ impl Site {
     pub(crate) fn start_api(&mut self) {
         self.api.signal(Signal::SIGKILL);
         self.api.wait();
-        self.api = Process::spawn(api(&self.roles, &self.listen));
+        self.api = Process::spawn(api(&self.roles, &self.disk, &self.listen));
         self.api_is_up = true;
     }
 
@@ -151,7 +158,9 @@ impl Site {
         if !self.redis_is_up {
             return 0;
         }
-        let ended = |crew: &mut Crew| matches!(crew.state, State::Up | State::Draining) && crew.process.has_ended();
+        let ended = |crew: &mut Crew| {
+            !crew.rootless && matches!(crew.state, State::Up | State::Draining) && crew.process.has_ended()
+        };
         let numbers = 0..self.workers.len();
         let ended: Vec<usize> = numbers.filter(|number| ended(&mut self.workers[*number])).collect();
         let asked = ended.iter().filter(|number| self.workers[**number].state == State::Draining).count();
@@ -165,26 +174,64 @@ impl Site {
         ended.len() - asked + usize::from(api_ended)
     }
 
+    /// The processes of the workers that are up, and of the API.
+    pub(crate) fn processes(&self) -> Vec<Pid> {
+        let up = self.workers.iter().filter(|crew| crew.state == State::Up).map(|crew| crew.process.pid());
+        up.chain(self.api_is_up.then(|| self.api.pid())).collect()
+    }
+
+    /// Puts a plain file where a worker's work root is. Nothing if one is there already.
+    pub(crate) fn take_work_root(&mut self, worker: usize) -> Option<()> {
+        let root = work_root(&self.roles, worker);
+        if self.workers[worker].rootless {
+            return None;
+        }
+        std::fs::rename(&root, aside(&root)).ok()?;
+        std::fs::write(&root, b"").expect("the data directory is writable");
+        self.workers[worker].rootless = true;
+        Some(())
+    }
+
+    /// Puts a worker's work root back.
+    pub(crate) fn bring_back_work_root(&mut self, worker: usize) {
+        let root = work_root(&self.roles, worker);
+        std::fs::remove_file(&root).expect("the file that stands there");
+        std::fs::rename(aside(&root), &root).expect("the data directory is writable");
+        self.workers[worker].rootless = false;
+    }
+
     /// Removes its data.
     pub(crate) fn remove(mut self) {
+        // Nothing depends on it any more.
+        let _ = std::fs::remove_dir_all(self.said());
         self.roles.data.disable_cleanup(false);
     }
 }
 
-fn said(data: &Path) -> PathBuf {
-    data.join("said")
+fn work_root(roles: &Roles, worker: usize) -> PathBuf {
+    roles.data.path().join(format!("w{worker}"))
 }
 
-fn api(roles: &Roles, listen: &str) -> Command {
+fn aside(root: &Path) -> PathBuf {
+    root.with_extension("aside")
+}
+
+fn said(data: &Path) -> PathBuf {
+    data.with_extension("said")
+}
+
+fn api(roles: &Roles, disk: &Disk, listen: &str) -> Command {
     let mut command = roles.command(&["api", "--json", "--listen", listen]);
-    command.env("LOG_FORMAT", "json").stdout(Stdio::null()).stderr(into_file(roles, "api"));
+    command.env("LOG_FORMAT", "json").envs(disk.environment());
+    command.stdout(Stdio::null()).stderr(into_file(roles, "api"));
     command
 }
 
-fn worker(roles: &Roles, python: &Path, number: usize, start: usize) -> Command {
+fn worker(roles: &Roles, disk: &Disk, python: &Path, number: usize, start: usize) -> Command {
     let name = format!("w{number}");
     let mut command = roles.command(&["worker", "--reconcile-interval", "500ms", "--drain-timeout", "1s"]);
-    command.arg("--worker-name").arg(&name).arg("--work-root").arg(roles.data.path().join(&name));
+    command.arg("--worker-name").arg(&name).arg("--work-root").arg(work_root(roles, number));
+    command.envs(disk.environment());
     command.env("WORKER_SLOTS", SLOTS).env("JOB_PYTHON", python).env("LOG_FORMAT", "json");
     command.env("INTERRUPT_GRACE", "500ms").env("TERMINATE_GRACE", "500ms");
     command.stdout(Stdio::null()).stderr(into_file(roles, &format!("{name}.{start}")));

@@ -10,6 +10,11 @@ use crate::schedule::Fault;
 pub(crate) const QUEUE: &str = "{leaderboard:main}:queue:small";
 const LEASES: &str = "{leaderboard:main}:leases";
 const GROUP: &str = "workers";
+/// What may hold something that can't be read.
+const OPEN: &str = "{leaderboard:main}:open";
+const DELAYED: &str = "{leaderboard:main}:delayed";
+/// What Redis asks for when logins are refused.
+const PASSWORD: &str = "a-password-that-no-role-has";
 const NO_JOB: &str = "0192f1c3a4b57c6d8e9fa0b1c2d3e4f5";
 
 /// Does the damage of a fault. What is not there can't be damaged, and counts all the same.
@@ -34,6 +39,7 @@ pub(crate) async fn damage(redis: &mut MultiplexedConnection, fault: Fault, open
             let (field, value) = garbage[usize::try_from(number % 4).expect("small")];
             add_ticket(redis, field, value).await
         }
+        Fault::EntryUnreadable { pick: number } => add_unreadable(redis, number, open_jobs).await,
         Fault::WorkerKilled { .. }
         | Fault::WorkerAsleep { .. }
         | Fault::WorkerDrained { .. }
@@ -43,7 +49,11 @@ pub(crate) async fn damage(redis: &mut MultiplexedConnection, fault: Fault, open
         | Fault::ConnectionsSilenced
         | Fault::ClockAhead { .. }
         | Fault::ClockBehind { .. }
-        | Fault::MemoryFull { .. } => Ok(()),
+        | Fault::MemoryFull { .. }
+        | Fault::LoginsRefused { .. }
+        | Fault::DescriptorsTaken { .. }
+        | Fault::DiskFull { .. }
+        | Fault::WorkRootGone { .. } => Ok(()),
     }
 }
 
@@ -53,6 +63,29 @@ pub(crate) async fn damage(redis: &mut MultiplexedConnection, fault: Fault, open
 /// If Redis does not do it.
 pub(crate) async fn limit_memory(redis: &mut MultiplexedConnection, bytes: u64) -> RedisResult<()> {
     done(redis, &["CONFIG", "SET", "maxmemory", &bytes.to_string()]).await
+}
+
+/// Has Redis want a password from now on, and cuts every connection but this one.
+///
+/// # Errors
+/// If Redis does not do it.
+pub(crate) async fn refuse_logins(redis: &mut MultiplexedConnection) -> RedisResult<()> {
+    done(redis, &["CONFIG", "SET", "requirepass", PASSWORD]).await?;
+    for kind in ["normal", "pubsub"] {
+        done(redis, &["CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"]).await?;
+    }
+    Ok(())
+}
+
+/// Has Redis take everybody again. The connection may be one that is refused.
+///
+/// # Errors
+/// If Redis does not do it.
+pub(crate) async fn take_logins(redis: &mut MultiplexedConnection) -> RedisResult<()> {
+    if done(redis, &["PING"]).await.is_err() {
+        done(redis, &["AUTH", PASSWORD]).await?;
+    }
+    done(redis, &["CONFIG", "SET", "requirepass", ""]).await
 }
 
 /// One of these.
@@ -80,6 +113,21 @@ async fn delete_ticket(redis: &mut MultiplexedConnection, number: u64) -> RedisR
 async fn add_ticket(redis: &mut MultiplexedConnection, field: &str, value: &[u8]) -> RedisResult<()> {
     let mut add = words(&["XADD", QUEUE, "*", field]);
     add.arg(value).query_async::<String>(redis).await.map(drop)
+}
+
+/// Writes what can't be read into one of the keys that workers sweep.
+async fn add_unreadable(redis: &mut MultiplexedConnection, number: u64, open_jobs: &[String]) -> RedisResult<()> {
+    let garbage: &[u8] = b"\xff\xfe\x00 not what it should be";
+    let mut add = Cmd::new();
+    match number % 5 {
+        0 => add.arg("HSET").arg(LEASES).arg(NO_JOB).arg(garbage),
+        1 => add.arg("HSET").arg(LEASES).arg(garbage).arg("{}"),
+        // In the place of a lease, if its job has one.
+        2 => add.arg("HSET").arg(LEASES).arg(pick(open_jobs, number).map_or(NO_JOB, String::as_str)).arg(garbage),
+        3 => add.arg("SADD").arg(OPEN).arg(garbage),
+        _ => add.arg("ZADD").arg(DELAYED).arg(0).arg(garbage),
+    };
+    add.query_async::<redis::Value>(redis).await.map(drop)
 }
 
 async fn done(redis: &mut MultiplexedConnection, command: &[&str]) -> RedisResult<()> {
