@@ -113,7 +113,9 @@ async fn nothing_that_hides_outlives_a_restart(level: Level) {
     let killed = [supervisors_of(worker), vec![worker]].concat();
     assert!(killed.len() >= 2, "no supervisor was found");
     for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
-        killed.iter().for_each(|pid| kill(*pid, signal).expect("it runs"));
+        for pid in &killed {
+            kill(*pid, signal).expect("it runs");
+        }
     }
     site.board.crash_and_restart().await;
     until_equal("processes that outlive a restart", PATIENCE, 0, async || processes_with(&token)).await;

@@ -22,7 +22,7 @@ async fn no_power_is_had(level: Level) {
     let user = log.lines().find_map(|line| line.strip_prefix("uid: DONE ")).and_then(|uid| uid.parse::<u32>().ok());
     match level {
         Level::Full | Level::FloorOfRoot => {
-            assert!(user.is_some_and(|uid| (61_184..=65_519).contains(&uid)), "{user:?}")
+            assert!(user.is_some_and(|uid| (61_184..=65_519).contains(&uid)), "{user:?}");
         }
         Level::Floor => assert_eq!(user, site.board.user()),
     }

@@ -48,10 +48,8 @@ const PYTHON: &str = "/usr/bin/python3";
 enum Level {
     #[cfg_attr(feature = "faults", expect(dead_code, reason = "a build tests one level"))]
     Full,
-    #[cfg_attr(not(feature = "faults"), expect(dead_code, reason = "a build tests one level"))]
     Floor,
     /// The floor of a worker that is root: jobs have users of their own.
-    #[cfg_attr(not(feature = "faults"), expect(dead_code, reason = "a build tests one level"))]
     FloorOfRoot,
 }
 

@@ -24,7 +24,7 @@ async fn memory_that_processes_share_is_told_once(level: Level) {
         curve["points"].as_array()?.last()?[1].as_f64().filter(|bytes| *bytes > (MIB << 20) as f64)
     })
     .await;
-    assert!(told < (2 * MIB << 20) as f64, "{told} bytes are told of {MIB} MiB that five processes share");
+    assert!(told < ((2 * MIB) << 20) as f64, "{told} bytes are told of {MIB} MiB that five processes share");
     std::fs::write(&gate, "").expect("the gate");
     site.completed(&job).await;
     site.unharmed().await;

@@ -302,7 +302,8 @@ mod tests {
             network: Network::None,
             disk_was_short: true,
         };
-        let Outcome::GivenBack(cause, error) = judge(&ended, &case) else { panic!("a failure of the author's") };
-        assert_eq!((cause, error.as_str()), (LossCause::Infrastructure, "its worker lacks descriptors"));
+        let outcome = judge(&ended, &case);
+        let Outcome::GivenBack(why, told) = outcome else { panic!("{outcome:?}") };
+        assert_eq!((why, told.as_str()), (LossCause::Infrastructure, "its worker lacks descriptors"));
     }
 }

@@ -44,17 +44,6 @@ impl Redis {
         Ok(ids.iter().zip(&keys).zip(hashes).map(job).collect())
     }
 
-    /// The jobs among these whose records can be read. Another is as one without a record, which the audit tells of.
-    pub(super) async fn read_jobs(&self, ids: &[JobId]) -> Result<Vec<Option<Job>>, PortError> {
-        let job = |(id, job): (&JobId, Result<Option<Job>, String>)| {
-            job.unwrap_or_else(|problem| {
-                tracing::debug!(job = %id, problem, "a job's record can't be read");
-                None
-            })
-        };
-        Ok(ids.iter().zip(self.read_each_job(ids).await?).map(job).collect())
-    }
-
     async fn read_submissions(
         &self,
         ids: &[SubmissionId],

@@ -216,7 +216,7 @@ fn damaged(path: &str, error: io::Error) -> io::Error {
 }
 
 fn is_refusal(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<Refusal>())
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Refusal>)
 }
 
 pub(super) fn refuse<T>(rule: String) -> io::Result<T> {
@@ -249,8 +249,7 @@ pub(super) fn read(
 
 /// Whether an error is the system's, and not about a name that the archive brings.
 fn is_of_system(error: &io::Error) -> bool {
-    let about_names =
-        [Errno::EEXIST, Errno::ENOTDIR, Errno::EISDIR, Errno::ENAMETOOLONG, Errno::EINVAL, Errno::EILSEQ];
+    let about_names = [Errno::EEXIST, Errno::ENOTDIR, Errno::EISDIR, Errno::ENAMETOOLONG, Errno::EINVAL, Errno::EILSEQ];
     error.raw_os_error().is_some_and(|number| !about_names.contains(&Errno::from_raw(number)))
         || matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -33,7 +33,7 @@ impl Encoding {
         let japanese = decode(SHIFT_JIS, &text).filter(|text| is_japanese(text));
         match japanese {
             Some(_) if guess == SHIFT_JIS => return Self::Web(SHIFT_JIS),
-            Some(text) if !text.chars().any(is_half_width) && !(has_only_letters_of_latin_1 && makes_words) => {
+            Some(text) if !(text.chars().any(is_half_width) || has_only_letters_of_latin_1 && makes_words) => {
                 return Self::Web(SHIFT_JIS);
             }
             _ => {}

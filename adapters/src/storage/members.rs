@@ -15,7 +15,7 @@ pub(super) struct Members<R> {
 
 enum State<R> {
     Between(R),
-    Within(GzDecoder<R>),
+    Within(Box<GzDecoder<R>>),
 }
 
 impl<R: BufRead> Members<R> {
@@ -32,7 +32,7 @@ impl<R: BufRead> Members<R> {
             [] if self.has_member => Ok(None),
             [0x1f, ..] => {
                 self.has_member = true;
-                Ok(Some(State::Within(GzDecoder::new(inner))))
+                Ok(Some(State::Within(Box::new(GzDecoder::new(inner)))))
             }
             _ if self.has_member => {
                 refuse("has bytes behind its end that are not gzip. Make the archive anew".to_owned())

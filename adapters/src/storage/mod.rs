@@ -13,5 +13,5 @@ mod zip_file;
 mod zip_source;
 
 pub use directory::DirectoryStorage;
-pub use judge::check_archive;
 pub(crate) use directory::room_of;
+pub use judge::check_archive;

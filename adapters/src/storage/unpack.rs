@@ -16,8 +16,8 @@ impl Sink for Unpack<'_> {
     fn file(&mut self, path: &str, executable: bool, content: &mut dyn Read) -> io::Result<()> {
         let target = self.into.join(path);
         let mode = if executable { 0o755 } else { 0o644 };
-        let made = target.parent().map_or(Ok(()), fs::create_dir_all);
-        let opened = made.and_then(|()| OpenOptions::new().write(true).create_new(true).mode(mode).open(&target));
+        let folder = target.parent().map_or(Ok(()), fs::create_dir_all);
+        let opened = folder.and_then(|()| OpenOptions::new().write(true).create_new(true).mode(mode).open(&target));
         let mut file = match opened {
             Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory) => {
                 return refuse(format!("holds {path:?}, which another file of the submission brings too"));

@@ -138,15 +138,12 @@ impl Screen {
         if self.view == LogView::Raw {
             return self.write(text);
         }
-        let text = match self.columns() {
-            Some(columns) => {
-                let text = self.filter.take(text, Colours::Shown);
-                self.rewritten.take(&text, columns)
-            }
-            None => {
-                let text = self.filter.take(text, Colours::Dropped);
-                self.settled.take(&text)
-            }
+        let text = if let Some(columns) = self.columns() {
+            let text = self.filter.take(text, Colours::Shown);
+            self.rewritten.take(&text, columns)
+        } else {
+            let text = self.filter.take(text, Colours::Dropped);
+            self.settled.take(&text)
         };
         self.write(&text)
     }

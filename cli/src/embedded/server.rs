@@ -203,8 +203,9 @@ fn encode_path(path: &Path) -> String {
 pub(crate) fn check_path(data: &Path) -> Result<()> {
     if data.to_string_lossy().chars().any(char::is_control) || data.to_str().is_none() {
         bail!(
-            "the data directory {data:?} can't be used: its path must be UTF-8 without control characters. Rename it, \
-             or give another by --data or DATA_DIR"
+            "the data directory {} can't be used: its path must be UTF-8 without control characters. Rename it, or give \
+             another by --data or DATA_DIR",
+            data.display().to_string().escape_debug()
         );
     }
     Ok(())

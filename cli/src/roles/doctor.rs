@@ -139,18 +139,14 @@ impl DoctorCommand {
         }
         let walk = reconciler.walk().await?;
         set_aside += walk.set_aside;
-        let mut found = format!("{} open jobs, {} repairs", walk.open, walk.repaired);
-        if set_aside > 0 {
-            found += &format!(
-                "; {set_aside} unreadable entries moved into quarantine: `leadersboard dlq list --quarantine`"
-            );
-        }
-        if unreadable > 0 {
-            found += &format!("; {unreadable} unreadable records");
-        }
-        if restored > 0 {
-            found += &format!("; {restored} differences restored from the event log");
-        }
+        let in_quarantine = "unreadable entries moved into quarantine: `leadersboard dlq list --quarantine`";
+        let more = [
+            (set_aside, in_quarantine),
+            (unreadable, "unreadable records"),
+            (restored, "differences restored from the event log"),
+        ];
+        let more = more.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("; {count} {what}"));
+        let found = format!("{} open jobs, {} repairs{}", walk.open, walk.repaired, more.collect::<String>());
         Ok(Row::good("repair", found))
     }
 

@@ -43,7 +43,7 @@ and asks. A class that jobs wait for is only removed with --force, which cancels
         /// Who asks, for the event
         #[arg(long, env = "USER", default_value = "operator")]
         by: UserId,
-        /// Delete what a shorter RETENTION or SUBMISSION_TTL expires, without a question
+        /// Delete what a shorter retention or time to live expires, without a question
         #[arg(long)]
         yes: bool,
         /// Cancel the jobs that wait for a resource class that is removed

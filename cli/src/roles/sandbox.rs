@@ -27,10 +27,10 @@ pub(crate) struct ConfinementOptions {
     /// What network jobs have: none, loopback (an interface of their own), or host
     #[arg(long, env = "NETWORK", default_value_t = Network::None)]
     network: Network,
-    /// A folder of data that jobs may read, at the same path; told to them as DATASET_ROOT
+    /// A folder of data that jobs may read, at the same path; told to them as `DATASET_ROOT`
     #[arg(long, env = "DATASET_ROOT")]
     dataset_root: Option<PathBuf>,
-    /// A folder of model weights and other caches that jobs may read, at the same path; told to them as CACHE_ROOT
+    /// A folder of model weights and other caches that jobs may read, at the same path; told to them as `CACHE_ROOT`
     #[arg(long, env = "CACHE_ROOT")]
     cache_root: Option<PathBuf>,
     /// Where jobs have their work directories [default: <data>/work, or a folder below /var/tmp where jobs can't get there]

@@ -97,7 +97,7 @@ async fn what_a_dead_job_filled_the_disk_with_is_gone_before_redis_starts() {
     let station = stations.into_iter().find(|path| path.join("worker.lock").exists()).expect("a station");
     nix::sys::signal::kill(board.pid(), nix::sys::signal::Signal::SIGSTOP).expect("it runs");
     let mut filler = File::create(station.join("filler")).expect("a file");
-    while filler.write_all(&[1; 1 << 16]).is_ok() {}
+    while filler.write_all(&vec![1; 1 << 16]).is_ok() {}
     while filler.write_all(&[1]).is_ok() {}
     drop(filler);
     board.crash_and_restart().await;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{INSTANT, all_ended, crew};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How many jobs there are: a worker that took each as it came would have failed all of them within seconds.
 const JOBS: usize = 12;

@@ -16,7 +16,7 @@ use super::INSTANT;
 
 /// More than a page of any sweep has.
 const MANY: usize = 300;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Members that are no ids, of every kind.
 fn garbage() -> Vec<Vec<u8>> {

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::INSTANT;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn set(roles: &Roles, arguments: &[&str]) -> Finished {
     let mut command = roles.command(&[&["policy", "set", "--json", "--by", "root"], arguments].concat());

@@ -275,7 +275,8 @@ mod tests {
             let Imports { mut path, mut whole, of_user, cut } = python.imports;
             // Debian's own, which lies beside the system's interpreter.
             whole.retain(|path| !path.starts_with("/etc") && path != Path::new("/dev/null"));
-            (path.sort(), whole.sort());
+            path.sort();
+            whole.sort();
             assert_eq!(path, ["meson project", "plain/src"].map(|path| root.join(path)));
             let expected = ["cache/x1", "flat/flat", "flat/single.py", "flat/space", "real/chained", "second"];
             assert_eq!(whole, expected.map(|path| root.join(path)));
@@ -290,6 +291,6 @@ mod tests {
         write(packages.join("loud.pth"), "import sys; print('3.99 hello')\n");
         let python = Python::find(Some(&folder.path().join("venv/bin/python")), OsStr::new("")).await.unwrap();
         assert!(python.version.starts_with("3.") && !python.version.contains("99"), "{python}");
-        assert_eq!(python.imports.path, [PathBuf::new(); 0], "{python:?}");
+        assert_eq!(python.imports.path, Vec::<PathBuf>::new(), "{python:?}");
     }
 }

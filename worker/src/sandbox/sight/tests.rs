@@ -1,5 +1,6 @@
 use std::os::unix::fs::symlink;
 
+use events::ports::DiskReserve;
 use tempfile::TempDir;
 
 use super::*;
@@ -38,6 +39,7 @@ impl Machine {
             data: vec![],
             home: Some(self.at("home")),
             secrets: vec![self.at(self.board)],
+            disk_reserve: DiskReserve::of_bytes(0),
             reach: Reach::Full,
         };
         let (path, version, imports) = ("/usr/bin/python3".into(), "3.11.7".to_owned(), self.imports.clone());
@@ -65,7 +67,7 @@ fn what_packages_lie_in_is_readable_and_what_is_hidden_beside_them_is_not() {
     let seen = ["cache/wheel", "project/module.py", "project/package", "src"].map(|path| machine.at(path));
     assert_eq!(sight.readable, seen);
     assert_eq!(sight.listed, [Listed { path: machine.at("project"), holds_secret: false }]);
-    assert_eq!(unseen(&sight), [Path::new(""); 0]);
+    assert_eq!(unseen(&sight), Vec::<&Path>::new());
 }
 
 #[test]
@@ -75,7 +77,7 @@ fn the_data_directory_in_a_project_stays_out_of_sight() {
     let sight = machine.sight().unwrap();
     assert_eq!(sight.readable, [machine.at("project/package")]);
     assert_eq!(sight.listed.iter().map(|folder| folder.holds_secret).collect::<Vec<_>>(), [true]);
-    assert_eq!(unseen(&sight), [Path::new(""); 0], "what is the platform's is missed by nobody");
+    assert_eq!(unseen(&sight), Vec::<&Path>::new(), "what is the platform's is missed by nobody");
 }
 
 #[test]
@@ -105,11 +107,11 @@ fn nothing_that_is_too_wide_or_secret_is_shown_whichever_way_it_is_reached() {
     // A folder of packages with such links in it shows none of them.
     machine.imports = Imports { path: vec![machine.at("links")], ..Imports::default() };
     let sight = machine.sight().unwrap();
-    assert_eq!(sight.readable, [PathBuf::new(); 0]);
+    assert_eq!(sight.readable, Vec::<PathBuf>::new());
     assert_eq!(unseen(&sight).len(), 3, "{:?}", sight.unseen);
 
     machine.imports = Imports { path: forbidden[..3].to_vec(), ..Imports::default() };
-    assert_eq!(machine.sight().unwrap().readable, [PathBuf::new(); 0]);
+    assert_eq!(machine.sight().unwrap().readable, Vec::<PathBuf>::new());
     machine.imports = Imports { whole: vec![machine.at("home/project")], ..Imports::default() };
     assert_eq!(machine.sight().unwrap().readable, [machine.at("home/project")], "a project in a home is none");
 }
