@@ -46,7 +46,6 @@ const PYTHON: &str = "/usr/bin/python3";
 /// How far jobs are confined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Level {
-    #[cfg_attr(feature = "faults", expect(dead_code, reason = "a build tests one level"))]
     Full,
     Floor,
     /// The floor of a worker that is root: jobs have users of their own.

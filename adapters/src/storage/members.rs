@@ -96,7 +96,7 @@ mod tests {
     fn all_members_are_read_and_padding_is_passed_over() {
         let two = [member(b"one "), member(b""), member(b"two")].concat();
         assert_eq!(inflate(&two).unwrap(), "one two");
-        assert_eq!(inflate(&[&two[..], &[0; 20_000]].concat()).unwrap(), "one two");
+        assert_eq!(inflate(&[&two[..], &vec![0; 20_000]].concat()).unwrap(), "one two");
     }
 
     #[test]
