@@ -34,7 +34,7 @@ async fn what_is_no_text_is_shown_as_text(level: Level) {
     let job = site.submit(LOGS, &json!({ "log": "bytes" })).await;
     site.completed(&job).await;
     let log = site.log(&job).await;
-    for part in ["nul\0nul\n", "\u{fffd} invalid", "cut \u{1f600} here", "red", " surrogate", "the end"] {
+    for part in ["nulnul\n", "\u{fffd} invalid", "cut \u{1f600} here", "red", " surrogate", "the end"] {
         assert!(log.contains(part), "{part:?} is not in {log:?}");
     }
     site.unharmed().await;

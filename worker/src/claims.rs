@@ -5,8 +5,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use events::ClassName;
 use events::ports::{Claim, Permits, PortError, TicketReader};
+use events::{ClassName, JobId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
@@ -135,8 +135,18 @@ async fn put_back(session: &Session, claims: impl Iterator<Item = HeldClaim>) {
 }
 
 /// Leaves a job that failed here a short while ago to other workers, if there are any that take it.
+///
+/// Only the worker that failed it last does: workers that have all failed it would hand it to each other.
 async fn leave_to_others(session: &Session, claim: &Claim) -> bool {
-    session.fitness.failed_here(claim.job) && others_take(session, &claim.ticket.class).await
+    session.fitness.failed_here(claim.job)
+        && ran_here_last(session, claim.job).await
+        && others_take(session, &claim.ticket.class).await
+}
+
+/// Whether the last run of a job was this worker's.
+async fn ran_here_last(session: &Session, job: JobId) -> bool {
+    let job = session.ports.status.job(job).await.ok().flatten();
+    job.and_then(|job| job.run).is_some_and(|run| run.worker == session.config.consumer)
 }
 
 fn warn_of_classes_never_claimed(session: &Session) {

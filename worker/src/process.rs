@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::interrupt::{Interrupt, Reason};
 use crate::leftovers::kill_marked;
 use crate::limits::Breach;
-use crate::sandbox::{COMMAND, Order, Report, Spec};
+use crate::sandbox::{COMMAND, Order, Report, SUPERVISOR_KILLED, Spec};
 use crate::strays::kill_strays;
 
 /// This very program, even if its file was replaced since.
@@ -63,6 +63,11 @@ pub(crate) struct Process {
     marker: String,
     /// How the supervisor ended, if it did before its tree and by itself.
     gave_up: Option<ExitStatus>,
+}
+
+/// Whether a supervisor ended by itself, and was not killed, nor the inner one of two.
+fn gave_up(status: &ExitStatus) -> bool {
+    status.code().is_some_and(|code| code != i32::from(SUPERVISOR_KILLED))
 }
 
 /// The end of the program itself; what it started may still be there.
@@ -176,7 +181,7 @@ impl Process {
                 // something.
                 None => {
                     let status = timeout(LAST_STEP, self.supervisor.wait()).await;
-                    self.gave_up = status.ok().and_then(Result::ok).filter(|status| status.code().is_some());
+                    self.gave_up = status.ok().and_then(Result::ok).filter(gave_up);
                     return Ok(Exit { status: ExitStatus::from_raw(KILLED), ordered: false });
                 }
             }

@@ -26,7 +26,7 @@ pub(super) async fn open(client: &Client) -> RedisResult<MultiplexedConnection> 
     if settings.db() != 0 {
         login.cmd("SELECT").arg(settings.db());
     }
-    ask(&mut connection, login).await?;
+    ask(&mut connection, login).await.map_err(of_connection)?;
     Ok(connection)
 }
 
@@ -50,6 +50,15 @@ pub(super) async fn ask(connection: &mut MultiplexedConnection, mut commands: Pi
         }
     }
     Ok(())
+}
+
+/// An error of the connection itself, without a source if the answer is not of Redis's protocol. A parsing error as its
+/// source then always means that Redis holds something else than what was asked for.
+pub(super) fn of_connection(error: RedisError) -> RedisError {
+    match error.kind() {
+        ErrorKind::Parse => RedisError::from((ErrorKind::Parse, "the answer is not of Redis's protocol")),
+        _ => error,
+    }
 }
 
 /// Whether a connection is of no use after this error.

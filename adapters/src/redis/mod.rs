@@ -134,8 +134,10 @@ fn redis_time((seconds, micros): (i64, i64)) -> Timestamp {
 
 /// Why Redis did not answer. What it holds may also be of another kind than what was asked for.
 fn away(error: &RedisError) -> PortError {
+    let is_unreadable =
+        std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<redis::ParsingError>);
     // It answered, and what it holds is not what it must be: waiting cures nothing.
-    if error.code() == Some("WRONGTYPE") || error.kind() == redis::ErrorKind::UnexpectedReturnType {
+    if error.code() == Some("WRONGTYPE") || error.kind() == redis::ErrorKind::UnexpectedReturnType || is_unreadable {
         return PortError::Corrupt(format!("Redis holds something else than it should: {error}"));
     }
     PortError::Unavailable(describe(error))

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::backoff::Backoff;
-use super::login::{ask, is_lost, is_of_wrong_server, open};
+use super::login::{ask, is_lost, is_of_wrong_server, of_connection, open};
 use super::trouble::describe;
 
 /// How often the connection is asked whether it still carries anything.
@@ -92,7 +92,7 @@ impl Shared {
         answers: impl Fn(&T) -> &[Value],
     ) -> RedisResult<T> {
         let (number, mut connection) = self.connection().await?;
-        let answer = work(&mut connection).await;
+        let answer = work(&mut connection).await.map_err(of_connection);
         let is_useless = match &answer {
             Ok(answer) => answers(answer).iter().any(is_of_wrong_server),
             Err(error) => is_lost(error),

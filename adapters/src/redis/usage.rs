@@ -16,6 +16,9 @@ use super::{Redis, away};
 /// The answer of `usage.lua`, in its order.
 type Answer = (i64, u64, String, u64, u64, String, u64, u64, u64, i64, Vec<u8>, Value);
 
+/// How far ahead of Redis's clock a time may lie, in microseconds: a week.
+const FURTHEST_AHEAD_MICROS: i64 = 7 * 24 * 3_600 * 1_000_000;
+
 /// How many held jobs that can't be read are passed over. A later one gets its turn once they are restored.
 const PASSED_OVER: usize = 16;
 
@@ -94,7 +97,8 @@ fn leaves_hour(at_ms: &str, now_micros: i64) -> Option<Timestamp> {
     if at_ms.is_empty() {
         return None;
     }
-    // What is no time leaves it an hour from now at the latest.
-    let at_ms = at_ms.parse().unwrap_or(now_micros / 1_000).min(now_micros / 1_000);
-    Some(from_unix_micros(at_ms.saturating_mul(1_000)) + WINDOW)
+    // A clock that was set back leaves times ahead of it; what is further ahead than any such clock is no time.
+    let at_micros = at_ms.parse().unwrap_or(0_i64).saturating_mul(1_000);
+    let is_time = at_micros > 0 && at_micros < now_micros.saturating_add(FURTHEST_AHEAD_MICROS);
+    Some(from_unix_micros(if is_time { at_micros } else { now_micros }) + WINDOW)
 }

@@ -10,6 +10,9 @@ use super::error::ClientError;
 /// How long the answer to a request that may have made a job is waited for. A second Ctrl-C ends that.
 const ANSWER_GRACE: Duration = Duration::from_secs(3);
 
+/// How long after its arrival a signal is heard of at the latest.
+const HEARD_WITHIN: Duration = Duration::from_millis(20);
+
 /// What a command has begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Begun {
@@ -34,6 +37,12 @@ pub(crate) struct Interrupt {
 impl Interrupt {
     pub(crate) fn new() -> Self {
         Self { asked: CancellationToken::new(), begun: Mutex::new(Begun::Nothing) }
+    }
+
+    /// Gives a signal that came with an answer the time to be heard, then notes what was begun as [`Self::begin`] does.
+    pub(crate) async fn begin_after_answer(&self, begun: Begun) -> Result<(), ClientError> {
+        tokio::time::sleep(HEARD_WITHIN).await;
+        self.begin(begun)
     }
 
     /// Notes what was begun; an error after Ctrl-C, so that nothing follows.

@@ -129,7 +129,7 @@ impl SubmitCommand {
         }
         let (count, size) = (package.count(), package.size());
         let uploaded = upload::send(client, package, self.metadata.clone()).await?;
-        interrupt.begin(Begun::Submission(uploaded.submission_id.clone()))?;
+        interrupt.begin_after_answer(Begun::Submission(uploaded.submission_id.clone())).await?;
         let files = if count == 1 { "file" } else { "files" };
         screen::note(&format!("sent {count} {files}, {}: submission {}", human::size(size), uploaded.submission_id));
         for warning in &uploaded.warnings {

@@ -3,10 +3,12 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use leadersboard_tests::board::{ALICE, Board};
 use leadersboard_tests::client::Client;
 use leadersboard_tests::programs::{INSTANT, gated};
+use leadersboard_tests::wait::until;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::Value;
 
@@ -61,7 +63,8 @@ async fn a_job_that_fills_the_disk_is_ended_before_redis_is_and_ends_as_a_dead_l
     let lost: Vec<Value> =
         events(&alice, &job).await.into_iter().filter(|event| event["type"] == "job.lease_lost").collect();
     assert_eq!(lost.len(), 2, "one try, and one more: {lost:#?}");
-    assert_eq!(alice.get("/health/ready").await.status, 200);
+    let ready = async || (alice.get("/health/ready").await.status == 200).then_some(());
+    until("the worker takes jobs again", Duration::from_mins(1), ready).await;
     let next = alice.run(INSTANT).await;
     alice.wait_for(&next, "completed").await;
     assert!(!board.log().contains("the private Redis ended"), "{}", board.log());

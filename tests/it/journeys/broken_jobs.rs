@@ -74,7 +74,7 @@ async fn an_archive_is_unpacked_at_the_root_and_its_entrypoint_is_found_in_it() 
     let program = "import json, sys, pkg.value\nout = sys.argv[sys.argv.index('--output') + 1]\n\
                    json.dump({'params': {}, 'metrics': {'v': pkg.value.V}}, open(out + '/metrics.json', 'w'))\n";
     let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(vec![], flate2::Compression::fast()));
-    for (path, content) in [("src/main.py", program), ("src/pkg/value.py", "V = 42\n")] {
+    for (path, content) in [("src/main.py", program), ("src/pkg/value.py", "V = 42\n"), ("notes.txt", "")] {
         let mut header = tar::Header::new_gnu();
         header.set_size(content.len() as u64);
         header.set_mode(0o644);

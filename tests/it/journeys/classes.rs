@@ -6,7 +6,7 @@ use leadersboard_tests::board::{Finished, Process};
 use leadersboard_tests::invariants::{Expect, check};
 use leadersboard_tests::programs::gated;
 use leadersboard_tests::roles::Roles;
-use leadersboard_tests::wait::until;
+use leadersboard_tests::wait::{until, until_equal};
 use nix::sys::signal::Signal;
 use projections::Keyspace;
 use serde_json::json;
@@ -38,8 +38,11 @@ async fn running_workers_serve_a_class_that_is_added_and_only_force_removes_one_
     })
     .await;
     alice.wait_for(&huge, "completed").await;
-    let listed = Finished::of(roles.command(&["--json", "workers"]).output().expect("it runs")).json();
-    assert_eq!(listed["workers"][0]["classes"], json!(["huge", "medium", "small"]), "{listed}");
+    let listed = async || {
+        let listed = Finished::of(roles.command(&["--json", "workers"]).output().expect("it runs")).json();
+        listed["workers"][0]["classes"].clone()
+    };
+    until_equal("the classes that are listed", PATIENCE, json!(["huge", "medium", "small"]), listed).await;
 
     // One that runs goes on to its end; those that wait keep their class.
     let gate = roles.gate("gate");

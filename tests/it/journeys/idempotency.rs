@@ -139,7 +139,8 @@ async fn a_refused_request_has_not_used_its_key() {
     assert_eq!(second.status, 202, "{second:?}");
     // The first answer again, whatever became of the job since, and whatever would be answered to another.
     assert_eq!(post(alice, "k", &body).await, first);
-    let set = pair.roles.command(&["policy", "set", "--resource-classes", "tiny=5s"]).env("USER", "root").output();
+    let set =
+        pair.roles.command(&["policy", "set", "--resource-classes", "tiny=5s", "--force"]).env("USER", "root").output();
     assert!(set.as_ref().is_ok_and(|set| set.status.success()), "{set:?}");
     let (_api, late) = pair.roles.api_with("late", &[]);
     assert_eq!(post(&late, "k3", &medium).await.status, 400);

@@ -202,6 +202,8 @@ fn assert_bounded(command: &[String]) {
         "HGETALL" => {
             matches!(keys.read_model(&command[1]), Some(ReadModel::Hash(_) | ReadModel::Results(_)))
         }
+        // There are as many as there are workers.
+        "ZRANGE" if command[1] == keys.workers() => true,
         "ZRANGEBYSCORE" | "ZREVRANGEBYSCORE" => bounded(after("LIMIT", 2)),
         "ZRANGE" if upper.contains(&"BYSCORE".to_owned()) => bounded(after("LIMIT", 2)),
         // From one place to another; -1 is the end.
@@ -222,6 +224,7 @@ fn is_of_the_process(command: &[String]) -> bool {
     let key = command.get(1).map_or("", String::as_str);
     ["PING", "XINFO", "INFO", "CLIENT"].contains(&command[0].as_str())
         || key == keys.policy()
+        || key == keys.workers()
         || live.iter().any(|prefix| key.starts_with(prefix))
 }
 

@@ -141,8 +141,8 @@ async fn its_environment_is_what_it_needs_and_nothing_else() {
     let job = alice.run(&format!("import os\nprint(' '.join(sorted(os.environ)))\n{INSTANT}")).await;
     alice.wait_for(&job, "completed").await;
     let logs = alice.get(&format!("/jobs/{job}/logs")).await.body;
-    let known = "CUDA_DEVICE_ORDER CUDA_VISIBLE_DEVICES HOME LANG LC_ALL LEADERSBOARD_JOB_ID LEADERSBOARD_RUN LOGNAME \
-                 PATH PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED TMPDIR USER\nhello from the job\n";
+    let known = "CUDA_DEVICE_ORDER CUDA_VISIBLE_DEVICES DATASET_ROOT HOME LANG LC_ALL LEADERSBOARD_JOB_ID LEADERSBOARD_RUN \
+                 LOGNAME PATH PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED TMPDIR USER\nhello from the job\n";
     assert_eq!(logs["logs"], known);
     assert_eq!(processes_of(&board), Vec::<String>::new());
 }

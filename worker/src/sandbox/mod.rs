@@ -39,6 +39,7 @@ pub use machine::{Reach, Sandbox, SandboxError, SandboxOptions};
 pub(crate) use privileges::{Identity, ProcessLimits};
 pub(crate) use probe::Probe;
 pub use sight::Unseen;
+pub(crate) use supervisor::KILLED as SUPERVISOR_KILLED;
 pub use supervisor::supervise;
 pub(crate) use turn::Turn;
 pub(crate) use view::{SHARED_MEMORY, View};

@@ -10,6 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode, umask};
+use nix::sys::wait::{WaitStatus, waitpid};
 use rustix::process::{DumpableBehavior, Pid, WaitOptions, set_parent_process_death_signal, wait};
 
 use super::descendants::Descendants;
@@ -18,6 +19,9 @@ use super::{Confinement, Order, Report, Spec, launch, namespaces};
 
 /// How long the supervisor waits before it looks again for what does not die.
 const KILL_AGAIN: u16 = 20;
+
+/// The exit code of a supervisor whose inner one was killed: it did not give up by itself.
+pub(crate) const KILLED: u8 = 137;
 
 /// Becomes the supervisor of one program; returns when nothing of it is left.
 #[must_use]
@@ -66,9 +70,12 @@ fn prepare() -> io::Result<ExitCode> {
         Forked::Parent(child) => {
             drop((control, groups));
             let_go_of_streams()?;
-            let status = nix::sys::wait::waitpid(child, None)?;
-            let done = matches!(status, nix::sys::wait::WaitStatus::Exited(_, 0));
-            Ok(if done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            let status = waitpid(child, None)?;
+            Ok(match status {
+                WaitStatus::Exited(_, 0) => ExitCode::SUCCESS,
+                WaitStatus::Signaled(..) => ExitCode::from(KILLED),
+                _ => ExitCode::FAILURE,
+            })
         }
     }
 }

@@ -98,7 +98,7 @@ async fn a_submission_is_sent_started_and_watched() {
     for part in [
         "name=\"entrypoint\"\r\n\r\nmain.py",
         "name=\"config_file\"\r\n\r\nconfig.yaml",
-        "name=\"metadata\"\r\n\r\n{\"a\":1}",
+        "name=\"metadata\"\r\n\r\n{\"a\": 1}",
         "name=\"files\"; filename=\"main.py\"\r\n\r\nprint(1)",
         "name=\"files\"; filename=\"bundle.tar.gz\"",
     ] {
