@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::attempts::Attempts;
-use super::{Level, PATIENCE, Site, processes_with, token};
+use super::{Killed, Level, PATIENCE, Site, processes_with, token};
 
 crate::tests!(
     nothing_outlives_a_supervisor_that_was_killed,
@@ -32,6 +32,7 @@ async fn end(site: &Site, class: &str, way: &str, token: &str) -> String {
 async fn nothing_outlives_its_job(level: Level) {
     let site = Site::new(level, &[]).await;
     let token = token("survivor");
+    let _killed = Killed(token.clone());
     let job = end(&site, "small", "survive", &token).await;
     site.completed(&job).await;
     assert_eq!(processes_with(&token), 0);
@@ -43,6 +44,7 @@ async fn nothing_outlives_its_job(level: Level) {
 async fn what_is_deaf_or_stopped_is_ended_all_the_same(level: Level) {
     let site = Site::new(level, &[("RESOURCE_CLASSES", "small=5m,short=2s")]).await;
     let token = token("deaf");
+    let _killed = Killed(token.clone());
     for way in ["deaf", "stopped"] {
         let job = end(&site, "small", way, &token).await;
         site.begun(&job).await;
@@ -61,6 +63,7 @@ async fn what_is_deaf_or_stopped_is_ended_all_the_same(level: Level) {
 async fn nothing_outlives_its_worker(level: Level) {
     let mut site = Site::new(level, &[]).await;
     let token = token("orphan");
+    let _killed = Killed(token.clone());
     let ways = ["deaf", "stopped"];
     let mut jobs = Vec::new();
     // One job at a time runs at the floor.
@@ -87,6 +90,7 @@ const HIDES: &str = include_str!("programs/hides.py");
 async fn nothing_that_hides_outlives_its_job(level: Level) {
     let site = Site::new(level, &[]).await;
     let token = token("hidden");
+    let _killed = Killed(token.clone());
     let job = site.submit(HIDES, &json!({ "token": token, "then": "end" })).await;
     site.completed(&job).await;
     assert_eq!(processes_with(&token), 0, "left by a job that completed");
@@ -106,6 +110,7 @@ async fn nothing_that_hides_outlives_its_job(level: Level) {
 async fn nothing_that_hides_outlives_a_restart(level: Level) {
     let mut site = Site::new(level, &[]).await;
     let token = token("hidden-orphan");
+    let _killed = Killed(token.clone());
     let job = site.submit(HIDES, &json!({ "token": token, "then": "wait" })).await;
     site.begun(&job).await;
     // Neither has time to do anything about it.
@@ -178,6 +183,7 @@ time.sleep(60)
 async fn nothing_outlives_a_supervisor_that_was_killed(level: Level) {
     let site = Site::new(level, &[]).await;
     let token = token("runaway");
+    let _killed = Killed(token.clone());
     let job = site.submit(RUNS_AWAY, &json!({ "token": token })).await;
     site.failed(&job, level.pick("nonzero_exit", "signal")).await;
     until_equal("processes that ran away", PATIENCE, 0, async || processes_with(&token)).await;

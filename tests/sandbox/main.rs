@@ -29,11 +29,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use leadersboard_tests::board::{ALICE, Board};
+use leadersboard_tests::board::{ALICE, Board, kill_all_of};
 use leadersboard_tests::client::{Client, files};
 use leadersboard_tests::invariants::{Expect, Folded, check};
 use leadersboard_tests::wait::{until, until_equal};
-use nix::unistd::geteuid;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
 use projections::Keyspace;
 use serde_json::{Value, json};
 
@@ -184,14 +185,43 @@ fn token(name: &str) -> String {
     format!("leadersboard-{name}-{}-", std::process::id())
 }
 
+/// Kills what has a token on its command line when a test ends, however it ends: a job that hides would run for ever.
+struct Killed(String);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        for _ in 0..100 {
+            let left = found_with(&self.0);
+            if left.is_empty() {
+                return;
+            }
+            for process in left {
+                let user = std::fs::metadata(&process).map_or(0, |found| std::os::unix::fs::MetadataExt::uid(&found));
+                if user == 0 {
+                    let pid = process.file_name().and_then(|name| name.to_str()?.parse().ok());
+                    // It may have ended.
+                    let _ = pid.map(|pid| kill(Pid::from_raw(pid), Signal::SIGKILL));
+                } else {
+                    kill_all_of(user);
+                }
+            }
+        }
+    }
+}
+
 /// How many processes have this text on their command line, as any of their threads tells it.
 fn processes_with(text: &str) -> usize {
+    found_with(text).len()
+}
+
+/// The folders of these in `/proc`.
+fn found_with(text: &str) -> Vec<PathBuf> {
     let has_it = |thread: &Path| {
         std::fs::read(thread.join("cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(text))
     };
-    let processes = std::fs::read_dir("/proc").expect("/proc").flatten().map(|entry| entry.path().join("task"));
-    let threads = processes.filter_map(|threads| std::fs::read_dir(threads).ok());
-    threads.filter_map(|threads| threads.flatten().find(|thread| has_it(&thread.path()))).count()
+    let processes = std::fs::read_dir("/proc").expect("/proc").flatten().map(|entry| entry.path());
+    let threads = |process: &PathBuf| std::fs::read_dir(process.join("task")).into_iter().flatten().flatten();
+    processes.filter(|process| threads(process).any(|thread| has_it(&thread.path()))).collect()
 }
 
 /// One test of each for the level that this build tests.

@@ -205,12 +205,23 @@ impl Drop for Board {
         // The first asks for an orderly end, the second, a signal of its own so that none swallows it, for one at once.
         self.process.signal(Signal::SIGINT);
         self.process.signal(Signal::SIGTERM);
+        // A test that failed may have left it stopped.
+        self.process.signal(Signal::SIGCONT);
         self.process.wait();
         if let Some(user) = self.user {
+            kill_all_of(user);
             // The locks of a user whom no other test has. There may be none.
             let _ = std::fs::remove_dir_all(format!("/run/lock/leadersboard-{user}"));
         }
     }
+}
+
+/// Kills all processes of a user that only one test has, at once: none of them can fork and get away.
+pub fn kill_all_of(user: u32) {
+    assert_ne!(user, 0, "root has more than the processes of a test");
+    // A command that becomes that user can signal nobody else. It kills itself as well.
+    let mut command = Command::new("/bin/sh");
+    let _ = command.args(["-c", "kill -KILL -1"]).uid(user).gid(user).stderr(Stdio::null()).status();
 }
 
 /// How a command ended.

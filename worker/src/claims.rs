@@ -103,10 +103,11 @@ struct Slot {
 
 /// All the slots that are free, at least one; none once the worker is to stop.
 async fn free_slots(slots: &Arc<Semaphore>, session: &Session) -> Option<Vec<Slot>> {
+    let tell = |why| session.fitness.hinder(why);
     let first = async {
         let permit = Arc::clone(slots).acquire_owned().await.ok()?;
         // Before a ticket is claimed: no job waits claimed for the job of another worker.
-        Some(Slot { _permit: permit, _turn: session.config.sandbox.turn().await })
+        Some(Slot { _permit: permit, _turn: session.config.sandbox.turn(tell).await })
     };
     let first = tokio::select! {
         biased;

@@ -8,8 +8,25 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::folder::set_own_mode;
+
 /// Locks a file, which is made if it is not there; `None` if another holder excludes this one. `how` must not wait.
+///
+/// A job that is the worker's user can take the owner's rights from the file and its folder. They are given back once.
 pub(crate) fn try_lock(path: &Path, how: FlockArg) -> io::Result<Option<Flock<File>>> {
+    match try_once(path, how) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            // What can't be repaired is told by the second try.
+            for (place, right) in path.parent().map(|folder| (folder, 0o700)).into_iter().chain([(path, 0o600)]) {
+                let _ = set_own_mode(place, |found| (found.mode() & 0o7777) | right);
+            }
+            try_once(path, how)
+        }
+        tried => tried,
+    }
+}
+
+fn try_once(path: &Path, how: FlockArg) -> io::Result<Option<Flock<File>>> {
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
     let lock = match Flock::lock(file, how) {
         Ok(lock) => lock,
@@ -17,6 +34,10 @@ pub(crate) fn try_lock(path: &Path, how: FlockArg) -> io::Result<Option<Flock<Fi
         Err((_, error)) => return Err(error.into()),
     };
     // It may have been removed since it was opened: then it excludes nobody.
-    let (held, named) = (lock.metadata()?, fs::metadata(path));
-    Ok(named.is_ok_and(|named| (named.dev(), named.ino()) == (held.dev(), held.ino())).then_some(lock))
+    let held = lock.metadata()?;
+    match fs::metadata(path) {
+        Ok(named) => Ok(((named.dev(), named.ino()) == (held.dev(), held.ino())).then_some(lock)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }

@@ -46,6 +46,8 @@ pub struct Fitness {
 struct State {
     failures_in_a_row: u32,
     unfit: Option<String>,
+    /// Why it waits for its turn in vain, which no test of its own can find out.
+    hindered: Option<String>,
 }
 
 impl Default for Fitness {
@@ -64,10 +66,16 @@ impl Fitness {
     /// Why the worker takes no jobs; none if it takes some.
     #[must_use]
     pub fn unfit(&self) -> Option<String> {
-        self.state.borrow().unfit.clone()
+        let state = self.state.borrow();
+        state.unfit.as_ref().or(state.hindered.as_ref()).cloned()
     }
 
-    /// Returns as soon as the worker takes jobs.
+    /// Notes why the worker can't begin any job, although its own tests may pass; `None` once it can.
+    pub(crate) fn hinder(&self, why: Option<String>) {
+        self.change(|state| state.hindered = why);
+    }
+
+    /// Returns as soon as the worker passes its own tests.
     pub(crate) async fn fit(&self) {
         // The sender lives as long as this.
         let _ = self.state.subscribe().wait_for(|state| state.unfit.is_none()).await;
@@ -102,13 +110,22 @@ impl Fitness {
     }
 
     fn set(&self, unfit: Option<String>) {
-        if let Some(why) = &unfit {
-            tracing::error!(why, "this worker can't set up jobs; it takes none until it can");
-        } else {
-            tracing::info!("this worker takes jobs again");
+        self.change(|state| state.unfit = unfit);
+    }
+
+    /// Changes the state, and says if the worker takes jobs no more, or again.
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let before = self.unfit();
+        self.state.send_modify(change);
+        let after = self.unfit();
+        if before == after {
+            return;
         }
-        gauge!("leadersboard_worker_fit").set(u32::from(unfit.is_none()));
-        self.state.send_modify(|state| state.unfit = unfit);
+        match &after {
+            Some(why) => tracing::error!(why, "this worker can't set up jobs; it takes none until it can"),
+            None => tracing::info!("this worker takes jobs again"),
+        }
+        gauge!("leadersboard_worker_fit").set(u32::from(after.is_none()));
     }
 }
 
@@ -222,6 +239,17 @@ mod tests {
         assert_eq!(fitness.note_failure(two), 1, "not in a row");
         tokio::time::advance(LEFT_TO_OTHERS).await;
         assert!(!fitness.failed_here(one));
+    }
+
+    #[test]
+    fn a_worker_without_a_turn_is_unfit_whatever_its_tests_say() {
+        let fitness = Fitness::default();
+        fitness.hinder(Some("the lock can't be taken".to_owned()));
+        fitness.set(Some("its disk is full".to_owned()));
+        fitness.set(None);
+        assert_eq!(fitness.unfit().as_deref(), Some("the lock can't be taken"));
+        fitness.hinder(None);
+        assert_eq!(fitness.unfit(), None);
     }
 
     #[tokio::test]

@@ -1,14 +1,16 @@
 //! Folders whose mode does not depend on the umask: jobs run as other users, and must come through some of them.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use nix::libc::{O_NOFOLLOW, O_PATH};
 use nix::unistd::geteuid;
 
 /// Everybody may come through and sees nothing but what they know of; only the owner may change it.
-const PASSABLE: u32 = 0o711;
+pub(crate) const PASSABLE: u32 = 0o711;
 
 /// Makes a folder with exactly this mode.
 ///
@@ -60,6 +62,27 @@ pub fn open_up(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Sets the mode of a file or folder that belongs to this process's user, whatever its mode is now. Follows no link.
+///
+/// # Errors
+/// If it belongs to another user, or is neither a file nor a folder.
+pub(crate) fn set_own_mode(path: &Path, mode: impl FnOnce(&Metadata) -> u32) -> io::Result<()> {
+    let found = OpenOptions::new().read(true).custom_flags(O_PATH | O_NOFOLLOW).open(path)?;
+    let metadata = found.metadata()?;
+    if metadata.uid() != geteuid().as_raw() {
+        return Err(io::Error::other(format!("it belongs to the user with uid {}", metadata.uid())));
+    }
+    if !metadata.is_dir() && !metadata.is_file() {
+        return Err(io::Error::other("it is neither a file nor a folder"));
+    }
+    let wanted = mode(&metadata);
+    if metadata.mode() & 0o7777 == wanted {
+        return Ok(());
+    }
+    // By what was opened, never by what its name may lead to.
+    fs::set_permissions(format!("/proc/self/fd/{}", found.as_raw_fd()), Permissions::from_mode(wanted))
+}
+
 /// The error with the path that it is about, which the system leaves out.
 fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
@@ -83,6 +106,18 @@ mod tests {
         assert_eq!([mode(&there), mode(&there.join("a")), mode(&path)], [0o700, 0o711, 0o711]);
         open_up(&there).unwrap();
         assert_eq!(mode(&there), 0o711);
+    }
+
+    #[test]
+    fn the_mode_of_what_is_closed_can_be_set_and_no_link_is_followed() {
+        let top = tempfile::tempdir().unwrap();
+        let (closed, link) = (top.path().join("closed"), top.path().join("link"));
+        make(&closed, 0).unwrap();
+        set_own_mode(&closed, |_| 0o700).unwrap();
+        assert_eq!(mode(&closed), 0o700);
+        std::os::unix::fs::symlink(&closed, &link).unwrap();
+        assert!(set_own_mode(&link, |_| 0o777).is_err());
+        assert_eq!(mode(&closed), 0o700);
     }
 
     #[test]

@@ -87,7 +87,11 @@ fn exceeded(breach: &Breach, case: &Case<'_>) -> Outcome {
         Breach::Disk(limit) => (FailureKind::OutputLimit, too_much_on_disk(case, *limit, case.largest)),
         Breach::Files => (FailureKind::OutputLimit, format!("it had more than {MAX_FILES} files and folders")),
         Breach::Platform(why) => return Outcome::GivenBack(LossCause::Infrastructure, why.clone()),
-        Breach::Closed => (
+        Breach::Closed(Some(folder)) => (
+            FailureKind::OutputLimit,
+            format!("the platform can't look into its folder {folder:?} in shared memory: closed by chmod, or too deep"),
+        ),
+        Breach::Closed(None) => (
             FailureKind::OutputLimit,
             "it had folders that the platform can't look into: closed by chmod, or too deep".to_owned(),
         ),

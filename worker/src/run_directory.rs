@@ -45,6 +45,15 @@ impl RunDirectory {
         done.map_err(io::Error::other)?
     }
 
+    /// Makes it and the station that holds it passable again, should a job of the worker's own user have closed them.
+    pub(crate) fn reopen(&self) {
+        for path in self.path.parent().into_iter().chain([self.path.as_path()]) {
+            if let Err(error) = folder::set_own_mode(path, |_| folder::PASSABLE) {
+                tracing::warn!(%error, path = %path.display(), "the mode of a folder of this worker can't be restored");
+            }
+        }
+    }
+
     /// Opens the output again to the platform, should the job have closed it. Once nothing of the job is left.
     pub(crate) fn reopen_output(&self) -> io::Result<()> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

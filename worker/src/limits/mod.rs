@@ -86,8 +86,8 @@ pub(crate) enum Breach {
     Disk(u64),
     /// Files and folders.
     Files,
-    /// It closed a folder to the platform, which can't count what is in there.
-    Closed,
+    /// It closed a folder to the platform, which can't count what is in there. The folder, if it is in shared memory.
+    Closed(Option<PathBuf>),
     /// Nothing of its own: it can't go on for a reason that the platform answers for.
     Platform(String),
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use nix::sys::statvfs::statvfs;
@@ -67,16 +67,28 @@ impl SharedMemory {
                 let taken = space.map_or(0, |space| (space.blocks() - space.blocks_free()) * space.fragment_size());
                 taken.saturating_add(open.memory)
             }
-            Self::Machine(Share { uid, before }) => {
-                let files = files_of(*uid).filter(|(name, _)| !before.contains(name));
-                let taken: u64 = files.map(|(name, metadata)| bytes_of(&name, &metadata)).sum();
+            Self::Machine(share) => {
+                let taken: u64 = share.files().map(|(name, metadata)| usage_of(&name, &metadata).0).sum();
                 taken.saturating_add(open.memory).saturating_add(open.shared_memory)
             }
         }
     }
+
+    /// A folder of the run in the machine's shared memory that the platform can't look into.
+    pub(super) fn closed(&self) -> Option<PathBuf> {
+        let Self::Machine(share) = self else { return None };
+        let mut folders = share.files().filter(|(_, metadata)| metadata.is_dir());
+        let (name, _) = folders.find(|(name, metadata)| usage_of(name, metadata).1)?;
+        Some(Path::new(SHARED_MEMORY).join(name))
+    }
 }
 
 impl Share {
+    /// What the run has there.
+    fn files(&self) -> impl Iterator<Item = (OsString, Metadata)> {
+        files_of(self.uid).filter(|(name, _)| !self.before.contains(name))
+    }
+
     fn new(uid: u32) -> Self {
         let before = names_in_shared_memory(uid);
         let mut all = RUNS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -126,16 +138,16 @@ pub(crate) fn sweep(uid: u32, before: &BTreeSet<OsString>) {
     }
 }
 
-/// What a file takes, or a folder with all that is in it. An entry takes some memory itself.
-fn bytes_of(name: &OsStr, metadata: &Metadata) -> u64 {
+/// What a file takes, or a folder with all that is in it, in bytes, and whether a part of it can't be looked into. An
+/// entry takes some memory itself.
+fn usage_of(name: &OsStr, metadata: &Metadata) -> (u64, bool) {
     const ENTRY_BYTES: u64 = 1024;
     if !metadata.is_dir() {
-        return metadata.blocks() * 512 + ENTRY_BYTES;
+        return (metadata.blocks() * 512 + ENTRY_BYTES, false);
     }
     // What the platform can't count now it counts at the next look.
     let usage = disk::usage(&[&Path::new(SHARED_MEMORY).join(name)], MAX_FILES).unwrap_or_default();
-    // What can't be looked into counts as more than anybody may have.
-    if usage.closed > 0 { u64::MAX / 2 } else { usage.bytes + (usage.entries + 1) * ENTRY_BYTES }
+    (usage.bytes + (usage.entries + 1) * ENTRY_BYTES, usage.closed > 0)
 }
 
 /// The files of a user in the machine's shared memory.

@@ -139,6 +139,10 @@ impl<'a> Watch<'a> {
         if self.bounds == Bounds::Kernel {
             return None;
         }
+        // What is in there is memory that nobody counts.
+        if let Some(folder) = self.shared_memory.and_then(SharedMemory::closed) {
+            return Some(Breach::Closed(Some(folder)));
+        }
         let pids = census.tree(self.supervisor);
         let shared = self.shared_memory.map_or(0, |shared| shared.bytes(&pids, open));
         let resident = census.below(self.supervisor).resident_bytes;
@@ -237,7 +241,7 @@ fn judge(usage: &DiskUsage, allowance: &Allowance) -> Option<Breach> {
     if usage.entries > MAX_FILES {
         return Some(Breach::Files);
     }
-    (usage.closed > 0).then_some(Breach::Closed)
+    (usage.closed > 0).then_some(Breach::Closed(None))
 }
 
 /// The disk under these folders.
@@ -291,6 +295,6 @@ mod tests {
         assert_eq!(used(1_000, MAX_FILES, 0), None);
         assert_eq!(used(1_001, 0, 0), Some(Breach::Disk(1_000)));
         assert_eq!(used(0, MAX_FILES + 1, 0), Some(Breach::Files));
-        assert_eq!(used(0, 0, 1), Some(Breach::Closed));
+        assert_eq!(used(0, 0, 1), Some(Breach::Closed(None)));
     }
 }

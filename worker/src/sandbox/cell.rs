@@ -2,11 +2,13 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use events::ResourceClass;
 
 use super::identities::OwnIdentity;
 use super::machine::{Applied, Sandbox};
+use super::turn::Turns;
 use super::view::DEVICES;
 use super::{Confinement, Network, ProcessLimits, SHARED_MEMORY, Spec, View};
 use crate::limits::{self, Allowance, Bounds, Breach, Group, SharedMemory};
@@ -24,6 +26,8 @@ pub(crate) struct Cell {
     pub(crate) bounds: Bounds,
     pub(crate) group: Box<dyn Group>,
     pub(crate) shared_memory: Option<SharedMemory>,
+    /// The turns of this worker, if the run is the worker's own user and could change the modes of its folders.
+    turns: Option<Arc<Turns>>,
 }
 
 impl Cell {
@@ -54,6 +58,10 @@ impl Cell {
     pub(crate) fn close(self, ended: Ended, directory: &RunDirectory) -> Ended {
         // Whatever it left there goes with it.
         drop(self.shared_memory);
+        if let Some(turns) = &self.turns {
+            turns.restore_modes();
+            directory.reopen();
+        }
         if let Err(error) = directory.reopen_output() {
             tracing::warn!(%error, "what the job left can't be looked at");
         }
@@ -128,6 +136,7 @@ impl Sandbox {
             bounds: self.limiter.bounds(),
             group: self.limiter.group(name, &allowance)?,
             shared_memory,
+            turns: self.turns.clone(),
         })
     }
 

@@ -187,7 +187,7 @@ impl Sandbox {
             return Err(sandbox.explain(&reason, python, work_root));
         }
         if sandbox.identities.is_none() {
-            sandbox.turns = Some(Turns::new(&sandbox.machine_folder()?, scope));
+            sandbox.turns = Some(Turns::new(&sandbox.machine_folder()?, work_root, scope));
             sandbox.share_bytes = share(1);
             tracing::warn!(
                 wanted_slots = slots,
@@ -236,10 +236,11 @@ impl Sandbox {
         if self.turns.is_some() { slots.min(1) } else { slots }
     }
 
-    /// Waits until a job may run beside those that run on this machine. To be held while it runs.
-    pub(crate) async fn turn(&self) -> Option<Turn> {
+    /// Waits until a job may run beside those that run on this machine. To be held while it runs. Tells why that is
+    /// impossible, and `None` once it is possible again.
+    pub(crate) async fn turn(&self, tell: impl Fn(Option<String>)) -> Option<Turn> {
         match &self.turns {
-            Some(turns) => Some(turns.next().await),
+            Some(turns) => Some(turns.next(tell).await),
             None => None,
         }
     }
