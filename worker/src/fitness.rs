@@ -131,7 +131,9 @@ pub(crate) async fn judge_failure(session: &Session, run: &Run, stage: Failed, w
     if fitness.unfit().is_none() {
         match &tested {
             Err(problem) => fitness.set(Some(problem.clone())),
-            Ok(()) if stage == Failed::SettingUp && failures >= MOST_FAILURES => fitness.set(Some(format!("{failures} jobs in a row failed: {why}"))),
+            Ok(()) if stage == Failed::SettingUp && failures >= MOST_FAILURES => {
+                fitness.set(Some(format!("{failures} jobs in a row failed: {why}")))
+            }
             Ok(()) => {}
         }
     }
