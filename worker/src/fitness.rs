@@ -132,7 +132,7 @@ pub(crate) async fn judge_failure(session: &Session, run: &Run, stage: Failed, w
         match &tested {
             Err(problem) => fitness.set(Some(problem.clone())),
             Ok(()) if stage == Failed::SettingUp && failures >= MOST_FAILURES => {
-                fitness.set(Some(format!("{failures} jobs in a row failed: {why}")))
+                fitness.set(Some(format!("{failures} jobs in a row failed: {why}")));
             }
             Ok(()) => {}
         }
