@@ -48,7 +48,8 @@ missed=0
 printf '%-36s %-6s %s\n' BUG CAUGHT "FIRST TEST THAT FAILED, AND WHAT IT SAID"
 for bug in "${bugs[@]}"; do
     began=$SECONDS
-    if LEADERSBOARD_BUG=$bug run "$bug"; then
+    # A mistake is often noticed by a deadline: waiting longer would notice no more.
+    if FIXED_DEADLINES=1 LEADERSBOARD_BUG=$bug run "$bug"; then
         printf '%-36s %-6s %s\n' "$bug" no "nothing noticed it"
         missed=$((missed + 1))
         continue

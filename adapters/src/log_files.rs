@@ -62,7 +62,9 @@ impl LogPort for LogFiles {
         let Some(mut file) = self.open_existing(job, fence).await? else {
             return Ok(Bytes::new());
         };
-        file.seek(SeekFrom::Start(offset)).await.map_err(|error| away(&error))?;
+        // Systems refuse to seek beyond 2^63 - 1.
+        let len = file.metadata().await.map_err(|error| away(&error))?.len();
+        file.seek(SeekFrom::Start(offset.min(len))).await.map_err(|error| away(&error))?;
         let mut buffer = Vec::with_capacity(max.min(1 << 20));
         file.take(max as u64).read_to_end(&mut buffer).await.map_err(|error| away(&error))?;
         Ok(buffer.into())
@@ -105,4 +107,23 @@ impl LogWriter for FileWriter {
 
 fn away(error: &std::io::Error) -> PortError {
     PortError::Unavailable(format!("the log can't be reached: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_log_has_nothing_behind_its_end_however_far() {
+        let folder = tempfile::tempdir().unwrap();
+        let logs = LogFiles::open(folder.path().to_path_buf()).unwrap();
+        let job = "0192f1c3a4b57c6d8e9fa0b1c2d3e4f6".parse().unwrap();
+        let fence = "00112233445566778899aabb".parse().unwrap();
+        logs.create(job, &fence).await.unwrap().append(b"line\n").await.unwrap();
+        for (offset, expected) in
+            [(4, &b"\n"[..]), (5, b""), (6, b""), ((1 << 63) - 1, b""), (1 << 63, b""), (u64::MAX, b"")]
+        {
+            assert_eq!(logs.read(job, &fence, offset, 10).await.unwrap(), expected, "{offset}");
+        }
+    }
 }

@@ -17,6 +17,15 @@ const RESERVED: [&str; 3] = ["$serde", "$__serde", "$__toml"];
 const MARK: &str = "\u{1}token:";
 /// [`MARK`] within a string of JSON.
 const MARK_AS_WRITTEN: &str = "\\u0001token:";
+/// Stands before a string of the document's own that could be taken for a marked one.
+const OWN: &str = "\u{1}own:";
+/// [`OWN`] within a string of JSON.
+const OWN_AS_WRITTEN: &str = "\\u0001own:";
+/// How such a string begins in JSON: there is no other way to write this character.
+const BEGINS_LIKE_MARK: &str = "\"\\u0001";
+
+/// How many characters of a refused token are shown.
+const SHOWN: usize = 60;
 
 /// Why a document was refused, as the rest of a sentence that began with the document's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +40,7 @@ pub fn read(text: &str) -> Result<Value, InvalidJson> {
     let mut value = read_marked(text)?;
     if let Some(token) = first_unreadable(&value) {
         let cure = "write null or a string instead";
-        return Err(InvalidJson(format!("can't be read by everyone: it holds {token}; {cure}")));
+        return Err(InvalidJson(format!("can't be read by everyone: it holds {}; {cure}", shown(token))));
     }
     unmark(&mut value);
     Ok(value)
@@ -97,16 +106,30 @@ pub(crate) fn token(text: &str) -> Option<&str> {
     text.strip_prefix(MARK)
 }
 
+/// The beginning of a token, for a refusal.
+pub(crate) fn shown(token: &str) -> String {
+    match token.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &token[..end]),
+        None => token.to_owned(),
+    }
+}
+
 /// Makes the marked tokens of a value plain strings.
 pub(crate) fn unmark(value: &mut Value) {
     match value {
         Value::String(text) => {
-            if let Some(token) = token(text) {
-                *text = token.to_owned();
+            if let Some(plain) = token(text).or_else(|| text.strip_prefix(OWN)) {
+                *text = plain.to_owned();
             }
         }
         Value::Array(values) => values.iter_mut().for_each(unmark),
-        Value::Object(values) => values.values_mut().for_each(unmark),
+        Value::Object(values) => {
+            if values.keys().any(|name| name.starts_with(OWN)) {
+                let plain = |name: String| name.strip_prefix(OWN).map_or(name.clone(), str::to_owned);
+                *values = std::mem::take(values).into_iter().map(|(name, value)| (plain(name), value)).collect();
+            }
+            values.values_mut().for_each(unmark);
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
@@ -127,8 +150,7 @@ fn check_names(value: &Value) -> Result<(), InvalidJson> {
         Value::Array(values) => values.iter().try_for_each(check_names),
         Value::Object(values) => values.iter().try_for_each(|(name, value)| {
             if RESERVED.iter().any(|reserved| name.starts_with(reserved)) {
-                let shown: String = name.chars().take(60).collect();
-                return Err(InvalidJson(format!("holds the reserved name {shown:?}: rename it")));
+                return Err(InvalidJson(format!("holds the reserved name {:?}: rename it", shown(name))));
             }
             // A token in the place of a name is no JSON, and was none before it was marked.
             if name.starts_with(MARK) {
@@ -150,7 +172,15 @@ fn quote(text: &str, mark: &str, max_depth: usize) -> Result<String, InvalidJson
     let mut depth = 0_usize;
     while let Some(next) = rest.chars().next() {
         let length = match next {
-            '"' => string_length(rest),
+            '"' => {
+                let length = string_length(rest);
+                if !mark.is_empty() && rest.starts_with(BEGINS_LIKE_MARK) {
+                    out.extend(["\"", OWN_AS_WRITTEN, &rest[1..length]]);
+                    rest = &rest[length..];
+                    continue;
+                }
+                length
+            }
             '[' | '{' => {
                 depth += 1;
                 if depth > max_depth {

@@ -96,7 +96,7 @@ fn finite(name: &str, value: &Value) -> Result<f64, InvalidMetrics> {
     let token = value.as_str().and_then(json::token);
     let number = token.map_or_else(|| value.as_f64(), |token| token.parse().ok());
     number.filter(|number| number.is_finite()).ok_or_else(|| {
-        let found = token.unwrap_or_else(|| kind_of(value));
+        let found = token.map_or_else(|| kind_of(value).to_owned(), json::shown);
         InvalidMetrics(format!("metrics.{name} is {found}, not a finite number"))
     })
 }

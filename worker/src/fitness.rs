@@ -3,7 +3,7 @@
 //! A failure before a job's program runs may be the worker's fault or the job's. So each is followed by a test that has
 //! nothing to do with the job: a directory is made in the work root, filled and removed, and a program is started as
 //! jobs are. A worker that fails it is unfit at once, and the job pays nothing if another worker can take it. A worker
-//! that passes it and fails jobs nevertheless, twice in a row, pauses too; those failures count.
+//! that passes it and fails to set jobs up nevertheless, twice in a row, pauses too; those failures count.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -101,11 +101,13 @@ impl Fitness {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note_failure(&self, job: JobId) -> u32 {
+    fn note_failure(&self, job: JobId, stage: Failed) -> u32 {
         let mut failed = self.failed();
         failed.retain(|_, at| at.elapsed() < LEFT_TO_OTHERS);
         failed.insert(job, Instant::now());
-        self.state.send_modify(|state| state.failures_in_a_row += 1);
+        if stage == Failed::SettingUp {
+            self.state.send_modify(|state| state.failures_in_a_row += 1);
+        }
         self.state.borrow().failures_in_a_row
     }
 
@@ -129,15 +131,26 @@ impl Fitness {
     }
 }
 
+/// How far a run was when the platform failed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failed {
+    /// Its program had not begun.
+    SettingUp,
+    /// Its program had run: one that fills the disk again and again says nothing of how jobs are set up here.
+    LaterOn,
+}
+
 /// Judges a failure of the platform that befell a run here: what it is to the job.
-pub(crate) async fn judge_failure(session: &Session, run: &Run, why: &str) -> LossCause {
+pub(crate) async fn judge_failure(session: &Session, run: &Run, stage: Failed, why: &str) -> LossCause {
     let fitness = &session.fitness;
-    let failures = fitness.note_failure(run.job.id);
+    let failures = fitness.note_failure(run.job.id, stage);
     let tested = test(session).await;
     if fitness.unfit().is_none() {
         match &tested {
             Err(problem) => fitness.set(Some(problem.clone())),
-            Ok(()) if failures >= MOST_FAILURES => fitness.set(Some(format!("{failures} jobs in a row failed: {why}"))),
+            Ok(()) if stage == Failed::SettingUp && failures >= MOST_FAILURES => {
+                fitness.set(Some(format!("{failures} jobs in a row failed: {why}")));
+            }
             Ok(()) => {}
         }
     }
@@ -233,10 +246,12 @@ mod tests {
         let fitness = Fitness::default();
         let [one, two] =
             ["0192f1c3a4b57c6d8e9fa0b1c2d3e4f5", "0192f1c3a4b57c6d8e9fa0b1c2d3e4f6"].map(|id| id.parse().unwrap());
-        assert_eq!((fitness.note_failure(one), fitness.note_failure(two)), (1, 2), "in a row");
+        let fail = |job| fitness.note_failure(job, Failed::SettingUp);
+        assert_eq!(fitness.note_failure(one, Failed::LaterOn), 0, "it was set up");
+        assert_eq!((fail(one), fail(two)), (1, 2), "in a row");
         fitness.succeeded(two);
         assert!(fitness.failed_here(one) && !fitness.failed_here(two));
-        assert_eq!(fitness.note_failure(two), 1, "not in a row");
+        assert_eq!(fail(two), 1, "not in a row");
         tokio::time::advance(LEFT_TO_OTHERS).await;
         assert!(!fitness.failed_here(one));
     }

@@ -110,6 +110,11 @@ pub(crate) fn stopped(reason: Reason) -> Outcome {
 
 fn exited(status: ExitStatus, case: &Case<'_>) -> Outcome {
     let program = case.entrypoint;
+    // No job can remove the folder that its own two lie in.
+    if !case.output.parent().is_some_and(Path::is_dir) {
+        let error = format!("the work directory of the run was removed while {program} ran");
+        return Outcome::GivenBack(LossCause::Infrastructure, error);
+    }
     match (status.code(), status.signal()) {
         (Some(0), _) => read_metrics(case).unwrap_or_else(|error| {
             Outcome::GivenBack(LossCause::Infrastructure, format!("the output could not be read: {error}"))
@@ -292,22 +297,30 @@ mod tests {
 
     #[test]
     fn what_the_platform_lacks_is_not_the_authors_fault() {
-        let ended = Ended::Exceeded(Breach::Platform("its worker lacks descriptors".to_owned()));
+        let lacks = Ended::Exceeded(Breach::Platform("its worker lacks descriptors".to_owned()));
         let output = tempfile::tempdir().unwrap();
         let log = JobLog::new(None, 0);
-        let case = Case {
-            entrypoint: "main.py",
-            class: &"small".parse().unwrap(),
-            limit: Duration::from_mins(1),
-            output: output.path(),
-            log: &log,
-            output_bytes: 16 << 20,
-            largest: None,
-            network: Network::None,
-            disk_was_short: true,
+        let gone = output.path().join("gone").join("output");
+        let judged = |ended: &Ended, output: &Path| {
+            let case = Case {
+                entrypoint: "main.py",
+                class: &"small".parse().unwrap(),
+                limit: Duration::from_mins(1),
+                output,
+                log: &log,
+                output_bytes: 16 << 20,
+                largest: None,
+                network: Network::None,
+                disk_was_short: true,
+            };
+            match judge(ended, &case) {
+                Outcome::GivenBack(LossCause::Infrastructure, why) => why,
+                other => panic!("{other:?}"),
+            }
         };
-        let outcome = judge(&ended, &case);
-        let Outcome::GivenBack(why, told) = outcome else { panic!("{outcome:?}") };
-        assert_eq!((why, told.as_str()), (LossCause::Infrastructure, "its worker lacks descriptors"));
+        assert_eq!(judged(&lacks, output.path()), "its worker lacks descriptors");
+        for ended in [exit(0), exit(1), Ended::Exited(ExitStatus::from_raw(9))] {
+            assert_eq!(judged(&ended, &gone), "the work directory of the run was removed while main.py ran");
+        }
     }
 }

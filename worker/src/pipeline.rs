@@ -9,7 +9,7 @@ use events::{LossCause, Submission, SubmissionId};
 use tokio::time::timeout;
 
 use crate::execution::Execution;
-use crate::fitness::judge_failure;
+use crate::fitness::{Failed, judge_failure};
 use crate::gpu::GpuLease;
 use crate::heartbeat;
 use crate::interrupt::{Interrupt, Reason};
@@ -54,7 +54,8 @@ pub(crate) async fn run(session: &Session, run: &Run, gpus: GpuLease) -> Settled
         drop(gpus);
         if let Outcome::GivenBack(cause @ LossCause::Infrastructure, why) = &mut report.outcome {
             vitals.enter("testing the worker", TEST_LIMIT);
-            *cause = judge_failure(session, run, why).await;
+            let stage = if report.run_time.is_some() { Failed::LaterOn } else { Failed::SettingUp };
+            *cause = judge_failure(session, run, stage, why).await;
         } else if report.run_time.is_some() {
             session.fitness.succeeded(run.job.id);
         }

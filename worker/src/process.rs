@@ -66,7 +66,7 @@ pub(crate) struct Process {
 }
 
 /// Whether a supervisor ended by itself, and was not killed, nor the inner one of two.
-fn gave_up(status: &ExitStatus) -> bool {
+fn gave_up(status: ExitStatus) -> bool {
     status.code().is_some_and(|code| code != i32::from(SUPERVISOR_KILLED))
 }
 
@@ -181,7 +181,7 @@ impl Process {
                 // something.
                 None => {
                     let status = timeout(LAST_STEP, self.supervisor.wait()).await;
-                    self.gave_up = status.ok().and_then(Result::ok).filter(gave_up);
+                    self.gave_up = status.ok().and_then(Result::ok).filter(|status| gave_up(*status));
                     return Ok(Exit { status: ExitStatus::from_raw(KILLED), ordered: false });
                 }
             }

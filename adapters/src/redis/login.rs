@@ -17,7 +17,7 @@ pub(super) async fn open(client: &Client) -> RedisResult<MultiplexedConnection> 
         .set_response_timeout(Some(RESPONSE_TIMEOUT));
     let info = client.get_connection_info();
     let stranger = Client::open(info.clone().set_redis_settings(RedisConnectionInfo::default()))?;
-    let mut connection = stranger.get_multiplexed_async_connection_with_config(&config).await?;
+    let mut connection = stranger.get_multiplexed_async_connection_with_config(&config).await.map_err(of_connection)?;
     let settings = info.redis_settings();
     let mut login = Pipeline::new();
     if let Some(password) = settings.password() {
@@ -26,7 +26,7 @@ pub(super) async fn open(client: &Client) -> RedisResult<MultiplexedConnection> 
     if settings.db() != 0 {
         login.cmd("SELECT").arg(settings.db());
     }
-    ask(&mut connection, login).await.map_err(of_connection)?;
+    ask(&mut connection, login).await?;
     Ok(connection)
 }
 
@@ -35,7 +35,8 @@ pub(super) async fn open(client: &Client) -> RedisResult<MultiplexedConnection> 
 pub(super) async fn ask(connection: &mut MultiplexedConnection, mut commands: Pipeline) -> RedisResult<()> {
     let needed = commands.len();
     commands.cmd("PING").cmd("ROLE");
-    let mut answers = connection.req_packed_commands(&commands, 0, needed + 2).await?.into_iter();
+    let answers = connection.req_packed_commands(&commands, 0, needed + 2).await.map_err(of_connection)?;
+    let mut answers = answers.into_iter();
     for answer in answers.by_ref().take(needed) {
         answer.extract_error()?;
     }

@@ -18,6 +18,9 @@ local entry = {'class', ARGV[3], 'ticket', ARGV[1]}
 for n, text in ipairs(found and found[2] or {}) do
   entry[#entry + 1] = n % 2 == 1 and 'raw:' .. text or text
 end
+-- A quarantine that is none keeps nothing from being moved.
+local kind = redis.call('TYPE', KEYS[2]).ok
+if kind ~= 'none' and kind ~= 'stream' then redis.call('DEL', KEYS[2]) end
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', NEWEST, '*', unpack(entry))
 redis.call('EXPIRE', KEYS[2], WEEK)
 redis.call('XACK', KEYS[1], 'workers', ARGV[1])

@@ -11,6 +11,9 @@
 local NEWEST, WEEK, KEPT_BYTES = '1000', 7 * 24 * 3600, 1024
 
 local function set_aside(entry, fields)
+  -- A quarantine that is none keeps nothing from being set aside.
+  local kind = redis.call('TYPE', KEYS[2]).ok
+  if kind ~= 'none' and kind ~= 'stream' then redis.call('DEL', KEYS[2]) end
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', NEWEST, '*', 'from', KEYS[1],
     'entry', string.sub(entry, 1, KEPT_BYTES), unpack(fields))
   redis.call('EXPIRE', KEYS[2], WEEK)

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::lines::{Excerpt, Lines, View};
 use super::place::Place;
-use super::{fence_of, messages};
+use super::{fence_of, messages, storage_error};
 use crate::Api;
 use crate::error::Error;
 
@@ -90,7 +90,7 @@ impl Follower {
             };
             match gone_on {
                 Ok(()) => {}
-                Err(Error::Unavailable(error)) => {
+                Err(Error::Unavailable(error) | Error::Storage(error)) => {
                     tracing::debug!(job_id = %self.job.id, error, "a log stream waits");
                     tokio::select! { () = stop.cancelled() => return None, () = sleep(PAUSE) => {} }
                 }
@@ -152,7 +152,9 @@ impl Follower {
     /// Reads what the log has more.
     async fn read_on(&mut self) -> Result<(), Error> {
         let bytes = match &self.fence {
-            Some(fence) => self.api.logs.read(self.job.id, fence, self.lines.end(), MESSAGE_BYTES).await?,
+            Some(fence) => {
+                self.api.logs.read(self.job.id, fence, self.lines.end(), MESSAGE_BYTES).await.map_err(storage_error)?
+            }
             None => Bytes::new(),
         };
         let full = bytes.len() == MESSAGE_BYTES;
@@ -173,7 +175,7 @@ impl Follower {
         let (Some(chunk), Some(fence)) = (self.ahead.take(), &self.fence) else { return Ok(()) };
         if chunk.offset <= self.lines.end() {
             self.take(chunk);
-        } else if self.api.logs.len(self.job.id, fence).await?.is_none() {
+        } else if self.api.logs.len(self.job.id, fence).await.map_err(storage_error)?.is_none() {
             self.lines = Lines::from(chunk.offset, self.view);
             self.take(chunk);
         }

@@ -11,6 +11,7 @@ mod text;
 use std::sync::Arc;
 
 use axum::extract::State;
+use events::ports::PortError;
 use events::{Fence, Job};
 use serde::Serialize;
 
@@ -96,8 +97,10 @@ pub(crate) async fn logs(
 async fn latest(api: &Api, job: &Job, tail_lines: Option<u64>, view: View) -> Result<PieceView, Error> {
     let part = match (job.fences.last(), tail_lines) {
         (None, _) => Part::default(),
-        (Some(fence), None) => text::whole(&*api.logs, job.id, fence, view).await?,
-        (Some(fence), Some(lines)) => text::tail(&*api.logs, job.id, fence, lines, view).await?,
+        (Some(fence), None) => text::whole(&*api.logs, job.id, fence, view).await.map_err(storage_error)?,
+        (Some(fence), Some(lines)) => {
+            text::tail(&*api.logs, job.id, fence, lines, view).await.map_err(storage_error)?
+        }
     };
     let Part { text: logs, offset, next_offset, truncated } = part;
     let complete = job.is_terminal();
@@ -130,8 +133,8 @@ async fn piece(api: &Api, job: &Job, query: &LogQuery) -> Result<PieceView, Erro
         truncated: false,
     };
     if let Some(fence) = fence_of(job, attempt) {
-        let bytes = api.logs.read(job.id, fence, offset, max).await?;
-        let end = api.logs.len(job.id, fence).await?;
+        let bytes = api.logs.read(job.id, fence, offset, max).await.map_err(storage_error)?;
+        let end = api.logs.len(job.id, fence).await.map_err(storage_error)?;
         piece.complete = over && offset.saturating_add(bytes.len() as u64) >= end.unwrap_or(0);
         // A place behind the end is one of another log.
         piece.offset = offset.min(end.unwrap_or(offset));
@@ -150,7 +153,25 @@ async fn piece(api: &Api, job: &Job, query: &LogQuery) -> Result<PieceView, Erro
     Ok(piece)
 }
 
+/// Logs are in the storage, not in Redis.
+fn storage_error(error: PortError) -> Error {
+    match error {
+        PortError::Unavailable(why) | PortError::Corrupt(why) => Error::Storage(why),
+    }
+}
+
 fn fence_of(job: &Job, attempt: u32) -> Option<&Fence> {
     let index = usize::try_from(attempt.checked_sub(1)?).ok()?;
     job.fences.get(index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_can_not_be_read_is_a_fault_of_the_storage() {
+        let error = storage_error(PortError::Unavailable("the log can't be reached".to_owned()));
+        assert!(matches!(error, Error::Storage(_)), "{error:?}");
+    }
 }

@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use super::follower::{Follower, read_job};
 use super::lines::View;
 use super::place::Place;
-use super::{fence_of, text};
+use super::{fence_of, storage_error, text};
 use crate::Api;
 use crate::error::Error;
 use crate::extract::VisibleJob;
@@ -80,7 +80,7 @@ async fn is_behind_end(api: &Api, job: &Job, place: Place) -> Result<bool, Error
     let is_over = place.attempt < job.attempt() || job.is_terminal();
     let mut looks = if is_over { 1 } else { LOOKS };
     loop {
-        let len = api.logs.len(job.id, fence).await?;
+        let len = api.logs.len(job.id, fence).await.map_err(storage_error)?;
         if len.is_none_or(|len| place.offset <= len) {
             return Ok(false);
         }
@@ -97,8 +97,8 @@ async fn newest(api: &Api, job: &Job, tail_lines: Option<u64>) -> Result<Place, 
     let attempt = job.attempt();
     let mut place = Place { attempt, offset: 0 };
     if let (Some(fence), Some(lines)) = (fence_of(job, attempt), tail_lines) {
-        let end = api.logs.len(job.id, fence).await?.unwrap_or(0);
-        place.offset = text::tail_start(&*api.logs, job.id, fence, end, lines).await?;
+        let end = api.logs.len(job.id, fence).await.map_err(storage_error)?.unwrap_or(0);
+        place.offset = text::tail_start(&*api.logs, job.id, fence, end, lines).await.map_err(storage_error)?;
     }
     Ok(place)
 }

@@ -5,13 +5,19 @@ use std::ops::Range;
 use events::ports::{LogPort, PortError};
 use events::{Fence, JobId};
 
-use super::lines::{Lines, View};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+use super::lines::{Excerpt, Lines, View};
 
 /// The most bytes of a log that one answer carries; of a longer one its end is given.
 const MAX_TEXT_BYTES: u64 = 16 << 20;
 
 /// How much is read at once on the way back from the end.
 const BLOCK_BYTES: u64 = 64 << 10;
+
+/// How many blocks are rendered at once; other requests wait for their turn at the next block.
+static RENDERING: Semaphore = Semaphore::const_new(2);
 
 /// A part of a log, and where it stands in it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -95,12 +101,32 @@ async fn read(
         if bytes.is_empty() {
             break;
         }
-        text.extend(lines.take(&bytes).map(|excerpt| excerpt.text));
+        let excerpt;
+        (lines, excerpt) = render(lines, move |lines| lines.take(&bytes)).await?;
+        text.extend(excerpt.map(|excerpt| excerpt.text));
     }
     let next_offset = lines.resume();
-    text.extend(lines.finish().map(|excerpt| excerpt.text));
+    let excerpt;
+    (lines, excerpt) = render(lines, Lines::finish).await?;
+    text.extend(excerpt.map(|excerpt| excerpt.text));
     let part = Part { text, offset: range.start, next_offset, truncated: false };
     Ok(Reading { part, went_above: lines.went_above() })
+}
+
+/// Renders on a thread where it holds up no other request.
+async fn render(
+    mut lines: Lines,
+    step: impl FnOnce(&mut Lines) -> Option<Excerpt> + Send + 'static,
+) -> Result<(Lines, Option<Excerpt>), PortError> {
+    let _turn = RENDERING.acquire().await;
+    let rendered = spawn_blocking(move || {
+        let excerpt = step(&mut lines);
+        (lines, excerpt)
+    });
+    rendered.await.map_err(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(error) => PortError::Unavailable(format!("the log was not rendered: {error}")),
+    })
 }
 
 /// Where the last `lines` lines before `end` begin, as they were printed, within the 16 MiB before it. Reads backwards in

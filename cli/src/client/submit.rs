@@ -160,7 +160,14 @@ impl SubmitCommand {
 
     /// What can be done about a job that was not accepted, its files being there.
     fn advise(&self, error: ClientError, submission_id: &str) -> ClientError {
-        if slot::is_lifted_by_itself(&error) {
+        if let ClientError::Away { .. } = error {
+            // It may have been taken although nothing was heard of it.
+            let advice = format!(
+                "A job of submission {submission_id} may have been started: leadersboard jobs list tells. If it was not: \
+                 leadersboard submit --submission {submission_id}"
+            );
+            error.with_advice(&advice)
+        } else if slot::is_lifted_by_itself(&error) {
             let advice = format!("Or let it wait for that: leadersboard submit --submission {submission_id} --wait");
             error.with_advice(&advice)
         } else if self.submission.is_none() {

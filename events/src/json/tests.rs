@@ -87,3 +87,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_string_of_the_documents_own_is_never_taken_for_a_marked_token() {
+    let text = r#"{"a": "\u0001token:0.5", "b": ["\u0001own:x", "\u0001"], "\u0001token:c": 1e999}"#;
+    let mut value = read_marked(text).unwrap();
+    assert_eq!(value["a"].as_str().and_then(token), None);
+    unmark(&mut value);
+    let own = json!({"a": "\u{1}token:0.5", "b": ["\u{1}own:x", "\u{1}"], "\u{1}token:c": "1e999"});
+    assert_eq!(value, own);
+    let metrics =
+        crate::results::Results::from_metrics_json(br#"{"params": {}, "metrics": {"acc": "\u0001token:0.5"}}"#);
+    assert!(metrics.unwrap_err().to_string().ends_with("is a string, not a finite number"));
+}
+
+#[test]
+fn a_refusal_shows_the_beginning_of_a_token() {
+    let refusal = read(&format!("{{\"a\": 1e{}}}", "9".repeat(100_000))).unwrap_err().to_string();
+    assert!(refusal.len() < 200 && refusal.contains("1e999"), "{}", refusal.len());
+}

@@ -102,7 +102,9 @@ async fn a_key_of_another_type_refuses_a_commit_whole_until_it_is_set_aside() {
     let small = "small".parse().expect("a class");
     let mut raw = bench.raw().await;
     for key in [bench.keys.leases(), bench.keys.open(), bench.keys.queue(&small), bench.keys.pending(&small)] {
-        let _: () = redis::cmd("SET").arg(&key).arg(b"\xff").query_async(&mut raw).await.expect("set");
+        for key in [&key, &bench.keys.quarantine()] {
+            let _: () = redis::cmd("SET").arg(key).arg(b"\xff").query_async(&mut raw).await.expect("set");
+        }
         let log: u64 = redis::cmd("XLEN").arg(bench.keys.events()).query_async(&mut raw).await.expect("a length");
         let enqueue = JobCommand::Enqueue(bench.spec("alice", "small"));
         let refused = bench.command(SystemIds.job(), &enqueue).await;

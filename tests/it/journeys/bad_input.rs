@@ -21,7 +21,9 @@ async fn kept(board: &Board) -> BTreeSet<String> {
     let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut redis).await.expect("the keys");
     // The worker makes its work streams when it begins; what counts is what is in them. Live state comes and goes.
     let (streams, others): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| key.contains("}:queue:"));
-    let is_live = |key: &String| key.contains("}:worker:") || key.ends_with("}:reconciler");
+    let is_live = |key: &String| {
+        key.contains("}:worker:") || ["}:workers", "}:reconciler"].iter().any(|name| key.ends_with(name))
+    };
     let mut kept: BTreeSet<String> = others.into_iter().filter(|key| !is_live(key)).collect();
     for stream in streams {
         let tickets: u64 = redis::cmd("XLEN").arg(&stream).query_async(&mut redis).await.expect("a length");
