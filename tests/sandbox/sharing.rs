@@ -131,7 +131,8 @@ async fn no_job_puts_the_turns_of_its_user_out_of_order(level: Level) {
     let mut site = Site::new(level, &[]).await;
     let user = site.board.user().expect("one of its own");
     let locks = format!("/run/lock/leadersboard-{user}");
-    let elsewhere = ["/run", "/var/tmp", "/tmp"].map(|place| std::path::PathBuf::from(format!("{place}/leadersboard-{user}")));
+    let elsewhere =
+        ["/run", "/var/tmp", "/tmp"].map(|place| std::path::PathBuf::from(format!("{place}/leadersboard-{user}")));
     let work = site.board.data().join("work").display().to_string();
     let mode_of = |path: &str| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o7777;
     let before = [mode_of(&locks), mode_of(&work)];

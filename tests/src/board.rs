@@ -217,6 +217,9 @@ impl Drop for Board {
 }
 
 /// Kills all processes of a user that only one test has, at once: none of them can fork and get away.
+///
+/// # Panics
+/// If that user is root.
 pub fn kill_all_of(user: u32) {
     assert_ne!(user, 0, "root has more than the processes of a test");
     // A command that becomes that user can signal nobody else. It kills itself as well.

@@ -123,9 +123,10 @@ impl Fitness {
         if before == after {
             return;
         }
-        match &after {
-            Some(why) => tracing::error!(why, "this worker can't set up jobs; it takes none until it can"),
-            None => tracing::info!("this worker takes jobs again"),
+        if let Some(why) = &after {
+            tracing::error!(why, "this worker can't set up jobs; it takes none until it can");
+        } else {
+            tracing::info!("this worker takes jobs again");
         }
         gauge!("leadersboard_worker_fit").set(u32::from(after.is_none()));
     }

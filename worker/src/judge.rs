@@ -89,7 +89,10 @@ fn exceeded(breach: &Breach, case: &Case<'_>) -> Outcome {
         Breach::Platform(why) => return Outcome::GivenBack(LossCause::Infrastructure, why.clone()),
         Breach::Closed(Some(folder)) => (
             FailureKind::OutputLimit,
-            format!("the platform can't look into its folder {folder:?} in shared memory: closed by chmod, or too deep"),
+            format!(
+                "the platform can't look into its folder {} in shared memory: closed by chmod, or too deep",
+                folder.display().to_string().escape_debug()
+            ),
         ),
         Breach::Closed(None) => (
             FailureKind::OutputLimit,

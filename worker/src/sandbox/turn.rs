@@ -91,7 +91,9 @@ impl Turns {
                     tracing::warn!(%error, %file, "no job can be claimed: the turn of this user's workers can't be taken");
                     failures += 1;
                     if failures >= TOLERATED {
-                        tell(Some(format!("the lock {file}, which this user's workers share, can't be taken: {error}")));
+                        tell(Some(format!(
+                            "the lock {file}, which this user's workers share, can't be taken: {error}"
+                        )));
                     }
                     sleep(PAUSE).await;
                 }
