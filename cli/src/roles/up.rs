@@ -98,8 +98,9 @@ impl UpCommand {
             });
             let Some((ports, policy, worker, (listener, metrics))) = started.await? else { return Ok(()) };
             let server = format!("http://{}", listener.local_addr()?);
-            data.tell(Some(server.clone()))?;
+            // Before the address is told: who finds it finds the token too.
             ClientFile { server: server.clone(), token: access.token.clone() }.write(data.path())?;
+            data.tell(Some(server.clone()))?;
             answer(
                 output,
                 &greeting(&server, &access, &self.data),
