@@ -23,7 +23,7 @@ fi
 tests_for() {
     if grep -rq "seeded_bug!(\"$1\")" worker/src/tracking adapters/src/mlflow; then
         echo 'test(/tracking/)'
-    elif grep -rq "seeded_bug!(\"$1\")" worker/src/sandbox; then
+    elif grep -rq "seeded_bug!(\"$1\")" worker/src/confinement; then
         echo 'binary(sandbox)'
     else
         echo 'not binary(sandbox) and not test(/tracking/)'

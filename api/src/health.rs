@@ -12,8 +12,8 @@ use events::ports::{Room, StorageError};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::error::chain;
-use crate::json_answer::Json;
+use crate::answer::error::chain;
+use crate::answer::json_answer::Json;
 use crate::{Api, RenderMetrics};
 
 /// How long a check may take before it counts as failed.

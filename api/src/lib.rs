@@ -3,36 +3,19 @@
 //! Handlers know the domain and its ports, never an adapter. Each noun has a file, every refusal goes through
 //! `error.rs`, and everything that is awaited from a client is bounded in bytes and in time.
 
+mod answer;
 mod artifacts;
-mod auth;
-mod body;
-mod connections;
-mod crew;
-mod error;
-mod extract;
+mod class_capacity;
 mod health;
-mod history;
-mod home;
-mod idempotency;
+mod http;
 mod jobs;
-mod json_answer;
-mod json_body;
 mod leaderboard;
-mod limited;
 mod logs;
 mod me;
-mod page;
-mod path;
-mod query;
-mod refused;
-mod results;
-mod serve;
-mod spliced;
-mod sse;
+mod request;
 mod submissions;
 pub mod terminal;
-mod trace;
-mod unread;
+mod ui;
 
 use std::sync::Arc;
 
@@ -48,13 +31,13 @@ use events::ports::{
 use tokio_util::sync::CancellationToken;
 
 pub use artifacts::Artifacts;
-pub use auth::{Role, TokenError, Tokens};
-pub use connections::Connections;
-pub use crew::Crews;
-pub use idempotency::UnderWay;
+pub use class_capacity::Crews;
+pub use http::connections::Connections;
+pub use http::serve::serve;
+pub use jobs::results::MlflowLinks;
 pub use leaderboard::{BoardMetrics, BoardMetricsError, BoardReads};
-pub use results::MlflowLinks;
-pub use serve::serve;
+pub use request::auth::{Role, TokenError, Tokens};
+pub use request::idempotency::UnderWay;
 
 /// Renders all metrics in Prometheus' text format.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -119,7 +102,7 @@ pub fn router(api: Api) -> Router {
     let metrics_text = api.metrics_text.clone();
     let api = Arc::new(api);
     let routes = Router::new()
-        .route("/", get(home::home))
+        .route("/", get(ui::home::home))
         .route("/health", get(health::health))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
@@ -134,12 +117,12 @@ pub fn router(api: Api) -> Router {
         .route("/jobs/{id}", get(jobs::show))
         .route("/jobs/{id}/status", get(jobs::status))
         .route("/jobs/{id}/cancel", post(jobs::cancel))
-        .route("/jobs/{id}/events", get(history::history))
+        .route("/jobs/{id}/events", get(jobs::history::history))
         .route("/jobs/{id}/logs", get(logs::logs))
         .route("/jobs/{id}/logs/stream", get(logs::stream))
         .route("/jobs/{id}/stream", get(jobs::stream))
         .route("/jobs/{id}/curves", get(jobs::curves))
-        .route("/jobs/{id}/results", get(results::results))
+        .route("/jobs/{id}/results", get(jobs::results::results))
         .route("/leaderboard", get(leaderboard::leaderboard))
         .route("/leaderboard.csv", get(leaderboard::leaderboard_csv))
         .route("/leaderboard/metrics", get(leaderboard::metrics))
@@ -155,10 +138,10 @@ pub fn router(api: Api) -> Router {
         None => routes,
     };
     routes
-        .fallback(error::no_such_route)
-        .method_not_allowed_fallback(error::no_such_method)
-        .layer(middleware::map_request(body::patient))
-        .layer(middleware::from_fn_with_state(api, trace::observe))
+        .fallback(answer::error::no_such_route)
+        .method_not_allowed_fallback(answer::error::no_such_method)
+        .layer(middleware::map_request(request::body::patient))
+        .layer(middleware::from_fn_with_state(api, http::trace::observe))
 }
 
 /// `GET /metrics` alone, for a port of its own and for roles that serve nothing else.

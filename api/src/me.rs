@@ -8,10 +8,10 @@ use events::{ConcurrencyPolicy, Timestamp};
 use serde::Serialize;
 
 use crate::Api;
-use crate::auth::{Caller, Role};
-use crate::error::Error;
-use crate::json_answer::Json;
-use crate::query::{NoParams, Params};
+use crate::answer::error::Error;
+use crate::answer::json_answer::Json;
+use crate::request::auth::{Caller, Role};
+use crate::request::query::{NoParams, Params};
 
 #[derive(Serialize)]
 pub(crate) struct MeView {

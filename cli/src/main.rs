@@ -1,19 +1,13 @@
 //! `leadersboard`: the one binary. It reads configuration, wires the ports to the adapters, and runs what is asked.
 #![expect(clippy::disallowed_methods, reason = "this is where the environment is read, once")]
 
-mod classes;
 mod client;
 mod data_dir;
 mod embedded;
-mod limits;
 mod open_files;
 mod options;
-mod policy;
-mod policy_change;
 mod roles;
-mod table;
 mod telemetry;
-mod tracking;
 mod wiring;
 
 use std::process::ExitCode;
@@ -64,7 +58,7 @@ enum Command {
     /// Check Redis, storage and Python, and say how to cure what is wrong
     Doctor(Box<roles::doctor::DoctorCommand>),
     /// Become the supervisor of a job's program
-    #[command(name = worker::sandbox::COMMAND, hide = true)]
+    #[command(name = worker::confinement::COMMAND, hide = true)]
     Sandbox,
     /// Become the private Redis of `up`
     #[command(name = embedded::GUARD_COMMAND, hide = true)]
@@ -82,7 +76,7 @@ fn main() -> ExitCode {
     let output = if cli.json { Output::Json } else { Output::Human };
     // Before any thread is started: these become other programs.
     if let Command::Sandbox = cli.command {
-        return worker::sandbox::supervise();
+        return worker::confinement::supervise();
     }
     if let Command::RedisGuard(guard) = cli.command {
         return guard.run();

@@ -21,7 +21,7 @@ use migrations::MigrateError;
 use projections::Keyspace;
 use tokio::net::TcpListener;
 
-use crate::options::{RedisOptions, StorageOptions, StrictOption};
+use crate::options::shared::{RedisOptions, StorageOptions, StrictOption};
 
 /// Every port, wired to its adapter.
 pub(crate) struct Ports {

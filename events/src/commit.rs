@@ -1,10 +1,10 @@
 //! One commit: what must hold, what happened, and what it does to the work streams.
 
-use crate::envelope::{Envelope, StreamId};
 use crate::id::{ClassName, Consumer, Fence, JobId, SubmissionId, UserId};
 use crate::job::{Job, JobEvent};
+use crate::log::envelope::{Envelope, StreamId};
+use crate::log::regress::{LogEvent, LogRecord};
 use crate::policy::{PolicyEvent, PolicyRecord};
-use crate::regress::{LogEvent, LogRecord};
 use crate::submission::{Submission, SubmissionEvent};
 use crate::time::Timestamp;
 

@@ -1,11 +1,11 @@
 //! The loop around every command: load, decide, commit, and again after a conflict.
 
 use crate::commit::{Change, Commit, CommitError, Guard, Lane};
-use crate::envelope::{Actor, Envelope};
 use crate::id::{JobId, SubmissionId, UserId};
 use crate::job::ending::{Ending, ends};
 use crate::job::handover::{frees_slot, hand_over};
 use crate::job::{self, Context, Decision, Job, JobCommand, JobEvent, evolve};
+use crate::log::envelope::{Actor, Envelope};
 use crate::policy::{self, InvalidPolicy, Policy, PolicySettings};
 use crate::ports::{EventLogPort, Loaded, PortError};
 use crate::quota::Usage;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::commit::Guard;
-use crate::envelope::AggregateId;
 use crate::id::UserId;
+use crate::log::envelope::AggregateId;
 
 /// How long what was answered under a key is kept.
 pub const KEPT: Duration = Duration::from_hours(24);

@@ -6,7 +6,6 @@
 
 pub mod artifacts;
 pub mod commit;
-pub mod envelope;
 pub mod execute;
 pub mod failure;
 pub mod faults;
@@ -14,24 +13,23 @@ pub mod id;
 pub mod idempotency;
 pub mod job;
 pub mod json;
+pub mod log;
 pub mod policy;
 pub mod ports;
 pub mod quota;
 pub mod ranking;
-pub mod regress;
 pub mod results;
-pub mod stored;
 pub mod submission;
 pub mod time;
 pub mod trace;
 
 pub use artifacts::{Artifact, ArtifactList, ArtifactPath};
 pub use commit::{Change, Commit, CommitError, Guard, Lane, Ticket, WorkChange};
-pub use envelope::{Actor, AggregateId, Envelope, StreamId};
 pub use failure::{DeadLetterKind, Failure, FailureKind, LossCause};
 pub use id::{ClassName, Consumer, Fence, JobId, RequestId, SubmissionId, UserId};
 pub use idempotency::{Answered, Idempotency};
 pub use job::{Job, JobCommand, JobEvent, JobSpec, JobState, JobStatus};
+pub use log::envelope::{Actor, AggregateId, Envelope, StreamId};
 pub use policy::{ConcurrencyPolicy, Limits, Policy, ResourceClass};
 pub use quota::{LimitReached, Usage};
 pub use ranking::{Order, Standing};

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use events::log::regress::{self, LogRecord};
+use events::log::stored::{Recorded, StoredEvent, Unreadable};
 use events::policy::{self, PolicyRecord};
-use events::regress::{self, LogRecord};
-use events::stored::{Recorded, StoredEvent, Unreadable};
 use events::{AggregateId, Job, JobEvent, StreamId, Submission, SubmissionEvent, job, submission};
 
 use crate::{Keyspace, View};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use events::Envelope;
-use events::regress::{LogEvent, LogRecord, evolve};
+use events::log::regress::{LogEvent, LogRecord, evolve};
 
 use crate::Keyspace;
 use crate::fields::{Fields, Unreadable, VERSION};

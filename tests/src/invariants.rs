@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use events::log::stored::{Recorded, StoredEvent};
 use events::ranking::ranked;
-use events::stored::{Recorded, StoredEvent};
 use events::{
     Job, JobEvent, JobId, JobState, Order, Policy, Standing, Submission, SubmissionId, job, policy, submission,
 };

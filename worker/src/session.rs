@@ -13,7 +13,7 @@ use tokio::sync::broadcast;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::fitness::Fitness;
+use crate::services::fitness::Fitness;
 use crate::tracking::Tracker;
 use crate::worker::{Ports, WorkerConfig};
 

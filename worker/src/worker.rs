@@ -16,20 +16,22 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::artifacts::ArtifactLimits;
-use crate::fitness::{self, Fitness};
+use crate::confinement::Sandbox;
+use crate::confinement::job_variables::JobVariables;
+use crate::confinement::supervise::process::Graces;
 use crate::gpu::{self, Gpus};
-use crate::job_variables::JobVariables;
-use crate::process::Graces;
+use crate::job::artifacts::ArtifactLimits;
+use crate::job::claim;
+use crate::packages::Installer;
 use crate::python::Python;
-use crate::requirements::Installer;
-use crate::sandbox::Sandbox;
+use crate::recovery::worker_directory::Station;
+use crate::recovery::{crash_recovery, orphans};
+use crate::services::fitness;
+use crate::services::fitness::Fitness;
+use crate::services::{dispatcher, expirer, nudges, presence, reaper, reconciler};
 use crate::session::{Session, Settled, Stop};
-use crate::station::Station;
 use crate::tracking::{Tracker, TrackingConfig};
-use crate::{
-    claims, dispatcher, expirer, nudges, observe, predecessors, presence, reaper, reconciler, strays, tracking,
-};
+use crate::{observe, tracking};
 
 /// How many nudges may wait for a run to hear them; one that misses some looks at its job.
 const NUDGES_WAITING: usize = 64;
@@ -179,7 +181,7 @@ impl Worker {
             stop: Stop { claiming: stop, running: stop_now.child_token(), waiting: stop_now },
         });
         let WorkerConfig { gpus, sandbox, python, .. } = &session.config;
-        if let Err(error) = strays::adopt() {
+        if let Err(error) = orphans::adopt() {
             tracing::warn!(%error, "what a job leaves when it kills its supervisor may not be found");
         }
         observe::confined(&sandbox.to_string());
@@ -195,11 +197,11 @@ impl Worker {
         let gpu_watch = AbortOnDropHandle::new(tokio::spawn(watched));
         let self_test = AbortOnDropHandle::new(tokio::spawn(fitness::run(Arc::clone(&session))));
         let inherited = tokio::select! {
-            inherited = predecessors::take_over(&session) => Some(inherited),
+            inherited = crash_recovery::take_over(&session) => Some(inherited),
             () = session.stop.begun() => None,
         };
         let settled = match inherited {
-            Some(inherited) => claims::run(&session, inherited).await,
+            Some(inherited) => claim::run(&session, inherited).await,
             None => Settled::No,
         };
         drop((dispatcher, reaper, reconciler, expirer, tracker, nudges, presence, gpu_watch, self_test));

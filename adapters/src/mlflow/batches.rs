@@ -1,6 +1,6 @@
 //! What a run lacks, in requests that are within all of `MLflow`'s limits.
 
-use super::wire::{LogBatch, Metric, Pair};
+use crate::mlflow::http::wire::{LogBatch, Metric, Pair};
 
 /// The most metrics, and the most of everything, in one request.
 const MAX_METRICS: usize = 1000;

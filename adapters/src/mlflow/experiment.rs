@@ -2,9 +2,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::client::Client;
-use super::error::CallError;
-use super::wire::{CreatedExperiment, Done, Experiment, ExperimentAnswer, ExperimentId, ExperimentName};
+use crate::mlflow::http::client::Client;
+use crate::mlflow::http::error::CallError;
+use crate::mlflow::http::wire::{CreatedExperiment, Done, Experiment, ExperimentAnswer, ExperimentId, ExperimentName};
 
 /// How `MLflow` says that there is no such thing.
 pub(super) const GONE: &str = "RESOURCE_DOES_NOT_EXIST";

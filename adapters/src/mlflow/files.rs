@@ -11,12 +11,12 @@ use reqwest::Url;
 use sha2::{Digest, Sha256};
 
 use super::Mlflow;
-use super::body::Source;
-use super::error::{CHANGED, CallError, TOO_LARGE};
 use super::originals::{MAX_TAG_CHARS, cut};
 use super::places::{original_paths, place_of_log, places};
-use super::wire::{FileInfo, FilesPage, Run};
 use crate::faults::failpoint;
+use crate::mlflow::http::body::Source;
+use crate::mlflow::http::error::{CHANGED, CallError, TOO_LARGE};
+use crate::mlflow::http::wire::{FileInfo, FilesPage, Run};
 
 /// A file and its place.
 struct Placed {

@@ -1,11 +1,9 @@
 //! The tracker as `MLflow` has it, by its REST API 2.0.
 
 mod batches;
-mod body;
-mod client;
-mod error;
 mod experiment;
 mod files;
+pub(crate) mod http;
 mod names;
 mod options;
 mod originals;
@@ -13,7 +11,6 @@ mod places;
 mod record;
 mod runs;
 mod wanted;
-mod wire;
 
 use std::sync::Arc;
 
@@ -22,10 +19,10 @@ use events::JobId;
 use events::job::TrackedRun;
 use events::ports::{ArtifactPort, LogPort, OpenRun, RunEnd, RunRecord, TrackingError, TrackingPort};
 
-use client::Client;
-use error::CallError;
 use experiment::NamedExperiment;
-use wire::SearchExperiments;
+use http::client::Client;
+use http::error::CallError;
+use http::wire::SearchExperiments;
 
 pub use options::{Auth, InvalidOptions, MlflowOptions, public_address};
 
@@ -67,7 +64,7 @@ impl Mlflow {
 
 /// Asks for something that is always there: pages for watchdogs answer even where nothing else would.
 async fn reach(client: &Client) -> Result<(), CallError> {
-    let _: wire::Done = client.post("experiments/search", &SearchExperiments { max_results: 1 }).await?;
+    let _: http::wire::Done = client.post("experiments/search", &SearchExperiments { max_results: 1 }).await?;
     Ok(())
 }
 

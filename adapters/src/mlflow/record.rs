@@ -4,10 +4,10 @@ use events::job::TrackedRun;
 use events::ports::{RunRecord, RunStatus};
 
 use super::Mlflow;
-use super::error::CallError;
 use super::wanted::{Wanted, outcome};
-use super::wire::{CreateRun, Done, Pair, Run, RunAnswer};
 use crate::faults::failpoint;
+use crate::mlflow::http::error::CallError;
+use crate::mlflow::http::wire::{CreateRun, Done, Pair, Run, RunAnswer};
 
 /// So often it is looked whether all is there: twice, where nobody else records the same.
 const ROUNDS: usize = 4;
@@ -132,7 +132,7 @@ mod tests {
     use events::time::from_unix_micros;
 
     use super::*;
-    use crate::mlflow::wire::{RunData, RunInfo};
+    use crate::mlflow::http::wire::{RunData, RunInfo};
 
     const FENCE: &str = "0123456789abcdef01234567";
     const OTHER: &str = "1123456789abcdef01234567";

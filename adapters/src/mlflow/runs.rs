@@ -7,11 +7,13 @@ use events::job::TrackedRun;
 use events::ports::{OpenRun, RunEnd, RunStatus};
 
 use super::Mlflow;
-use super::error::{CallError, OVERSIZE};
 use super::experiment::GONE;
 use super::originals::{MAX_TAG_CHARS, cut};
-use super::wire::{Done, LogBatch, Pair, Run, RunAnswer, RunId, RunsPage, SearchRuns, UpdateRun, UpdatedRun};
 use crate::faults::failpoint;
+use crate::mlflow::http::error::{CallError, OVERSIZE};
+use crate::mlflow::http::wire::{
+    Done, LogBatch, Pair, Run, RunAnswer, RunId, RunsPage, SearchRuns, UpdateRun, UpdatedRun,
+};
 
 /// Runs are answered with all that they hold, so few at once.
 const PAGE_RUNS: u32 = 20;

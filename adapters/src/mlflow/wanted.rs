@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::batches::Missing;
 use super::names::{KEYS, assign};
 use super::originals::{MAX_PARAM_CHARS, Original, cut, pieces, tags};
-use super::wire::Run;
+use crate::mlflow::http::wire::Run;
 
 /// What `MLflow` is to hold of a run.
 #[derive(Debug, Clone, PartialEq)]

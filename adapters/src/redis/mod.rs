@@ -1,37 +1,13 @@
 //! Redis: the event log, the work streams and the read models of one namespace.
 
 pub mod audit;
-mod backoff;
-pub mod check;
-mod commit;
-mod dead_letters;
-mod durations;
-mod entries;
-mod event_log;
-mod feed;
-mod index;
-mod job_queue;
-mod job_status;
+pub(crate) mod commit;
+pub(crate) mod connection;
 mod leaderboard;
-mod listeners;
-mod live_log;
-mod log_feed;
-mod login;
-mod nudge;
-mod position;
-mod progress;
-mod raw;
-mod reader;
-mod records;
-mod regress;
-mod shared;
-mod tidy;
-mod tracking_notes;
-mod trouble;
-mod usage;
-mod wire;
-mod work_state;
-mod workers;
+pub(crate) mod live;
+pub(crate) mod queue;
+pub(crate) mod reads;
+pub(crate) mod repair;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -43,13 +19,14 @@ use projections::Keyspace;
 use redis::aio::MultiplexedConnection;
 use redis::{Client, RedisError};
 
-pub use feed::RedisFeed;
-pub use log_feed::RedisLogFeed;
-pub use trouble::{address, cure, describe};
+pub use connection::check;
+pub use connection::trouble::{address, cure, describe};
+pub use live::log_feed::RedisLogFeed;
+pub use reads::feed::RedisFeed;
 
-use commit::Committer;
-use position::Position;
-use shared::Shared;
+use commit::committer::Committer;
+use commit::position::Position;
+use connection::shared::Shared;
 
 /// How long Redis may take to answer. Long, because under `appendfsync always` an answer waits for the disk.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -123,7 +100,7 @@ impl Redis {
 
     /// A connection of the caller's own, which may block on it for less than [`RESPONSE_TIMEOUT`].
     async fn blocking_connection(&self) -> Result<MultiplexedConnection, RedisError> {
-        login::open(&self.client).await
+        connection::login::open(&self.client).await
     }
 }
 

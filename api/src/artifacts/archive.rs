@@ -18,9 +18,9 @@ use futures::stream;
 use super::catalogue::Kept;
 use super::{download, media};
 use crate::Api;
-use crate::error::Error;
-use crate::extract::VisibleJob;
-use crate::query::{NoParams, Params};
+use crate::answer::error::Error;
+use crate::request::extract::VisibleJob;
+use crate::request::query::{NoParams, Params};
 
 /// How many bytes are packed at a time.
 const PIECE_BYTES: usize = 256 << 10;

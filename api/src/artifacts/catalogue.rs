@@ -10,7 +10,7 @@ use events::{ArtifactList, ArtifactPath, Fence, Job, JobState};
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
-use crate::error::Error;
+use crate::answer::error::Error;
 
 /// How many bytes of lists are kept.
 const KEPT_BYTES: usize = 32 << 20;

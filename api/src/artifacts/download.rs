@@ -16,8 +16,8 @@ use serde_json::json;
 use super::catalogue::{Artifacts, Kept};
 use super::media;
 use super::range::{Wanted, wanted};
-use crate::error::Error;
-use crate::json_answer::Json;
+use crate::answer::error::Error;
+use crate::answer::json_answer::Json;
 
 const PIECE_BYTES: usize = 256 << 10;
 

@@ -21,10 +21,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use crate::Api;
-use crate::error::Error;
-use crate::extract::VisibleJob;
-use crate::json_answer::Json;
-use crate::query::{NoParams, Params};
+use crate::answer::error::Error;
+use crate::answer::json_answer::Json;
+use crate::request::extract::VisibleJob;
+use crate::request::query::{NoParams, Params};
 
 pub(crate) use archive::archive;
 pub use catalogue::Artifacts;

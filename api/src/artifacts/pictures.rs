@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use super::catalogue::{Kept, Picture};
 use super::{address, download};
 use crate::Api;
-use crate::error::Error;
-use crate::extract::VisibleJob;
-use crate::json_answer::Json;
+use crate::answer::error::Error;
+use crate::answer::json_answer::Json;
+use crate::request::extract::VisibleJob;
 
 #[derive(Serialize)]
 pub(crate) struct PicturesView {

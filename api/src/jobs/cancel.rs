@@ -10,13 +10,13 @@ use events::job::CancelMode;
 
 use super::view::StatusView;
 use crate::Api;
-use crate::auth::Caller;
-use crate::error::Error;
-use crate::extract::VisibleJob;
-use crate::json_answer::Json;
-use crate::json_body::{Body, Members, OptionalBody};
-use crate::query::{NoParams, Params};
-use crate::trace::current_traceparent;
+use crate::answer::error::Error;
+use crate::answer::json_answer::Json;
+use crate::http::trace::current_traceparent;
+use crate::request::auth::Caller;
+use crate::request::extract::VisibleJob;
+use crate::request::json_body::{Body, Members, OptionalBody};
+use crate::request::query::{NoParams, Params};
 
 /// How to end it. An empty body is an empty wish.
 pub(crate) struct Wish {

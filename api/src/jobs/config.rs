@@ -3,7 +3,7 @@
 use events::{ClassName, Policy, json};
 use serde_json::{Map, Value};
 
-use crate::error::Error;
+use crate::answer::error::Error;
 
 /// The most bytes a job's config may have as JSON text.
 pub(super) const MAX_CONFIG_BYTES: usize = 16 * 1024;

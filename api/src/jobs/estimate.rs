@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::crew::Crew;
+use crate::class_capacity::Crew;
 
 /// Estimates in how many seconds a job starts that has `ahead` others of its class before it.
 ///

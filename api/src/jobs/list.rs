@@ -8,13 +8,13 @@ use events::{JobId, JobStatus};
 use serde::Serialize;
 
 use crate::Api;
-use crate::auth::Caller;
-use crate::error::Error;
+use crate::answer::error::Error;
+use crate::answer::json_answer::Json;
 use crate::jobs::queue::queues;
 use crate::jobs::view::SummaryView;
-use crate::json_answer::Json;
-use crate::page;
-use crate::query::{Asked, Pairs, Params};
+use crate::request::auth::Caller;
+use crate::request::page;
+use crate::request::query::{Asked, Pairs, Params};
 
 /// Which jobs to show.
 pub(crate) struct ListQuery {

@@ -3,9 +3,11 @@
 mod cancel;
 mod config;
 mod estimate;
+pub(crate) mod history;
 mod list;
 mod progress;
 mod queue;
+pub(crate) mod results;
 mod slots;
 mod story;
 mod stream;
@@ -22,15 +24,15 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::Api;
-use crate::auth::Caller;
-use crate::error::Error;
-use crate::extract::{VisibleJob, visible_submission};
-use crate::idempotency::{Key, made_before};
-use crate::json_answer::Json;
-use crate::json_body::{Body, JsonBody, Members};
-use crate::query::{NoParams, Params};
-use crate::spliced::Spliced;
-use crate::trace::current_traceparent;
+use crate::answer::error::Error;
+use crate::answer::json_answer::Json;
+use crate::answer::spliced::Spliced;
+use crate::http::trace::current_traceparent;
+use crate::request::auth::Caller;
+use crate::request::extract::{VisibleJob, visible_submission};
+use crate::request::idempotency::{Key, made_before};
+use crate::request::json_body::{Body, JsonBody, Members};
+use crate::request::query::{NoParams, Params};
 
 pub(crate) use cancel::cancel;
 pub(crate) use list::list;

@@ -9,10 +9,10 @@ use events::{Job, JobStatus};
 use serde::Serialize;
 
 use crate::Api;
-use crate::error::Error;
-use crate::extract::VisibleJob;
-use crate::json_answer::Json;
-use crate::query::{NoParams, Params};
+use crate::answer::error::Error;
+use crate::answer::json_answer::Json;
+use crate::request::extract::VisibleJob;
+use crate::request::query::{NoParams, Params};
 
 #[derive(Serialize)]
 pub(crate) struct ProgressView {

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::estimate::{seconds_to_start, whole_seconds};
 use crate::Api;
-use crate::crew::{Crew, Unfit};
-use crate::error::Error;
+use crate::answer::error::Error;
+use crate::class_capacity::{Crew, Unfit};
 
 /// What a pending job waits for. The reason names the most important cause alone.
 #[derive(Serialize)]

@@ -4,7 +4,7 @@ use events::ports::JobQuery;
 use events::{JobStatus, LimitReached, UserId};
 
 use crate::Api;
-use crate::error::Error;
+use crate::answer::error::Error;
 
 /// How many jobs an answer names.
 const NAMED: usize = 3;

@@ -2,7 +2,7 @@
 
 use events::Job;
 use events::job::evolve;
-use events::stored::{Recorded, StoredEvent};
+use events::log::stored::{Recorded, StoredEvent};
 use events::time::to_rfc3339;
 use serde::Serialize;
 

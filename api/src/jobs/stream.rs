@@ -15,10 +15,10 @@ use tokio::time::{sleep, timeout};
 use super::progress::{self, StageView};
 use super::story::{StatusEvent, Story, Turn};
 use crate::Api;
-use crate::error::Error;
-use crate::extract::VisibleJob;
-use crate::query::{NoParams, Params};
-use crate::sse;
+use crate::answer::error::Error;
+use crate::answer::sse;
+use crate::request::extract::VisibleJob;
+use crate::request::query::{NoParams, Params};
 
 /// How long nothing happens to a job before its stage is looked at.
 const LOOK: Duration = Duration::from_secs(1);

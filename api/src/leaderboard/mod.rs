@@ -22,10 +22,10 @@ pub use reads::BoardReads;
 pub use settings::{BoardMetrics, BoardMetricsError};
 
 use crate::Api;
-use crate::auth::Caller;
-use crate::error::Error;
-use crate::json_answer::Json;
-use crate::query::Params;
+use crate::answer::error::Error;
+use crate::answer::json_answer::Json;
+use crate::request::auth::Caller;
+use crate::request::query::Params;
 use query::Asked;
 
 /// The answer to `GET /leaderboard`.

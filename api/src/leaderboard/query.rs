@@ -6,7 +6,7 @@ use events::ports::{BoardQuery, Boards};
 use events::time::from_rfc3339;
 use events::{Order, Timestamp, UserId};
 
-use crate::error::Error;
+use crate::answer::error::Error;
 
 const DEFAULT_LIMIT: usize = 50;
 const DEFAULT_METRICS: usize = 200;

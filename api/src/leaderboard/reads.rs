@@ -6,7 +6,7 @@ use events::ports::PortError;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::error::Error;
+use crate::answer::error::Error;
 
 /// How many boards are filtered at once: each looks at as many jobs as it takes.
 const AT_ONCE: usize = 2;

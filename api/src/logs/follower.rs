@@ -14,7 +14,7 @@ use super::lines::{Excerpt, Lines, View};
 use super::place::Place;
 use super::{fence_of, messages, storage_error};
 use crate::Api;
-use crate::error::Error;
+use crate::answer::error::Error;
 
 /// The most bytes of a log that one message shows.
 const MESSAGE_BYTES: usize = 64 << 10;

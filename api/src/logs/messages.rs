@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::lines::Excerpt;
 use super::place::Place;
+use crate::answer::sse;
 use crate::jobs::StatusEvent;
-use crate::sse;
 
 /// The data of an `attempt` message.
 #[derive(Serialize)]

@@ -16,10 +16,10 @@ use events::{Fence, Job};
 use serde::Serialize;
 
 use crate::Api;
-use crate::error::Error;
-use crate::extract::VisibleJob;
-use crate::json_answer::Json;
-use crate::query::{Asked, Pairs, Params};
+use crate::answer::error::Error;
+use crate::answer::json_answer::Json;
+use crate::request::extract::VisibleJob;
+use crate::request::query::{Asked, Pairs, Params};
 
 use lines::{Lines, View};
 pub(crate) use stream::stream;

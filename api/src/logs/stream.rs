@@ -18,10 +18,10 @@ use super::lines::View;
 use super::place::Place;
 use super::{fence_of, storage_error, text};
 use crate::Api;
-use crate::error::Error;
-use crate::extract::VisibleJob;
-use crate::query::{Asked, Pairs, Params};
-use crate::sse;
+use crate::answer::error::Error;
+use crate::answer::sse;
+use crate::request::extract::VisibleJob;
+use crate::request::query::{Asked, Pairs, Params};
 
 /// How often a log that is still written is looked at before a place counts as behind its end.
 const LOOKS: u32 = 3;

@@ -11,9 +11,9 @@ use events::json;
 use events::ports::{FileName, StagedFile, StagedUpload, UploadLimits};
 use futures::StreamExt;
 
-use crate::body::Stalled;
-use crate::error::{Error, cause};
-use crate::path::RelativePath;
+use crate::answer::error::{Error, cause};
+use crate::request::body::Stalled;
+use crate::request::path::RelativePath;
 
 /// The most bytes of `metadata`, and of any other text.
 const MAX_METADATA_BYTES: usize = 64 * 1024;

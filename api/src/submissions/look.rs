@@ -10,13 +10,13 @@ use events::{Submission, SubmissionId, json};
 use serde::Serialize;
 
 use crate::Api;
-use crate::auth::Caller;
-use crate::error::Error;
-use crate::extract::VisibleSubmission;
-use crate::json_answer::Json;
-use crate::page;
-use crate::query::{Asked, NoParams, Pairs, Params};
-use crate::spliced::Spliced;
+use crate::answer::error::Error;
+use crate::answer::json_answer::Json;
+use crate::answer::spliced::Spliced;
+use crate::request::auth::Caller;
+use crate::request::extract::VisibleSubmission;
+use crate::request::page;
+use crate::request::query::{Asked, NoParams, Pairs, Params};
 
 /// Which submissions to show.
 pub(crate) struct ListQuery {

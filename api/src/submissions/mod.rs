@@ -23,12 +23,12 @@ use sha2::{Digest, Sha256};
 use tracing::Instrument;
 
 use crate::Api;
-use crate::auth::Caller;
-use crate::error::{Error, chain};
-use crate::extract::media_type;
-use crate::idempotency::{Key, made_before};
-use crate::json_answer::Json;
-use crate::trace::current_traceparent;
+use crate::answer::error::{Error, chain};
+use crate::answer::json_answer::Json;
+use crate::http::trace::current_traceparent;
+use crate::request::auth::Caller;
+use crate::request::extract::media_type;
+use crate::request::idempotency::{Key, made_before};
 use form::Form;
 pub(crate) use look::{list, show};
 use tree::Tree;

@@ -6,8 +6,8 @@ use std::collections::btree_map::Entry;
 use events::ports::{ArchiveContents, ArchiveLimits, StagedFile, StagedUpload};
 use events::submission::ArchiveReading;
 
-use crate::error::Error;
-use crate::path::{RelativePath, base_name};
+use crate::answer::error::Error;
+use crate::request::path::{RelativePath, base_name};
 
 /// How many paths are proposed for one that is missing.
 const MAX_CANDIDATES: usize = 5;

@@ -4,10 +4,11 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::connect::ConnectOptions;
-use super::error::ClientError;
-use super::{Outcome, Output, human, print_json, print_text};
-use crate::table::{Align, render};
+use super::{Outcome, Output, print_json, print_text};
+use crate::client::http::connect::ConnectOptions;
+use crate::client::http::error::ClientError;
+use crate::client::output::human;
+use crate::client::output::table::{Align, render};
 
 const EXAMPLES: &str = "\
 Examples:

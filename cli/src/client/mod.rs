@@ -1,30 +1,13 @@
 //! The commands for users: they speak HTTP to a server and know nothing of what stands behind it.
 
 mod board;
-mod connect;
-mod error;
-mod events;
 mod file;
-mod filter;
-mod http;
-pub(crate) mod human;
-mod interrupt;
+pub(crate) mod http;
 mod jobs;
-mod log_cursor;
 mod me;
-mod model;
-mod pace;
-mod pack;
-mod pages;
-mod screen;
-mod settled;
-mod slot;
-mod standing;
+pub(crate) mod output;
 mod submissions;
 mod submit;
-#[cfg(test)]
-mod test_server;
-mod upload;
 mod watch;
 
 use std::borrow::Cow;
@@ -37,8 +20,8 @@ use serde_json::Value;
 
 pub(crate) use file::ClientFile;
 
-use error::ClientError;
-use interrupt::Interrupt;
+use http::error::ClientError;
+use http::interrupt::Interrupt;
 
 /// Who reads the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +74,7 @@ pub(crate) async fn run(command: ClientCommand, output: Output) -> ExitCode {
         Err(error) => {
             if let Some(sentence) = error.sentence() {
                 // Nothing is left to tell a user whose stderr is gone.
-                let _ = writeln!(io::stderr(), "{}", human::plain(&sentence));
+                let _ = writeln!(io::stderr(), "{}", output::human::plain(&sentence));
             }
             error.exit_code()
         }
@@ -119,7 +102,7 @@ pub(crate) fn escape_c1(json: &str) -> Cow<'_, str> {
 /// Writes text for people to stdout; `println!` would panic when the reader (`| head`) is gone.
 fn print_text(text: &str) -> Result<(), ClientError> {
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{}", human::plain(text.trim_end_matches('\n')))?;
+    writeln!(stdout, "{}", output::human::plain(text.trim_end_matches('\n')))?;
     Ok(())
 }
 

@@ -1,5 +1,9 @@
 //! `leadersboard submit`: pack, send, start, and watch if asked to.
 
+pub(crate) mod pack;
+pub(crate) mod slot;
+pub(crate) mod upload;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,16 +11,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::connect::ConnectOptions;
-use super::error::ClientError;
-use super::http::{Client, request_key};
-use super::interrupt::{Begun, Interrupt};
-use super::model::parse_id;
-use super::pack::{BUNDLE_NAME, Limits, Package, Plan};
-use super::screen;
 use super::watch::{Server, follow};
-use super::{Outcome, Output, human, print_json, print_text, slot, upload};
-use crate::table;
+use super::{Outcome, Output, print_json, print_text};
+use crate::client::http::connect::ConnectOptions;
+use crate::client::http::error::ClientError;
+use crate::client::http::interrupt::{Begun, Interrupt};
+use crate::client::http::model::parse_id;
+use crate::client::http::request::{Client, request_key};
+use crate::client::output::human;
+use crate::client::output::screen;
+use crate::client::output::table;
+use crate::client::submit::pack::{BUNDLE_NAME, Limits, Package, Plan};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -243,6 +248,6 @@ fn list(package: &Package, output: Output) -> Result<Outcome, ClientError> {
     Ok(Outcome::Done)
 }
 
-fn entry_json(entry: &super::pack::Entry) -> Value {
+fn entry_json(entry: &crate::client::submit::pack::Entry) -> Value {
     json!({"name": entry.path, "size": entry.size})
 }

@@ -8,14 +8,15 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::error::ClientError;
-use super::http::Client;
 use super::jobs::report;
-use super::log_cursor::{LogCursor, Need};
-use super::model::{Job, LogChunk, Status};
-use super::pace::{Pace, retry_delay};
-use super::screen::{LogView, Screen};
-use super::{Outcome, Output, human, print_json};
+use super::{Outcome, Output, print_json};
+use crate::client::http::error::ClientError;
+use crate::client::http::model::{Job, LogChunk, Status};
+use crate::client::http::pace::{Pace, retry_delay};
+use crate::client::http::request::Client;
+use crate::client::output::human;
+use crate::client::output::screen::{LogView, Screen};
+use crate::client::watch::log_cursor::{LogCursor, Need};
 use streamed::Ended;
 
 /// How long a server may be away before watching is given up; a restart or a short network cut fits in.
@@ -223,6 +224,7 @@ pub(crate) fn parse_job(document: &Value) -> Result<Job, ClientError> {
     })
 }
 
+pub(crate) mod log_cursor;
 mod streamed;
 #[cfg(test)]
 mod tests;

@@ -16,10 +16,11 @@ use super::answer;
 use super::stop::Stop;
 use crate::client::Output;
 use crate::open_files::OpenFiles;
-use crate::options::{AccessOptions, RedisOptions, StorageOptions, StrictOption, archive_limits};
-use crate::policy::{self, PolicyOptions};
+use crate::options::policy;
+use crate::options::policy::PolicyOptions;
+use crate::options::shared::{AccessOptions, RedisOptions, StorageOptions, StrictOption, archive_limits};
+use crate::options::tracking::TrackerAddress;
 use crate::telemetry::{LogOptions, install_metrics};
-use crate::tracking::TrackerAddress;
 use crate::wiring::{Ports, listen};
 
 /// How many may read the metrics at once on their own address.

@@ -1,5 +1,7 @@
 //! `leadersboard doctor`: looks at everything a job needs, and says how to cure what is wrong.
 
+pub(crate) mod attempts;
+
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,13 +23,13 @@ use serde::Serialize;
 use worker::{Python, Reconciler, ReconcilerPorts};
 
 use super::answer;
-use super::attempts::SandboxDoctor;
-use super::sandbox::ConfinementOptions;
 use crate::client::Output;
-use crate::options::{RedisOptions, StorageOptions};
-use crate::policy;
-use crate::table::{Align, render};
-use crate::tracking::TrackingOptions;
+use crate::client::output::table::{Align, render};
+use crate::options::policy;
+use crate::options::sandbox::ConfinementOptions;
+use crate::options::shared::{RedisOptions, StorageOptions};
+use crate::options::tracking::TrackingOptions;
+use crate::roles::doctor::attempts::SandboxDoctor;
 use crate::wiring::connect;
 
 /// Check Redis, storage, Python and MLflow, and say how to cure what is wrong.

@@ -11,9 +11,9 @@ use serde_json::json;
 
 use super::answer;
 use crate::client::Output;
-use crate::options::RedisOptions;
-use crate::policy::PolicyOptions;
-use crate::policy_change;
+use crate::options::policy::PolicyOptions;
+use crate::options::shared::RedisOptions;
+use crate::roles::policy_change;
 use crate::wiring::{connect, migrate};
 
 /// Bring a Redis to the key schema of this version.

@@ -1,14 +1,12 @@
 //! The commands for operators: they speak to Redis.
 
 pub(crate) mod api;
-mod attempts;
 pub(crate) mod dlq;
 pub(crate) mod doctor;
 pub(crate) mod migrate;
 pub(crate) mod policy;
+pub(crate) mod policy_change;
 pub(crate) mod projections;
-pub(crate) mod requirements;
-pub(crate) mod sandbox;
 pub(crate) mod stop;
 pub(crate) mod up;
 pub(crate) mod worker;
@@ -20,7 +18,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::client::{Output, escape_c1, human};
+use crate::client::output::human;
+use crate::client::{Output, escape_c1};
 
 /// Says why a command could not be carried out.
 pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {

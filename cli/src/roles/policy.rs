@@ -11,12 +11,14 @@ use events::{Actor, UserId};
 use serde_json::{Value, json};
 
 use super::answer;
-use crate::classes;
 use crate::client::Output;
-use crate::options::RedisOptions;
-use crate::policy::{self, PolicyOptions};
-use crate::policy_change::{self, Effects, FORCE, Waiting};
-use crate::table::{Align, render};
+use crate::client::output::table::{Align, render};
+use crate::options::classes;
+use crate::options::policy;
+use crate::options::policy::PolicyOptions;
+use crate::options::shared::RedisOptions;
+use crate::roles::policy_change;
+use crate::roles::policy_change::{Effects, FORCE, Waiting};
 use crate::wiring::connect;
 
 /// Show or change what all roles must agree on.

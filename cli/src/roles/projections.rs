@@ -11,9 +11,9 @@ use serde_json::json;
 
 use super::answer;
 use crate::client::Output;
-use crate::client::human;
-use crate::options::RedisOptions;
-use crate::table::{Align, render};
+use crate::client::output::human;
+use crate::client::output::table::{Align, render};
+use crate::options::shared::RedisOptions;
 use crate::wiring::connect;
 
 /// Room for what is wrong with an entry of the log.

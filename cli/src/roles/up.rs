@@ -22,11 +22,12 @@ use crate::client::{ClientFile, Output};
 use crate::data_dir::DataDir;
 use crate::embedded::{PrivateRedis, check_path};
 use crate::open_files::OpenFiles;
-use crate::options::{AccessOptions, NamespaceOption, StorageOptions};
-use crate::policy::{self, PolicyOptions};
-use crate::policy_change;
+use crate::options::policy;
+use crate::options::policy::PolicyOptions;
+use crate::options::shared::{AccessOptions, NamespaceOption, StorageOptions};
+use crate::options::tracking::TrackingOptions;
+use crate::roles::policy_change;
 use crate::telemetry::{LogOptions, install_metrics};
-use crate::tracking::TrackingOptions;
 use crate::wiring::{Ports, listen, migrate, position_file};
 
 const DEFAULT_DATA: &str = "./data";

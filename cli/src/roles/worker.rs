@@ -17,15 +17,16 @@ use worker::{ArtifactLimits, GpuOptions, Gpus, Graces, JobVariables, Selection, 
 
 use super::api::{listen_for_metrics, serve_metrics};
 use super::doctor::find_python;
-use super::requirements::RequirementsOptions;
-use super::sandbox::{ConfinementOptions, Site};
 use super::stop::Stop;
 use crate::client::Output;
 use crate::open_files::OpenFiles;
-use crate::options::{RedisOptions, StorageOptions, StrictOption};
-use crate::policy::{self, PolicyOptions};
+use crate::options::packages::RequirementsOptions;
+use crate::options::policy;
+use crate::options::policy::PolicyOptions;
+use crate::options::sandbox::{ConfinementOptions, Site};
+use crate::options::shared::{RedisOptions, StorageOptions, StrictOption};
+use crate::options::tracking::TrackingOptions;
 use crate::telemetry::{LogOptions, install_metrics};
-use crate::tracking::TrackingOptions;
 use crate::wiring::Ports;
 
 /// Run jobs, against a shared Redis.

@@ -8,10 +8,11 @@ use events::ports::{GpuPresence, SeenWorker, WorkersPort};
 use serde_json::{Value, json};
 
 use super::answer;
-use crate::client::{Output, human};
-use crate::options::RedisOptions;
-use crate::policy;
-use crate::table::{Align, render};
+use crate::client::Output;
+use crate::client::output::human;
+use crate::client::output::table::{Align, render};
+use crate::options::policy;
+use crate::options::shared::RedisOptions;
 use crate::wiring::connect;
 
 /// Room for the sentence that tells why a worker takes no jobs.

@@ -1,9 +1,9 @@
 //! The fold: what a job is after an event. Total: it refuses nothing.
 
-use crate::envelope::Envelope;
 use crate::failure::LossCause;
 use crate::id::JobId;
 use crate::job::{Completed, DeadLetter, Ended, Job, JobEvent, JobState, Losses, Run, Tracking, Untracked, Waiting};
+use crate::log::envelope::Envelope;
 use crate::ranking::ranked;
 use crate::time::Timestamp;
 

@@ -13,12 +13,12 @@ use proptest::test_runner::TestCaseResult;
 
 use super::*;
 use crate::commit::{Guard, Lane, Ticket, WorkChange};
-use crate::envelope::{Actor, Envelope, StreamId};
 use crate::failure::{FailureKind, LossCause};
+use crate::log::envelope::{Actor, Envelope, StreamId};
+use crate::log::stored::{Recorded, StoredEvent};
 use crate::policy::{MAX_WORKERS_LOST, Policy};
 use crate::quota::Usage;
 use crate::results::Results;
-use crate::stored::{Recorded, StoredEvent};
 use crate::time::from_unix_micros;
 
 proptest! {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::commit::{Guard, Lane, Ticket, WorkChange};
-use crate::envelope::{Actor, Envelope, StreamId};
 use crate::failure::{FailureKind, LossCause};
+use crate::log::envelope::{Actor, Envelope, StreamId};
 use crate::policy::{ConcurrencyPolicy, Limits, Policy};
 use crate::quota::{LimitReached, Usage};
 use crate::results::Results;

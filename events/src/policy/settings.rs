@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{ClassSettings, LimitSettings, Policy};
-use crate::envelope::Envelope;
+use crate::log::envelope::Envelope;
 
 /// What was set of the policy. What was not is as by default, also when a newer program has other defaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

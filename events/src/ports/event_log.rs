@@ -3,13 +3,13 @@
 use async_trait::async_trait;
 
 use crate::commit::{Commit, CommitError};
-use crate::envelope::StreamId;
 use crate::id::{JobId, SubmissionId, UserId};
 use crate::job::Job;
+use crate::log::envelope::StreamId;
+use crate::log::stored::StoredEvent;
 use crate::policy::{Limits, PolicyRecord};
 use crate::ports::PortError;
 use crate::quota::Usage;
-use crate::stored::StoredEvent;
 use crate::submission::Submission;
 use crate::time::Timestamp;
 

@@ -1,60 +1,44 @@
 //! What the domain asks of the outside world. Adapters implement these; `cli` wires them once.
 
-mod artifacts;
-mod dead_letters;
-mod durations;
-mod event_feed;
 mod event_log;
-mod file_name;
+pub(crate) mod files;
 mod ids;
-mod job_queue;
-mod job_status;
-mod leaderboard;
-mod live_log;
-mod log;
-mod log_feed;
-mod nudge;
-mod page;
-mod permits;
-mod progress;
-mod records;
-mod storage;
-mod tracking;
-mod tracking_notes;
-mod work_state;
-mod workers;
+pub(crate) mod live;
+pub(crate) mod queue;
+pub(crate) mod reads;
+pub(crate) mod tracker;
 
 use crate::commit::CommitError;
 
-pub use artifacts::{ArtifactPort, ArtifactReader, StagedArtifact, StagedArtifacts};
-pub use dead_letters::{DeadLetterPort, DeadLetterQuery, Quarantined};
-pub use durations::DurationsPort;
-pub use event_feed::{EventFeed, EventFeedPort, Heard};
 pub use event_log::{EventLogPort, HistoryEntry, Loaded};
-pub use file_name::{FileName, Suffixes};
-pub use ids::Ids;
-pub use job_queue::{Claim, Heartbeat, JobQueuePort, Lease, QueueDepth, TicketReader, Unstarted};
-pub use job_status::{
-    FoundResults, JobPage, JobQuery, JobStatusPort, Owned, QueuePosition, SlotHolder, SubmissionPage, SubmissionQuery,
-    Unreadable,
-};
-pub use leaderboard::{Board, BoardQuery, Boards, Leader, LeaderboardPort, Leaders};
-pub use live_log::{LiveLogPort, MAX_CHUNK_BYTES, Shown};
-pub use log::{LogPort, LogWriter};
-pub use log_feed::{LogChunk, LogFeed, LogFeedPort, Printed};
-pub use nudge::{NudgePort, Nudges};
-pub use page::PageCursor;
-pub use permits::Permits;
-pub use progress::{Curve, Progress, ProgressPort, Report, Stage, StageName, StageSeen, Stated};
-pub use records::{OldJobs, OldSubmissions, RecordsPort, UntrackedJobs};
-pub use storage::{
+pub use files::artifacts::{ArtifactPort, ArtifactReader, StagedArtifact, StagedArtifacts};
+pub use files::file_name::{FileName, Suffixes};
+pub use files::log::{LogPort, LogWriter};
+pub use files::storage::{
     ArchiveContents, ArchiveLimits, DiskReserve, Published, Room, StagedFile, StagedUpload, StorageError, StoragePort,
     UploadLimits,
 };
-pub use tracking::{OpenRun, RunEnd, RunRecord, RunStatus, TrackingError, TrackingPort};
-pub use tracking_notes::{NoteOf, TrackingNotesPort, WhyUntracked};
-pub use work_state::{OpenJobs, Tickets, Turn, WorkStatePort};
-pub use workers::{GpuPresence, GpuState, Presence, SeenWorker, WorkersPort};
+pub use ids::Ids;
+pub use live::event_feed::{EventFeed, EventFeedPort, Heard};
+pub use live::live_log::{LiveLogPort, MAX_CHUNK_BYTES, Shown};
+pub use live::log_feed::{LogChunk, LogFeed, LogFeedPort, Printed};
+pub use live::nudge::{NudgePort, Nudges};
+pub use live::progress::{Curve, Progress, ProgressPort, Report, Stage, StageName, StageSeen, Stated};
+pub use queue::dead_letters::{DeadLetterPort, DeadLetterQuery, Quarantined};
+pub use queue::durations::DurationsPort;
+pub use queue::job_queue::{Claim, Heartbeat, JobQueuePort, Lease, QueueDepth, TicketReader, Unstarted};
+pub use queue::permits::Permits;
+pub use queue::work_state::{OpenJobs, Tickets, Turn, WorkStatePort};
+pub use queue::workers::{GpuPresence, GpuState, Presence, SeenWorker, WorkersPort};
+pub use reads::job_status::{
+    FoundResults, JobPage, JobQuery, JobStatusPort, Owned, QueuePosition, SlotHolder, SubmissionPage, SubmissionQuery,
+    Unreadable,
+};
+pub use reads::leaderboard::{Board, BoardQuery, Boards, Leader, LeaderboardPort, Leaders};
+pub use reads::page::PageCursor;
+pub use reads::records::{OldJobs, OldSubmissions, RecordsPort, UntrackedJobs};
+pub use tracker::tracking::{OpenRun, RunEnd, RunRecord, RunStatus, TrackingError, TrackingPort};
+pub use tracker::tracking_notes::{NoteOf, TrackingNotesPort, WhyUntracked};
 
 impl From<PortError> for CommitError {
     fn from(error: PortError) -> Self {

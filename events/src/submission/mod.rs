@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::commit::{Guard, Lane};
-use crate::envelope::Envelope;
 use crate::id::{SubmissionId, UserId};
 use crate::idempotency::Idempotency;
+use crate::log::envelope::Envelope;
 use crate::policy::Limits;
 use crate::quota::{LimitReached, Usage, admit_upload};
 use crate::time::Timestamp;
@@ -185,7 +185,7 @@ pub fn evolve(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::envelope::Actor;
+    use crate::log::envelope::Actor;
 
     fn manifest(user: &str) -> Manifest {
         Manifest {

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::lease::{device_nodes, environment};
 use super::pool::Gpus;
+use crate::confinement::{Needs, Probe, Sandbox};
 use crate::python::Python;
-use crate::sandbox::{Needs, Probe, Sandbox};
 
 /// Asks the CUDA driver to begin, as every framework does first, and counts what it shows; needs nothing but Python.
 pub(super) const SCRIPT: &str = r#"

@@ -24,8 +24,8 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::confinement::limits::Watch;
 use crate::gpu::GpuLease;
-use crate::limits::Watch;
 use lines::Marker;
 use standing::Standing;
 use tee::Tee;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Shared;
-use crate::census::TreeUsage;
+use crate::confinement::limits::Watch;
 use crate::gpu::GpuLease;
-use crate::limits::Watch;
+use crate::machine::process_snapshot::TreeUsage;
 
 /// How often is looked.
 const EVERY: Duration = Duration::from_secs(2);

@@ -1,8 +1,8 @@
 //! A run as the tracker is told of it, read from the events of its job.
 
 use events::job::TrackedRun;
+use events::log::stored::Recorded;
 use events::ports::{HistoryEntry, RunEnd, RunRecord, RunStatus};
-use events::stored::Recorded;
 use events::{Envelope, Fence, Job, JobEvent, Results};
 
 /// What is to be recorded of the last run of a job, as far as its start tells.
@@ -102,7 +102,7 @@ fn end_of(envelope: &Envelope<JobEvent>) -> Option<RunEnd> {
 mod tests {
     use events::failure::{DeadLetterKind, Failure, FailureKind, LossCause};
     use events::job::{ArtifactTotals, JobSpec, Tracking, evolve};
-    use events::stored::StoredEvent;
+    use events::log::stored::StoredEvent;
     use events::time::from_unix_micros;
     use events::{Actor, JobId, StreamId, Timestamp};
 

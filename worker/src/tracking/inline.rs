@@ -8,8 +8,8 @@ use tokio::time::{Instant, timeout};
 
 use super::ended_run::record_of;
 use super::sweep::sweep;
+use crate::job::start::Run;
 use crate::session::Session;
-use crate::start::Run;
 
 /// Opens the run in the tracker and records what its job left, within the budget; what is not done in time is done
 /// once the job has ended. None where the tracker has no run yet, or is not to be waited for.

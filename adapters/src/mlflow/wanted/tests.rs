@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Map, json};
 
 use super::*;
-use crate::mlflow::wire::{RunData, RunInfo};
+use crate::mlflow::http::wire::{RunData, RunInfo};
 
 fn record(results: Results) -> RunRecord {
     RunRecord {

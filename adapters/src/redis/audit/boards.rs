@@ -9,7 +9,7 @@ use projections::patch::SetKind;
 use redis::Script;
 
 use super::{Difference, Mode, Report};
-use crate::redis::index::read_id;
+use crate::redis::reads::index::read_id;
 use crate::redis::{Redis, away};
 
 impl Redis {

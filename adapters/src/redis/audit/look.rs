@@ -4,8 +4,8 @@ use events::ports::{HistoryEntry, PortError};
 use events::{AggregateId, StreamId};
 use redis::{FromRedisValue, Script, Value};
 
-use crate::redis::entries::read_entries;
-use crate::redis::wire::Words;
+use crate::redis::commit::wire::Words;
+use crate::redis::reads::entries::read_entries;
 use crate::redis::{Redis, away, corrupt};
 
 /// How many newer entries of the log one look may read.

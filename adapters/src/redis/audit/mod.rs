@@ -20,8 +20,8 @@ use projections::fields::EVENT_IDS;
 use projections::fold::{Fold, Part};
 use redis::Value;
 
-use super::wire::Words;
 use super::{Redis, away};
+use crate::redis::commit::wire::Words;
 use look::read_value;
 use wanted::Wanted;
 

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use events::log::stored::Recorded;
 use events::ports::{HistoryEntry, PortError};
 use events::ranking::ranked;
-use events::stored::Recorded;
 use events::{AggregateId, JobEvent, JobId, Order, Standing, StreamId, UserId};
 use projections::board::score;
 use projections::fold::Part;
@@ -13,7 +13,7 @@ use redis::Value;
 
 use super::look::{as_text, read_value};
 use super::{Difference, Mode, Report};
-use crate::redis::wire::{Words, words};
+use crate::redis::commit::wire::{Words, words};
 use crate::redis::{Redis, away};
 
 /// How many metrics the records of one part may be of, about. It bounds the memory.

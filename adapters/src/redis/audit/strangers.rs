@@ -9,7 +9,7 @@ use projections::patch::SetKind;
 use super::look::{as_text, read_value};
 use super::wanted::in_window;
 use super::{Audit, Difference, Mode, Report};
-use crate::redis::wire::{Words, words};
+use crate::redis::commit::wire::{Words, words};
 use crate::redis::{Redis, away};
 
 /// Something that is there and, as far as the log is folded, should not be.

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use events::AggregateId;
 use events::JobEvent;
+use events::log::stored::Recorded;
 use events::ports::{HistoryEntry, PortError};
 use events::quota::WINDOW;
-use events::stored::Recorded;
 use projections::board::{Place, score};
 use projections::fields::EVENT_IDS;
 use projections::fold::Folded;
@@ -15,9 +15,9 @@ use redis::Value;
 
 use super::Difference;
 use super::look::{as_text, read_value};
+use crate::redis::commit::wire::{Words, encode_patch, words};
 use crate::redis::corrupt;
-use crate::redis::entries::read_entries;
-use crate::redis::wire::{Words, encode_patch, words};
+use crate::redis::reads::entries::read_entries;
 
 /// What the read models of one aggregate must be.
 pub(super) struct Wanted {

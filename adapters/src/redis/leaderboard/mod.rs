@@ -13,7 +13,7 @@ use events::{Order, Standing, UserId};
 use projections::board::{best, score};
 use redis::Script;
 
-use crate::redis::index::read_id;
+use crate::redis::reads::index::read_id;
 use crate::redis::{Redis, away};
 
 /// How many users' best jobs are read in one go.

@@ -4,10 +4,11 @@ use events::ArtifactPath;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::client::error::ClientError;
-use crate::client::http::Client;
-use crate::client::{Output, human, print_json, print_text, screen};
-use crate::table::{Align, render};
+use crate::client::http::error::ClientError;
+use crate::client::http::request::Client;
+use crate::client::output::table::{Align, render};
+use crate::client::output::{human, screen};
+use crate::client::{Output, print_json, print_text};
 
 /// As much of a digest as tells two files apart.
 const SHOWN_DIGEST: usize = 12;

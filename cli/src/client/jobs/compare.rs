@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use crate::client::error::ClientError;
-use crate::client::http::Client;
-use crate::client::model::{Job, parse_id};
+use crate::client::http::error::ClientError;
+use crate::client::http::model::{Job, parse_id};
+use crate::client::http::request::Client;
+use crate::client::output::human;
+use crate::client::output::table::{Align, render_wide};
 use crate::client::watch::parse_job;
-use crate::client::{Output, human, print_json, print_text};
-use crate::table::{Align, render_wide};
+use crate::client::{Output, print_json, print_text};
 
 /// As many characters of a value as a table shows.
 const VALUE_CHARS: usize = 40;

@@ -3,10 +3,11 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::client::error::ClientError;
-use crate::client::http::Client;
-use crate::client::{Output, human, print_json, print_text};
-use crate::table::{Align, render};
+use crate::client::http::error::ClientError;
+use crate::client::http::request::Client;
+use crate::client::output::human;
+use crate::client::output::table::{Align, render};
+use crate::client::{Output, print_json, print_text};
 
 #[derive(Deserialize)]
 struct Curves {

@@ -3,11 +3,12 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::client::error::ClientError;
-use crate::client::http::Client;
-use crate::client::model::Event;
-use crate::client::{Output, human, print_json, print_text};
-use crate::table::{Align, render};
+use crate::client::http::error::ClientError;
+use crate::client::http::model::Event;
+use crate::client::http::request::Client;
+use crate::client::output::human;
+use crate::client::output::table::{Align, render};
+use crate::client::{Output, print_json, print_text};
 
 /// Room for an event's own data.
 const MAX_DATA_CHARS: usize = 100;

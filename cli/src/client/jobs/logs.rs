@@ -3,14 +3,15 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::client::error::ClientError;
-use crate::client::http::Client;
-use crate::client::interrupt::{Begun, Interrupt};
-use crate::client::log_cursor::LogCursor;
-use crate::client::model::{LogChunk, parse_id};
-use crate::client::screen::{self, LogView, Screen};
-use crate::client::settled::Settled;
-use crate::client::standing::describe;
+use crate::client::http::error::ClientError;
+use crate::client::http::interrupt::{Begun, Interrupt};
+use crate::client::http::model::{LogChunk, parse_id};
+use crate::client::http::request::Client;
+use crate::client::output::screen;
+use crate::client::output::screen::{LogView, Screen};
+use crate::client::output::settled::Settled;
+use crate::client::output::standing::describe;
+use crate::client::watch::log_cursor::LogCursor;
 use crate::client::watch::{Server, Watch, parse_job};
 use crate::client::{Output, print_json};
 
@@ -95,7 +96,8 @@ impl LogsCommand {
             Output::Json => print_json(&document),
             Output::Human => {
                 let job = parse_job(&document)?;
-                let why = job.why().map(|why| format!(": {}", crate::client::human::plain(why))).unwrap_or_default();
+                let why =
+                    job.why().map(|why| format!(": {}", crate::client::output::human::plain(why))).unwrap_or_default();
                 screen::note(&format!("{}{why}", describe(&job)));
                 Ok(())
             }

@@ -12,13 +12,14 @@ pub(super) mod report;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::connect::ConnectOptions;
-use super::error::ClientError;
-use super::http::Client;
-use super::interrupt::{Begun, Interrupt};
-use super::model::parse_id;
 use super::watch::{Server, follow, parse_job};
-use super::{Outcome, Output, print_json, print_text, screen};
+use super::{Outcome, Output, print_json, print_text};
+use crate::client::http::connect::ConnectOptions;
+use crate::client::http::error::ClientError;
+use crate::client::http::interrupt::{Begun, Interrupt};
+use crate::client::http::model::parse_id;
+use crate::client::http::request::Client;
+use crate::client::output::screen;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::client::filter::{Colours, Filter};
-use crate::client::human;
-use crate::client::model::{Job, Progress, Status};
-use crate::client::settled::Settled;
-use crate::client::standing::{stage_of, waiting_for};
-use crate::table::{Align, render};
+use crate::client::http::model::{Job, Progress, Status};
+use crate::client::output::filter::{Colours, Filter};
+use crate::client::output::human;
+use crate::client::output::settled::Settled;
+use crate::client::output::standing::{stage_of, waiting_for};
+use crate::client::output::table::{Align, render};
 
 /// Everything worth knowing about a job.
 pub(crate) fn whole(job: &Job) -> String {

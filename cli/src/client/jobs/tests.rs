@@ -4,9 +4,10 @@ use clap::{Parser, Subcommand};
 use serde_json::json;
 
 use super::*;
-use crate::client::interrupt::Interrupt;
-use crate::client::test_server::TestServer;
-use crate::client::{ClientCommand, model::Job};
+use crate::client::ClientCommand;
+use crate::client::http::interrupt::Interrupt;
+use crate::client::http::model::Job;
+use crate::client::http::test_server::TestServer;
 
 #[derive(Debug, Parser)]
 struct Cli {

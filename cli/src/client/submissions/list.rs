@@ -4,11 +4,12 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Submission, parse};
-use crate::client::error::ClientError;
-use crate::client::http::Client;
-use crate::client::pages::{Listed, PageOptions};
-use crate::client::{Output, human, print_json, print_text, screen};
-use crate::table::{Align, render};
+use crate::client::http::error::ClientError;
+use crate::client::http::pages::{Listed, PageOptions};
+use crate::client::http::request::Client;
+use crate::client::output::table::{Align, render};
+use crate::client::output::{human, screen};
+use crate::client::{Output, print_json, print_text};
 
 /// List submissions, newest first
 #[derive(Debug, Args)]

@@ -4,10 +4,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{Submission, parse};
-use crate::client::error::ClientError;
-use crate::client::http::Client;
-use crate::client::{Output, human, print_json, print_text};
-use crate::table::{Align, render};
+use crate::client::http::error::ClientError;
+use crate::client::http::request::Client;
+use crate::client::output::human;
+use crate::client::output::table::{Align, render};
+use crate::client::{Output, print_json, print_text};
 
 /// What the server adds to a client's own metadata; shown above it.
 const OURS: [&str; 4] = ["user_id", "entrypoint", "config_file", "files"];

@@ -7,9 +7,9 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{Watch, parse_job};
-use crate::client::error::ClientError;
-use crate::client::events::{EventStream, ServerEvent};
-use crate::client::model::{AttemptBegins, LogChunk};
+use crate::client::http::error::ClientError;
+use crate::client::http::events::{EventStream, ServerEvent};
+use crate::client::http::model::{AttemptBegins, LogChunk};
 
 /// How long a stream may say nothing before the job's status is looked at: there may be a queue to tell of.
 const SILENCE: Duration = Duration::from_secs(1);

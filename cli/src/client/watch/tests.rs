@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::client::Output;
-use crate::client::test_server::{Answer, Request, TestServer};
+use crate::client::http::test_server::{Answer, Request, TestServer};
 
 fn job(status: &str, attempt: u32) -> Answer {
     let job = json!({

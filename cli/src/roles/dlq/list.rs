@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 
 use super::select::Filters;
 use crate::client::Output;
-use crate::client::human;
+use crate::client::output::human;
+use crate::client::output::table::{Align, render};
 use crate::roles::answer;
-use crate::table::{Align, render};
 
 /// How many are listed unless a limit is given.
 const DEFAULT_LIMIT: u64 = 50;

@@ -13,7 +13,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use crate::client::Output;
-use crate::options::RedisOptions;
+use crate::options::shared::RedisOptions;
 use crate::wiring::connect;
 
 /// Look at dead letters, run them again, or remove them.

@@ -16,8 +16,8 @@ use serde_json::json;
 
 use super::select::Filters;
 use crate::client::Output;
-use crate::options::StorageOptions;
-use crate::policy;
+use crate::options::policy;
+use crate::options::shared::StorageOptions;
 use crate::roles::answer;
 
 #[derive(Debug, Args)]

@@ -20,7 +20,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::select::Filters;
 use crate::client::Output;
-use crate::policy;
+use crate::options::policy;
 use crate::roles::answer;
 
 /// How many replays are under way at once where no rate is given.

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use super::list::document;
 use crate::client::Output;
-use crate::client::human;
+use crate::client::output::human;
+use crate::client::output::table::{Align, render};
 use crate::roles::answer;
-use crate::table::{Align, render};
 
 /// Room for an event's data.
 const MAX_DATA_CHARS: usize = 120;

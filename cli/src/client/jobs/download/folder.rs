@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use super::hex_of;
-use crate::client::error::ClientError;
+use crate::client::http::error::ClientError;
 use crate::client::jobs::artifacts::Listing;
 
 /// The folder that files are downloaded into.

@@ -13,11 +13,12 @@ use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 
 use super::artifacts::{Listing, fetch, parse};
-use crate::client::error::ClientError;
-use crate::client::http::Client;
-use crate::client::model::parse_id;
-use crate::client::pace::retry_delay;
-use crate::client::{Output, human, print_json, screen};
+use crate::client::http::error::ClientError;
+use crate::client::http::model::parse_id;
+use crate::client::http::pace::retry_delay;
+use crate::client::http::request::Client;
+use crate::client::output::{human, screen};
+use crate::client::{Output, print_json};
 
 use folder::{Folder, Partial, Place};
 

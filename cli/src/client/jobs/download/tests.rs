@@ -4,7 +4,7 @@ use clap::Parser;
 use serde_json::json;
 
 use super::*;
-use crate::client::test_server::{Answer, Request, TestServer};
+use crate::client::http::test_server::{Answer, Request, TestServer};
 
 #[derive(Debug, Parser)]
 struct Cli {

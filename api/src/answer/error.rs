@@ -1,0 +1,270 @@
+//! Every way in which a request can go wrong, and the answer to it.
+
+use std::error::Error as StdError;
+
+use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use events::execute::ExecuteError;
+use events::id::InvalidId;
+use events::ports::{PortError, Room, StorageError};
+use events::{JobId, LimitReached, job, submission};
+use serde::Serialize;
+
+use crate::answer::json_answer::Json;
+use crate::answer::limited;
+
+/// When to ask again after a refusal that passes by itself, in seconds.
+const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("2");
+/// And after one that passes only when somebody makes room.
+const RETRY_AFTER_ROOM_S: HeaderValue = HeaderValue::from_static("60");
+
+/// Why a request was not answered as wished. The texts are sentences for people, and name the culprit.
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// It breaks a rule.
+    Invalid(String),
+    /// It does not tell who asks.
+    Unauthenticated(&'static str),
+    /// Whoever asks may not.
+    Forbidden(String),
+    /// There is no such thing, or it is somebody else's: one answer, so that existence is not told.
+    Unknown(String),
+    /// The path knows other methods.
+    Method(String),
+    /// Its body stopped coming.
+    Stalled,
+    /// Things are not in a state in which this can be done.
+    Conflict(String),
+    /// A limit of the user's was reached, and these of their jobs are known to keep it so.
+    Limited(LimitReached, Vec<JobId>),
+    /// It is larger than a limit.
+    TooLarge(String),
+    /// Its body is of a type that is not taken here.
+    MediaType(String),
+    /// Others take what it needs, or it needs too much.
+    Busy(String),
+    /// Redis is away. The text is for the log.
+    Unavailable(String),
+    /// Redis is full.
+    Full,
+    /// There is too little room for files.
+    StorageFull(Room),
+    /// Storage failed. The text is for the log.
+    Storage(String),
+    /// What is stored of it can't be read. The text is for the log.
+    Unreadable(String),
+    /// Something is broken. The text is for the log.
+    Internal(String),
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    detail: &'a str,
+    code: &'a str,
+}
+
+impl Error {
+    /// The status, the word for programs, and the sentence for people.
+    fn answer(&self) -> (StatusCode, &'static str, &str) {
+        match self {
+            // It has an answer of its own.
+            Self::Limited(reached, _) => (StatusCode::TOO_MANY_REQUESTS, reached.code(), "a limit was reached"),
+            Self::Invalid(why) => (StatusCode::BAD_REQUEST, "invalid", why),
+            Self::Unauthenticated(why) => (StatusCode::UNAUTHORIZED, "unauthenticated", why),
+            Self::Forbidden(why) => (StatusCode::FORBIDDEN, "forbidden", why),
+            Self::Unknown(what) => (StatusCode::NOT_FOUND, "not_found", what),
+            Self::Method(why) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", why),
+            Self::Stalled => (StatusCode::REQUEST_TIMEOUT, "stalled", "the request's body stopped coming"),
+            Self::Conflict(why) => (StatusCode::CONFLICT, "conflict", why),
+            Self::TooLarge(why) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", why),
+            Self::MediaType(why) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", why),
+            Self::Busy(why) => (StatusCode::SERVICE_UNAVAILABLE, "busy", why),
+            Self::Unavailable(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "Redis does not answer at the moment; try again shortly",
+            ),
+            Self::Full => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "full",
+                "Redis is at its memory limit and takes nothing new in; try again later",
+            ),
+            Self::Storage(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "storage_unavailable",
+                "storage can't be used at the moment; try again shortly",
+            ),
+            Self::StorageFull(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "storage_full",
+                "less than 5 % of the disk is free: uploads are refused until there is room; jobs go on",
+            ),
+            Self::Unreadable(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unreadable",
+                "what is stored of this can't be read; an administrator can restore it from the event log with \
+                 `leadersboard projections rebuild`",
+            ),
+            Self::Internal(_) => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "something is broken here; the server's log has it under this answer's x-request-id",
+            ),
+        }
+    }
+
+    /// Says once, within the request's span, what the answer does not tell.
+    fn log(&self) {
+        match self {
+            Self::Internal(why) => tracing::error!(error = why, "a request failed"),
+            Self::Unreadable(why) => tracing::error!(error = why, "a stored record can't be read"),
+            Self::Unavailable(why) => tracing::warn!(error = why, "Redis can't be used"),
+            Self::Storage(why) => tracing::error!(error = why, "storage failed"),
+            Self::Full => tracing::warn!("Redis is at its memory limit"),
+            Self::StorageFull(Room { free_bytes, total_bytes }) => {
+                tracing::warn!(free_bytes, total_bytes, "an upload was refused: the disk is nearly full");
+            }
+            Self::Invalid(_)
+            | Self::Unauthenticated(_)
+            | Self::Forbidden(_)
+            | Self::Unknown(_)
+            | Self::Method(_)
+            | Self::Stalled
+            | Self::Conflict(_)
+            | Self::Limited(..)
+            | Self::TooLarge(_)
+            | Self::Busy(_)
+            | Self::MediaType(_) => {}
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        self.log();
+        if let Self::Limited(reached, jobs) = &self {
+            return limited::answer(reached, jobs);
+        }
+        let (status, code, detail) = self.answer();
+        let mut response = (status, Json(Body { detail, code })).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            let is_for_long = matches!(self, Self::StorageFull(_) | Self::Unreadable(_));
+            let after = if is_for_long { RETRY_AFTER_ROOM_S } else { RETRY_AFTER_S };
+            response.headers_mut().insert(RETRY_AFTER, after);
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+        }
+        response
+    }
+}
+
+impl From<LimitReached> for Error {
+    fn from(reached: LimitReached) -> Self {
+        Self::Limited(reached, vec![])
+    }
+}
+
+impl From<InvalidId> for Error {
+    fn from(error: InvalidId) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}
+
+impl From<PortError> for Error {
+    fn from(error: PortError) -> Self {
+        match error {
+            PortError::Unavailable(why) => Self::Unavailable(why),
+            PortError::Corrupt(what) => Self::Unreadable(what),
+        }
+    }
+}
+
+impl From<StorageError> for Error {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Refused(why) => Self::Invalid(why),
+            StorageError::Missing(_) => Self::Internal(chain(&error)),
+            StorageError::Io { .. } => Self::Storage(chain(&error)),
+        }
+    }
+}
+
+impl<R: Into<Error>> From<ExecuteError<R>> for Error {
+    fn from(error: ExecuteError<R>) -> Self {
+        match error {
+            ExecuteError::Rejected(rejection) => rejection.into(),
+            // Of an idempotency key that was used meanwhile: its answer is looked up where this is caught.
+            ExecuteError::GuardFailed(_) => Self::Conflict("another request was faster; ask again".to_owned()),
+            ExecuteError::Full => Self::Full,
+            ExecuteError::Unavailable(why) => Self::Unavailable(why),
+            ExecuteError::TooLarge(bytes) => Self::Internal(format!("the commit is too large: {bytes} bytes")),
+            ExecuteError::Defect(what) => Self::Internal(what),
+        }
+    }
+}
+
+impl From<job::Rejection> for Error {
+    fn from(rejection: job::Rejection) -> Self {
+        use job::Rejection as R;
+        let sentence = rejection.to_string();
+        match rejection {
+            R::Unknown | R::SubmissionGone(_) => Self::Unknown(sentence),
+            R::UnknownClass(_) => Self::Invalid(sentence),
+            R::Limit(reached) => reached.into(),
+            R::IdTaken
+            | R::Ended(_)
+            | R::NotStartable
+            | R::FenceLost
+            | R::NotEnded
+            | R::NothingToTrack
+            | R::NotReplayable(_)
+            | R::NoSlot => Self::Conflict(sentence),
+        }
+    }
+}
+
+impl From<submission::Rejection> for Error {
+    fn from(rejection: submission::Rejection) -> Self {
+        let sentence = rejection.to_string();
+        match rejection {
+            submission::Rejection::Unknown => Self::Unknown(sentence),
+            submission::Rejection::IdTaken | submission::Rejection::InUse => Self::Conflict(sentence),
+            submission::Rejection::Limit(reached) => reached.into(),
+        }
+    }
+}
+
+/// An error and all its sources, as one line for the log.
+pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut line = error.to_string();
+    for source in sources(error).skip(1) {
+        let source = source.to_string();
+        // Many errors repeat their source's text in their own.
+        if !line.ends_with(&source) {
+            line = format!("{line}: {source}");
+        }
+    }
+    line
+}
+
+/// The error of type `E` among an error and its sources.
+pub(crate) fn cause<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
+    sources(error).find_map(|error| error.downcast_ref())
+}
+
+fn sources<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+/// The answer to a path that is none.
+pub(crate) async fn no_such_route(uri: Uri) -> Error {
+    Error::Unknown(format!("there is nothing at {}", uri.path()))
+}
+
+/// The answer to a method that a path does not know.
+pub(crate) async fn no_such_method(method: Method) -> Error {
+    Error::Method(format!("{method} is no method of this path; the header Allow names those that are"))
+}

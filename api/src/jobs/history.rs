@@ -1,0 +1,109 @@
+//! What happened to a job, read from the event log.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use events::log::stored::{Recorded, StoredEvent, Unreadable};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::Api;
+use crate::answer::error::Error;
+use crate::answer::json_answer::Json;
+use crate::request::extract::VisibleJob;
+use crate::request::query::{Asked, Pairs, Params};
+
+/// Which events to show.
+pub(crate) struct HistoryQuery {
+    since: Option<u64>,
+}
+
+impl Asked for HistoryQuery {
+    fn read(pairs: Pairs) -> Result<Self, Error> {
+        pairs.know_only(&["since"])?;
+        Ok(Self { since: pairs.number("since", 0)? })
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct HistoryView {
+    job_id: String,
+    events: Vec<EventView>,
+}
+
+#[derive(Serialize)]
+struct EventView {
+    seq: u64,
+    #[serde(rename = "type")]
+    kind: String,
+    at: String,
+    actor: String,
+    data: Map<String, Value>,
+    /// Why it can't be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreadable: Option<String>,
+}
+
+/// `GET /jobs/{id}/events`: those after `since`, oldest first.
+pub(crate) async fn history(
+    State(api): State<Arc<Api>>,
+    VisibleJob(job): VisibleJob,
+    Params(query): Params<HistoryQuery>,
+) -> Result<Json<HistoryView>, Error> {
+    let entries = api.log.history(job.id, query.since.unwrap_or(0)).await?;
+    let events = entries.into_iter().map(|entry| view(entry.event)).collect();
+    Ok(Json(HistoryView { job_id: job.id.to_string(), events }))
+}
+
+/// An event in today's shape. One that a newer program wrote is shown as it stands, and one that can't be read without
+/// its data.
+///
+/// The fence stays here: it is the only authority over a run.
+fn view(stored: StoredEvent) -> EventView {
+    let (stored, unreadable) = match stored.read() {
+        Ok(Recorded::Job(id, envelope)) => (StoredEvent::of_job(id, &envelope), None),
+        Ok(Recorded::Submission(..) | Recorded::Policy(_) | Recorded::Log(_)) | Err(Unreadable::Newer { .. }) => {
+            (stored, None)
+        }
+        Err(error) => (stored, Some(error.to_string())),
+    };
+    let mut data = Map::new();
+    let unreadable = unreadable.or_else(|| match serde_json::from_str(&stored.data) {
+        Ok(read) => {
+            data = read;
+            None
+        }
+        Err(error) => Some(error.to_string()),
+    });
+    data.remove("fence");
+    EventView { seq: stored.seq, kind: stored.kind, at: stored.at, actor: stored.actor, data, unreadable }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fence_is_not_shown() {
+        let stored = StoredEvent {
+            kind: "job.started".to_owned(),
+            version: 1,
+            aggregate: "job:0192f1c3a4b57c6d8e9fa0b1c2d3e4f6".to_owned(),
+            seq: 3,
+            at: "2026-11-23T10:00:03.000001Z".to_owned(),
+            actor: "worker:gpu1".to_owned(),
+            trace: String::new(),
+            data: r#"{"fence":"00112233445566778899aabb","worker":"gpu1","gpus":[],"sandbox":"off"}"#.to_owned(),
+        };
+        for version in [1, 99] {
+            let shown = view(StoredEvent { version, ..stored.clone() });
+            let text = serde_json::to_string(&shown).unwrap();
+            assert!(text.contains("gpu1") && !text.contains("fence"), "{text}");
+        }
+        let deep = format!(r#"{{"fence":{}1{}}}"#, "[".repeat(500), "]".repeat(500));
+        for data in [deep.as_str(), r#"{"fence":1}"#, "[]", "", "\u{fffd}"] {
+            let shown = view(StoredEvent { data: data.to_owned(), ..stored.clone() });
+            assert!((shown.seq, shown.data.len()) == (3, 0) && shown.unreadable.is_some(), "{data}");
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Repeated requests: whoever sends the same key with the same wish again gets the first answer again.
+//!
+//! The record is made by the commit itself, guarded by its absence, so that no two processes can make two of one wish.
+//! Within this process a repeated request also waits while the first one is under way.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use events::{AggregateId, Idempotency, UserId};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tokio::sync::OwnedMutexGuard;
+
+use crate::Api;
+use crate::answer::error::Error;
+use crate::request::auth::Caller;
+
+const HEADER: &str = "idempotency-key";
+/// The most characters a key may have.
+const MAX_CHARACTERS: usize = 255;
+
+/// The SHA-256 of the header `Idempotency-Key`, where a client sends one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Key(Option<String>);
+
+impl Key {
+    /// The key together with the digest of what is asked for.
+    pub(crate) fn of(&self, wish: &Value) -> Option<Idempotency> {
+        // The keys of objects are sorted, so equal wishes have equal texts.
+        let body_sha256 = hex::encode(Sha256::digest(wish.to_string()));
+        self.0.clone().map(|key_sha256| Idempotency { key_sha256, body_sha256 })
+    }
+
+    /// Whether an earlier request of the caller's had it, whatever that one asked for.
+    pub(crate) async fn was_used_by(&self, api: &Api, caller: &Caller) -> Result<bool, Error> {
+        let Some(key_sha256) = &self.0 else { return Ok(false) };
+        Ok(api.status.answered(&caller.user, key_sha256).await?.is_some())
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Key {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Error> {
+        let mut values = parts.headers.get_all(HEADER).iter();
+        let Some(value) = values.next() else { return Ok(Self(None)) };
+        let fits = |text: &&str| {
+            (1..=MAX_CHARACTERS).contains(&text.len()) && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+        };
+        match (value.to_str().ok().filter(fits), values.next()) {
+            (Some(key), None) => Ok(Self(Some(hex::encode(Sha256::digest(key))))),
+            (_, Some(_)) => Err(Error::Invalid("the header Idempotency-Key was given twice".to_owned())),
+            (None, None) => Err(Error::Invalid(format!(
+                "the header Idempotency-Key must have 1 to {MAX_CHARACTERS} printable ASCII characters"
+            ))),
+        }
+    }
+}
+
+/// What an earlier request of the caller's under this key made.
+///
+/// # Errors
+/// [`Error::Conflict`] if that one asked for something else.
+pub(crate) async fn made_before(
+    api: &Api,
+    caller: &Caller,
+    idempotency: Option<&Idempotency>,
+) -> Result<Option<AggregateId>, Error> {
+    let Some(wanted) = idempotency else { return Ok(None) };
+    match api.status.answered(&caller.user, &wanted.key_sha256).await? {
+        None => Ok(None),
+        Some(answered) if answered.body_sha256 == wanted.body_sha256 => Ok(Some(answered.made)),
+        Some(_) => {
+            Err(Error::Conflict("this Idempotency-Key was used for another request in the last 24 hours".to_owned()))
+        }
+    }
+}
+
+type Lock = Arc<tokio::sync::Mutex<()>>;
+type WhoseKey = (UserId, String);
+
+/// The keys whose requests are under way in this process.
+#[derive(Debug, Default)]
+pub struct UnderWay(Arc<Mutex<HashMap<WhoseKey, Lock>>>);
+
+/// The turn of one request; the next one of its key has its turn when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    keys: Arc<Mutex<HashMap<WhoseKey, Lock>>>,
+    whose: WhoseKey,
+    guard: Option<OwnedMutexGuard<()>>,
+}
+
+impl UnderWay {
+    /// Waits until no other request of the caller's under this key is under way. At once where there is no key.
+    pub(crate) async fn turn(&self, caller: &Caller, key: &Key) -> Option<Turn> {
+        let whose = (caller.user.clone(), key.0.clone()?);
+        let lock = Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(whose.clone()).or_default());
+        // Made before the wait, so that a request that is given up meanwhile clears up too.
+        let mut turn = Turn { keys: Arc::clone(&self.0), whose, guard: None };
+        turn.guard = Some(lock.lock_owned().await);
+        Some(turn)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        self.guard = None;
+        // Whoever waits for this key shares its lock.
+        if keys.get(&self.whose).is_some_and(|lock| Arc::strong_count(lock) == 1) {
+            keys.remove(&self.whose);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+    use serde_json::json;
+
+    use super::*;
+    use crate::request::auth::Role;
+
+    async fn key(values: &[&str]) -> Result<Key, Error> {
+        let mut request = Request::builder();
+        for value in values {
+            request = request.header(HEADER, *value);
+        }
+        Key::from_request_parts(&mut request.body(()).unwrap().into_parts().0, &()).await
+    }
+
+    #[tokio::test]
+    async fn a_key_is_a_short_printable_text() {
+        assert_eq!(key(&[]).await.unwrap(), Key(None));
+        assert!(key(&["7f3c a"]).await.unwrap().0.is_some_and(|sha256| sha256.len() == 64));
+        for bad in [&[""][..], &["a", "b"], &["ä"], &[&"x".repeat(256)]] {
+            assert!(matches!(key(bad).await, Err(Error::Invalid(_))), "{bad:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn equal_wishes_have_one_digest_however_they_are_written() {
+        let key = key(&["k"]).await.unwrap();
+        let read = |text: &str| key.of(&serde_json::from_str(text).unwrap()).unwrap();
+        assert_eq!(read(r#"{"a": 1, "b": {"c": 2, "d": 3}}"#), read(r#"{"b":{"d":3,"c":2},"a":1}"#));
+        assert_ne!(read(r#"{"a": 1}"#), read(r#"{"a": 2}"#));
+        assert_eq!(Key(None).of(&json!({})), None);
+    }
+
+    #[tokio::test]
+    async fn one_request_of_a_key_is_under_way_at_a_time_and_none_leaves_a_trace() {
+        let under_way = UnderWay::default();
+        let caller = |name: &str| Caller { user: name.parse().unwrap(), role: Role::User };
+        let (alice, bob, key) = (caller("alice"), caller("bob"), key(&["k"]).await.unwrap());
+        let first = under_way.turn(&alice, &key).await.unwrap();
+        assert!(under_way.turn(&bob, &key).await.is_some(), "a key is each user's own");
+        let second = under_way.turn(&alice, &key);
+        tokio::pin!(second);
+        assert!(futures::poll!(&mut second).is_pending());
+        {
+            let given_up = under_way.turn(&alice, &key);
+            tokio::pin!(given_up);
+            assert!(futures::poll!(&mut given_up).is_pending());
+        }
+        drop(first);
+        drop(second.await);
+        assert!(under_way.0.lock().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,101 @@
+//! Pages of what is listed newest first: whose, how many, and where to go on.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use events::UserId;
+use events::ports::PageCursor;
+
+use crate::answer::error::Error;
+use crate::request::auth::{Caller, Role};
+
+const DEFAULT_LIMIT: usize = 50;
+const MAX_LIMIT: usize = 200;
+
+/// A parameter left empty is one not given.
+pub(crate) fn given(param: Option<&str>) -> Option<&str> {
+    param.filter(|text| !text.is_empty())
+}
+
+/// How many to list.
+pub(crate) fn limit(wanted: Option<usize>) -> Result<usize, Error> {
+    match wanted.unwrap_or(DEFAULT_LIMIT) {
+        limit @ 1..=MAX_LIMIT => Ok(limit),
+        _ => Err(Error::Invalid(format!("limit must be 1 to {MAX_LIMIT}"))),
+    }
+}
+
+/// Whose to list: a user's own; an admin's are everybody's. `what` names them in the refusal.
+pub(crate) fn whose(caller: &Caller, wanted: Option<&str>, what: &str) -> Result<Option<UserId>, Error> {
+    let wanted: Option<UserId> = given(wanted).map(str::parse).transpose()?;
+    match (caller.role, wanted) {
+        (Role::Admin, wanted) => Ok(wanted),
+        (Role::User, None) => Ok(Some(caller.user.clone())),
+        (Role::User, Some(user)) if user == caller.user => Ok(Some(user)),
+        (Role::User, Some(_)) => Err(Error::Forbidden(format!("only an admin may list somebody else's {what}"))),
+    }
+}
+
+/// A cursor as clients carry it: the milliseconds in hexadecimal, a dash, the id.
+pub(crate) fn show_cursor<Id: Display>(cursor: PageCursor<Id>) -> String {
+    format!("{:x}-{}", cursor.created_ms, cursor.id)
+}
+
+/// The place that a client's cursor names; none where it gave none.
+pub(crate) fn cursor<Id: FromStr>(text: Option<&str>) -> Result<Option<PageCursor<Id>>, Error> {
+    let parse = |(ms, id): (&str, &str)| {
+        let digits = ms.bytes().all(|byte| byte.is_ascii_hexdigit());
+        Some(PageCursor { created_ms: i64::from_str_radix(ms, 16).ok().filter(|_| digits)?, id: id.parse().ok()? })
+    };
+    let Some(text) = given(text) else { return Ok(None) };
+    match text.split_once('-').and_then(parse) {
+        Some(cursor) => Ok(Some(cursor)),
+        None => Err(Error::Invalid("cursor is not one that an earlier page gave as next_cursor".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use events::JobId;
+
+    use super::*;
+
+    #[test]
+    fn a_cursor_comes_back_as_it_went() {
+        let there: PageCursor<JobId> =
+            PageCursor { created_ms: 1_763_892_000_123, id: "0192f1c3a4b57c6d8e9fa0b1c2d3e4f6".parse().unwrap() };
+        assert_eq!(cursor(Some(&show_cursor(there))).unwrap(), Some(there));
+        assert_eq!(cursor::<JobId>(Some("")).unwrap(), None);
+        for bad in [
+            "-",
+            "x",
+            "12-",
+            "-0192f1c3a4b57c6d8e9fa0b1c2d3e4f6",
+            "+1-0192f1c3a4b57c6d8e9fa0b1c2d3e4f6",
+            "ffffffffffffffff-0192f1c3a4b57c6d8e9fa0b1c2d3e4f6",
+            "12-0192",
+        ] {
+            assert!(matches!(cursor::<JobId>(Some(bad)), Err(Error::Invalid(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_user_lists_their_own_and_an_admin_anybodys() {
+        let name = |text: &str| -> UserId { text.parse().unwrap() };
+        let alice = Caller { user: name("alice"), role: Role::User };
+        let whose = |caller, wanted| whose(caller, wanted, "jobs");
+        assert_eq!(whose(&alice, None).unwrap(), Some(name("alice")));
+        assert_eq!(whose(&alice, Some("alice")).unwrap(), Some(name("alice")));
+        assert!(matches!(whose(&alice, Some("bob")), Err(Error::Forbidden(why)) if why.ends_with("else's jobs")));
+        let root = Caller { user: name("root"), role: Role::Admin };
+        assert_eq!(whose(&root, Some("")).unwrap(), None);
+        assert_eq!(whose(&root, Some("bob")).unwrap(), Some(name("bob")));
+    }
+
+    #[test]
+    fn a_page_has_its_bounds() {
+        assert_eq!(limit(None).unwrap(), DEFAULT_LIMIT);
+        assert_eq!(limit(Some(MAX_LIMIT)).unwrap(), MAX_LIMIT);
+        assert!(limit(Some(0)).is_err() && limit(Some(MAX_LIMIT + 1)).is_err());
+    }
+}

@@ -1,0 +1,25 @@
+//! The front door: a message for programs, a page for browsers.
+
+use axum::http::HeaderMap;
+use axum::http::header::{ACCEPT, CONTENT_SECURITY_POLICY, VARY, X_CONTENT_TYPE_OPTIONS};
+use axum::response::{Html, IntoResponse, Response};
+use serde_json::json;
+
+use crate::answer::json_answer::Json;
+
+const PAGE: &str = include_str!("index.html");
+
+/// `GET /`
+pub(crate) async fn home(headers: HeaderMap) -> Response {
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+    if accept.is_some_and(|accept| accept.contains("text/html")) {
+        let headers = [
+            (CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"),
+            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (VARY, "accept"),
+        ];
+        return (headers, Html(PAGE)).into_response();
+    }
+    let message = "LeadersBoard takes ML submissions, runs them on GPU workers and ranks the results.";
+    ([(VARY, "accept")], Json(json!({ "message": message }))).into_response()
+}

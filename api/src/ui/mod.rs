@@ -1,0 +1,3 @@
+//! The page at the front door.
+
+pub(crate) mod home;

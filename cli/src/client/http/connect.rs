@@ -1,0 +1,184 @@
+//! Which server a command talks to, and with which token.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use reqwest::Url;
+
+use super::error::ClientError;
+use crate::client::file::ClientFile;
+use crate::client::http::request::Client;
+
+/// Where the server is and who asks.
+#[derive(Args)]
+pub(crate) struct ConnectOptions {
+    /// Address of the server, such as `https://leaders.example.org`
+    #[arg(long, env = "LEADERSBOARD_URL", value_name = "URL", global = true, help_heading = "Connection")]
+    pub(crate) server: Option<String>,
+
+    /// Your token; better in the environment, where other users of this machine can't see it
+    #[arg(
+        long,
+        env = "LEADERSBOARD_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN",
+        global = true,
+        help_heading = "Connection"
+    )]
+    pub(crate) token: Option<String>,
+
+    /// Data directory of a local `leadersboard up`, which leaves its address and token there
+    #[arg(
+        long,
+        env = "DATA_DIR",
+        value_name = "DIR",
+        default_value = "./data",
+        global = true,
+        help_heading = "Connection"
+    )]
+    pub(crate) data: PathBuf,
+}
+
+// By hand, because a derived one would put the token into any debug line.
+impl std::fmt::Debug for ConnectOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConnectOptions").field("server", &self.server).field("data", &self.data).finish_non_exhaustive()
+    }
+}
+
+impl ConnectOptions {
+    /// A client for the server these options, or the data directory, name.
+    pub(crate) fn client(&self) -> Result<Client, ClientError> {
+        let path = ClientFile::path(&self.data);
+        let file = ClientFile::read(&self.data)
+            .map_err(|error| ClientError::usage(format!("{} can't be read: {error}.", path.display())))?;
+        let (server, token) = self.resolve(file)?;
+        Client::new(&server, &token)
+    }
+
+    fn resolve(&self, file: Option<ClientFile>) -> Result<(Url, String), ClientError> {
+        let server = given(self.server.as_deref());
+        let token = given(self.token.as_deref());
+        let local = match file {
+            Some(file) => Some((parse_server(&file.server)?, file.token)),
+            None => None,
+        };
+        let server = match (server, &local) {
+            (Some(server), _) => parse_server(server)?,
+            (None, Some((server, _))) => server.clone(),
+            (None, None) => return Err(ClientError::usage(self.nothing_known())),
+        };
+        let token = match (token, local) {
+            (Some(token), _) => token.to_owned(),
+            // The local server's token is for the local server: it must not travel to another one.
+            (None, Some((home, token))) if home == server => token,
+            (None, _) => {
+                return Err(ClientError::usage(format!(
+                    "no token for {}: set LEADERSBOARD_TOKEN to the one its administrator gave you.",
+                    server.as_str().trim_end_matches('/')
+                )));
+            }
+        };
+        Ok((server, token))
+    }
+
+    fn nothing_known(&self) -> String {
+        format!(
+            "no server is known. Set LEADERSBOARD_URL and LEADERSBOARD_TOKEN (or give --server and --token); \
+             for a server on this machine run `leadersboard up` and try again in the same folder, \
+             or name its data directory with --data (there is no {}).",
+            ClientFile::path(&self.data).display()
+        )
+    }
+}
+
+/// An empty variable (`LEADERSBOARD_URL= leadersboard …`) is one not given.
+fn given(value: Option<&str>) -> Option<&str> {
+    value.map(str::trim).filter(|value| !value.is_empty())
+}
+
+/// A base URL that paths can be appended to: with a scheme, and nothing after the path.
+fn parse_server(text: &str) -> Result<Url, ClientError> {
+    let refuse = |why: &str| {
+        ClientError::usage(format!(
+            "the server's address {text:?} {why}; write it as https://host or http://host:8010."
+        ))
+    };
+    let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let mut url = Url::parse(&with_scheme).map_err(|error| refuse(&format!("is no URL ({error})")))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(refuse("is neither http nor https"));
+    }
+    // A token is about to be sent there, so a missing scheme is guessed only where nobody can listen.
+    if !text.contains("://") && !is_loopback(&url) {
+        return Err(refuse("has no scheme"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(refuse("holds a user name or password, which a token replaces"));
+    }
+    url.set_query(None);
+    url.set_fragment(None);
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
+    Ok(url)
+}
+
+/// Whether the URL names this machine itself.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.ends_with(".localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(server: Option<&str>, token: Option<&str>) -> ConnectOptions {
+        ConnectOptions { server: server.map(Into::into), token: token.map(Into::into), data: "data".into() }
+    }
+
+    fn local() -> ClientFile {
+        ClientFile { server: "http://127.0.0.1:8010".into(), token: "local".into() }
+    }
+
+    fn resolved(options: &ConnectOptions, file: Option<ClientFile>) -> Result<(String, String), String> {
+        options
+            .resolve(file)
+            .map(|(server, token)| (server.to_string(), token))
+            .map_err(|error| error.sentence().unwrap_or_default())
+    }
+
+    #[test]
+    fn the_local_file_is_used_when_nothing_is_given() {
+        let expected = Ok(("http://127.0.0.1:8010/".into(), "local".into()));
+        assert_eq!(resolved(&options(None, None), Some(local())), expected);
+        assert_eq!(resolved(&options(Some(""), Some(" ")), Some(local())), expected);
+        assert_eq!(resolved(&options(Some("127.0.0.1:8010/"), None), Some(local())), expected);
+    }
+
+    #[test]
+    fn the_local_token_never_goes_to_another_server() {
+        let sentence = resolved(&options(Some("https://elsewhere.example"), None), Some(local())).unwrap_err();
+        assert!(sentence.contains("LEADERSBOARD_TOKEN"), "{sentence}");
+    }
+
+    #[test]
+    fn without_anything_the_error_says_what_to_do() {
+        let sentence = resolved(&options(None, Some("t")), None).unwrap_err();
+        for word in ["LEADERSBOARD_URL", "LEADERSBOARD_TOKEN", "leadersboard up", "--data"] {
+            assert!(sentence.contains(word), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_normalised_or_refused() {
+        let normal = |text| parse_server(text).map(|url| url.to_string()).map_err(|_| ());
+        assert_eq!(normal("https://host/lb//"), Ok("https://host/lb".into()));
+        assert_eq!(normal("http://host:8010/?a=b#c"), Ok("http://host:8010/".into()));
+        assert_eq!(normal("localhost:8010"), Ok("http://localhost:8010/".into()));
+        assert_eq!(normal("host:8010"), Err(()));
+        assert_eq!(normal("ftp://host"), Err(()));
+        assert_eq!(normal("http://me:secret@host"), Err(()));
+    }
+}

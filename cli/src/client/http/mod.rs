@@ -1,0 +1,12 @@
+//! How the commands for users speak to a server: requests, answers, errors, Ctrl-C.
+
+pub(crate) mod connect;
+pub(crate) mod error;
+pub(crate) mod events;
+pub(crate) mod interrupt;
+pub(crate) mod model;
+pub(crate) mod pace;
+pub(crate) mod pages;
+pub(crate) mod request;
+#[cfg(test)]
+pub(crate) mod test_server;

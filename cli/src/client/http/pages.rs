@@ -1,0 +1,92 @@
+//! Lists that the server gives page by page.
+
+use clap::Args;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::error::ClientError;
+use crate::client::http::request::Client;
+use crate::client::output::{human, screen};
+
+/// As many as one request asks for.
+const PAGE: usize = 100;
+/// Room for what is wrong with a record.
+const MAX_REASON_CHARS: usize = 120;
+
+/// Whose and how many to list.
+#[derive(Debug, Args)]
+pub(crate) struct PageOptions {
+    /// Only this user's (for administrators; others see their own)
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+
+    /// As many as this
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20, value_parser = parse_limit)]
+    limit: usize,
+
+    /// All of them, page by page
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
+}
+
+/// What was listed, and where the server would go on.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Listed {
+    #[serde(rename = "jobs", alias = "submissions")]
+    pub(crate) entries: Vec<Value>,
+    pub(crate) next_cursor: Option<String>,
+    /// Those that the server can't read.
+    #[serde(default)]
+    unreadable: Vec<Unreadable>,
+}
+
+/// A record that the server can't read.
+#[derive(Debug, Deserialize)]
+struct Unreadable {
+    #[serde(rename = "job_id", alias = "submission_id")]
+    id: String,
+    reason: String,
+}
+
+impl PageOptions {
+    /// Follows the cursor: a page may be short, or even empty, and still not be the last.
+    pub(crate) async fn collect(
+        &self,
+        client: &Client,
+        path: &str,
+        filter: Option<(&'static str, String)>,
+    ) -> Result<Listed, ClientError> {
+        let limit = if self.all { usize::MAX } else { self.limit };
+        let mut entries = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let mut query = vec![("limit", PAGE.min(limit - entries.len()).to_string())];
+            query.extend(filter.clone());
+            query.extend(self.user.clone().map(|user| ("user", user)));
+            let asked = cursor.take();
+            query.extend(asked.clone().map(|cursor| ("cursor", cursor)));
+            let page: Listed = client.get(path, &query).await?;
+            for Unreadable { id, reason } in &page.unreadable {
+                let reason = human::line(reason, MAX_REASON_CHARS);
+                screen::note(&format!("{} can't be read by the server: {reason}", human::plain(id)));
+            }
+            entries.extend(page.entries);
+            entries.truncate(limit);
+            if page.next_cursor.is_none() || entries.len() >= limit {
+                return Ok(Listed { entries, next_cursor: page.next_cursor, unreadable: vec![] });
+            }
+            if page.next_cursor == asked {
+                let sentence = "the server gives the same page again and again.".to_owned();
+                return Err(ClientError::Refused { sentence });
+            }
+            cursor = page.next_cursor;
+        }
+    }
+}
+
+fn parse_limit(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("a number from 1 up".to_owned()),
+        Ok(limit) => Ok(limit),
+    }
+}

@@ -1,0 +1,117 @@
+//! What all roles must agree on: given by option, kept in Redis, followed by every process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use adapters::redis::Redis;
+use anyhow::{Context, Result};
+use clap::Args;
+use events::Actor;
+use events::execute::{self, Origin};
+use events::policy::{LivePolicy, PolicySettings};
+use events::ports::EventLogPort;
+
+use crate::options::classes;
+use crate::options::classes::Classes;
+use crate::options::limits::LimitOptions;
+
+/// How often a process looks whether the policy has changed.
+const REFRESH: Duration = Duration::from_secs(5);
+
+/// What all roles must agree on. Kept in Redis: set by `up`, `migrate` and `policy set`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PolicyOptions {
+    /// The resource classes, the first of which is the default, and what a job of each may use: its time, then any of
+    /// `:memory=16GiB` (the worker's share), `:processes=512` (4096), `:output=5GiB` (20GiB), `:log=64MiB` (256MiB),
+    /// `:gpus=1` (0); `@FILE` has one class a line [default: small=30m,medium=60m]
+    #[arg(long, env = "RESOURCE_CLASSES", value_name = "NAME=TIME[:KEY=VALUE…],…", value_parser = classes::read)]
+    resource_classes: Option<Classes>,
+    /// How long a worker may be silent before its job is given to another [default: 30s]
+    #[arg(long, env = "LEASE", value_parser = humantime::parse_duration)]
+    lease: Option<Duration>,
+    /// How often a job is run again after the platform failed it [default: 3]
+    #[arg(long, env = "MAX_RETRIES")]
+    max_retries: Option<u32>,
+    /// The waits before the first, the second and every later retry [default: 1s,5s,25s]
+    #[arg(long, env = "RETRY_BACKOFF", value_delimiter = ',', value_name = "TIME,…",
+          value_parser = humantime::parse_duration)]
+    retry_backoff: Option<Vec<Duration>>,
+    #[command(flatten)]
+    limits: LimitOptions,
+    /// How long a job's records and files are kept after its end [default: 90d]
+    #[arg(long, env = "RETENTION", value_parser = humantime::parse_duration)]
+    retention: Option<Duration>,
+    /// How long a submission is kept that no job ever was of [default: 30d]
+    #[arg(long, env = "SUBMISSION_TTL", value_parser = humantime::parse_duration)]
+    submission_ttl: Option<Duration>,
+}
+
+impl PolicyOptions {
+    /// What was given.
+    ///
+    /// # Errors
+    /// Which of it would not work.
+    pub(crate) fn given(&self) -> Result<PolicySettings> {
+        let millis = |time: &Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let given = PolicySettings {
+            lease_ms: self.lease.as_ref().map(millis),
+            max_retries: self.max_retries,
+            retry_backoff_ms: self.retry_backoff.as_ref().map(|waits| waits.iter().map(millis).collect()),
+            classes: self.resource_classes.as_ref().map(|classes| classes.0.clone()),
+            limits: self.limits.given(),
+            retention_ms: self.retention.as_ref().map(millis),
+            submission_ttl_ms: self.submission_ttl.as_ref().map(millis),
+        };
+        given.check()?;
+        Ok(given)
+    }
+}
+
+/// Makes what was given the policy of all, where anything was given and it is not so already.
+///
+/// # Errors
+/// If Redis does not take it.
+pub(crate) async fn set(redis: &Redis, actor: Actor, given: &PolicySettings) -> Result<PolicySettings> {
+    let origin = Origin { actor, trace: None };
+    execute::policy(redis, &origin, given).await.map_err(|error| anyhow::anyhow!("{error}")).context("the policy")
+}
+
+/// The stored policy, followed from now on. A process that was given something else says so and follows it all the
+/// same.
+///
+/// # Errors
+/// If Redis does not answer.
+pub(crate) async fn follow(redis: &Redis, given: &PolicySettings) -> Result<Arc<LivePolicy>> {
+    let stored = stored(redis).await?;
+    if given.clone().over(&stored) != stored {
+        tracing::warn!(
+            "this process was given another policy than the one all roles share, which it follows: `leadersboard \
+             policy show` prints that one, `leadersboard policy set` changes it"
+        );
+    }
+    let live = Arc::new(LivePolicy::from(stored.policy()));
+    tokio::spawn(refresh(redis.clone(), Arc::clone(&live), stored));
+    Ok(live)
+}
+
+async fn refresh(redis: Redis, live: Arc<LivePolicy>, mut known: PolicySettings) {
+    loop {
+        tokio::time::sleep(REFRESH).await;
+        // An outage is told by whoever works on Redis.
+        if let Ok(stored) = stored(&redis).await
+            && stored != known
+        {
+            tracing::info!(policy = ?stored, "the policy has changed");
+            live.set(stored.policy());
+            known = stored;
+        }
+    }
+}
+
+/// What is stored of the policy.
+///
+/// # Errors
+/// If Redis does not answer.
+pub(crate) async fn stored(redis: &Redis) -> Result<PolicySettings> {
+    Ok(redis.load_policy().await?.state.map(|record| record.settings).unwrap_or_default())
+}

@@ -1,0 +1,225 @@
+//! What a change of the policy does to jobs and submissions that are there: found by reading, before anything is changed.
+//!
+//! Only three settings touch what is there: a shorter retention and a shorter time to live expire it, and a resource
+//! class that is removed leaves nobody to run what waits for it. Limits that are lowered hold new jobs back and end none.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use adapters::ids::SystemIds;
+use adapters::redis::Redis;
+use anyhow::{Result, anyhow, bail};
+use events::execute::{self, ExecuteError, Origin};
+use events::policy::{ClassSettings, Policy, PolicySettings};
+use events::ports::{Ids, RecordsPort, WorkStatePort};
+use events::{Actor, ClassName, JobCommand, JobId, JobState};
+
+use crate::options::policy;
+
+/// How many records are read at a time.
+const PAGE: usize = 500;
+/// What expires within this time of the change counts as deleted by it.
+const SOON: Duration = Duration::from_mins(5);
+/// How often jobs are looked for that came in while their class was removed.
+const ROUNDS: usize = 20;
+
+/// What a change does to what is there.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    /// Jobs that ended longer ago than they would be kept, or would have within minutes.
+    pub(crate) jobs: u64,
+    /// Unused submissions of which the same is true.
+    pub(crate) submissions: u64,
+    /// The jobs that wait for a class that would be removed.
+    pub(crate) waiting: BTreeMap<ClassName, Vec<JobId>>,
+}
+
+impl Effects {
+    /// Reads what a change from one policy to another does.
+    pub(crate) async fn of(redis: &Redis, before: &Policy, after: &Policy) -> Result<Self> {
+        let removed = removed(before, after);
+        Ok(Self {
+            jobs: if after.retention < before.retention { expired_jobs(redis, after).await? } else { 0 },
+            submissions: if after.submission_ttl < before.submission_ttl {
+                expired_submissions(redis, after).await?
+            } else {
+                0
+            },
+            waiting: waiting(redis, &removed).await?,
+        })
+    }
+
+    /// What would expire, in a sentence without its end; none if nothing would.
+    pub(crate) fn expiring(&self) -> Option<String> {
+        let counted = |count: u64, one: &str, many: &str| match count {
+            0 => None,
+            1 => Some(format!("1 {one}")),
+            count => Some(format!("{count} {many}")),
+        };
+        let jobs =
+            counted(self.jobs, "finished job with its results and files", "finished jobs with their results and files");
+        let submissions = counted(self.submissions, "unused submission", "unused submissions");
+        let all: Vec<String> = jobs.into_iter().chain(submissions).collect();
+        (!all.is_empty()).then(|| all.join(" and "))
+    }
+
+    /// How many jobs wait for classes that would be removed, by class; none if none do.
+    pub(crate) fn waiting(&self) -> Option<String> {
+        let of_class = |(class, jobs): (&ClassName, &Vec<JobId>)| match jobs.len() {
+            1 => format!("1 job waits for class {class}"),
+            count => format!("{count} jobs wait for class {class}"),
+        };
+        let all: Vec<String> = self.waiting.iter().map(of_class).collect();
+        (!all.is_empty()).then(|| all.join(", "))
+    }
+}
+
+/// What to do with jobs that wait for a class that is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// Keep the class.
+    Refuse,
+    /// Cancel them.
+    Cancel,
+}
+
+/// Changes the policy, and gives it as it stands then, with how many waiting jobs were cancelled.
+///
+/// From the commit of the change on, no job is accepted for a class that it removes. A job that came in just before it
+/// brings the class back, unless such jobs are to be cancelled.
+pub(crate) async fn apply(
+    redis: &Redis,
+    actor: &Actor,
+    given: &PolicySettings,
+    then: Waiting,
+) -> Result<(PolicySettings, u64)> {
+    let before = policy::stored(redis).await?;
+    let settings = policy::set(redis, actor.clone(), given).await?;
+    let removed = removed(&before.policy(), &settings.policy());
+    let mut cancelled = 0;
+    for _ in 0..ROUNDS {
+        let waiting = waiting(redis, &removed).await?;
+        if waiting.is_empty() {
+            return Ok((settings, cancelled));
+        }
+        if then == Waiting::Refuse {
+            let restored = PolicySettings { classes: Some(in_full(&before)), ..PolicySettings::default() };
+            policy::set(redis, actor.clone(), &restored).await?;
+            let effects = Effects { waiting, ..Effects::default() };
+            bail!("{}: {FORCE}", effects.waiting().unwrap_or_default());
+        }
+        for (class, jobs) in waiting {
+            for job in jobs {
+                cancelled += u64::from(withdraw(redis, actor, &settings.policy(), job, &class).await?);
+            }
+        }
+    }
+    Ok((settings, cancelled))
+}
+
+/// Sets at a start what does no harm to what is there, and gives a sentence for each setting that it left as it was.
+pub(crate) async fn set_at_start(redis: &Redis, actor: Actor, given: &PolicySettings) -> Result<Vec<String>> {
+    let mut left = Vec::new();
+    let mut given = given.clone();
+    let before = policy::stored(redis).await?;
+    let after = given.clone().over(&before);
+    let effects = Effects::of(redis, &before.policy(), &after.policy()).await?;
+    if let Some(expiring) = effects.expiring() {
+        left.push(format!(
+            "RETENTION or SUBMISSION_TTL would delete {expiring}; neither is changed. `leadersboard policy set --yes` \
+             changes them"
+        ));
+        (given.retention_ms, given.submission_ttl_ms) = (None, None);
+    }
+    if let Some(waiting) = effects.waiting() {
+        left.push(format!(
+            "RESOURCE_CLASSES removes classes that are in use ({waiting}); they stay. `leadersboard policy set --force` \
+             removes them"
+        ));
+        let kept = in_full(&before).into_iter().filter(|class| effects.waiting.contains_key(&class.name));
+        given.classes.as_mut().into_iter().for_each(|classes| classes.extend(kept.clone()));
+    }
+    policy::set(redis, actor, &given).await?;
+    Ok(left)
+}
+
+/// What removes a class that jobs wait for.
+pub(crate) const FORCE: &str = "wait until they have ended, or add --force to cancel them";
+
+fn removed(before: &Policy, after: &Policy) -> Vec<ClassName> {
+    before.classes.keys().filter(|class| after.class(class).is_none()).cloned().collect()
+}
+
+/// The classes of a policy as they can be set, the default one first.
+fn in_full(settings: &PolicySettings) -> Vec<ClassSettings> {
+    settings.classes.clone().unwrap_or_else(|| {
+        let policy = settings.policy();
+        let class =
+            |(name, class): (&ClassName, &events::ResourceClass)| ClassSettings::of(name.clone(), class.time_limit_s);
+        let mut classes: Vec<ClassSettings> = policy.classes.iter().map(class).collect();
+        classes.sort_by_key(|class| class.name != policy.default_class);
+        classes
+    })
+}
+
+async fn waiting(redis: &Redis, classes: &[ClassName]) -> Result<BTreeMap<ClassName, Vec<JobId>>> {
+    let mut waiting: BTreeMap<ClassName, Vec<JobId>> = BTreeMap::new();
+    if classes.is_empty() {
+        return Ok(waiting);
+    }
+    let mut cursor = 0;
+    loop {
+        let page = redis.open_jobs(cursor).await?;
+        let jobs = page.jobs.into_iter().filter(|job| matches!(job.state, JobState::Pending(_)));
+        for job in jobs.filter(|job| classes.contains(&job.spec.class)) {
+            let of_class = waiting.entry(job.spec.class).or_default();
+            if !of_class.contains(&job.id) {
+                of_class.push(job.id);
+            }
+        }
+        cursor = page.next;
+        if cursor == 0 {
+            return Ok(waiting);
+        }
+    }
+}
+
+/// Whether the job still waited, and is cancelled now.
+async fn withdraw(redis: &Redis, actor: &Actor, policy: &Policy, job: JobId, class: &ClassName) -> Result<bool> {
+    let origin = Origin { actor: actor.clone(), trace: None };
+    let command = JobCommand::Withdraw { reason: format!("resource class {class} was removed") };
+    match execute::job(redis, policy, &origin, job, &command, SystemIds.jitter()).await {
+        Ok(_) => Ok(true),
+        // It was started or has ended meanwhile.
+        Err(ExecuteError::Rejected(_)) => Ok(false),
+        Err(error) => Err(anyhow!("{error}").context(format!("job {job} could not be cancelled"))),
+    }
+}
+
+async fn expired_jobs(redis: &Redis, policy: &Policy) -> Result<u64> {
+    let (mut count, mut after) = (0, None);
+    let kept = policy.retention.saturating_sub(SOON);
+    loop {
+        let page = redis.old_jobs(kept, after, PAGE).await?;
+        let is_over = |age: Option<Duration>| age.is_some_and(|age| age >= kept);
+        let ages = page.jobs.iter().map(|job| (page.now - job.ended_at()?).to_std().ok());
+        count += ages.filter(|age| is_over(*age)).count() as u64;
+        after = page.next;
+        if after.is_none() {
+            return Ok(count);
+        }
+    }
+}
+
+async fn expired_submissions(redis: &Redis, policy: &Policy) -> Result<u64> {
+    let (mut count, mut after) = (0, None);
+    let kept = policy.submission_ttl.saturating_sub(SOON);
+    loop {
+        let page = redis.old_submissions(kept, after, PAGE).await?;
+        count += page.unused.len() as u64;
+        after = page.next;
+        if after.is_none() {
+            return Ok(count);
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! What this machine can do to confine a job, found out by doing it once at the worker's start.
+
+use std::fmt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use events::ports::DiskReserve;
+
+use super::sight::{Sight, Unseen};
+use super::turn::{Turn, Turns};
+use super::{Level, Network};
+use crate::confinement::confine::Cell;
+use crate::confinement::floor::landlock;
+use crate::confinement::full::identities::Identities;
+use crate::confinement::full::view::reveals;
+use crate::confinement::limits;
+use crate::confinement::limits::{Bounds, Limiter, SharedDisk};
+use crate::machine::process_snapshot::Counter;
+use crate::machine::procfs;
+use crate::machine::shared_folder::machine_folder;
+use crate::python::Python;
+
+/// How jobs are to be confined.
+#[derive(Debug, Clone)]
+pub struct SandboxOptions {
+    /// What must hold before any job may run.
+    pub level: Level,
+    /// What network jobs have.
+    pub network: Network,
+    /// Folders of data that jobs may read, at the same path.
+    pub data: Vec<PathBuf>,
+    /// The home of the worker's user, where that is not the one of the user database.
+    pub home: Option<PathBuf>,
+    /// Folders that no job may ever see.
+    pub secrets: Vec<PathBuf>,
+    /// What must stay free of the disk that jobs write to.
+    pub disk_reserve: DiskReserve,
+    /// How much of what the machine can do is used.
+    pub reach: Reach,
+}
+
+/// How much of what the machine can do is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// All of it.
+    Full,
+    /// What works everywhere, with the oldest Landlock there is in use: for tests of that.
+    Floor,
+}
+
+/// Why no job can be confined as it must be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SandboxError {
+    /// This machine can't, for this reason; the text names the cure.
+    #[error("jobs can't be confined here, so this worker runs none: {0}")]
+    Impossible(String),
+    /// The users that jobs run as can't enter a folder that they need.
+    #[error(
+        "jobs can't be confined here, so this worker runs none: they run as users of their own, who can't enter {folder} \
+         (mode {mode:04o}) on the way to {path}. Open it by `chmod o+x {folder}`, or set {variable} to a path that every user can reach",
+        folder = folder.display(),
+        path = path.display()
+    )]
+    Closed {
+        /// The folder.
+        folder: PathBuf,
+        /// Its mode.
+        mode: u32,
+        /// What jobs need.
+        path: PathBuf,
+        /// The setting that names it.
+        variable: &'static str,
+    },
+    /// More was asked for than the machine can do.
+    #[error("SANDBOX=strict needs {0}; SANDBOX=standard does without")]
+    NotStrict(String),
+    /// Jobs would see what they must not.
+    #[error("{secret} lies in {folder}, which jobs can read: move it elsewhere", secret = secret.display(), folder = folder.display())]
+    Revealing {
+        /// What they would see.
+        secret: PathBuf,
+        /// Where.
+        folder: PathBuf,
+    },
+    /// A loopback interface needs a network namespace.
+    #[error("NETWORK=loopback needs namespaces, which can't be had here ({0}); NETWORK=none works")]
+    NoLoopback(String),
+}
+
+/// How jobs are confined on this machine.
+#[derive(Debug)]
+pub struct Sandbox {
+    pub(crate) applied: Applied,
+    pub(crate) sight: Sight,
+    pub(crate) landlock: i32,
+    pub(crate) network: Network,
+    pub(crate) identities: Option<Identities>,
+    /// The turns of this worker, if its jobs must not run beside others of its user.
+    pub(crate) turns: Option<Arc<Turns>>,
+    pub(crate) limiter: Box<dyn Limiter>,
+    pub(crate) share_bytes: u64,
+    pub(crate) counter: Counter,
+    pub(crate) disk: Arc<SharedDisk>,
+}
+
+/// How far jobs are confined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Applied {
+    Off,
+    Floor,
+    Full,
+}
+
+/// The oldest version of Landlock that is in use: Debian 12's.
+const OLDEST_LANDLOCK: i32 = 2;
+
+impl Sandbox {
+    /// Finds out what this machine can do. `scope` is the worker's name, and `slots` how many jobs it runs at once.
+    ///
+    /// # Errors
+    /// If it can't do what must hold.
+    pub async fn prepare(
+        options: &SandboxOptions,
+        python: &Python,
+        work_root: &Path,
+        scope: &str,
+        slots: usize,
+    ) -> Result<Self, SandboxError> {
+        let is_root = nix::unistd::geteuid().is_root();
+        let landlock = match options.reach {
+            Reach::Full => landlock::version(),
+            Reach::Floor => landlock::version().min(OLDEST_LANDLOCK),
+        };
+        let limiter = match options.reach {
+            Reach::Full => limits::best(scope),
+            Reach::Floor => limits::watchdog(),
+        };
+        let mut sandbox = Self {
+            applied: Applied::Off,
+            sight: Sight::of(options, python, work_root)?,
+            landlock,
+            network: options.network,
+            identities: None,
+            turns: None,
+            limiter,
+            share_bytes: share(slots),
+            counter: Counter::default(),
+            disk: SharedDisk::new(options.disk_reserve),
+        };
+        if options.level == Level::Off {
+            // Everything can be read, but for what a home of its own hides.
+            sandbox.sight.unseen.retain(|one| Some(&one.path) == python.imports.of_user.as_ref());
+            return Ok(sandbox);
+        }
+        if landlock == 0 {
+            let why = "this kernel has no Landlock. Use Linux 5.13 or newer with `landlock` in \
+                       /sys/kernel/security/lsm. For code that you trust, SANDBOX=off runs jobs unconfined";
+            return Err(SandboxError::Impossible(why.to_owned()));
+        }
+        if is_root {
+            let why = |error| SandboxError::Impossible(format!("the worker is root, and {error}"));
+            sandbox.identities = Some(Identities::available(&sandbox.machine_folder()?).map_err(why)?);
+        }
+        let not_full = match options.reach {
+            Reach::Floor => "they are not to be used".to_owned(),
+            Reach::Full => {
+                sandbox.applied = Applied::Full;
+                match sandbox.try_out(python, work_root).await {
+                    Ok(()) => {
+                        return Ok(sandbox.strict_enough(options.level)?.looked(options, python, work_root).await);
+                    }
+                    Err(reason) => reason,
+                }
+            }
+        };
+        match (options.level, options.network) {
+            (Level::Strict, _) => return Err(SandboxError::NotStrict(format!("namespaces ({not_full})"))),
+            (_, Network::Loopback) => return Err(SandboxError::NoLoopback(not_full)),
+            _ => tracing::info!(reason = not_full, "jobs have no namespaces of their own"),
+        }
+        if procfs::hides_processes() {
+            let why = "/proc is mounted with hidepid, so processes of a job could hide from the worker; mount it without, \
+                       or with the gid of a group of the worker's user";
+            return Err(SandboxError::Impossible(why.to_owned()));
+        }
+        sandbox.applied = Applied::Floor;
+        if let Err(reason) = sandbox.try_out(python, work_root).await {
+            return Err(sandbox.explain(&reason, python, work_root));
+        }
+        if sandbox.identities.is_none() {
+            sandbox.turns = Some(Turns::new(&sandbox.machine_folder()?, work_root, scope));
+            sandbox.share_bytes = share(1);
+            tracing::warn!(
+                wanted_slots = slots,
+                "one job runs at a time: jobs run as the worker's own user and without namespaces, so they could reach \
+                 each other's shared memory, and whatever trusts that user by its socket. Run the worker as root or \
+                 allow user namespaces; docs/sandbox.md tells more"
+            );
+        }
+        Ok(sandbox.looked(options, python, work_root).await)
+    }
+
+    /// What the interpreter imports from and jobs can't see.
+    #[must_use]
+    pub fn unseen(&self) -> &[Unseen] {
+        &self.sight.unseen
+    }
+
+    /// Looks at data and imports as a job sees them, and says what it can't see.
+    async fn looked(mut self, options: &SandboxOptions, python: &Python, work_root: &Path) -> Self {
+        let imports = [&python.imports.path, &python.imports.whole].into_iter().flatten();
+        let paths: Vec<&Path> = options.data.iter().chain(imports).map(PathBuf::as_path).collect();
+        let unseen = self.look(python, work_root, &paths).await.unwrap_or_else(|error| {
+            tracing::warn!(error, "what jobs can read could not be looked at");
+            vec![]
+        });
+        for one in unseen {
+            self.sight.found_unseen(one);
+        }
+        for Unseen { path, why } in &self.sight.unseen {
+            tracing::warn!(path = %path.display(), why, "jobs can't read this");
+        }
+        self
+    }
+
+    /// What network jobs have.
+    pub(crate) const fn network(&self) -> Network {
+        match self.applied {
+            Applied::Off => Network::Host,
+            Applied::Floor | Applied::Full => self.network,
+        }
+    }
+
+    /// How many of so many slots can be used at once.
+    #[must_use]
+    pub fn usable_slots(&self, slots: usize) -> usize {
+        if self.turns.is_some() { slots.min(1) } else { slots }
+    }
+
+    /// Waits until a job may run beside those that run on this machine. To be held while it runs. Tells why that is
+    /// impossible, and `None` once it is possible again.
+    pub(crate) async fn turn(&self, tell: impl Fn(Option<String>)) -> Option<Turn> {
+        match &self.turns {
+            Some(turns) => Some(turns.next(tell).await),
+            None => None,
+        }
+    }
+
+    /// Lets go of what a run had if something of it may be left: nobody gets its user or its turn before that is gone.
+    pub(crate) fn abandon(&self, cell: Cell) {
+        std::mem::forget(cell.identity);
+        if let Some(turns) = &self.turns {
+            turns.leave_something();
+        }
+    }
+
+    /// Removes what holds the runs of a worker of this name that is dead, and what they left in shared memory.
+    pub(crate) fn sweep(&self, scope: &str) {
+        self.limiter.sweep(scope);
+        if let Some(identities) = &self.identities {
+            identities.sweep_shared_memory();
+        }
+    }
+
+    /// The folder of the locks that the workers of this machine share.
+    fn machine_folder(&self) -> Result<PathBuf, SandboxError> {
+        let folder = machine_folder().map_err(|error| SandboxError::Impossible(error.to_string()))?;
+        match reveals(&self.sight.readable, &folder) {
+            Some(shown) => Err(SandboxError::Revealing { folder: shown.to_owned(), secret: folder }),
+            None => Ok(folder),
+        }
+    }
+
+    /// Why the interpreter did not run in a directory of its own, and the cure.
+    fn explain(&self, reason: &str, python: &Python, work_root: &Path) -> SandboxError {
+        let needed = [("WORK_ROOT", work_root), ("JOB_PYTHON", &python.path)].into_iter();
+        let needed = needed.chain(python.folders.iter().map(|folder| ("JOB_PYTHON", folder.as_path())));
+        let closed = needed.filter_map(|(variable, path)| {
+            let (folder, mode) = closed_folder(path)?;
+            Some(SandboxError::Closed { folder, mode, path: path.to_owned(), variable })
+        });
+        closed.take(usize::from(self.identities.is_some())).next().unwrap_or_else(|| {
+            let (python, work_root) = (python.path.display(), work_root.display());
+            SandboxError::Impossible(format!(
+                "a trial run of {python} below {work_root} failed: {reason}. Set JOB_PYTHON to an interpreter that runs \
+                 with nothing but its own folders, or WORK_ROOT to a folder on a local disk"
+            ))
+        })
+    }
+
+    fn strict_enough(self, level: Level) -> Result<Self, SandboxError> {
+        if level == Level::Strict && self.limiter.bounds() == Bounds::Worker {
+            return Err(SandboxError::NotStrict("a control group for memory that the worker may use".to_owned()));
+        }
+        Ok(self)
+    }
+}
+
+/// What was applied, as events and people are told: `full landlock=7 seccomp user=own memory=cgroup_v1 network=none`.
+impl fmt::Display for Sandbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reach = match self.applied {
+            Applied::Off => return write!(f, "off memory={}", self.limiter.name()),
+            Applied::Floor => "floor",
+            Applied::Full => "full",
+        };
+        let user = if self.identities.is_some() { "own" } else { "worker" };
+        let (memory, network) = (self.limiter.name(), self.network);
+        write!(f, "{reach} landlock={} seccomp user={user} memory={memory} network={network}", self.landlock)?;
+        if self.turns.is_some() { f.write_str(" jobs=one_at_a_time") } else { Ok(()) }
+    }
+}
+
+/// The memory of a job whose class names none, in bytes.
+fn share(slots: usize) -> u64 {
+    limits::machine_memory() / 10 * 9 / slots.max(1) as u64
+}
+
+/// The first folder on the way to a path, itself included, that only its owner or group may enter, and its mode.
+fn closed_folder(path: &Path) -> Option<(PathBuf, u32)> {
+    let path = path.canonicalize().ok()?;
+    let way: Vec<&Path> = path.ancestors().collect();
+    way.into_iter().rev().find_map(|folder| {
+        let found = folder.metadata().ok()?;
+        let is_closed = found.is_dir() && found.mode() & 0o001 == 0;
+        is_closed.then(|| (folder.to_owned(), found.mode() & 0o7777))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_closed_folder_is_named_with_its_mode_and_its_cure() {
+        let top = tempfile::tempdir().unwrap();
+        fs::set_permissions(top.path(), Permissions::from_mode(0o711)).unwrap();
+        let closed = top.path().canonicalize().unwrap().join("closed");
+        let path = closed.join("work");
+        fs::create_dir_all(&path).unwrap();
+        fs::set_permissions(&closed, Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(closed_folder(&path), None);
+        fs::set_permissions(&closed, Permissions::from_mode(0o700)).unwrap();
+        let (folder, mode) = closed_folder(&path).unwrap();
+        assert_eq!((&folder, mode), (&closed, 0o700));
+        let told = SandboxError::Closed { folder, mode, path, variable: "WORK_ROOT" }.to_string();
+        assert!(told.contains("(mode 0700)") && told.contains("`chmod o+x ") && told.contains("WORK_ROOT"), "{told}");
+    }
+}

@@ -1,0 +1,6 @@
+//! What earlier processes under the same work root left behind, and the directory that tells whose is whose.
+
+pub(crate) mod crash_recovery;
+pub(crate) mod leftovers;
+pub(crate) mod orphans;
+pub(crate) mod worker_directory;
