@@ -12,6 +12,7 @@ mod feed;
 mod index;
 mod job_queue;
 mod job_status;
+mod keys_of;
 mod leaderboard;
 mod listeners;
 mod live_log;
@@ -50,6 +51,7 @@ pub use trouble::{address, cure, describe};
 use commit::Committer;
 use position::Position;
 use shared::Shared;
+use trouble::{WRONG_TYPE, answered};
 
 /// How long Redis may take to answer. Long, because under `appendfsync always` an answer waits for the disk.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -137,7 +139,10 @@ fn away(error: &RedisError) -> PortError {
     let is_unreadable =
         std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<redis::ParsingError>);
     // It answered, and what it holds is not what it must be: waiting cures nothing.
-    if error.code() == Some("WRONGTYPE") || error.kind() == redis::ErrorKind::UnexpectedReturnType || is_unreadable {
+    if answered(error).is_some_and(|(code, _)| code == WRONG_TYPE) {
+        return PortError::Corrupt(format!("{}: {}", describe(error), cure(error)));
+    }
+    if error.kind() == redis::ErrorKind::UnexpectedReturnType || is_unreadable {
         return PortError::Corrupt(format!("Redis holds something else than it should: {error}"));
     }
     PortError::Unavailable(describe(error))

@@ -81,6 +81,29 @@ async fn every_kind_of_damage_is_told_and_restored() {
         ("a member is too much", vec!["ZADD".into(), keys.dead_letters(), "1".into(), first]),
         ("an index is gone", vec!["DEL".into(), keys.user_jobs(&user)]),
         ("an index is no index", vec!["SET".into(), keys.open(), "x".into()]),
+        ("an index of nothing is no index", vec!["SET".into(), keys.dead_letters(), "x".into()]),
+        (
+            "a set of nothing is no set",
+            vec!["ZADD".into(), keys.submission_jobs(SystemIds.submission()), "1".into(), "x".into()],
+        ),
+        (
+            "an hour of nothing is no hour",
+            vec!["SET".into(), keys.refunds(&"carol".parse().expect("a name")), "x".into()],
+        ),
+        (
+            "a line of nothing is no line",
+            vec!["SET".into(), keys.user_held(&"carol".parse().expect("a name")), "x".into()],
+        ),
+        ("a board of nothing is no board", vec!["SET".into(), keys.highest("other"), "x".into()]),
+        (
+            "records of nothing are no records",
+            vec!["SET".into(), keys.records("other", events::Order::Asc), "x".into()],
+        ),
+        (
+            "a total of nothing is no total",
+            vec!["SET".into(), keys.user_stored(&"carol".parse().expect("a name")), "x".into()],
+        ),
+        ("the boards are no boards", vec!["SET".into(), keys.boards(), "x".into()]),
         ("a total is wrong", vec!["HINCRBY".into(), keys.user_stored(&user), "bytes".into(), "7".into()]),
         ("a total is gone", vec!["DEL".into(), keys.user_stored(&user)]),
         ("a place in the hour is missing", vec!["ZREM".into(), keys.rate(&user), jobs[2].to_string()]),
