@@ -2,6 +2,7 @@
 
 mod board;
 mod connect;
+mod document;
 mod error;
 mod events;
 mod file;
@@ -37,6 +38,7 @@ use serde_json::Value;
 
 pub(crate) use file::ClientFile;
 
+use document::Document;
 use error::ClientError;
 use interrupt::Interrupt;
 
@@ -103,6 +105,13 @@ fn print_json(document: &Value) -> Result<(), ClientError> {
     let text = serde_json::to_string_pretty(document).map_err(io::Error::from)?;
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{}", escape_c1(&text))?;
+    Ok(())
+}
+
+/// Writes an answer of the server's to stdout, its numbers as they came.
+fn print_document(document: &Document) -> Result<(), ClientError> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{}", escape_c1(&document::indented(&document.text)))?;
     Ok(())
 }
 

@@ -145,6 +145,41 @@ async fn every_kind_of_damage_is_told_and_restored() {
 }
 
 #[tokio::test]
+async fn a_key_of_another_type_refuses_a_completion_whole_and_is_named_until_it_is_restored() {
+    let bench = Bench::new().await;
+    let (keys, mut raw) = (&bench.keys, bench.raw().await);
+    let job = bench.enqueue("small").await;
+    let (queue, worker): (&dyn events::ports::JobQueuePort, _) = (&bench.redis, super::consumer("w-1"));
+    let mut reader = queue.reader(&worker, &["small".parse().expect("a class")]).await.expect("a reader");
+    let claim = reader.claim(1, std::time::Duration::from_secs(20)).await.expect("a ticket").remove(0);
+    let fence = bench.start(&claim, &worker).await;
+    let length = async || {
+        let length = redis::cmd("XLEN").arg(keys.events()).query_async::<u64>(&mut raw.clone()).await;
+        length.expect("a length")
+    };
+    let before = length().await;
+    for key in [keys.boards(), keys.highest("auc"), keys.records("auc", events::Order::Asc)] {
+        run(&mut raw, &["SET", &key, "x"]).await;
+        let refused = bench.try_to_complete(job, &fence).await;
+        let Err(events::execute::ExecuteError::Defect(why)) = refused else { panic!("{key}: {refused:?}") };
+        assert!(why.contains(&key) && why.contains("doctor --repair"), "{why}");
+        assert_eq!(length().await, before, "{key}: nothing was written");
+        assert!(audit(&bench, Mode::Rebuild).await.differences > 0, "{key}");
+    }
+    run(&mut raw, &["SET", &keys.submissions(), "x"]).await;
+    let records: &dyn events::ports::RecordsPort = &bench.redis;
+    let alone = records.old_submissions(std::time::Duration::ZERO, None, 5).await.map(drop);
+    let among_others = records.unknown(&[SystemIds.submission()]).await.map(drop);
+    for refused in [alone, among_others] {
+        let Err(events::ports::PortError::Corrupt(why)) = refused else { panic!("{refused:?}") };
+        assert!(why.contains(&keys.submissions()) && why.contains("doctor --repair"), "{why}");
+    }
+    audit(&bench, Mode::Rebuild).await;
+    bench.complete(job, &fence).await;
+    bench.check(Expect::AllEnded).await;
+}
+
+#[tokio::test]
 async fn all_read_models_come_back_from_the_log_alone() {
     let bench = Bench::new().await;
     board(&bench).await;

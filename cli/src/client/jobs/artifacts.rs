@@ -4,9 +4,10 @@ use events::ArtifactPath;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::client::document::Document;
 use crate::client::error::ClientError;
 use crate::client::http::Client;
-use crate::client::{Output, human, print_json, print_text, screen};
+use crate::client::{Output, human, print_document, print_text, screen};
 use crate::table::{Align, render};
 
 /// As much of a digest as tells two files apart.
@@ -43,9 +44,9 @@ struct Passed {
 pub(super) async fn run(client: &Client, job_id: &str, output: Output) -> Result<(), ClientError> {
     let document = fetch(client, job_id).await?;
     if output == Output::Json {
-        return print_json(&document);
+        return print_document(&document);
     }
-    let listed = parse(&document)?;
+    let listed = parse(&document.value)?;
     if listed.artifacts.is_empty() {
         screen::note("the job has left no files");
     } else {
@@ -57,14 +58,12 @@ pub(super) async fn run(client: &Client, job_id: &str, output: Output) -> Result
     Ok(())
 }
 
-pub(super) async fn fetch(client: &Client, job_id: &str) -> Result<Value, ClientError> {
-    client.get(&format!("/jobs/{job_id}/artifacts"), &[]).await
+pub(super) async fn fetch(client: &Client, job_id: &str) -> Result<Document, ClientError> {
+    client.document(&format!("/jobs/{job_id}/artifacts"), &[]).await
 }
 
 pub(super) fn parse(document: &Value) -> Result<Listed, ClientError> {
-    Listed::deserialize(document).map_err(|error| ClientError::Refused {
-        sentence: format!("the server's list of artifacts can't be read: {error}."),
-    })
+    Listed::deserialize(document).map_err(|_| ClientError::unknown_form("the artifacts"))
 }
 
 fn table(files: &[Listing]) -> String {

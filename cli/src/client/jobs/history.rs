@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::client::error::ClientError;
 use crate::client::http::Client;
 use crate::client::model::Event;
-use crate::client::{Output, human, print_json, print_text};
+use crate::client::{Output, human, print_document, print_text};
 use crate::table::{Align, render};
 
 /// Room for an event's own data.
@@ -19,11 +19,12 @@ struct History {
 
 /// Prints a job's history, oldest first, with the time each step took.
 pub(super) async fn run(client: &Client, job_id: &str, output: Output) -> Result<(), ClientError> {
-    let document: Value = client.get(&format!("/jobs/{job_id}/events"), &[]).await?;
+    let document = client.document(&format!("/jobs/{job_id}/events"), &[]).await?;
     match output {
-        Output::Json => print_json(&document),
+        Output::Json => print_document(&document),
         Output::Human => {
-            let history = History::deserialize(&document).map_err(std::io::Error::from)?;
+            let history =
+                History::deserialize(&document.value).map_err(|_| ClientError::unknown_form("the history"))?;
             print_text(&rows(&history.events))
         }
     }

@@ -18,7 +18,7 @@ use super::http::Client;
 use super::interrupt::{Begun, Interrupt};
 use super::model::parse_id;
 use super::watch::{Server, follow, parse_job};
-use super::{Outcome, Output, print_json, print_text, screen};
+use super::{Outcome, Output, print_document, print_json, print_text, screen};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -132,10 +132,10 @@ impl JobsCommand {
 }
 
 async fn show(client: &Client, job_id: &str, output: Output) -> Result<(), ClientError> {
-    let document: Value = client.get(&format!("/jobs/{job_id}"), &[]).await?;
+    let document = client.document(&format!("/jobs/{job_id}"), &[]).await?;
     match output {
-        Output::Json => print_json(&document),
-        Output::Human => print_text(&report::whole(&parse_job(&document)?)),
+        Output::Json => print_document(&document),
+        Output::Human => print_text(&report::whole(&parse_job(&document.value)?)),
     }
 }
 

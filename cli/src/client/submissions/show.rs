@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::{Submission, parse};
 use crate::client::error::ClientError;
 use crate::client::http::Client;
-use crate::client::{Output, human, print_json, print_text};
+use crate::client::{Output, human, print_document, print_text};
 use crate::table::{Align, render};
 
 /// What the server adds to a client's own metadata; shown above it.
@@ -29,10 +29,10 @@ struct File {
 
 /// Shows one submission: where it stands, its files, what its author said of it.
 pub(super) async fn run(client: &Client, id: &str, output: Output) -> Result<(), ClientError> {
-    let document: Value = client.get(&format!("/submissions/{id}"), &[]).await?;
+    let document = client.document(&format!("/submissions/{id}"), &[]).await?;
     match output {
-        Output::Json => print_json(&document),
-        Output::Human => print_text(&report(&document)?),
+        Output::Json => print_document(&document),
+        Output::Human => print_text(&report(&document.value)?),
     }
 }
 
