@@ -38,11 +38,9 @@ impl Encoding {
             }
             _ => {}
         }
-        let of_east_asia = [SHIFT_JIS, EUC_JP, GBK, BIG5];
+        let asian = [SHIFT_JIS, EUC_JP, GBK, BIG5];
         let syllables = syllables_of_korean(&text);
-        if !of_east_asia.contains(&guess)
-            && (syllables > 1 && !has_only_letters_of_latin_1 || syllables > 0 && !makes_words)
-        {
+        if !asian.contains(&guess) && (syllables > 1 && !has_only_letters_of_latin_1 || syllables > 0 && !makes_words) {
             return Self::Web(EUC_KR);
         }
         let is_western = of_guess.as_deref().is_some_and(|text| !text.chars().any(is_beyond_latin));

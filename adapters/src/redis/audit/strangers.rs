@@ -89,8 +89,8 @@ impl Audit<'_> {
         for (key, _) in &typed {
             read.cmd("TYPE").arg(key);
         }
-        let types: Vec<String> = read.query_async(&mut self.redis.connection()).await.map_err(|error| away(&error))?;
-        for ((key, wanted), found) in typed.into_iter().zip(types) {
+        let kinds: Vec<String> = read.query_async(&mut self.redis.connection()).await.map_err(|error| away(&error))?;
+        for ((key, wanted), found) in typed.into_iter().zip(kinds) {
             if found == wanted || found == "none" {
                 continue;
             }

@@ -63,7 +63,9 @@ pub(super) async fn fetch(client: &Client, job_id: &str) -> Result<Document, Cli
 }
 
 pub(super) fn parse(document: &Value) -> Result<Listed, ClientError> {
-    Listed::deserialize(document).map_err(|_| ClientError::unknown_form("the artifacts"))
+    Listed::deserialize(document).map_err(|error| ClientError::Refused {
+        sentence: format!("the server's list of artifacts can't be read: {}.", events::json::problem(&error)),
+    })
 }
 
 fn table(files: &[Listing]) -> String {
