@@ -153,8 +153,9 @@ async fn a_key_of_another_type_refuses_a_completion_whole_and_is_named_until_it_
     let mut reader = queue.reader(&worker, &["small".parse().expect("a class")]).await.expect("a reader");
     let claim = reader.claim(1, std::time::Duration::from_secs(20)).await.expect("a ticket").remove(0);
     let fence = bench.start(&claim, &worker).await;
+    let reader_of_log = bench.raw().await;
     let length = async || {
-        let length = redis::cmd("XLEN").arg(keys.events()).query_async::<u64>(&mut raw.clone()).await;
+        let length = redis::cmd("XLEN").arg(keys.events()).query_async::<u64>(&mut reader_of_log.clone()).await;
         length.expect("a length")
     };
     let before = length().await;
