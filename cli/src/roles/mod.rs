@@ -50,7 +50,7 @@ pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
 /// Prints one answer: the sentence for people, the document for programs.
 pub(crate) fn answer(output: Output, sentence: &str, document: &impl Serialize) -> Result<()> {
     let text = match output {
-        Output::Human => human::plain(sentence).into(),
+        Output::Human => human::plain(sentence),
         Output::Json => serde_json::to_string(document)?,
     };
     // `println!` would panic.
