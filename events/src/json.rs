@@ -4,6 +4,9 @@
 //! `config` and the bodies of requests. What is stored can then be read again, by the server and by its clients, for
 //! the libraries of both have limits of their own.
 
+use std::collections::HashSet;
+
+use serde_json::error::Category;
 use serde_json::{Map, Value};
 
 /// The deepest nesting that is accepted. A stored document stands within others, such as an event in an answer, and
@@ -66,6 +69,35 @@ pub fn read_members(text: &str) -> Result<Vec<(String, &str)>, InvalidJson> {
     members(without_bom(text)).ok_or_else(|| InvalidJson("is not JSON".to_owned()))
 }
 
+/// Reads a document that must be an object in which no name stands twice: readers would take the one or the other. Within
+/// its values that is its author's affair.
+///
+/// # Errors
+/// As of [`read`], and a name that stands twice.
+pub fn read_distinct(text: &str) -> Result<Map<String, Value>, InvalidJson> {
+    let object = read_object(text)?;
+    let mut seen = HashSet::new();
+    for (name, _) in members(without_bom(text)).unwrap_or_default() {
+        if seen.contains(&name) {
+            return Err(InvalidJson(format!("has the key {:?} twice: remove one", shown(&name))));
+        }
+        seen.insert(name);
+    }
+    Ok(object)
+}
+
+/// What is wrong with a text that can't be read, without the words of the library that read it.
+#[must_use]
+pub fn problem(error: &serde_json::Error) -> String {
+    let place = || format!("line {}, column {}", error.line(), error.column());
+    match error.classify() {
+        Category::Eof => format!("it ends too early, at {}", place()),
+        Category::Syntax => format!("it is not JSON from {} on", place()),
+        Category::Data => "it has another form than expected".to_owned(),
+        Category::Io => "it can't be read".to_owned(),
+    }
+}
+
 /// The text with each number that 64 bits can't hold as a string: for one who reads an answer of the server's and loses no
 /// digit of it.
 #[must_use]
@@ -96,9 +128,15 @@ pub fn without_bom(text: &str) -> &str {
 /// begin with [`MARK`].
 pub(crate) fn read_marked(text: &str) -> Result<Value, InvalidJson> {
     let text = quote(without_bom(text), MARK_AS_WRITTEN, MAX_DEPTH)?;
-    let value = serde_json::from_str(&text).map_err(|error| InvalidJson(format!("is not JSON: {error}")))?;
+    let value = serde_json::from_str(&text)
+        .map_err(|error| InvalidJson(format!("is not JSON: {}", problem_of_syntax(&error))))?;
     check_names(&value)?;
     Ok(value)
+}
+
+/// What keeps a text from being JSON, for the one who wrote it. The parser's words for syntax are plain, and name the place.
+fn problem_of_syntax(error: &serde_json::Error) -> String {
+    if error.classify() == Category::Syntax { error.to_string() } else { problem(error) }
 }
 
 /// The token that a string of [`read_marked`] stands for.
