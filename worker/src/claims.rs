@@ -12,7 +12,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tracing::Instrument;
 
-use crate::fitness::others_take;
+use crate::fitness::{look_for_room, others_take};
 use crate::gpu::{GpuLease, Offer};
 use crate::held::{Held, HeldClaim};
 use crate::outage::Outage;
@@ -43,6 +43,7 @@ pub(crate) async fn run(session: &Arc<Session>, inherited: Vec<Claim>) -> Settle
     let mut settled = Settled::Yes;
 
     loop {
+        look_for_room(session).await;
         if session.fitness.unfit().is_some() {
             put_back(session, waiting.drain(..)).await;
             tokio::select! {
@@ -78,6 +79,9 @@ pub(crate) async fn run(session: &Arc<Session>, inherited: Vec<Claim>) -> Settle
                     // Redis may have forgotten that it runs: its next beat finds out. Nobody listens where nothing runs.
                     None => drop(session.nudged.send(job)),
                 }
+            }
+            if !waiting.is_empty() {
+                look_for_room(session).await;
             }
             if session.fitness.unfit().is_some() {
                 continue;

@@ -57,6 +57,15 @@ impl Case<'_> {
     fn full_file(&self) -> Option<&LargestFile> {
         self.largest.filter(|file| file.bytes >= self.output_bytes)
     }
+
+    /// Whether a program without results ended because the worker's disk had no room: it said so, or touched a page of a
+    /// mapped file that had no place on the disk.
+    fn was_in_want_of_room(&self, status: ExitStatus) -> bool {
+        let touched =
+            status.signal() == Some(Signal::SIGBUS as i32) || status.code() == Some(128 + Signal::SIGBUS as i32);
+        let has_results = || status.success() && matches!(metrics_file::read(self.output), Ok(Found::Results(_)));
+        self.disk_was_short && (touched || oom::no_space_in(&self.log.tail())) && !has_results()
+    }
 }
 
 /// Judges the end of a program.
@@ -118,14 +127,14 @@ fn exited(status: ExitStatus, case: &Case<'_>) -> Outcome {
         let error = format!("the work directory of the run was removed while {program} ran");
         return Outcome::GivenBack(LossCause::Infrastructure, error);
     }
+    if case.was_in_want_of_room(status) {
+        let error = with_last_words(format!("the worker's disk was full while {program} ran"), case);
+        return Outcome::GivenBack(LossCause::Infrastructure, error);
+    }
     match (status.code(), status.signal()) {
         (Some(0), _) => read_metrics(case).unwrap_or_else(|error| {
             Outcome::GivenBack(LossCause::Infrastructure, format!("the output could not be read: {error}"))
         }),
-        (Some(_), _) if case.disk_was_short && oom::no_space_in(&case.log.tail()) => {
-            let error = with_last_words(format!("the worker's disk was full while {program} ran"), case);
-            Outcome::GivenBack(LossCause::Infrastructure, error)
-        }
         (Some(code), _) => {
             let end = with_last_words(format!("{program} exited with code {code}"), case);
             let tail = case.log.tail();

@@ -21,7 +21,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 pub(crate) use largest::{LargestFile, largest_file};
-pub(crate) use reserve::{Share, SharedDisk};
+pub(crate) use reserve::{Share, SharedDisk, Shortage};
 pub(crate) use shared_memory::{SharedMemory, names_in_shared_memory, sweep, users_of_shared_memory};
 pub(crate) use watch::Watch;
 
