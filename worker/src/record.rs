@@ -14,6 +14,7 @@ use crate::outage::Outage;
 use crate::pipeline::Report;
 use crate::session::{Session, Settled};
 use crate::start::Run;
+use crate::station::Station;
 use crate::tracking::{discard, record_in_time};
 
 /// Commits the outcome, however long Redis takes to accept it, until the worker is to wait no longer. What is not recorded
@@ -53,6 +54,9 @@ pub(crate) async fn record(session: &Session, run: &Run, report: Report) -> Sett
         recorded = recorded => recorded,
         () = session.stop.patience_is_over() => {
             tracing::warn!(outcome = name, kind, "the end of the job could not be recorded; another worker runs it again");
+            if let Err(error) = Station::note_unrecorded(&session.station, &run.fence) {
+                tracing::warn!(%error, "nor could that be noted: it costs the job a try");
+            }
             return Settled::No;
         }
     };
