@@ -19,7 +19,7 @@ use crate::job::life;
 use crate::job::start::{Answer, start};
 use crate::observe;
 use crate::outage::Outage;
-use crate::services::fitness::others_take;
+use crate::services::fitness::{look_for_room, others_take};
 use crate::session::{Session, Settled};
 
 /// How long a claim waits for a ticket; also the most by which an idle worker's end is delayed.
@@ -44,6 +44,7 @@ pub(crate) async fn run(session: &Arc<Session>, inherited: Vec<Claim>) -> Settle
     let mut settled = Settled::Yes;
 
     loop {
+        look_for_room(session).await;
         if session.fitness.unfit().is_some() {
             put_back(session, waiting.drain(..)).await;
             tokio::select! {
@@ -79,6 +80,9 @@ pub(crate) async fn run(session: &Arc<Session>, inherited: Vec<Claim>) -> Settle
                     // Redis may have forgotten that it runs: its next beat finds out. Nobody listens where nothing runs.
                     None => drop(session.nudged.send(job)),
                 }
+            }
+            if !waiting.is_empty() {
+                look_for_room(session).await;
             }
             if session.fitness.unfit().is_some() {
                 continue;

@@ -12,7 +12,7 @@ use events::{LossCause, ResourceClass};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, timeout};
 
-use crate::confinement::limits::{Breach, Watch, largest_file};
+use crate::confinement::limits::{Breach, Measure, Watch, largest_file};
 use crate::confinement::program::Program;
 use crate::confinement::run_directory::RunDirectory;
 use crate::confinement::supervise::process::{Ended, Graces, Process};
@@ -141,11 +141,12 @@ impl Execution<'_> {
 
     async fn outcome(&self, ran: Ran, class: &ResourceClass, log: &JobLog) -> Outcome {
         let (output, disk) = (self.directory.output(), &self.session.config.sandbox.disk);
-        let largest = if ran.ended.as_ref().is_ok_and(|ended| may_have_written_too_much(ended, &output)) {
-            let folders = self.directory.parts();
-            spawn_blocking(move || largest_file(&folders)).await.ok().flatten()
-        } else {
-            None
+        let largest = match ran.ended.as_ref().ok().and_then(|ended| measure_of_too_much(ended, &output)) {
+            Some(measure) => {
+                let folders = self.directory.parts();
+                spawn_blocking(move || largest_file(&folders, measure)).await.ok().flatten()
+            }
+            None => None,
         };
         let case = Case {
             entrypoint: &self.manifest.entrypoint,
@@ -181,12 +182,15 @@ impl Execution<'_> {
     }
 }
 
-/// Whether an end may be due to a file that could not be written any further.
-fn may_have_written_too_much(ended: &Ended, output: &Path) -> bool {
+/// By what the largest file is to be found, if an end may be due to too much that was written.
+fn measure_of_too_much(ended: &Ended, output: &Path) -> Option<Measure> {
     match ended {
-        Ended::Exited(status) => !status.success() || output.join("metrics.json").symlink_metadata().is_err(),
-        Ended::Exceeded(breach) => matches!(breach, Breach::Disk(_)),
-        Ended::TimedOut | Ended::Interrupted(_) => false,
+        Ended::Exited(status) => {
+            let may_be = !status.success() || output.join("metrics.json").symlink_metadata().is_err();
+            may_be.then_some(Measure::Size)
+        }
+        Ended::Exceeded(Breach::Disk(..)) => Some(Measure::Taken),
+        Ended::Exceeded(_) | Ended::TimedOut | Ended::Interrupted(_) => None,
     }
 }
 

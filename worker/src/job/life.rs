@@ -8,6 +8,7 @@ use events::submission::Manifest;
 use events::{LossCause, Submission, SubmissionId};
 use tokio::time::timeout;
 
+use crate::confinement::limits::Shortage;
 use crate::confinement::run_directory::RunDirectory;
 use crate::gpu::GpuLease;
 use crate::job::execute::Execution;
@@ -85,7 +86,7 @@ async fn attempt(session: &Session, run: &Run, gpus: &GpuLease, interrupt: &Inte
         Ok(directory) => directory,
         Err(error) => return broken(format!("the work directory could not be made: {error}")).into(),
     };
-    let report = match prepare(session, run, &directory, interrupt).await {
+    let report = match prepare(session, run, &directory, interrupt, vitals).await {
         Ok(manifest) => {
             let (directory, manifest) = (&directory, &manifest);
             Execution { session, run, gpus, directory, manifest, interrupt, vitals }.carry_out().await
@@ -111,13 +112,15 @@ async fn prepare(
     run: &Run,
     directory: &RunDirectory,
     interrupt: &Interrupt,
+    vitals: &Vitals,
 ) -> Result<Manifest, Outcome> {
     let id = run.job.spec.submission;
     let work = directory.work();
     let limits = ArchiveLimits::default();
     let disk = &session.config.sandbox.disk;
     let fetch = async {
-        disk.room(&work).await.map_err(|shortage| broken(format!("the job could not begin: {shortage}")))?;
+        let tell = |shortage: Option<Shortage>| vitals.wait_for(shortage.map(|shortage| shortage.to_string()));
+        disk.room(&work, tell).await.map_err(|shortage| broken(format!("the job could not begin: {shortage}")))?;
         let submission = read_submission(session, id).await?;
         let manifest = submission.ok_or_else(|| broken(format!("submission {id} is gone")))?.manifest;
         session.ports.storage.fetch(id, &work, &limits, &manifest.archives).await.map_err(unfetched)?;

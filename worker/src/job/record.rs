@@ -13,6 +13,7 @@ use crate::job::life::Report;
 use crate::job::start::Run;
 use crate::observe;
 use crate::outage::Outage;
+use crate::recovery::worker_directory::Station;
 use crate::session::{Session, Settled};
 use crate::tracking::{discard, record_in_time};
 
@@ -53,6 +54,9 @@ pub(crate) async fn record(session: &Session, run: &Run, report: Report) -> Sett
         recorded = recorded => recorded,
         () = session.stop.patience_is_over() => {
             tracing::warn!(outcome = name, kind, "the end of the job could not be recorded; another worker runs it again");
+            if let Err(error) = Station::note_unrecorded(&session.station, &run.fence) {
+                tracing::warn!(%error, "nor could that be noted: it costs the job a try");
+            }
             return Settled::No;
         }
     };

@@ -19,7 +19,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 pub(crate) use environments::Environment;
-use environments::{Environments, Place, Vacancy};
+pub(crate) use environments::Environments;
+use environments::{KEPT, Place, Vacancy};
 pub use installer::{Installer, InstallerError, InstallerOptions, RequirementsMode};
 use lines::Lines;
 
@@ -87,16 +88,20 @@ impl Demand<'_> {
                 Place::Busy if Instant::now() > patience => {
                     return Err(broken(format!("another worker has been installing the same {NAME} for too long")));
                 }
-                Place::Busy => tokio::select! {
-                    reason = self.interrupt.raised() => return Err(stopped(reason)),
-                    () = sleep(LOOK) => {}
-                },
+                Place::Busy => {
+                    self.vitals.wait_for(Some(format!("another run installs the same {NAME}")));
+                    tokio::select! {
+                        reason = self.interrupt.raised() => return Err(stopped(reason)),
+                        () = sleep(LOOK) => {}
+                    }
+                }
             }
         }
     }
 
     /// Builds an environment and puts it in its place.
     async fn build(&self, installer: &Installer, vacancy: Vacancy, lines: &Lines) -> Result<(), Outcome> {
+        self.vitals.wait_for(None);
         let graces = self.session.config.graces;
         let each = install::LIMIT + graces.interrupt + graces.terminate;
         self.vitals.enter("installing", each * install::PROGRAMS + MOVE_LIMIT);
@@ -121,7 +126,7 @@ impl Demand<'_> {
 
     async fn prune(&self, environments: &Environments) {
         let (environments, station) = (environments.clone(), self.session.station.clone());
-        let pruned = spawn_blocking(move || environments.prune(&station)).await;
+        let pruned = spawn_blocking(move || environments.prune(&station, KEPT)).await;
         if let Err(error) = pruned.map_err(io::Error::other).and_then(|pruned| pruned) {
             tracing::warn!(%error, "environments that are not used any more could not be removed");
         }

@@ -61,7 +61,7 @@ pub(crate) async fn take_over(session: &Session) -> Vec<Claim> {
         session.config.sandbox.sweep(dead.as_str());
         let Some(claims) = adopt(session, &dead).await else { return inherited };
         for claim in claims {
-            if end_lease(session, &dead, &claim).await {
+            if end_lease(session, &station, &claim).await {
                 inherited.push(claim);
             }
         }
@@ -88,10 +88,10 @@ async fn adopt(session: &Session, dead: &Consumer) -> Option<Vec<Claim>> {
 }
 
 /// Ends the run of a dead worker. Whether the ticket is still of use: it was claimed and not started.
-async fn end_lease(session: &Session, dead: &Consumer, claim: &Claim) -> bool {
+async fn end_lease(session: &Session, station: &Station, claim: &Claim) -> bool {
     let mut outage = Outage::of("ending the leases of an earlier worker");
     loop {
-        let error = match try_end_lease(session, dead, claim).await {
+        let error = match try_end_lease(session, station, claim).await {
             Ok(of_use) => return of_use,
             Err(error) => error,
         };
@@ -102,7 +102,8 @@ async fn end_lease(session: &Session, dead: &Consumer, claim: &Claim) -> bool {
     }
 }
 
-async fn try_end_lease(session: &Session, dead: &Consumer, claim: &Claim) -> Result<bool, String> {
+async fn try_end_lease(session: &Session, station: &Station, claim: &Claim) -> Result<bool, String> {
+    let dead = station.consumer();
     let job = match session.ports.status.job(claim.job).await {
         // Who starts it puts it aside.
         Err(PortError::Corrupt(_)) => return Ok(true),
@@ -111,11 +112,13 @@ async fn try_end_lease(session: &Session, dead: &Consumer, claim: &Claim) -> Res
     let Some(job) = job else { return Ok(true) };
     let ran_it = job.run.as_ref().is_some_and(|run| run.worker == *dead);
     let (JobState::Running, true, Some(fence)) = (&job.state, ran_it, job.current_fence()) else { return Ok(true) };
-    let command = JobCommand::LoseLease {
-        fence: fence.clone(),
-        cause: LossCause::WorkerLost,
-        error: format!("worker {dead} died while it ran the job"),
+    // It stopped in order, and only Redis was away: that costs the job no try.
+    let (cause, error) = if station.is_unrecorded(fence) {
+        (LossCause::Drain, format!("worker {dead} stopped, and could not record the end of the run"))
+    } else {
+        (LossCause::WorkerLost, format!("worker {dead} died while it ran the job"))
     };
+    let command = JobCommand::LoseLease { fence: fence.clone(), cause, error };
     match session.command(job.id, &command, job.trace.clone()).await {
         Ok(_) | Err(ExecuteError::Rejected(_)) => Ok(false),
         Err(error) => Err(error.to_string()),

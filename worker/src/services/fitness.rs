@@ -3,11 +3,13 @@
 //! A failure before a job's program runs may be the worker's fault or the job's. So each is followed by a test that has
 //! nothing to do with the job: a directory is made in the work root, filled and removed, and a program is started as
 //! jobs are. A worker that fails it is unfit at once, and the job pays nothing if another worker can take it. A worker
-//! that passes it and fails to set jobs up nevertheless, twice in a row, pauses too; those failures count.
+//! that passes it and fails to set jobs up nevertheless, twice in a row, pauses too; those failures count. A worker whose
+//! disk has less free than the reserve is unfit before any job fails.
 
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +21,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::confinement::Probe;
 use crate::job::start::Run;
+use crate::packages::Environments;
+use crate::recovery::crash_recovery::clear_leftovers;
 use crate::recovery::worker_directory::Station;
 use crate::session::Session;
 
@@ -194,11 +198,45 @@ pub(crate) async fn run(session: Arc<Session>) {
     }
 }
 
+/// Looks for room on the disk, before a job is claimed and before it begins. Without any the worker is unfit.
+pub(crate) async fn look_for_room(session: &Session) {
+    if let Err(problem) = find_room(session).await {
+        session.fitness.set(Some(problem));
+    }
+}
+
+/// Makes sure that the disk has more free than the reserve. If not, what nobody needs is removed first.
+async fn find_room(session: &Session) -> Result<(), String> {
+    let disk = &session.config.sandbox.disk;
+    if disk.shortage(&session.station).is_some() {
+        sweep(session).await;
+    }
+    match disk.shortage(&session.station) {
+        None => Ok(()),
+        Some(shortage) => Err(format!("{shortage}; the work directory is {}", session.station.display())),
+    }
+}
+
+/// Removes what dead workers left, and, if nothing runs here that may be what fills the disk, the environments that no
+/// run uses.
+async fn sweep(session: &Session) {
+    clear_leftovers(&session.config.work_root).await;
+    if session.config.installer.is_none() || session.busy.load(Ordering::Relaxed) > 0 {
+        return;
+    }
+    let (root, station) = (session.config.work_root.clone(), session.station.clone());
+    let cleared = spawn_blocking(move || Environments::of(&root)?.clear(&station)).await;
+    if let Err(error) = cleared.map_err(std::io::Error::other).and_then(|cleared| cleared) {
+        tracing::warn!(%error, "environments that no run uses could not be removed");
+    }
+}
+
 /// Does all that is done for a job before its program runs, with a program of its own.
 async fn test(session: &Session) -> Result<(), String> {
     const SCRIPT: &str = "import os, sys, tempfile; tempfile.TemporaryFile(); os.listdir('.')";
     let _one = session.fitness.testing.lock().await;
     restore_station(session)?;
+    find_room(session).await?;
     let station = session.station.clone();
     let written = spawn_blocking(move || write(&station)).await;
     let told =
