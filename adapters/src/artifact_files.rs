@@ -261,7 +261,7 @@ impl StagedArtifacts for Staged {
     }
 }
 
-/// Removes what was left by whoever was killed on the way. Others may be on theirs, on other hosts.
+/// Removes the leftovers of killed processes. Other hosts may still be at work here.
 fn remove_stale(staging: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(staging)? {
         let entry = entry?;

@@ -70,7 +70,7 @@ pub enum LimitReached {
         /// When it was asked for.
         asked_at: Timestamp,
     },
-    /// So many of the user's jobs run.
+    /// The user is at the limit of running jobs.
     #[error(
         "{limit} of your jobs may run at once, and as many do: one more is accepted when one has ended \
          (MAX_CONCURRENT_RUNNING, CONCURRENCY_POLICY=reject)"
@@ -79,7 +79,7 @@ pub enum LimitReached {
         /// The limit.
         limit: u64,
     },
-    /// So many of the user's jobs are pending.
+    /// The user is at the limit of pending jobs.
     #[error(
         "at most {limit} of your jobs may be pending: one more is accepted when one of them has begun or ended (MAX_QUEUED_PER_USER)"
     )]

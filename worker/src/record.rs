@@ -114,7 +114,7 @@ async fn note_duration(session: &Session, run: &Run, whole_run: Option<Duration>
     }
 }
 
-/// The command that records an outcome; none where nothing is to be recorded.
+/// The command that records an outcome; `None` if nothing is to be recorded.
 fn command(
     fence: &Fence,
     outcome: Outcome,

@@ -59,7 +59,7 @@ pub struct WorkerConfig {
     pub work_root: PathBuf,
     /// How often all jobs that have not ended are compared with the work there is.
     pub reconcile_interval: Duration,
-    /// How often is looked for what was kept for long enough.
+    /// How often to delete expired jobs and submissions.
     pub expire_interval: Duration,
     /// How long jobs under way may go on once the worker is asked to stop.
     pub drain_timeout: Duration,

@@ -38,7 +38,7 @@ const PATIENCE: Duration = Duration::from_mins(10);
 const FAILED_PATIENCE: Duration = Duration::from_secs(10);
 /// How long removing the run's directory may take, which follows.
 const CLEARING_LIMIT: Duration = Duration::from_mins(30);
-/// How often is looked for a sign of life.
+/// How often to check for a sign of life.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// How much of what a run left is kept.

@@ -43,7 +43,7 @@ struct Pool {
     locks: Locks,
     /// By UUID.
     gpus: Mutex<BTreeMap<String, Gpu>>,
-    /// Held by whoever asks the driver: one that hangs is asked by nobody else.
+    /// Held by the task that asks the driver: nobody else asks a driver that hangs.
     asking: Arc<tokio::sync::Mutex<()>>,
     /// What was said last of the driver, so that it is said once.
     said: Mutex<String>,

@@ -1,4 +1,4 @@
-//! Tells whoever looks on how a run stands, at most once a second, and never holds it up.
+//! Reports how a run stands, at most once a second, and never delays the run.
 
 use std::sync::Arc;
 use std::time::Duration;

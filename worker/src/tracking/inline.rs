@@ -12,7 +12,7 @@ use crate::session::Session;
 use crate::start::Run;
 
 /// Opens the run in the tracker and records what its job left, within the budget; what is not done in time is done
-/// once the job has ended. None where the tracker has no run yet, or is not to be waited for.
+/// once the job has ended. `None` if the tracker has no run yet, or must not be waited for.
 pub(crate) async fn record_in_time(
     session: &Session,
     run: &Run,
