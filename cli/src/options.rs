@@ -14,7 +14,7 @@ use crate::data_dir::redis_url_file;
 /// Where Redis is.
 #[derive(Debug, Args)]
 pub(crate) struct RedisOptions {
-    /// The shared Redis, such as <redis://:password@host:6379> [default: the Redis of `up` in the data directory]
+    /// The shared Redis, such as <redis://:password@host:6379> [default: the one of `up` in the data directory]
     #[arg(long, env = "REDIS_URL", hide_env_values = true)]
     redis_url: Option<String>,
     /// The data directory of `leadersboard up`
@@ -27,7 +27,7 @@ pub(crate) struct RedisOptions {
 /// Which keys.
 #[derive(Debug, Args)]
 pub(crate) struct NamespaceOption {
-    /// Name of this board; several boards can share a Redis
+    /// Several boards on one Redis each have a namespace
     #[arg(long, env = "NAMESPACE", default_value = "main", value_parser = parse_namespace)]
     pub(crate) namespace: Keyspace,
 }
