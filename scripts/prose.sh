@@ -25,11 +25,17 @@ awk -v phrases="(^|[^a-z_])($joined)([^a-z_]|$)" '
         text = tolower($0)
         sub(/^[ \t]*(\/\/[\/!]|[*-] |> )?[ \t]*/, "", text)
         both = before " " text
-        if (match(both, phrases) && RSTART + RLENGTH - 1 > length(before) + 1) {
+        seen = 0
+        while (match(both, phrases)) {
             phrase = substr(both, RSTART, RLENGTH)
-            gsub(/^[^a-z]+|[^a-z]+$/, "", phrase)
-            printf "%s:%d: \"%s\"\n", FILENAME, FNR, phrase
-            found++
+            both = substr(both, RSTART + RLENGTH - 1)
+            seen += RSTART + RLENGTH - 2
+            if (seen > length(before)) {
+                gsub(/^[^a-z]+|[^a-z]+$/, "", phrase)
+                printf "%s:%d: \"%s\"\n", FILENAME, FNR, phrase
+                found++
+                break
+            }
         }
         before = text
     }
