@@ -180,7 +180,7 @@ impl Worker {
         });
         let WorkerConfig { gpus, sandbox, python, .. } = &session.config;
         if let Err(error) = strays::adopt() {
-            tracing::warn!(%error, "what a job leaves when it kills its supervisor may not be found");
+            tracing::warn!(%error, "processes of a job that kills its supervisor may not be found");
         }
         observe::confined(&sandbox.to_string());
         gpus.try_out(sandbox, python, &session.station).await;
@@ -218,7 +218,7 @@ async fn leave(session: &Session, station: Station, settled: Settled) {
     });
     let retired = retired.await;
     if settled == Settled::No || !matches!(retired, Ok(Ok(()))) {
-        tracing::warn!(%consumer, "tickets may be left behind; the next worker here takes them over");
+        tracing::warn!(%consumer, "tickets may be left; the next worker here takes them over");
         return;
     }
     if let Err(error) = station.close() {

@@ -290,7 +290,7 @@ fn remove_stale(staging: &Path) -> std::io::Result<()> {
         let entry = entry?;
         // It may be gone by now, with its upload.
         if modified_before(&entry.metadata(), STALE) && std::fs::remove_dir_all(entry.path()).is_ok() {
-            tracing::info!(folder = %entry.path().display(), "removed what a broken upload left");
+            tracing::info!(folder = %entry.path().display(), "deleted the files of a broken upload");
         }
     }
     Ok(())

@@ -29,18 +29,14 @@ pub(crate) struct ProjectionsCommand {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Compare every read model with the event log; writes nothing
-    #[command(
-        after_help = "Exit code 0: every read model equals the fold of the log; 1: some differ, or an entry of \
-                            the log can't be read. You can run it at any time, on a live system."
-    )]
+    #[command(after_help = "Exit code 0: every read model equals the fold of the log; 1: some differ, or an entry of \
+                            the log can't be read. You can run it at any time, on a live system.")]
     Verify(RedisOptions),
     /// Restore read models that differ from the event log
-    #[command(
-        after_help = "You can run it at any time, on a live system: nothing waits for it. The objects of \
+    #[command(after_help = "You can run it at any time, on a live system: nothing waits for it. The objects of \
                             unreadable log entries do not change; the output names them. The reconciler \
                             restores lost tickets and leases afterwards; `leadersboard doctor --repair` does \
-                            it at once."
-    )]
+                            it at once.")]
     Rebuild(RedisOptions),
 }
 

@@ -137,7 +137,7 @@ impl Gpus {
 
     /// Offers a GPU to nobody until it is seen free again.
     pub(crate) fn mark_unhealthy(&self, uuid: &str, why: &str) {
-        tracing::error!(gpu = uuid, why, "the GPU is not offered until it is seen free again");
+        tracing::error!(gpu = uuid, why, "the GPU gets no jobs until it is free again");
         if let Some(gpu) = self.table().get_mut(uuid) {
             gpu.unhealthy = Some(why.to_owned());
         }

@@ -220,7 +220,7 @@ impl Drain {
         let was_outage = self.backlog.is_outage();
         self.backlog.note_answer();
         if was_outage {
-            tracing::info!("the tracker answers again; what it has not got yet is recorded");
+            tracing::info!("the tracker answers again; recording the waiting runs");
             self.tell(NoteOf::Tracker, None).await;
         }
     }
