@@ -30,7 +30,8 @@ test: ## Run every test, against real processes; those of the sandbox need root
 	cargo $(TEST_RUNNER) --workspace
 	$(VENV_PYTHON) -m unittest discover -s examples/tests
 
-lint: ## Check the formatting and the lints
+lint: ## Check the prose, the formatting and the lints
+	scripts/prose.sh
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	bash -n scripts/*.sh .ci/run

@@ -141,7 +141,7 @@ impl Drop for StagingFolder {
         if let Err(error) = std::fs::remove_dir_all(&self.0)
             && error.kind() != ErrorKind::NotFound
         {
-            tracing::warn!(folder = %self.0.display(), %error, "what was staged could not be removed");
+            tracing::warn!(folder = %self.0.display(), %error, "the staged files could not be deleted");
         }
     }
 }
@@ -261,7 +261,7 @@ impl StagedArtifacts for Staged {
     }
 }
 
-/// Removes what was left by whoever was killed on the way. Others may be on theirs, on other hosts.
+/// Removes the leftovers of killed processes. Other hosts may still be at work here.
 fn remove_stale(staging: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(staging)? {
         let entry = entry?;
@@ -269,7 +269,7 @@ fn remove_stale(staging: &Path) -> io::Result<()> {
         let is_stale = modified.is_ok_and(|at| at.elapsed().unwrap_or_default() > STALE);
         // It may be gone by now.
         if is_stale && std::fs::remove_dir_all(entry.path()).is_ok() {
-            tracing::info!(folder = %entry.path().display(), "removed what a broken store of artifacts left");
+            tracing::info!(folder = %entry.path().display(), "deleted the files of a broken store of artifacts");
         }
     }
     Ok(())

@@ -28,7 +28,7 @@ pub(crate) struct Crew {
     pub(crate) slots: u64,
     /// How many of these slots are in use, by jobs of whatever class.
     pub(crate) busy: u64,
-    /// How long a run of the class takes on average; none where no run has ended of late.
+    /// How long a run of the class takes on average; `None` if no run has ended recently.
     pub(crate) mean_run_s: Option<f64>,
     /// Workers that would serve the class and can't set up jobs.
     pub(crate) unfit: Option<Unfit>,
@@ -59,7 +59,7 @@ impl Crews {
         self.at(class, Instant::now()).await
     }
 
-    /// The crew of a class at a time. Whoever asks meanwhile waits for the same answer, be it a failure.
+    /// The crew of a class at a time. Concurrent callers wait for the same answer, even if it is a failure.
     async fn at(&self, class: &ClassName, now: Instant) -> Result<Crew, PortError> {
         let mut known = self.known.lock().await;
         if let Some(fresh) = known.get(class).filter(|known| now.saturating_duration_since(known.at) < GOOD_FOR) {

@@ -48,7 +48,7 @@ pub struct Api {
     pub log: Arc<dyn EventLogPort>,
     /// Where the events of jobs are heard of as they come.
     pub feed: Arc<dyn EventFeedPort>,
-    /// How whoever runs a job is told to look at it at once.
+    /// Tells a job's worker to look at it at once.
     pub nudges: Arc<dyn NudgePort>,
     /// Where jobs and submissions are read.
     pub status: Arc<dyn JobStatusPort>,
@@ -84,9 +84,9 @@ pub struct Api {
     pub board_metrics: BoardMetrics,
     /// The turns of those who filter boards.
     pub board_reads: BoardReads,
-    /// Where runs are shown; none where tracking is off.
+    /// Where runs are shown; `None` if tracking is off.
     pub mlflow: Option<MlflowLinks>,
-    /// What `GET /metrics` answers; none where metrics have a port of their own.
+    /// What `GET /metrics` answers; `None` if metrics have a port of their own.
     pub metrics_text: Option<RenderMetrics>,
     /// Why the worker of this process takes no jobs, if there is one and it takes none.
     pub worker: Option<WorkerState>,

@@ -19,7 +19,7 @@ pub(crate) struct MeView {
     role: &'static str,
     jobs_per_hour: LimitView,
     running: LimitView,
-    /// What becomes of a job that is asked for while as many run as may.
+    /// What to do with a new job when its user is at the limit of running jobs.
     concurrency_policy: ConcurrencyPolicy,
     queued: LimitView,
     uploads_per_hour: LimitView,

@@ -17,11 +17,11 @@ use clap::{Parser, Subcommand};
 use client::Output;
 use nix::sys::stat::{Mode, umask};
 
-/// Upload ML code and a config, have it run on a GPU worker, watch its log, compare its results.
+/// Upload ML code and a config, run it on a GPU worker, watch its log, compare results.
 #[derive(Debug, Parser)]
 #[command(name = "leadersboard", version, max_term_width = 100, after_help = AFTER_HELP)]
 struct Cli {
-    /// Print one JSON document instead of text for people
+    /// Print one JSON document instead of text
     #[arg(long, global = true, display_order = 900)]
     json: bool,
     #[command(subcommand)]
@@ -33,7 +33,7 @@ Try it on one machine:
   leadersboard up                                      everything in one process, data in ./data
   leadersboard submit examples/quickstart --watch      from another shell
 
-Every option can be given by the environment variable named beside it.";
+Each option can also be set by the environment variable beside it.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -41,21 +41,21 @@ enum Command {
     Up(Box<roles::up::UpCommand>),
     #[command(flatten)]
     Client(client::ClientCommand),
-    /// Serve the API alone, against a shared Redis
+    /// Serve the API, with a shared Redis
     Api(Box<roles::api::ApiCommand>),
-    /// Run jobs, against a shared Redis
+    /// Run jobs, with a shared Redis
     Worker(Box<roles::worker::WorkerCommand>),
-    /// Bring a Redis to the key schema of this version
+    /// Update the key schema of a Redis to this version
     Migrate(Box<roles::migrate::MigrateCommand>),
-    /// Look at dead letters, run them again, or remove them
+    /// List dead letters, run them again, or delete them
     Dlq(roles::dlq::DlqCommand),
     /// List the workers: alive, draining, or silent
     Workers(roles::workers::WorkersCommand),
-    /// Show or change what all roles must agree on
+    /// Show or change the settings that all roles share
     Policy(Box<roles::policy::PolicyCommand>),
     /// Compare the read models with the log, or restore them from it
     Projections(roles::projections::ProjectionsCommand),
-    /// Check Redis, storage and Python, and say how to cure what is wrong
+    /// Check Redis, storage, Python and MLflow, and name a fix for each problem
     Doctor(Box<roles::doctor::DoctorCommand>),
     /// Become the supervisor of a job's program
     #[command(name = worker::confinement::COMMAND, hide = true)]
@@ -90,7 +90,7 @@ fn main() -> ExitCode {
             Command::Client(command) => return client::run(command, output).await,
             Command::Up(up) => up.run(output).await,
             Command::Api(api) => api.run(output).await,
-            Command::Worker(worker) => worker.run(output).await,
+            Command::Worker(worker) => Box::pin(worker.run(output)).await,
             Command::Migrate(migrate) => migrate.run(output).await,
             Command::Dlq(dlq) => dlq.run(output).await,
             Command::Workers(workers) => workers.run(output).await,

@@ -20,10 +20,10 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// What is logged, and how.
 #[derive(Debug, Args)]
 pub(crate) struct LogOptions {
-    /// How log lines look
+    /// Format of log lines
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Human)]
     log_format: LogFormat,
-    /// Which log lines are written, such as `info,leadersboard_worker=debug`
+    /// Log filter, such as `info,leadersboard_worker=debug`
     #[arg(long, env = "RUST_LOG", default_value = "info")]
     log: String,
 }
@@ -32,7 +32,7 @@ pub(crate) struct LogOptions {
 enum LogFormat {
     /// For people
     Human,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
 }
 

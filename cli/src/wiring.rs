@@ -149,10 +149,10 @@ pub(crate) async fn connect(options: &RedisOptions) -> Result<Redis> {
 /// If Redis does not answer, or a newer program has been here.
 pub(crate) async fn migrate(url: &str, keys: &Keyspace) -> Result<migrations::Report> {
     let rebuild = async || {
-        tracing::info!("the read models are made anew from the log");
+        tracing::info!("rebuilding the read models from the log");
         let rebuilt = async { Redis::connect(url, keys.clone()).await?.audit(Mode::Rebuild, |_| {}).await };
         let report = rebuilt.await.map_err(|error| error.to_string())?;
-        tracing::info!(report.events, report.aggregates, report.differences, "the read models were made anew");
+        tracing::info!(report.events, report.aggregates, report.differences, "rebuilt the read models");
         Ok(())
     };
     migrations::migrate(url, keys, rebuild).await.map_err(|error| explain(url, error))

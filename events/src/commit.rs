@@ -152,7 +152,7 @@ pub enum Guard {
         /// How many.
         bytes: u64,
     },
-    /// No job is of this submission.
+    /// The submission has no jobs.
     WithoutJobs(SubmissionId),
     /// Nothing was committed under this idempotency key.
     IdempotencyKeyUnused {

@@ -60,8 +60,8 @@ pub struct HourUsage {
 /// A limit that was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LimitReached {
-    /// So many jobs were accepted in the last hour.
-    #[error("the limit of jobs accepted in an hour is reached: {limit} (MAX_SUBMISSIONS_PER_HOUR)")]
+    /// The user is at the hourly limit of accepted jobs.
+    #[error("hourly job limit reached: {limit} (MAX_SUBMISSIONS_PER_HOUR)")]
     JobsPerHour {
         /// The limit.
         limit: u64,
@@ -70,25 +70,26 @@ pub enum LimitReached {
         /// When it was asked for.
         asked_at: Timestamp,
     },
-    /// So many of the user's jobs run.
+    /// The user is at the limit of running jobs.
     #[error(
-        "{limit} of your jobs may run at once, and as many do: one more is accepted when one has ended \
-         (MAX_CONCURRENT_RUNNING, CONCURRENCY_POLICY=reject)"
+        "limit of running jobs reached: {limit} (MAX_CONCURRENT_RUNNING, CONCURRENCY_POLICY=reject). Try again when one \
+         of your jobs has ended"
     )]
     Running {
         /// The limit.
         limit: u64,
     },
-    /// So many of the user's jobs are pending.
+    /// The user is at the limit of pending jobs.
     #[error(
-        "at most {limit} of your jobs may be pending: one more is accepted when one of them has begun or ended (MAX_QUEUED_PER_USER)"
+        "limit of pending jobs reached: {limit} (MAX_QUEUED_PER_USER). Try again when one of your jobs has started or \
+         ended"
     )]
     Queued {
         /// The limit.
         limit: u64,
     },
-    /// So many submissions were uploaded in the last hour.
-    #[error("the limit of uploads in an hour is reached: {limit} (MAX_UPLOADS_PER_HOUR)")]
+    /// The user is at the hourly limit of uploads.
+    #[error("hourly upload limit reached: {limit} (MAX_UPLOADS_PER_HOUR)")]
     UploadsPerHour {
         /// The limit.
         limit: u64,
@@ -99,8 +100,8 @@ pub enum LimitReached {
     },
     /// The user's submissions are as large as they may be.
     #[error(
-        "with this one your submissions would have more than the {limit} bytes that are allowed \
-         (MAX_STORED_BYTES_PER_USER): they have {stored}, and those that no job needs any more are removed in time"
+        "storage quota exceeded: your submissions have {stored} of {limit} bytes, too many for this one \
+         (MAX_STORED_BYTES_PER_USER). Unused submissions expire; an administrator can raise the quota"
     )]
     StoredBytes {
         /// The limit.

@@ -60,12 +60,12 @@ impl Words {
             *self.errors.entry(message.to_owned()).or_default() += 1;
         }
         match message {
-            "a job was not as it must be; it was put right" => {
+            "repaired a job" => {
                 let kind = line["fields"]["repair"].as_str().unwrap_or_default();
                 *self.repairs.entry(kind.to_owned()).or_default() += 1;
             }
             "this run's end is not the job's and is not recorded"
-            | "another run is the job's by now; this one is not recorded" => {
+            | "the job has another run now; this one is not recorded" => {
                 self.refused.extend(refused(&line["span"]));
             }
             _ => {}

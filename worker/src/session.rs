@@ -79,7 +79,7 @@ impl Stop {
         }
     }
 
-    /// The same for a step that needs nobody's answer: it has its two seconds even when the worker must end at once.
+    /// The same for a step that needs no answer: it has its two seconds even when the worker must end at once.
     pub(crate) async fn last_word_is_over(&self) {
         self.running.cancelled().await;
         sleep(LAST_WORD).await;

@@ -61,7 +61,7 @@ pub struct WorkerConfig {
     pub work_root: PathBuf,
     /// How often all jobs that have not ended are compared with the work there is.
     pub reconcile_interval: Duration,
-    /// How often is looked for what was kept for long enough.
+    /// How often to delete expired jobs and submissions.
     pub expire_interval: Duration,
     /// How long jobs under way may go on once the worker is asked to stop.
     pub drain_timeout: Duration,
@@ -182,7 +182,7 @@ impl Worker {
         });
         let WorkerConfig { gpus, sandbox, python, .. } = &session.config;
         if let Err(error) = orphans::adopt() {
-            tracing::warn!(%error, "what a job leaves when it kills its supervisor may not be found");
+            tracing::warn!(%error, "processes of a job that kills its supervisor may not be found");
         }
         observe::confined(&sandbox.to_string());
         gpus.try_out(sandbox, python, &session.station).await;
@@ -220,7 +220,7 @@ async fn leave(session: &Session, station: Station, settled: Settled) {
     });
     let retired = retired.await;
     if settled == Settled::No || !matches!(retired, Ok(Ok(()))) {
-        tracing::warn!(%consumer, "tickets may be left behind; the next worker here takes them over");
+        tracing::warn!(%consumer, "tickets may be left; the next worker here takes them over");
         return;
     }
     if let Err(error) = station.close() {

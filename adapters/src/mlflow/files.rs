@@ -26,7 +26,7 @@ struct Placed {
     artifact: Option<Artifact>,
 }
 
-/// What became of a file.
+/// The result of sending a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sent {
     Whole,

@@ -217,7 +217,7 @@ fn is_exact(value: &Value, number: f64) -> bool {
     }
 }
 
-/// To the last bit, but for a sign of zero, which not every database keeps.
+/// Compares to the last bit. The sign of zero does not count, because not every database keeps it.
 fn is_same(wanted: f64, kept: f64) -> bool {
     wanted.to_bits() == kept.to_bits() || (wanted == 0.0 && kept == 0.0)
 }

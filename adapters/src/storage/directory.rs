@@ -33,14 +33,14 @@ const STALE: Duration = Duration::from_hours(24);
 const METADATA: &str = FileName::METADATA;
 /// Where each board that uses the directory leaves its name.
 const BOARDS: &str = ".boards";
-/// The name of whoever stored submissions before boards left their names.
+/// The name for boards that stored submissions before boards left their names.
 const EARLIER: &str = "earlier";
 
 /// Submissions as folders of a directory.
 #[derive(Debug, Clone)]
 pub struct DirectoryStorage {
     root: PathBuf,
-    /// Archives are read whole: so many at a time, whoever sends them.
+    /// Limits how many archives are read at a time, over all users.
     judging: Arc<Semaphore>,
 }
 
@@ -290,7 +290,7 @@ fn remove_stale(staging: &Path) -> std::io::Result<()> {
         let entry = entry?;
         // It may be gone by now, with its upload.
         if modified_before(&entry.metadata(), STALE) && std::fs::remove_dir_all(entry.path()).is_ok() {
-            tracing::info!(folder = %entry.path().display(), "removed what a broken upload left");
+            tracing::info!(folder = %entry.path().display(), "deleted the files of a broken upload");
         }
     }
     Ok(())

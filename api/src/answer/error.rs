@@ -26,7 +26,7 @@ pub(crate) enum Error {
     Invalid(String),
     /// It does not tell who asks.
     Unauthenticated(&'static str),
-    /// Whoever asks may not.
+    /// The caller may not do this.
     Forbidden(String),
     /// There is no such thing, or it is somebody else's: one answer, so that existence is not told.
     Unknown(String),

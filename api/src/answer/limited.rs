@@ -1,4 +1,4 @@
-//! The answer to whoever has reached a limit: which, and when there is room again.
+//! The answer to a user who has reached a limit: which limit, and when there is room again.
 
 use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;

@@ -13,7 +13,7 @@ use tokio::time::Sleep;
 const UNREAD: Duration = Duration::from_secs(30);
 
 /// A connection that fails once the other side has taken nothing for [`UNREAD`]. What has not been taken stays with
-/// whoever makes it: nothing is buffered here.
+/// the writer: nothing is buffered here.
 pub(crate) struct Bounded<S> {
     inner: S,
     /// Runs while a write is waited for.

@@ -32,7 +32,7 @@ struct Entry {
 #[derive(Default)]
 pub(crate) struct Kept {
     pub(super) list: ArtifactList,
-    /// The run that left it; none where there is nothing.
+    /// The run that left it; `None` if there is nothing.
     pub(super) fence: Option<Fence>,
     /// The SHA-256 of the list.
     pub(super) digest: Option<String>,

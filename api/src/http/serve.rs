@@ -120,7 +120,7 @@ where
 
 /// Answers a connection that there is no place for. What can't be told at once is not told.
 fn refuse(stream: TcpStream, most: usize) {
-    tracing::warn!(most, "a connection was refused: all that there may be are busy");
+    tracing::warn!(most, "refused a connection: all allowed connections are busy");
     let detail = format!("The server has {most} busy connections, which is its limit. Try again shortly.");
     let body = format!(r#"{{"detail":"{detail}","code":"busy"}}"#);
     let length = body.len();

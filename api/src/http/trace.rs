@@ -1,4 +1,4 @@
-//! A span, a count and a time for every request, within the trace of whoever sent it.
+//! A span, a count and a time for every request, within the trace of its sender.
 
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ pub(crate) async fn observe(State(api): State<Arc<Api>>, request: Request, next:
     response
 }
 
-/// The trace of the request under way, to be recorded with what comes of it.
+/// The trace of the current request, to be recorded with its events.
 pub(crate) fn current_traceparent() -> Option<TraceParent> {
     let context = Span::current().context();
     let span = context.span();

@@ -10,7 +10,7 @@ use crate::class_capacity::Crew;
 /// `n = ahead − f + 1` runs have ended. Where a run takes `d` seconds on average, one of `s` ends every `d / s` seconds; so
 /// the estimate is `⌈n · d / s⌉`, and 0 where `ahead < f`.
 ///
-/// None where nothing can be told: nobody serves the class, or a run has to end first and none has ended of late. Jobs of
+/// `None` if unknown: no worker serves the class, or a run has to end first and none has ended recently. Jobs of
 /// other classes that the same workers serve are not foreseen.
 pub(super) fn seconds_to_start(ahead: u64, crew: &Crew) -> Option<u64> {
     if crew.workers == 0 || crew.slots == 0 {

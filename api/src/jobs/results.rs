@@ -1,4 +1,4 @@
-//! What came of a job that completed, and where to look at it.
+//! The results of a completed job, and where to see them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -116,12 +116,12 @@ impl JobView {
     }
 }
 
-/// How many of a job's metrics are on no board, because it has too many; none where all are.
+/// How many of a job's metrics are on no board, because it has too many; `None` if all are.
 fn unranked(job: &Job, results: Option<&FoundResults>) -> Option<usize> {
     results?.metrics.as_ref()?.len().checked_sub(job.ranked()?.len()).filter(|count| *count > 0)
 }
 
-/// Whether the tracker has the run of a job that has ended; none where it is not to have it.
+/// Whether the tracker has the run of a job that has ended; `None` if the run is not to be recorded.
 pub(super) fn tracking(job: &Job) -> Option<&'static str> {
     match &job.tracked {
         _ if !job.is_terminal() => None,

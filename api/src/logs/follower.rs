@@ -38,7 +38,7 @@ pub(super) struct Follower {
     fence: Option<Fence>,
     lines: Lines,
     view: View,
-    /// Of this attempt; none where nothing is printed any more.
+    /// Of this attempt; `None` once it prints nothing more.
     printed: Option<Box<dyn LogFeed>>,
     /// The newest chunk behind a gap that the log has not filled yet.
     ahead: Option<Arc<LogChunk>>,

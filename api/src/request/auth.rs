@@ -25,7 +25,7 @@ struct Entry {
     role: Role,
 }
 
-/// What becomes of a token that is in no list.
+/// What to do with a token that is in no list.
 #[derive(PartialEq, Eq)]
 enum Strangers {
     Refused,
@@ -136,12 +136,12 @@ fn digest(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
-/// The name of whoever has none: the first 32 bits of the token's digest.
+/// The name of a user without one: the first 32 bits of the token's digest.
 fn fingerprint(sha256: &[u8; 32]) -> UserId {
     format!("user-{}", hex::encode(&sha256[..4])).parse().expect("13 letters, digits and a dash are a user name")
 }
 
-/// Whoever sent a request, known by their token.
+/// The sender of a request, known by their token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Caller {
     pub(crate) user: UserId,

@@ -1,4 +1,4 @@
-//! Repeated requests: whoever sends the same key with the same wish again gets the first answer again.
+//! Repeated requests: the same key with the same request gets the first answer again.
 //!
 //! The record is made by the commit itself, guarded by its absence, so that no two processes can make two of one wish.
 //! Within this process a repeated request also waits while the first one is under way.

@@ -41,7 +41,7 @@ pub(crate) fn show_cursor<Id: Display>(cursor: PageCursor<Id>) -> String {
     format!("{:x}-{}", cursor.created_ms, cursor.id)
 }
 
-/// The place that a client's cursor names; none where it gave none.
+/// The place that a client's cursor names; `None` without a cursor.
 pub(crate) fn cursor<Id: FromStr>(text: Option<&str>) -> Result<Option<PageCursor<Id>>, Error> {
     let parse = |(ms, id): (&str, &str)| {
         let digits = ms.bytes().all(|byte| byte.is_ascii_hexdigit());

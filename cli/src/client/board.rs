@@ -24,7 +24,7 @@ const MAX_METRICS: usize = 1_000;
 /// As many characters of a method as a table shows.
 const METHOD_CHARS: usize = 32;
 
-/// Show who is best in a metric, each user with their best job
+/// Show the leaderboard: the best job of each user
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct BoardCommand {
@@ -36,7 +36,7 @@ pub(crate) struct BoardCommand {
     #[arg(long, value_name = "ORDER")]
     order: Option<OrderOption>,
 
-    /// Only this user's place
+    /// Only this user's row
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
 
@@ -44,11 +44,11 @@ pub(crate) struct BoardCommand {
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
 
-    /// Only jobs with this param, such as `dataset=mvtec_ad`; may be given again
+    /// Only jobs with this param, such as `dataset=mvtec_ad`; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_param)]
     param: Vec<(String, String)>,
 
-    /// As many as this
+    /// Maximum number of rows
     #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
     limit: usize,
 
@@ -56,7 +56,7 @@ pub(crate) struct BoardCommand {
     #[arg(long, conflicts_with = "metrics")]
     csv: bool,
 
-    /// Show what can be ranked instead
+    /// List the metrics that can be ranked instead
     #[arg(long, conflicts_with_all = ["metric", "order", "user", "since", "param", "limit"])]
     metrics: bool,
 

@@ -15,7 +15,7 @@ Examples:
   leadersboard me
   leadersboard me --json | jq .jobs_per_hour.remaining";
 
-/// Show who you are to the server, your limits, and what of them is left
+/// Show your user name, your limits, and what is left of them
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct MeCommand {

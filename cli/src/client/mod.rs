@@ -39,13 +39,13 @@ pub(crate) enum Output {
 pub(crate) enum ClientCommand {
     /// Send a folder and run it as a job
     Submit(Box<submit::SubmitCommand>),
-    /// Look at jobs, follow them, read their logs, or cancel one
+    /// List, follow, compare or cancel jobs, and read their logs and files
     Jobs(jobs::JobsCommand),
-    /// Look at what was uploaded
+    /// List and show submissions
     Submissions(submissions::SubmissionsCommand),
-    /// Show who is best in a metric, each user with their best job
+    /// Show the leaderboard: the best job of each user
     Board(Box<board::BoardCommand>),
-    /// Show who you are to the server, your limits, and what of them is left
+    /// Show your user name, your limits, and what is left of them
     Me(me::MeCommand),
 }
 

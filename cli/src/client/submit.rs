@@ -50,19 +50,19 @@ pub(crate) struct SubmitCommand {
     #[arg(value_name = "DIR", required_unless_present = "submission")]
     folder: Option<PathBuf>,
 
-    /// Start a job from a submission that was sent before
+    /// Start a job from an earlier submission
     #[arg(long, value_name = "ID", value_parser = parse_id, conflicts_with_all = ["folder", "dry_run", "metadata", "entrypoint", "config"])]
     submission: Option<String>,
 
-    /// Follow the job's log to its end; the exit code tells how it ended
+    /// Follow the job's log to its end; the exit code is the outcome
     #[arg(long, short, conflicts_with = "dry_run")]
     watch: bool,
 
-    /// If a limit is reached, such as that of jobs that run at once, wait and start the job then
+    /// If a limit is reached, wait until the server accepts the job
     #[arg(long, conflicts_with = "dry_run")]
     wait: bool,
 
-    /// Resource class, such as small or medium; the server's default if not given
+    /// Resource class, such as small or medium [default: the server's]
     #[arg(long, value_name = "NAME")]
     class: Option<String>,
 
@@ -74,7 +74,7 @@ pub(crate) struct SubmitCommand {
     #[arg(long, value_name = "FILE", default_value = "config.yaml")]
     config: String,
 
-    /// List what would be sent, and send nothing
+    /// List the files without sending them
     #[arg(long)]
     dry_run: bool,
 

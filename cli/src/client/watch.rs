@@ -26,7 +26,7 @@ const LONGEST_ABSENCE: Duration = Duration::from_mins(5);
 /// let it through, and then the log is polled.
 const MOST_CUTS: u32 = 3;
 
-/// Shows a job's status and its log from the beginning to its end, then what became of it.
+/// Shows a job's status and its log from the beginning to its end, then its outcome.
 pub(crate) async fn follow(
     client: &Client,
     job_id: &str,

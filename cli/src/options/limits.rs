@@ -7,23 +7,23 @@ use events::policy::LimitSettings;
 /// What a user may have in use. Part of the policy.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct LimitOptions {
-    /// Jobs of a user accepted in any hour [default: 10]
+    /// Accepted jobs of a user per hour [default: 10]
     #[arg(long, env = "MAX_SUBMISSIONS_PER_HOUR", value_name = "N")]
     max_submissions_per_hour: Option<u64>,
-    /// Jobs of a user that run at once; further ones are held until one of them ends [default: 1]
+    /// Jobs of a user that run at once [default: 1]
     #[arg(long, env = "MAX_CONCURRENT_RUNNING", value_name = "N")]
     max_concurrent_running: Option<u64>,
-    /// What becomes of a job that is asked for while as many of its user's run as may: `reject` answers 429, `queue`
-    /// accepts it [default: reject]
+    /// What to do with a new job when its user is at `MAX_CONCURRENT_RUNNING`: `reject` answers 429, `queue` accepts
+    /// the job and holds it [default: reject]
     #[arg(long, env = "CONCURRENCY_POLICY", value_name = "reject|queue")]
     concurrency_policy: Option<ConcurrencyPolicy>,
     /// Pending jobs of a user [default: 20]
     #[arg(long, env = "MAX_QUEUED_PER_USER", value_name = "N")]
     max_queued_per_user: Option<u64>,
-    /// Submissions of a user uploaded in any hour [default: 60]
+    /// Uploads of a user per hour [default: 60]
     #[arg(long, env = "MAX_UPLOADS_PER_HOUR", value_name = "N")]
     max_uploads_per_hour: Option<u64>,
-    /// The size of all submissions of a user, in bytes [default: 21474836480]
+    /// Bytes of all submissions of a user [default: 21474836480]
     #[arg(long, env = "MAX_STORED_BYTES_PER_USER", value_name = "BYTES")]
     max_stored_bytes_per_user: Option<u64>,
 }

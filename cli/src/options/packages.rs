@@ -1,4 +1,4 @@
-//! What becomes of the `requirements.txt` of submissions: the options.
+//! The options for the `requirements.txt` of submissions.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -9,20 +9,20 @@ use worker::{Installer, InstallerOptions, Python, RequirementsMode};
 
 use super::sandbox::Site;
 
-/// What becomes of the `requirements.txt` of submissions.
+/// What to do with the `requirements.txt` of submissions.
 #[derive(Debug, Args)]
 pub(crate) struct RequirementsOptions {
-    /// What becomes of a submission's requirements.txt: off (nothing), or cached (its packages are installed from the
-    /// index, and kept for whoever asks for the same)
+    /// What to do with a submission's requirements.txt: off (nothing), or cached (install its packages from the index,
+    /// and reuse them for the same list)
     #[arg(long, env = "REQUIREMENTS", default_value_t = RequirementsMode::Off)]
     requirements: RequirementsMode,
-    /// The one index that packages are installed from
+    /// The only package index
     #[arg(long, env = "REQUIREMENTS_INDEX", default_value = "https://pypi.org/simple", hide_env_values = true)]
     requirements_index: String,
-    /// The program that installs them [default: uv on PATH]
+    /// The program that installs packages [default: uv on PATH]
     #[arg(long, env = "UV")]
     uv: Option<PathBuf>,
-    /// Certificates for the index, instead of those that uv brings
+    /// Certificates for the index, instead of those of uv
     #[arg(long, env = "SSL_CERT_FILE")]
     ssl_cert_file: Option<PathBuf>,
 }

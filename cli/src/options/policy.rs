@@ -18,30 +18,30 @@ use crate::options::limits::LimitOptions;
 /// How often a process looks whether the policy has changed.
 const REFRESH: Duration = Duration::from_secs(5);
 
-/// What all roles must agree on. Kept in Redis: set by `up`, `migrate` and `policy set`.
+/// The settings that all roles share. Redis stores them; `up`, `migrate` and `policy set` change them.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct PolicyOptions {
-    /// The resource classes, the first of which is the default, and what a job of each may use: its time, then any of
+    /// The resource classes and their limits; the first is the default. After the time, each limit is optional:
     /// `:memory=16GiB` (the worker's share), `:processes=512` (4096), `:output=5GiB` (20GiB), `:log=64MiB` (256MiB),
-    /// `:gpus=1` (0); `@FILE` has one class a line [default: small=30m,medium=60m]
+    /// `:gpus=1` (0). `@FILE` has one class per line [default: small=30m,medium=60m]
     #[arg(long, env = "RESOURCE_CLASSES", value_name = "NAME=TIME[:KEY=VALUE…],…", value_parser = classes::read)]
     resource_classes: Option<Classes>,
-    /// How long a worker may be silent before its job is given to another [default: 30s]
+    /// How long a worker may be silent before others run its jobs [default: 30s]
     #[arg(long, env = "LEASE", value_parser = humantime::parse_duration)]
     lease: Option<Duration>,
-    /// How often a job is run again after the platform failed it [default: 3]
+    /// Retries of a job after failures of the platform [default: 3]
     #[arg(long, env = "MAX_RETRIES")]
     max_retries: Option<u32>,
-    /// The waits before the first, the second and every later retry [default: 1s,5s,25s]
+    /// Delays before the first, the second and every later retry [default: 1s,5s,25s]
     #[arg(long, env = "RETRY_BACKOFF", value_delimiter = ',', value_name = "TIME,…",
           value_parser = humantime::parse_duration)]
     retry_backoff: Option<Vec<Duration>>,
     #[command(flatten)]
     limits: LimitOptions,
-    /// How long a job's records and files are kept after its end [default: 90d]
+    /// How long to keep a finished job with its results, log and artifacts [default: 90d]
     #[arg(long, env = "RETENTION", value_parser = humantime::parse_duration)]
     retention: Option<Duration>,
-    /// How long a submission is kept that no job ever was of [default: 30d]
+    /// How long to keep a submission that never had a job [default: 30d]
     #[arg(long, env = "SUBMISSION_TTL", value_parser = humantime::parse_duration)]
     submission_ttl: Option<Duration>,
 }

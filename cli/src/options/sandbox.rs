@@ -1,4 +1,4 @@
-//! How jobs are confined: the options, and what comes of them on this machine.
+//! How jobs are confined: the options, and what they give on this machine.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -20,20 +20,20 @@ const OPEN_FOLDER: &str = "/var/tmp";
 /// How jobs are confined.
 #[derive(Debug, Args)]
 pub(crate) struct ConfinementOptions {
-    /// What must confine a job: strict (namespaces, and memory limits of the kernel's), standard (at least Landlock and
-    /// seccomp, and not root), or off, for code that is trusted. A worker that can't have it does not start
+    /// Required confinement of jobs: strict (namespaces, and memory limits of the kernel), standard (at least Landlock
+    /// and seccomp, and not root), or off (for trusted code). The worker does not start without it
     #[arg(long, env = "SANDBOX", default_value_t = Level::Standard)]
     sandbox: Level,
-    /// What network jobs have: none, loopback (an interface of their own), or host
+    /// Network of jobs: none, loopback (an interface of their own), or host
     #[arg(long, env = "NETWORK", default_value_t = Network::None)]
     network: Network,
-    /// A folder of data that jobs may read, at the same path; told to them as `DATASET_ROOT`
+    /// A folder with data that jobs may read at the same path; jobs see it as `DATASET_ROOT`
     #[arg(long, env = "DATASET_ROOT")]
     dataset_root: Option<PathBuf>,
-    /// A folder of model weights and other caches that jobs may read, at the same path; told to them as `CACHE_ROOT`
+    /// A folder with model weights and other caches that jobs may read at the same path; jobs see it as `CACHE_ROOT`
     #[arg(long, env = "CACHE_ROOT")]
     cache_root: Option<PathBuf>,
-    /// Where jobs have their work directories [default: <data>/work, or a folder below /var/tmp where jobs can't get there]
+    /// Folder for work directories [default: <data>/work, or a folder below /var/tmp if jobs can't enter that]
     #[arg(long, env = "WORK_ROOT")]
     work_root: Option<PathBuf>,
     /// Use no more than what works everywhere

@@ -69,7 +69,7 @@ impl RedisOptions {
 /// What a role asks of its Redis.
 #[derive(Debug, Args)]
 pub(crate) struct StrictOption {
-    /// Refuse to start on a Redis that may lose what it acknowledged, instead of warning
+    /// Refuse a Redis that may lose acknowledged writes, instead of warning
     #[arg(long, env = "STRICT")]
     pub(crate) strict: bool,
 }
@@ -77,17 +77,17 @@ pub(crate) struct StrictOption {
 /// Where files are, and how much of the disk they may take.
 #[derive(Debug, Args)]
 pub(crate) struct StorageOptions {
-    /// Where submissions are stored [default: <data>/uploads]
+    /// Folder for submissions [default: <data>/uploads]
     #[arg(long, env = "UPLOAD_ROOT")]
     upload_root: Option<PathBuf>,
-    /// Where logs are stored [default: <data>/logs]
+    /// Folder for logs [default: <data>/logs]
     #[arg(long, env = "LOG_ROOT")]
     log_root: Option<PathBuf>,
-    /// Where the files that jobs leave are stored [default: <data>/artifacts]
+    /// Folder for the artifacts of jobs [default: <data>/artifacts]
     #[arg(long, env = "ARTIFACT_ROOT")]
     artifact_root: Option<PathBuf>,
-    /// How much of the disk must stay free, such as 2GiB: before that is used up, the job that grows most is ended. 0 turns
-    /// it off [default: 1GiB, or 5 % of a disk smaller than 20 GiB]
+    /// Disk space that must stay free, such as 2GiB: if less is free, the worker ends the job that has grown most. 0
+    /// disables it [default: 1GiB, or 5 % of a disk smaller than 20 GiB]
     #[arg(long, env = "DISK_RESERVE")]
     disk_reserve: Option<ByteSize>,
 }
@@ -113,22 +113,22 @@ impl StorageOptions {
 /// Who may use the API, and what an upload may hold.
 #[derive(Debug, Args)]
 pub(crate) struct AccessOptions {
-    /// The users: name:token, or a bare token, separated by commas
+    /// Tokens of users, separated by commas: name:token, or a bare token
     #[arg(long, env = "API_TOKENS", hide_env_values = true, default_value = "", hide_default_value = true)]
     pub(crate) api_tokens: String,
-    /// The admins, likewise
+    /// Tokens of admins, in the same form
     #[arg(long, env = "ADMIN_TOKENS", hide_env_values = true, default_value = "", hide_default_value = true)]
     pub(crate) admin_tokens: String,
-    /// The largest file of an upload, in bytes
+    /// Maximum size of one uploaded file, in bytes
     #[arg(long, env = "MAX_FILE_SIZE", default_value_t = UploadLimits::default().file_bytes)]
     max_file_size: u64,
-    /// Suffixes of uploaded files that are taken beside .py, .yaml, .zip and .tar.gz, separated by commas, such as .csv,.json
+    /// Further suffixes for uploaded files, such as .csv,.json; always allowed: .py, .yaml, .zip, .tar.gz
     #[arg(long, env = "ALLOWED_SUFFIXES", default_value = "", hide_default_value = true)]
     allowed_suffixes: Suffixes,
-    /// What people compare, such as `image_auc:desc,latency_ms:asc`; the first is what the leaderboard shows by itself
+    /// Metrics and their order, such as `image_auc:desc,latency_ms:asc`; the first is the leaderboard's default
     #[arg(long, env = "LEADERBOARD_METRICS", default_value = "", hide_default_value = true)]
     pub(crate) leaderboard_metrics: api::BoardMetrics,
-    /// Serve /metrics on an address of its own instead of beside the API
+    /// Serve /metrics on this address instead of the API's
     #[arg(long, env = "METRICS_ADDR")]
     pub(crate) metrics_addr: Option<std::net::SocketAddr>,
 }

@@ -17,10 +17,10 @@ use crate::wiring::Ports;
 /// Where runs are recorded and shown.
 #[derive(Debug, Args)]
 pub(crate) struct TrackerAddress {
-    /// The MLflow server that runs are recorded in; links to them are made from it [default: none, they are not]
+    /// The MLflow server that records runs [default: none, runs are not recorded]
     #[arg(long, env = "MLFLOW_TRACKING_URI", hide_env_values = true)]
     mlflow_tracking_uri: Option<String>,
-    /// Where people see the runs [default: `MLFLOW_TRACKING_URI`]
+    /// Address of MLflow for people; links begin with it [default: `MLFLOW_TRACKING_URI`]
     #[arg(long, env = "MLFLOW_URL", hide_env_values = true)]
     mlflow_url: Option<String>,
 }
@@ -49,31 +49,31 @@ impl TrackerAddress {
 pub(crate) struct TrackingOptions {
     #[command(flatten)]
     pub(crate) address: TrackerAddress,
-    /// The experiment that holds the runs; made where there is none
+    /// The experiment that holds the runs; created if missing
     #[arg(long, env = "MLFLOW_EXPERIMENT", default_value = "leadersboard")]
     mlflow_experiment: String,
-    /// Whether jobs that fail or are cancelled are recorded too
+    /// Record failed and cancelled jobs too
     #[arg(long, env = "MLFLOW_TRACK_FAILURES", default_value_t = true, action = ArgAction::Set)]
     mlflow_track_failures: bool,
-    /// How long the end of a job may wait for MLflow; what is not recorded by then is recorded later
+    /// How long the end of a job may wait for MLflow; the rest is recorded later
     #[arg(long, env = "TRACKING_BUDGET", default_value = "10s", value_parser = humantime::parse_duration)]
     tracking_budget: Duration,
-    /// How often runs are looked for that a dead worker left open
+    /// How often to delete orphaned open runs
     #[arg(long, env = "TRACKING_SWEEP_INTERVAL", default_value = "30s", value_parser = humantime::parse_duration)]
     tracking_sweep_interval: Duration,
-    /// The user that MLflow knows this worker as
+    /// The worker's user on MLflow
     #[arg(long, env = "MLFLOW_TRACKING_USERNAME")]
     mlflow_tracking_username: Option<String>,
-    /// Its password
+    /// The password of this user
     #[arg(long, env = "MLFLOW_TRACKING_PASSWORD", hide_env_values = true)]
     mlflow_tracking_password: Option<String>,
-    /// A bearer token, in the place of a user and a password
+    /// A bearer token, instead of a user and a password
     #[arg(long, env = "MLFLOW_TRACKING_TOKEN", hide_env_values = true)]
     mlflow_tracking_token: Option<String>,
-    /// A file with the certificates that MLflow's is signed by, beside the system's
+    /// A file with further certificates for MLflow's server
     #[arg(long, env = "MLFLOW_TRACKING_SERVER_CERT_PATH")]
     mlflow_tracking_server_cert_path: Option<PathBuf>,
-    /// Take any certificate
+    /// Accept any certificate
     #[arg(long, env = "MLFLOW_TRACKING_INSECURE_TLS", default_value_t = false, action = ArgAction::Set)]
     mlflow_tracking_insecure_tls: bool,
 }

@@ -26,10 +26,10 @@ use crate::wiring::{Ports, listen};
 /// How many may read the metrics at once on their own address.
 const METRICS_CONNECTIONS: usize = 32;
 
-/// Serve the API alone, against a shared Redis.
+/// Serve the API, with a shared Redis.
 #[derive(Debug, Args)]
 pub(crate) struct ApiCommand {
-    /// Where to listen
+    /// Address of the API
     #[arg(long = "listen", env = "LISTEN_ADDR", default_value = "127.0.0.1:8010")]
     listen: SocketAddr,
     #[command(flatten)]

@@ -32,10 +32,10 @@ use crate::options::tracking::TrackingOptions;
 use crate::roles::doctor::attempts::SandboxDoctor;
 use crate::wiring::connect;
 
-/// Check Redis, storage, Python and MLflow, and say how to cure what is wrong.
+/// Check Redis, storage, Python and MLflow, and name a fix for each problem.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit code 0: everything will do, perhaps at a risk; 1: something can't work.",
+    after_help = "Exit code 0: everything works, perhaps with a risk; 1: something can't work.",
     args_conflicts_with_subcommands = true
 )]
 pub(crate) struct DoctorCommand {
@@ -52,7 +52,7 @@ pub(crate) struct DoctorCommand {
     job_python: Option<PathBuf>,
     #[command(flatten)]
     confinement: ConfinementOptions,
-    /// First repair open jobs (lost tickets, lost leases, forgotten retries), move what can't be read into quarantine,
+    /// First repair open jobs (lost tickets, lost leases, forgotten retries), move unreadable entries to quarantine,
     /// and restore damaged records from the event log
     #[arg(long)]
     repair: bool,

@@ -16,7 +16,7 @@ use crate::options::shared::RedisOptions;
 use crate::roles::policy_change;
 use crate::wiring::{connect, migrate};
 
-/// Bring a Redis to the key schema of this version.
+/// Update the key schema of a Redis to this version.
 #[derive(Debug, Args)]
 pub(crate) struct MigrateCommand {
     #[command(flatten)]

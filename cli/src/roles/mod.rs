@@ -24,7 +24,7 @@ use crate::client::{Output, escape_c1};
 /// What a shell shows for a program that SIGPIPE ended.
 const READER_GONE: u8 = 141;
 
-/// Whoever read the answer went away, as `head` does when it has enough.
+/// The reader of the answer went away, as `head` does when it has enough.
 #[derive(Debug)]
 struct ReaderGone;
 

@@ -21,7 +21,7 @@ use crate::roles::policy_change;
 use crate::roles::policy_change::{Effects, FORCE, Waiting};
 use crate::wiring::connect;
 
-/// Show or change what all roles must agree on.
+/// Show or change the settings that all roles share.
 #[derive(Debug, Args)]
 pub(crate) struct PolicyCommand {
     #[command(flatten)]
@@ -32,23 +32,23 @@ pub(crate) struct PolicyCommand {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Print the policy, and what of it was set
+    /// Print the policy, and which values were set
     Show,
-    /// Change it; running processes follow within ten seconds
+    /// Change the policy; running processes follow within ten seconds
     #[command(after_help = "\
-Only what is given is changed. A lease in force keeps its length. Workers serve a new resource class as soon as they
-follow, unless WORKER_CLASSES names others. A change that deletes finished jobs or unused submissions says how many,
-and asks. A class that jobs wait for is only removed with --force, which cancels them. Lowered limits end no job.")]
+Changes only the values that you give. Current leases keep their duration. Workers serve a new resource class when
+they follow, unless WORKER_CLASSES names others. If a change deletes finished jobs or unused submissions, the command
+counts them and asks. To remove a class that jobs wait for, give --force: it cancels them. Lower limits end no job.")]
     Set {
         #[command(flatten)]
         policy: Box<PolicyOptions>,
-        /// Who asks, for the event
+        /// Your name, for the event
         #[arg(long, env = "USER", default_value = "operator")]
         by: UserId,
-        /// Delete what a shorter retention or time to live expires, without a question
+        /// Delete without asking what a shorter retention or time to live expires
         #[arg(long)]
         yes: bool,
-        /// Cancel the jobs that wait for a resource class that is removed
+        /// Cancel the jobs that wait for a removed resource class
         #[arg(long)]
         force: bool,
     },

@@ -20,7 +20,7 @@ use crate::options::policy;
 const PAGE: usize = 500;
 /// What expires within this time of the change counts as deleted by it.
 const SOON: Duration = Duration::from_mins(5);
-/// How often jobs are looked for that came in while their class was removed.
+/// How often to search for jobs that were accepted while their class was removed.
 const ROUNDS: usize = 20;
 
 /// What a change does to what is there.

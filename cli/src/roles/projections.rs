@@ -30,19 +30,15 @@ pub(crate) struct ProjectionsCommand {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Fold the log and compare every read model with it; writes nothing
-    #[command(
-        after_help = "Exit code 0: every read model is what the log folds to; 1: some differ, or an entry of the \
-                            log can't be read. May run at any time, beside a live system."
-    )]
+    /// Compare every read model with the event log; writes nothing
+    #[command(after_help = "Exit code 0: every read model equals the fold of the log; 1: some differ, or an entry of \
+                            the log can't be read. You can run it at any time, on a live system.")]
     Verify,
-    /// Restore from the log whatever read model differs from it
-    #[command(
-        after_help = "May run at any time, beside a live system: nothing waits for it. What an entry of the log \
-                            that can't be read is about stays as it is, and is named. Work lost with a read \
-                            model (tickets, leases) is restored by the reconciler afterwards: `leadersboard doctor \
-                            --repair` runs it at once."
-    )]
+    /// Restore read models that differ from the event log
+    #[command(after_help = "You can run it at any time, on a live system: nothing waits for it. The objects of \
+                            unreadable log entries do not change; the output names them. The reconciler \
+                            restores lost tickets and leases afterwards; `leadersboard doctor --repair` does \
+                            it at once.")]
     Rebuild,
 }
 

@@ -37,14 +37,14 @@ const END_WITHIN: Duration = Duration::from_secs(20);
 /// Run everything in one process: a private Redis, the API, a worker.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Everything it keeps is in the data directory and is there again at the next start.
-Ctrl-C, SIGTERM and a closed terminal end it in order: running jobs get DRAIN_TIMEOUT to finish, and
-are run again at the next start if they don't. A second Ctrl-C ends it at once.")]
+The data directory holds all data, for the next start too.
+Ctrl-C, SIGTERM and a closed terminal stop it gracefully: running jobs may continue for DRAIN_TIMEOUT. Jobs that
+don't finish run again at the next start. A second Ctrl-C stops it at once.")]
 pub(crate) struct UpCommand {
-    /// Where to listen
+    /// Address of the API
     #[arg(long, env = "LISTEN_ADDR", default_value = "127.0.0.1:8010")]
     listen: SocketAddr,
-    /// Where everything is kept
+    /// The data directory
     #[arg(long, env = "DATA_DIR", default_value = DEFAULT_DATA)]
     data: PathBuf,
     #[command(flatten)]
@@ -59,7 +59,7 @@ pub(crate) struct UpCommand {
     jobs: JobOptions,
     #[command(flatten)]
     tracking: TrackingOptions,
-    /// How long running jobs may go on after Ctrl-C before they are given back
+    /// How long running jobs may continue after Ctrl-C; then they return to the queue
     #[arg(long, env = "DRAIN_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
     drain_timeout: Duration,
     #[command(flatten)]
@@ -105,7 +105,7 @@ impl UpCommand {
                 // Not before everything behind it is there: a client that is let in is answered.
                 Ok((ports, policy, worker, (listen(self.listen).await?, metrics)))
             });
-            let Some((ports, policy, worker, (listener, metrics))) = started.await? else { return Ok(()) };
+            let Some((ports, policy, worker, (listener, metrics))) = Box::pin(started).await? else { return Ok(()) };
             let server = format!("http://{}", listener.local_addr()?);
             // Before the address is told: who finds it finds the token too.
             ClientFile { server: server.clone(), token: access.token.clone() }.write(data.path())?;

@@ -29,7 +29,7 @@ use crate::options::tracking::TrackingOptions;
 use crate::telemetry::{LogOptions, install_metrics};
 use crate::wiring::Ports;
 
-/// Run jobs, against a shared Redis.
+/// Run jobs, with a shared Redis.
 #[derive(Debug, Args)]
 pub(crate) struct WorkerCommand {
     #[command(flatten)]
@@ -44,7 +44,7 @@ pub(crate) struct WorkerCommand {
     jobs: JobOptions,
     #[command(flatten)]
     tracking: TrackingOptions,
-    /// How long jobs under way may go on after SIGTERM, SIGINT or SIGHUP before they are given back
+    /// How long running jobs may continue after SIGTERM, SIGINT or SIGHUP; then they return to the queue
     #[arg(long, env = "DRAIN_TIMEOUT", default_value = "60s", value_parser = humantime::parse_duration)]
     drain_timeout: Duration,
     /// Serve /metrics on this address
@@ -57,52 +57,52 @@ pub(crate) struct WorkerCommand {
 /// How jobs are run.
 #[derive(Debug, Args)]
 pub(crate) struct JobOptions {
-    /// How many jobs run at once [default: as many as can have a GPU each, at least 1]
+    /// Jobs that run at once [default: one for each place on a GPU, at least 1]
     #[arg(long, env = "WORKER_SLOTS")]
     slots: Option<usize>,
-    /// Which GPUs jobs may have: all, none, or places on the PCI bus and UUIDs, separated by commas
+    /// GPUs for jobs: all, none, or PCI bus addresses and UUIDs, separated by commas
     #[arg(long, env = "GPUS", default_value = "all")]
     gpus: Selection,
-    /// How many jobs may have one GPU at once
+    /// Jobs that share one GPU
     #[arg(long, env = "GPU_SLOTS", default_value_t = 1)]
     gpu_slots: usize,
     /// A file that tells of GPUs to make up
     #[cfg(feature = "faults")]
     #[arg(long, env = "LEADERSBOARD_FAKE_GPUS", hide = true)]
     fake_gpus: Option<PathBuf>,
-    /// The only resource classes to serve, separated by commas [default: all, as they are added and removed]
+    /// The only resource classes to serve, separated by commas [default: all, also new ones]
     #[arg(long, env = "WORKER_CLASSES", value_delimiter = ',')]
     classes: Vec<ClassName>,
     /// The worker's name in events and lists [default: the host's name]
     #[arg(long, env = "WORKER_NAME")]
     worker_name: Option<String>,
-    /// The interpreter for jobs, by its path or its name on PATH [default: the first of python3, python on PATH, then
+    /// The interpreter for jobs: a path, or a name on PATH [default: the first of python3, python on PATH, then
     /// /usr/bin/python3]
     #[arg(long, env = "JOB_PYTHON")]
     job_python: Option<PathBuf>,
-    /// Environment variables for every job, separated by commas: NAME passes one of the worker's own on, NAME=value sets one
+    /// Environment variables for jobs, separated by commas: NAME passes a variable of the worker, NAME=value sets one
     #[arg(long, env = "JOB_ENV", hide_env_values = true, default_value = "", hide_default_value = true)]
     job_env: String,
     #[command(flatten)]
     confinement: ConfinementOptions,
     #[command(flatten)]
     requirements: RequirementsOptions,
-    /// How often all jobs that have not ended are compared with the work there is
+    /// How often to reconcile open jobs with the queue
     #[arg(long, env = "RECONCILE_INTERVAL", default_value = "30s", value_parser = humantime::parse_duration)]
     reconcile_interval: Duration,
-    /// How often is looked for what was kept for long enough, by `RETENTION` and `SUBMISSION_TTL`
+    /// How often to delete expired jobs and submissions, see `RETENTION` and `SUBMISSION_TTL`
     #[arg(long, env = "EXPIRE_INTERVAL", default_value = "1m", value_parser = humantime::parse_duration)]
     expire_interval: Duration,
-    /// How long a program that is to end may take after SIGINT
+    /// Time for a program to end after SIGINT; then it gets SIGTERM
     #[arg(long, env = "INTERRUPT_GRACE", default_value = "2s", value_parser = humantime::parse_duration)]
     interrupt_grace: Duration,
-    /// How long it may take after the SIGTERM that follows, before SIGKILL
+    /// Time for a program to end after SIGTERM; then it gets SIGKILL
     #[arg(long, env = "TERMINATE_GRACE", default_value = "2s", value_parser = humantime::parse_duration)]
     terminate_grace: Duration,
-    /// How much of what a job leaves is kept, such as 5GiB
+    /// Maximum bytes of a job's artifacts, such as 5GiB; the rest is not kept
     #[arg(long, env = "ARTIFACT_LIMIT", default_value = "5GiB")]
     artifact_limit: ByteSize,
-    /// How many of its files
+    /// Maximum number of a job's artifacts
     #[arg(long, env = "ARTIFACT_FILES", default_value_t = ArtifactLimits::default().files)]
     artifact_files: usize,
 }

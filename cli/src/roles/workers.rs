@@ -21,8 +21,8 @@ const MAX_WHY_CHARS: usize = 100;
 /// List the workers: alive, draining, unfit to set up jobs, or silent with tickets in their hands.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A worker tells every five seconds that it is there; one that has not for twenty is silent. What a silent
-worker still holds is taken from it once its lease has passed.")]
+A worker reports every five seconds. After twenty seconds without a report it counts as silent. Other workers
+take over its jobs when their leases expire.")]
 pub(crate) struct WorkersCommand {
     #[command(flatten)]
     redis: RedisOptions,

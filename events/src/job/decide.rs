@@ -248,8 +248,8 @@ const fn platform_gave_back(cause: LossCause) -> bool {
     }
 }
 
-/// The guard of giving a job's place in its user's hour back; none where that is not to be done: it was already, it has
-/// left the hour by itself, or as many were given back within the hour as may be accepted in it.
+/// The guard of giving back a job's place in its user's hour. `None` if the place was given back already, has left the
+/// hour by itself, or the hour's limit of places given back is reached.
 fn refund(job: &Job, context: &Context<'_>) -> Option<Guard> {
     let (since, limit) = (window_start(context.now), context.policy.limits.jobs_per_hour);
     let due = job.refunded_at.is_none() && job.created_at > since && context.usage.hour.refunds < limit;

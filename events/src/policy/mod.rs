@@ -104,7 +104,7 @@ impl From<Policy> for LivePolicy {
     }
 }
 
-/// What becomes of a job whose lease was lost.
+/// What to do with a job whose lease was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AfterLoss {
     /// It is run again after this long.

@@ -64,7 +64,7 @@ pub struct ArchiveReading {
 pub enum SubmissionCommand {
     /// Take it in; its files are stored already.
     Create(Manifest),
-    /// Remove it, if no job is of it.
+    /// Remove it, if it has no jobs.
     Expire,
 }
 
@@ -100,8 +100,8 @@ pub enum Rejection {
     /// Another submission has this id.
     #[error("a submission with this id exists already")]
     IdTaken,
-    /// A job is of it.
-    #[error("a job is of this submission")]
+    /// It still has jobs.
+    #[error("the submission still has jobs")]
     InUse,
     /// A limit of its user's was reached.
     #[error(transparent)]

@@ -144,7 +144,7 @@ async fn a_submission_waits_for_its_slot_if_asked_to() {
     let submissions = async || alice.get("/submissions").await.body["submissions"].as_array().map(Vec::len);
     let waits = async || {
         let told = std::fs::read_to_string(&told).ok()?;
-        (told.contains("waiting: 1 of your jobs may run at once") && told.contains(&first)).then_some(())
+        (told.contains("waiting: limit of running jobs reached: 1") && told.contains(&first)).then_some(())
     };
     until("it tells why it waits", Duration::from_mins(1), waits).await;
     std::fs::write(&gate, "").expect("the gate");

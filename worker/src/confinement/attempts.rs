@@ -1,4 +1,4 @@
-//! Attempts to get out of the sandbox, made inside it for whoever wants to see what it denies.
+//! Attempts to get out of the sandbox, made inside it to show what it denies.
 
 use std::path::{Path, PathBuf};
 
@@ -17,11 +17,11 @@ const SCRIPT: &str = include_str!("attempts.py");
 pub struct Attempt {
     /// What was tried.
     pub what: String,
-    /// What came of it.
+    /// The answer to it.
     pub answer: Answer,
 }
 
-/// What came of an attempt.
+/// The result of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// It was denied, with this error.

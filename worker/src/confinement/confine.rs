@@ -64,7 +64,7 @@ impl Cell {
             directory.reopen();
         }
         if let Err(error) = directory.reopen_output() {
-            tracing::warn!(%error, "what the job left can't be looked at");
+            tracing::warn!(%error, "the artifacts of the job can't be read");
         }
         match ended {
             Ended::Exited(_) if self.group.oom_kills() > 0 => {

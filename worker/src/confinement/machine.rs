@@ -212,7 +212,7 @@ impl Sandbox {
         let imports = [&python.imports.path, &python.imports.whole].into_iter().flatten();
         let paths: Vec<&Path> = options.data.iter().chain(imports).map(PathBuf::as_path).collect();
         let unseen = self.look(python, work_root, &paths).await.unwrap_or_else(|error| {
-            tracing::warn!(error, "what jobs can read could not be looked at");
+            tracing::warn!(error, "could not check what jobs can read");
             vec![]
         });
         for one in unseen {

@@ -173,7 +173,7 @@ fn parse(record: &[u8]) -> (String, BTreeSet<OsString>) {
 /// Removes what the job of a turn left that did not end in order.
 async fn clear_up(record: &[u8]) -> io::Result<()> {
     let (worker, before) = parse(record);
-    tracing::info!(worker, "clearing up after a job whose worker ended before it");
+    tracing::info!(worker, "cleaning up a job that outlived its worker");
     let survivors = kill_marked(&format!("{worker}/")).await;
     if !survivors.is_empty() {
         return Err(io::Error::other(format!("processes of an earlier job do not die: {survivors:?}")));

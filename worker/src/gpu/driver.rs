@@ -14,7 +14,7 @@ pub(super) trait Driver: Debug + Send + Sync {
     /// The processes that compute on a GPU. Their ids are those of the machine, not of a container.
     fn processes(&self, uuid: &str) -> Result<Vec<GpuProcess>, DriverError>;
 
-    /// The most memory that each process had, by accounting, also of those that ended; none where it is off.
+    /// The peak memory of each process by accounting, ended ones included; `None` if accounting is off.
     fn accounted(&self, uuid: &str) -> Result<Option<BTreeMap<u32, u64>>, DriverError>;
 
     /// A script in Python that has the framework's driver begin where this GPU is the only one to be seen, and prints

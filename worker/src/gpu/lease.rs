@@ -55,7 +55,7 @@ impl Offer {
         self.seats.iter().map(|(_, locks)| locks.len()).collect()
     }
 
-    /// So many GPUs for a job, from those with the most free slots; none where there are not enough.
+    /// Takes `count` GPUs for a job, from those with the most free slots; `None` if there are not enough.
     pub(crate) fn take(&mut self, count: usize, job: JobId) -> Option<GpuLease> {
         self.seats.sort_by_key(|(device, locks)| (std::cmp::Reverse(locks.len()), device.index));
         let free = self.seats.iter().take_while(|(_, locks)| !locks.is_empty()).count();
@@ -90,7 +90,7 @@ impl GpuLease {
         environment(self.devices())
     }
 
-    /// The device nodes that a job needs for its GPUs; none where it has none.
+    /// The device nodes that a job needs for its GPUs; empty if it has none.
     pub(crate) fn device_nodes(&self) -> Vec<PathBuf> {
         device_nodes(self.devices())
     }

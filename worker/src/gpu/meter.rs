@@ -37,7 +37,7 @@ enum PeakSource {
     Accounting,
     /// The most that was seen of its processes, about once a second.
     Sampled,
-    /// The most that was seen in use on the device, whoever used it.
+    /// The peak use of the device, by all processes.
     Device,
 }
 

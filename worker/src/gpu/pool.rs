@@ -43,7 +43,7 @@ struct Pool {
     locks: Locks,
     /// By UUID.
     gpus: Mutex<BTreeMap<String, Gpu>>,
-    /// Held by whoever asks the driver: one that hangs is asked by nobody else.
+    /// Held by the task that asks the driver: nobody else asks a driver that hangs.
     asking: Arc<tokio::sync::Mutex<()>>,
     /// What was said last of the driver, so that it is said once.
     said: Mutex<String>,
@@ -137,7 +137,7 @@ impl Gpus {
 
     /// Offers a GPU to nobody until it is seen free again.
     pub(crate) fn mark_unhealthy(&self, uuid: &str, why: &str) {
-        tracing::error!(gpu = uuid, why, "the GPU is not offered until it is seen free again");
+        tracing::error!(gpu = uuid, why, "the GPU gets no jobs until it is free again");
         if let Some(gpu) = self.table().get_mut(uuid) {
             gpu.unhealthy = Some(why.to_owned());
         }

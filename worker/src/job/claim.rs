@@ -212,14 +212,14 @@ async fn drain(session: &Session, mut runs: JoinSet<Settled>) -> Settled {
     session.stop.running.cancel();
     let graces = session.config.graces;
     timeout(graces.interrupt + graces.terminate + LAST_STEPS, rest).await.unwrap_or_else(|_| {
-        tracing::error!("jobs could not be given back in time; whatever is left of them is killed");
+        tracing::error!("jobs did not return to the queue in time; killing their processes");
         Settled::No
     })
 }
 
 fn settled_by(ended: Result<Settled, JoinError>) -> Settled {
     ended.unwrap_or_else(|error| {
-        tracing::error!(%error, "a run's task broke off");
+        tracing::error!(%error, "the task of a run stopped unexpectedly");
         Settled::No
     })
 }

@@ -45,7 +45,7 @@ pub(crate) struct Case<'a> {
     pub(crate) log: &'a JobLog,
     /// What its class allows it to write to disk, in bytes: a file alone is bounded by this too.
     pub(crate) output_bytes: u64,
-    /// The largest file that it left, where that was looked for.
+    /// The largest file that it left, if the worker searched for it.
     pub(crate) largest: Option<&'a LargestFile>,
     /// What network it had.
     pub(crate) network: Network,

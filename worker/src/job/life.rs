@@ -30,7 +30,7 @@ const FETCH_LIMIT: Duration = Duration::from_mins(10);
 /// How long a worker may take to test itself.
 const TEST_LIMIT: Duration = Duration::from_mins(2);
 
-/// What came of a run, how long its program ran, if it did, and what is kept of what it left.
+/// The outcome of a run, the duration of its program if it ran, and the artifacts that are kept.
 pub(crate) struct Report {
     pub(crate) outcome: Outcome,
     pub(crate) run_time: Option<Duration>,

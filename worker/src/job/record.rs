@@ -94,7 +94,7 @@ async fn tell_lost(session: &Session, run: &Run, outcome: &str) {
     if job.is_some_and(|job| is_own(&job) && matches!(job.state, JobState::Cancelled(_))) {
         tracing::info!("the job was cancelled by force; its program has ended");
     } else {
-        tracing::warn!(outcome, "another run is the job's by now; this one is not recorded");
+        tracing::warn!(outcome, "the job has another run now; this one is not recorded");
     }
 }
 
@@ -118,7 +118,7 @@ async fn note_duration(session: &Session, run: &Run, whole_run: Option<Duration>
     }
 }
 
-/// The command that records an outcome; none where nothing is to be recorded.
+/// The command that records an outcome; `None` if nothing is to be recorded.
 fn command(
     fence: &Fence,
     outcome: Outcome,

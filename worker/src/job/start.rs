@@ -25,7 +25,7 @@ pub(crate) struct Run {
     pub(crate) span: Span,
 }
 
-/// What came of the wish to start a job.
+/// The answer to a request to start a job.
 pub(crate) enum Answer {
     /// It is ours to run.
     Started(Box<Run>),

@@ -33,7 +33,7 @@ pub(crate) enum Stream {
 }
 
 struct Writer {
-    /// None where there is no log, or once it has reached its limit.
+    /// `None` if there is no log, or once it has reached its limit.
     target: Option<Box<dyn LogWriter>>,
     /// Where it is shown as it comes.
     live: Option<LiveLog>,

@@ -1,7 +1,7 @@
-//! Shows what a run prints to whoever looks on, at once and then at short intervals, and never holds it up.
+//! Shows what a run prints to its readers, at once and then at short intervals, and never delays the run.
 //!
-//! What is printed faster than it can be shown is not kept here: a little of its end is shown, and whoever looks on reads
-//! the rest in the log.
+//! Output that is faster than it can be shown is not kept here: a little of its end is shown, and readers find the rest
+//! in the log.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 /// How long what is printed after a chunk waits for more.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// How much is shown of what is too much for one chunk: whoever hears of it has to read the log in any case.
+/// How much is shown of what is too much for one chunk: readers have to read the log in any case.
 const ENOUGH_BYTES: usize = 1 << 10;
 
 /// The live log of one run. What is left when it is dropped is still shown.
@@ -121,7 +121,7 @@ async fn show(port: Arc<dyn LiveLogPort>, job: JobId, fence: Fence, shared: Arc<
             // Whoever looks on reads the log instead.
             Err(error) => {
                 if !std::mem::replace(&mut is_away, true) {
-                    tracing::warn!(job_id = %job, %error, "what the job prints can't be shown while it runs");
+                    tracing::warn!(job_id = %job, %error, "the live log of the job can't be shown");
                 }
             }
         }

@@ -36,7 +36,7 @@ pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
     Ok(rmdir(path)?)
 }
 
-/// Removes what is in a folder but for the folders, which move up.
+/// Removes everything in a folder except the folders, which move up.
 fn empty(folder: &OwnedFd, top: &OwnedFd, moved: &mut u64) -> io::Result<()> {
     for name in names(folder)? {
         if !is_folder_still(folder, &name)? {

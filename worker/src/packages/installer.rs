@@ -8,12 +8,12 @@ use std::{env, fmt};
 use crate::confinement::{Needs, Probe, Sandbox, UnknownWord};
 use crate::python::Python;
 
-/// What becomes of the `requirements.txt` of a submission.
+/// What to do with the `requirements.txt` of a submission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequirementsMode {
     /// Nothing.
     Off,
-    /// What it asks for is installed, and kept for whoever asks for the same.
+    /// Its packages are installed, and cached for submissions with the same list.
     Cached,
 }
 

@@ -1,6 +1,6 @@
 //! The lines of a `requirements.txt` that are accepted: names of packages, and nothing that says where to get them.
 //!
-//! Whoever writes the file can't tell the installer an address, a path or an option. What is handed on is written anew
+//! The author of the file can't give the installer an address, a path or an option. What is handed on is written anew
 //! from what was read, never copied.
 
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! The `requirements.txt` of a submission: read, installed, and kept for whoever asks for the same.
+//! The `requirements.txt` of a submission: read, installed, and cached for submissions with the same list.
 //!
 //! `lines` is what may stand in it, `environments` the cache, `installer` the program that fills it, and `install` how it
 //! is run.

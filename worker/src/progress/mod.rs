@@ -1,7 +1,7 @@
-//! How far a run is and how its numbers go, as its program tells it and as the machine shows it, for whoever looks on.
+//! The progress and the curves of a run, from its program and from the machine, for its readers.
 //!
 //! `tee` hands what is printed to `lines`, which finds what a program tells, and `system` looks at the machine; both
-//! become `series` of a `standing`, which `reporter` tells whoever looks on. All of it is bounded, none of it is ever
+//! become `series` of a `standing`, which `reporter` sends to Redis. All of it is bounded, none of it is ever
 //! waited for, and no run fails by it.
 
 mod lines;

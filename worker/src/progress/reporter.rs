@@ -1,4 +1,4 @@
-//! Tells whoever looks on how a run stands, at most once a second, and never holds it up.
+//! Reports how a run stands, at most once a second, and never delays the run.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +43,7 @@ pub(super) async fn run(port: Arc<dyn ProgressPort>, job: JobId, fence: Fence, s
             Ok(Shown::Refused) => return,
             Err(error) => {
                 if !std::mem::replace(&mut is_away, true) {
-                    tracing::warn!(job_id = %job, %error, "how far the job is can't be shown while it runs");
+                    tracing::warn!(job_id = %job, %error, "the progress of the job can't be shown");
                 }
                 if is_last {
                     return;

@@ -18,7 +18,7 @@ pub(super) struct Series {
     newest: Newest,
 }
 
-/// What becomes of the newest point when another comes.
+/// What to do with the newest point when another comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Newest {
     Stays,

@@ -63,7 +63,7 @@ impl Standing {
         self.curves.is_news = true;
     }
 
-    /// What is to be reported now; none where there is no news.
+    /// What is to be reported now; `None` if there is no news.
     pub(super) fn news(&mut self, part: Part) -> Option<Report> {
         let progress = if std::mem::take(&mut self.progress.is_news) { self.progress.now.clone() } else { None };
         let with_curves = part == Part::All && std::mem::take(&mut self.curves.is_news);

@@ -1,4 +1,4 @@
-//! What is told by any output stays bounded, and reaches whoever looks on at a pace.
+//! Reports stay bounded for any output, and reach readers at a limited rate.
 
 use std::sync::Mutex;
 

@@ -21,7 +21,7 @@ pub async fn clear_leftovers(work_root: &Path) {
         Ok(stations) => stations,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return,
         Err(error) => {
-            tracing::warn!(%error, "what earlier workers left can't be seen");
+            tracing::warn!(%error, "the leftovers of earlier workers can't be listed");
             return;
         }
     };
@@ -36,7 +36,7 @@ pub async fn clear_leftovers(work_root: &Path) {
             Ok(Err(error)) => {
                 tracing::warn!(%dead, %error, "the files that an earlier worker left could not be removed");
             }
-            Err(error) => tracing::warn!(%dead, %error, "removing what an earlier worker left broke off"),
+            Err(error) => tracing::warn!(%dead, %error, "deleting the files of an earlier worker stopped early"),
         }
     }
 }
@@ -46,14 +46,14 @@ pub(crate) async fn take_over(session: &Session) -> Vec<Claim> {
     let stations = match Station::of_the_dead(&session.config.work_root) {
         Ok(stations) => stations,
         Err(error) => {
-            tracing::warn!(%error, "what earlier workers left can't be seen");
+            tracing::warn!(%error, "the leftovers of earlier workers can't be listed");
             return vec![];
         }
     };
     let mut inherited = Vec::new();
     for station in stations {
         let dead = station.consumer().clone();
-        tracing::info!(%dead, "taking over what an earlier worker left");
+        tracing::info!(%dead, "recovering the jobs of an earlier worker");
         let survivors = kill_marked(&format!("{dead}/")).await;
         if !survivors.is_empty() {
             tracing::error!(%dead, ?survivors, "processes of its jobs do not die");

@@ -277,7 +277,7 @@ fn tell(removed: &Removed) {
         return;
     }
     let Removed { jobs, submissions, leftovers } = *removed;
-    tracing::info!(jobs, submissions, leftovers, "removed what was kept for long enough");
+    tracing::info!(jobs, submissions, leftovers, "deleted expired records");
     for (what, count) in [("jobs", jobs), ("submissions", submissions), ("leftovers", leftovers)] {
         counter!("leadersboard_expired_total", "what" => what).increment(count);
     }

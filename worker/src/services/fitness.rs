@@ -256,7 +256,7 @@ fn restore_station(session: &Session) -> Result<(), String> {
     let name = session.station.file_name().unwrap_or_default().to_string_lossy();
     let station = Station::take(root, &name, &session.config.consumer);
     let station = station.map_err(|error| format!("the work directory {} can't be used: {error}", root.display()))?;
-    tracing::warn!(station = %session.station.display(), "the work directory was gone and was made anew");
+    tracing::warn!(station = %session.station.display(), "recreated the missing work directory");
     *session.fitness.restored.lock().unwrap_or_else(PoisonError::into_inner) = Some(station);
     Ok(())
 }

@@ -95,7 +95,7 @@ async fn sweep_tickets(session: &Session, watch: &mut Watch<Unstarted>) -> Resul
     let lease = session.policy.get().lease;
     for ticket in &tickets {
         if watch.unchanged_for(ticket, now) >= lease && session.ports.queue.reissue(ticket).await? {
-            tracing::warn!(job = %ticket.job, worker = %ticket.holder, "a ticket was claimed and never started; it is put back");
+            tracing::warn!(job = %ticket.job, worker = %ticket.holder, "a ticket was claimed but never started; returning it to the queue");
             counter!("leadersboard_tickets_reissued_total", "class" => ticket.ticket.class.to_string()).increment(1);
         }
     }

@@ -333,7 +333,7 @@ fn readable(repaired: Result<bool, PortError>, job: JobId) -> Result<bool, PortE
 
 fn tell(finding: &Finding, job: JobId, repaired: bool) {
     if repaired {
-        tracing::warn!(%job, repair = finding.kind(), "a job was not as it must be; it was put right");
+        tracing::warn!(%job, repair = finding.kind(), "repaired a job");
         counter!("leadersboard_reconciler_repairs_total", "repair" => finding.kind()).increment(1);
     }
 }

@@ -1,4 +1,4 @@
-//! Which end is tried next, and when: a pure function of what came of the tries before.
+//! Which end is tried next, and when: a pure function of the results of earlier tries.
 //!
 //! An end that failed is tried again after 1 s, doubled at each failure up to 30 s. When the tracker itself seems to be
 //! away, ends are tried one at a time, after the same pauses; the first that succeeds wakes all that failed meanwhile.
@@ -17,7 +17,7 @@ pub(super) const AT_ONCE: usize = 8;
 /// An end that waits: the job and the run.
 pub(super) type End = (JobId, Fence);
 
-/// What came of a try.
+/// The result of a try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Try {
     /// The tracker has it.
@@ -91,7 +91,7 @@ impl Backlog {
         self.under_way.insert(end);
     }
 
-    /// Notes what came of it.
+    /// Notes the result of a try.
     pub(super) fn note(&mut self, end: &End, what: Try, now: Instant, jitter: f64) {
         self.under_way.remove(end);
         self.probes.remove(end);

@@ -19,7 +19,7 @@ use super::sweep::sweep;
 use crate::outage::Outage;
 use crate::session::Session;
 
-/// How often is looked for ends, and for whose turn it is.
+/// How often to search for ends, and to check whose turn it is.
 const TICK: Duration = Duration::from_secs(1);
 /// How long a turn lasts that is not taken again.
 const TURN: Duration = Duration::from_secs(10);
@@ -175,7 +175,7 @@ impl Drain {
         Ok(())
     }
 
-    /// Whether as many with much to send are under way as may be.
+    /// Whether the limit of large ends in flight is reached.
     fn is_crowded(&self) -> bool {
         self.large.len() >= LARGE_AT_ONCE
     }
@@ -220,7 +220,7 @@ impl Drain {
         let was_outage = self.backlog.is_outage();
         self.backlog.note_answer();
         if was_outage {
-            tracing::info!("the tracker answers again; what it has not got yet is recorded");
+            tracing::info!("the tracker answers again; recording the waiting runs");
             self.tell(NoteOf::Tracker, None).await;
         }
     }
@@ -253,10 +253,10 @@ impl Drain {
                 Ok(()) => {}
                 // That is told when there is something to record.
                 Err(Unsettled::Tracker(TrackingError::Away(error))) => {
-                    tracing::debug!(error, "runs that nobody has could not be looked for");
+                    tracing::debug!(error, "the sweep for orphaned runs failed");
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "runs that nobody has could not be looked for; they are looked for again");
+                    tracing::warn!(%error, "the sweep for orphaned runs failed; it is retried");
                 }
             }
         })));

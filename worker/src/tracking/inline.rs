@@ -12,7 +12,7 @@ use crate::job::start::Run;
 use crate::session::Session;
 
 /// Opens the run in the tracker and records what its job left, within the budget; what is not done in time is done
-/// once the job has ended. None where the tracker has no run yet, or is not to be waited for.
+/// once the job has ended. `None` if the tracker has no run yet, or must not be waited for.
 pub(crate) async fn record_in_time(
     session: &Session,
     run: &Run,
@@ -48,7 +48,7 @@ pub(crate) async fn record_in_time(
     histogram!("leadersboard_tracking_inline_seconds").record(began.elapsed());
     match done {
         Ok(Ok(())) => tracker.breaker.close(),
-        Err(_) if recorded.is_some() => tracing::info!("the tracker gets the rest of the files afterwards"),
+        Err(_) if recorded.is_some() => tracing::info!("the remaining files go to the tracker later"),
         Err(_) => {
             tracker.breaker.open();
             let budget = tracker.config.budget;
@@ -78,8 +78,8 @@ pub(crate) async fn discard(session: &Session, run: &Run, began: Instant) {
     };
     match swept {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::info!(%error, "what this run left in the tracker is deleted later"),
-        Err(_) => tracing::info!("what this run left in the tracker is deleted later"),
+        Ok(Err(error)) => tracing::info!(%error, "the open run in the tracker is deleted later"),
+        Err(_) => tracing::info!("the open run in the tracker is deleted later"),
     }
 }
 

@@ -36,7 +36,7 @@ pub struct TrackingConfig {
     pub wish: Tracking,
     /// How long the end of a job may wait for the tracker.
     pub budget: Duration,
-    /// How often open runs that are nobody's are looked for.
+    /// How often to search for orphaned open runs.
     pub sweep_interval: Duration,
 }
 

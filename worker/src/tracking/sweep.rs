@@ -1,4 +1,4 @@
-//! Open runs of the tracker that are nobody's: of a worker that died, of a run that lost its fence, of a request that
+//! Orphaned open runs of the tracker: of a worker that died, of a run that lost its fence, of a request that
 //! came through after its sender had given it up.
 
 use events::ports::OpenRun;
@@ -8,7 +8,7 @@ use super::Tracker;
 use super::settle::Unsettled;
 use crate::session::Session;
 
-/// Deletes the open runs of a job, or of this board, that are nobody's.
+/// Deletes the orphaned open runs of a job, or of this board.
 pub(super) async fn sweep(session: &Session, tracker: &Tracker, of: Option<JobId>) -> Result<(), Unsettled> {
     if seeded_bug!("open_runs_are_never_swept") {
         return Ok(());
@@ -19,7 +19,7 @@ pub(super) async fn sweep(session: &Session, tracker: &Tracker, of: Option<JobId
         let job = session.ports.status.job(open.job).await?;
         // A run that was closed since it was listed is not deleted.
         if !is_somebodys(job.as_ref(), &open) && port.delete_open(&open.run_id).await? {
-            tracing::info!(run = open.run_id, job = %open.job, "an open run that was nobody's was deleted");
+            tracing::info!(run = open.run_id, job = %open.job, "deleted an orphaned open run");
         }
     }
     Ok(())

@@ -117,7 +117,7 @@ impl Watch {
         self.seen(|seen| seen.broken.take())
     }
 
-    /// What comes of it; none once it has been silent for too long.
+    /// Returns the result of the request; `None` if the body was silent for too long.
     pub(crate) async fn unless_silent<T>(&self, sending: impl Future<Output = T>) -> Option<T> {
         let mut sending = std::pin::pin!(sending);
         loop {

@@ -83,7 +83,7 @@ struct Refusal {
     message: Option<String>,
 }
 
-/// The code of what is too large, whoever says so.
+/// The code of a request that is too large, from the server or a proxy.
 pub(crate) const TOO_LARGE: &str = "PAYLOAD_TOO_LARGE";
 
 /// The code of a file that is not what was kept any more; ours.

@@ -1,7 +1,7 @@
 //! The boards as clients ask for them.
 //!
 //! A page without a filter reads as many of the best as it shows. With one, users are looked at in the order of their
-//! best value, which no value of theirs that fits can beat, until enough that fit are better than all that is left.
+//! best value, which no matching value can beat, until enough matching values are better than all that is left.
 
 mod candidates;
 mod records;

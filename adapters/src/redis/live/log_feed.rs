@@ -1,7 +1,7 @@
 //! What runs print as it is shown: one reader of all live logs a process, however many look on.
 //!
 //! The reader has a connection of its own and runs while anybody listens. It waits on all live logs that somebody
-//! listens to at once; whoever adds one to them has Redis end the wait, so that the reader takes it in at once.
+//! listens to at once. A new listener has Redis end the wait, so that the reader includes its log at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};

@@ -79,7 +79,7 @@ impl EventFeed for Listener<Heard> {
     }
 }
 
-/// Hands entries to whoever listens to their jobs.
+/// Hands entries to the listeners of their jobs.
 fn tell(listeners: &Listeners<Heard>, entries: Vec<HistoryEntry>) {
     if entries.iter().any(|entry| entry.event.aggregate.is_empty()) {
         // It may be of any job: each listener looks for itself.

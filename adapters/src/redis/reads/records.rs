@@ -89,7 +89,7 @@ impl Redis {
             match record {
                 Record::Job(job) => jobs.push(*job),
                 Record::Absent => {}
-                Record::Unreadable(why) => tracing::warn!(%job, why, "a job can't be read and is passed over"),
+                Record::Unreadable(why) => tracing::warn!(%job, why, "skipped an unreadable job"),
             }
         }
         Ok(jobs)

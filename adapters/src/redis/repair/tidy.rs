@@ -144,7 +144,7 @@ impl Redis {
         }
         for (name, _) in self.consumers_of(key).await? {
             if parse::<events::Consumer>(&name).is_none() {
-                tracing::warn!(key, name = %String::from_utf8_lossy(&name), "a consumer is no worker; its tickets are put back");
+                tracing::warn!(key, name = %String::from_utf8_lossy(&name), "a consumer is not a worker; returning its tickets to the queue");
                 let evict = Script::new(include_str!("evict.lua"));
                 while evict
                     .key(key)
@@ -290,11 +290,7 @@ impl Redis {
 /// Counts what was set aside, by what kind of key it was in: users and classes are too many for a label.
 fn note(key: &str, count: u64) {
     if count > 0 {
-        tracing::warn!(
-            key,
-            count,
-            "entries that can't be read, or that no record accounts for, went to the quarantine"
-        );
+        tracing::warn!(key, count, "moved unreadable or unexplained entries to quarantine");
         let kind = key.split_once("}:").map_or(key, |(_, name)| name.split(':').next().unwrap_or(name));
         metrics::counter!("leadersboard_quarantined_total", "from" => kind.to_owned()).increment(count);
     }

@@ -153,7 +153,7 @@ impl WorkStatePort for Redis {
 }
 
 impl Redis {
-    /// Up to which ticket the group was handed the stream; none where there is no group, which begins with the first.
+    /// The last ticket that the group has received; `None` if there is no group, which begins with the first.
     async fn handed_out_to(&self, key: &str) -> Result<Option<StreamId>, PortError> {
         let groups: RedisResult<Value> =
             redis::cmd("XINFO").arg(&["GROUPS", key]).query_async(&mut self.connection()).await;

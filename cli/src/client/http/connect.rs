@@ -17,7 +17,7 @@ pub(crate) struct ConnectOptions {
     #[arg(long, env = "LEADERSBOARD_URL", value_name = "URL", global = true, help_heading = "Connection")]
     pub(crate) server: Option<String>,
 
-    /// Your token; better in the environment, where other users of this machine can't see it
+    /// Your token; prefer the environment: other users of this machine can't see it there
     #[arg(
         long,
         env = "LEADERSBOARD_TOKEN",
@@ -28,7 +28,7 @@ pub(crate) struct ConnectOptions {
     )]
     pub(crate) token: Option<String>,
 
-    /// Data directory of a local `leadersboard up`, which leaves its address and token there
+    /// Data directory of a local `leadersboard up`; it has the address and a token
     #[arg(
         long,
         env = "DATA_DIR",

@@ -32,7 +32,7 @@ pub(crate) struct EventStream {
 }
 
 impl Client {
-    /// Opens a stream after an event that is known; none where the server has no such stream.
+    /// Opens a stream after a known event; `None` if the server has no such stream.
     pub(crate) async fn stream(&self, path: &str, last_event_id: &str) -> Result<Option<EventStream>, ClientError> {
         let request = self.request(path).header(ACCEPT, EVENT_STREAM).header("last-event-id", last_event_id);
         let response = timeout(ANSWER_TIMEOUT, request.send()).await.map_err(|_| self.silent())?;

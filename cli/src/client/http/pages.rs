@@ -16,11 +16,11 @@ const MAX_REASON_CHARS: usize = 120;
 /// Whose and how many to list.
 #[derive(Debug, Args)]
 pub(crate) struct PageOptions {
-    /// Only this user's (for administrators; others see their own)
+    /// Only this user's (for admins; others see their own)
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
 
-    /// As many as this
+    /// Maximum number to list
     #[arg(long, short = 'n', value_name = "N", default_value_t = 20, value_parser = parse_limit)]
     limit: usize,
 

@@ -22,7 +22,7 @@ pub(super) struct LogsCommand {
     #[arg(value_name = "ID", value_parser = parse_id)]
     job_id: String,
 
-    /// Go on until the job is over
+    /// Follow the log until the job ends
     #[arg(long, short)]
     follow: bool,
 
@@ -30,11 +30,11 @@ pub(super) struct LogsCommand {
     #[arg(long, short = 'n', value_name = "N")]
     tail: Option<u32>,
 
-    /// The log of an earlier attempt; the newest one if not given
+    /// The attempt [default: the newest]
     #[arg(long, value_name = "N", conflicts_with_all = ["follow", "tail"], value_parser = clap::value_parser!(u32).range(1..))]
     attempt: Option<u32>,
 
-    /// Show the log as it was printed: escape sequences, which can drive your terminal, and each rewrite of a line
+    /// Show the log as it was printed, with escape sequences (they can control your terminal) and rewritten lines
     #[arg(long)]
     raw: bool,
 }

@@ -42,7 +42,7 @@ Exit codes:
   3    the server could not be reached, or was away for five minutes
   130  Ctrl-C; the job goes on";
 
-/// Look at jobs, their logs and their files, or cancel one
+/// List, follow, compare or cancel jobs, and read their logs and files
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct JobsCommand {
@@ -55,19 +55,19 @@ pub(crate) struct JobsCommand {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List jobs, newest first, with why they failed or what they wait for
+    /// List jobs, newest first, with the reason why they failed or wait
     List(list::ListCommand),
-    /// Show all of one job: state, place in the queue and why it waits, progress, failure, metrics
+    /// Show one job: status, position in the queue and its reason, progress, failure, metrics
     Show {
         /// The job's id
         #[arg(value_name = "ID", value_parser = parse_id)]
         job_id: String,
     },
-    /// Compare jobs side by side: params that differ are marked
+    /// Compare jobs side by side; marks params that differ
     Compare(compare::CompareCommand),
     /// Print a job's log
     Logs(logs::LogsCommand),
-    /// Follow a job's status and log to its end; the exit code tells how it ended
+    /// Follow a job's status and log to its end; the exit code is the outcome
     #[command(after_help = WATCH_EXIT_CODES)]
     Watch {
         /// The job's id
@@ -81,7 +81,7 @@ enum Action {
         #[arg(value_name = "ID", value_parser = parse_id)]
         job_id: String,
     },
-    /// Show how a job's numbers went while it ran: those it told, and what it used of the machine
+    /// Show a job's curves: the metrics that it reported, and its use of the machine
     Curves {
         /// The job's id
         #[arg(value_name = "ID", value_parser = parse_id)]
@@ -93,14 +93,14 @@ enum Action {
         #[arg(value_name = "ID", value_parser = parse_id)]
         job_id: String,
     },
-    /// Fetch the files that a job left
+    /// Download the files that a job left
     Download(download::DownloadCommand),
-    /// Cancel a job that waits or runs
+    /// Cancel a pending or running job
     Cancel {
         /// The job's id
         #[arg(value_name = "ID", value_parser = parse_id)]
         job_id: String,
-        /// End the run at once, without waiting for its worker
+        /// Cancel at once, without waiting for the worker
         #[arg(long)]
         force: bool,
     },

@@ -20,7 +20,7 @@ Examples:
   leadersboard submit --submission ID        run it once more
   leadersboard submissions show ID --json | jq .metadata";
 
-/// Look at what was uploaded
+/// List and show submissions
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct SubmissionsCommand {

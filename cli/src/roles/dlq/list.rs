@@ -25,7 +25,7 @@ const MAX_ERROR_CHARS: usize = 80;
 pub(super) struct List {
     #[command(flatten)]
     filters: Filters,
-    /// List the tickets and other entries that could not be read instead
+    /// List unreadable tickets and other entries instead
     #[arg(long, conflicts_with_all = ["kind", "user", "since"])]
     quarantine: bool,
 }

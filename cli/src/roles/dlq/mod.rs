@@ -16,12 +16,12 @@ use crate::client::Output;
 use crate::options::shared::RedisOptions;
 use crate::wiring::connect;
 
-/// Look at dead letters, run them again, or remove them.
+/// List dead letters, run them again, or delete them.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A dead letter is a job that the platform gave up: it lost three workers (kind worker_lost, which may be
-poison), or the platform failed it more often than MAX_RETRIES (kind infrastructure). A job that failed
-through a fault of its own is none.")]
+A dead letter is a job that the platform gave up: it lost three workers (kind worker_lost, perhaps a poison
+job), or the platform failed it more often than MAX_RETRIES (kind infrastructure). A job that failed by its
+own fault is not a dead letter.")]
 pub(crate) struct DlqCommand {
     #[command(flatten)]
     redis: RedisOptions,
@@ -33,11 +33,11 @@ pub(crate) struct DlqCommand {
 enum What {
     /// List dead letters, newest first
     List(list::List),
-    /// Show why one was given up
+    /// Show why the platform gave up a job
     Show(show::Show),
-    /// Run dead letters again, with all their tries anew
+    /// Run dead letters again, with all retries
     Replay(Box<replay::Replay>),
-    /// Remove dead letters with their logs, or the tickets in quarantine
+    /// Delete dead letters with their logs, or the entries in quarantine
     Purge(Box<purge::Purge>),
 }
 

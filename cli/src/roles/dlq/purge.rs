@@ -21,19 +21,19 @@ use crate::options::shared::StorageOptions;
 use crate::roles::answer;
 
 #[derive(Debug, Args)]
-#[command(after_help = "What is purged is gone from every list; the event log keeps its history.")]
+#[command(after_help = "A purged job disappears from every list; the event log keeps its history.")]
 pub(super) struct Purge {
     #[command(flatten)]
     filters: Filters,
     #[command(flatten)]
     storage: StorageOptions,
-    /// Forget the tickets that could not be read, instead
+    /// Delete the entries in quarantine instead
     #[arg(long, conflicts_with_all = ["kind", "user", "since", "limit"])]
     quarantine: bool,
-    /// Do it: without this only their number is told
+    /// Do it; without this option the command only counts
     #[arg(long)]
     yes: bool,
-    /// Who asks, for the event
+    /// Your name, for the event
     #[arg(long, env = "USER", default_value = "operator")]
     by: UserId,
 }

@@ -30,31 +30,31 @@ const SHOWN: usize = 5;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each replay is an event of its job, with who and why, and takes it out of the dead letters in the same
-commit: what was interrupted is taken up by the same command again, and nothing is run twice for it.
---all leaves out what may be poison (kind worker_lost) unless it is asked for by --kind or --poison.")]
+Each replay is an event of its job, with your name and reason. The same commit removes the job from the dead
+letters. If the command is interrupted, run it again: no job is replayed twice.
+--all skips jobs that may be poison (kind worker_lost) unless you give --kind or --poison.")]
 pub(super) struct Replay {
-    /// The jobs: dead letters, or jobs that failed
+    /// Ids of dead letters or failed jobs
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     jobs: Vec<JobId>,
-    /// All that the filters select, newest first
+    /// All jobs that match the filters, newest first
     #[arg(long)]
     all: bool,
     #[command(flatten)]
     filters: Filters,
-    /// With --all: also those that took three workers with them
+    /// With --all: also jobs that lost three workers
     #[arg(long, requires = "all")]
     poison: bool,
-    /// At most so many a second, such as 10/s
+    /// Maximum rate, such as 10/s
     #[arg(long, value_parser = parse_rate)]
     rate: Option<NonZeroU32>,
-    /// Only say what would be replayed
+    /// Only list what would be replayed
     #[arg(long)]
     dry_run: bool,
-    /// Who asks, for the event
+    /// Your name, for the event
     #[arg(long, env = "USER", default_value = "operator")]
     by: UserId,
-    /// Why, for the event
+    /// The reason, for the event
     #[arg(long, default_value = "")]
     why: String,
 }
@@ -70,7 +70,7 @@ struct Order {
     policy: Policy,
 }
 
-/// What came of it.
+/// The results, counted.
 #[derive(Default)]
 struct Tally {
     replayed: u64,

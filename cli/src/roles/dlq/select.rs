@@ -15,13 +15,13 @@ const PAGE: usize = 100;
 /// The filters that `list`, `replay --all` and `purge --all` share.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Filters {
-    /// Only those of this kind
+    /// Only this kind
     #[arg(long)]
     pub(super) kind: Option<Kind>,
-    /// Only this user's
+    /// Only jobs of this user
     #[arg(long)]
     user: Option<UserId>,
-    /// Only those given up since then: 2h, 3d, or 2026-11-24T08:00:00Z
+    /// Only jobs given up since then: 2h, 3d, or 2026-11-24T08:00:00Z
     #[arg(long, value_parser = parse_since)]
     since: Option<Since>,
     /// At most this many
@@ -33,9 +33,9 @@ pub(super) struct Filters {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub(super) enum Kind {
-    /// It took three workers with it
+    /// The job lost three workers
     WorkerLost,
-    /// The platform failed it too often
+    /// The platform failed the job too often
     Infrastructure,
 }
 

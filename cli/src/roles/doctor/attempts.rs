@@ -15,9 +15,9 @@ use crate::options::shared::{RedisOptions, StorageOptions};
 use crate::roles::answer;
 use crate::roles::doctor::find_python;
 
-/// Try to get out of the sandbox, as a job with these settings would, and show what was denied
+/// Attack the sandbox as a job with these settings could, and show what it denies
 #[derive(Debug, Args)]
-#[command(after_help = "Exit code 0: all was denied, but for what is known; 1: something went through.")]
+#[command(after_help = "Exit code 0: everything was denied except known gaps of the floor; 1: an attempt succeeded.")]
 pub(crate) struct SandboxDoctor {
     #[command(flatten)]
     redis: RedisOptions,

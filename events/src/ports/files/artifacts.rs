@@ -14,10 +14,10 @@ pub trait ArtifactPort: Send + Sync {
     /// dropped.
     async fn stage(&self, job: JobId, fence: &Fence) -> Result<Box<dyn StagedArtifacts>, PortError>;
 
-    /// The list of a run's files, as it was published; none where nothing was.
+    /// The list of a run's files, as it was published; `None` if nothing was.
     async fn list(&self, job: JobId, fence: &Fence) -> Result<Option<Bytes>, PortError>;
 
-    /// Opens a file of a run at an offset; none where it is not there.
+    /// Opens a file of a run at an offset; `None` if it does not exist.
     async fn open(
         &self,
         job: JobId,
@@ -35,7 +35,7 @@ pub trait ArtifactPort: Send + Sync {
 
 /// Files on their way into storage, one after the other.
 ///
-/// All but the last step block, and are for a thread that may be blocked: whoever walks an output directory blocks too,
+/// All but the last step block, and are for a thread that may be blocked: walking an output directory blocks too,
 /// and a hop between threads for each of ten thousand small files would cost more than the files.
 #[async_trait]
 pub trait StagedArtifacts: Send {

@@ -1,4 +1,4 @@
-//! The events of a job as they are appended, whoever appends them. What was missed is read from the log.
+//! The events of a job as any process appends them. A follower reads missed events from the log.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::ports::{HistoryEntry, PortError};
 #[async_trait]
 pub trait EventFeedPort: Send + Sync {
     /// Hears of a job's events from now on: whatever is appended after this has returned is heard of, and some that
-    /// were appended before may be. So whoever subscribes first and reads the job then has no gap between the two.
+    /// were appended before may be. So a caller that first subscribes and then reads the job has no gap.
     async fn subscribe(&self, job: JobId) -> Result<Box<dyn EventFeed>, PortError>;
 }
 

@@ -12,7 +12,7 @@ use crate::ports::PortError;
 #[async_trait]
 pub trait LogFeedPort: Send + Sync {
     /// Hears of a run's chunks from now on: whatever is shown after this has returned is heard of, and some that was
-    /// shown before may be. So whoever subscribes first and reads the log then has no gap between the two.
+    /// shown before may be. So a caller that first subscribes and then reads the log has no gap.
     async fn subscribe(&self, job: JobId, fence: &Fence) -> Result<Box<dyn LogFeed>, PortError>;
 }
 

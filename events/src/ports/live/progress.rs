@@ -6,19 +6,19 @@ use crate::id::{Fence, JobId};
 use crate::ports::{PortError, Shown};
 use crate::time::Timestamp;
 
-/// Where a worker tells how far a run is, and whoever looks on reads it.
+/// Where a worker reports the progress of a run, and readers see it.
 #[async_trait]
 pub trait ProgressPort: Send + Sync {
     /// Tells how a run stands. What earlier runs of the job told is gone with the first report of this one.
     async fn report(&self, job: JobId, fence: &Fence, report: &Report) -> Result<Shown, PortError>;
 
-    /// How far a run said it was the last time; none where that is not known, or no longer.
+    /// The last reported progress of a run; `None` if unknown or expired.
     async fn progress(&self, job: JobId, fence: &Fence) -> Result<Option<Stated>, PortError>;
 
     /// The stage that a run was in the last time; `None` if that is not known, or no longer.
     async fn stage(&self, job: JobId, fence: &Fence) -> Result<Option<StageSeen>, PortError>;
 
-    /// The curves of a run in the order of their names; none where they are not known, or no longer.
+    /// The curves of a run in the order of their names; empty if unknown or expired.
     async fn curves(&self, job: JobId, fence: &Fence) -> Result<Vec<Curve>, PortError>;
 }
 

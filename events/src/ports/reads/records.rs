@@ -1,4 +1,4 @@
-//! Records from the oldest on, for whoever removes what was kept for long enough.
+//! Records, oldest first, for the expirer.
 
 use std::time::Duration;
 

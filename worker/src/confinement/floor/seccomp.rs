@@ -146,7 +146,7 @@ const OF_OTHERS: &[(libc::c_long, u8)] = &[
 /// Calls that change all processes of a user when they name this kind of whom they mean.
 const OF_A_USER: &[(libc::c_long, u64)] = &[(libc::SYS_setpriority, 2), (libc::SYS_ioprio_set, 3)];
 
-/// Before this version Landlock lets every file that may be read be cut short as well, by whoever owns it.
+/// Before this version Landlock lets the owner of a readable file truncate it.
 const LANDLOCK_WITH_TRUNCATE: i32 = 3;
 
 /// Calls that open a file, and which argument their flags are.

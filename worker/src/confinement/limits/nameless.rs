@@ -26,7 +26,7 @@ pub(crate) struct Open {
     pub(crate) disk: u64,
 }
 
-/// What was counted last. Counting goes on beside everything else: whoever has many files open must not hold it up.
+/// The last count. Counting runs beside everything else: a job with many open files must not delay it.
 #[derive(Debug, Default)]
 pub(crate) struct Nameless {
     counting: Option<(Instant, JoinHandle<Open>)>,

@@ -228,7 +228,7 @@ impl Disk {
     /// A run goes on for a while although nobody can tell what it has on disk.
     fn unwatched(&mut self, now: Instant, error: &str) -> Option<Breach> {
         let since = *self.unwatched_since.get_or_insert(now);
-        tracing::warn!(error, "what a run has on disk can't be counted");
+        tracing::warn!(error, "the disk usage of a run can't be measured");
         let why = || format!("its worker could not count what it has on disk for {UNWATCHED_LIMIT:?}: {error}");
         (since.elapsed() >= UNWATCHED_LIMIT).then(|| Breach::Platform(why()))
     }

@@ -92,7 +92,7 @@ fn as_user(identity: Identity, act: impl FnOnce()) -> io::Result<()> {
     }
 }
 
-/// Kills what `/proc` shows below this process. All are stopped first, so that none forks while others are looked for.
+/// Kills what `/proc` shows below this process. All are stopped first, so that none forks during the search.
 fn kill_tree() {
     let mut stopped = Vec::new();
     for _ in 0..WALKS {

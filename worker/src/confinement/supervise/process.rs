@@ -208,7 +208,7 @@ impl Process {
         }
         // It may have been stopped by the job.
         let _ = self.supervisor.start_kill();
-        tracing::warn!("the job's supervisor is gone or does not get rid of its tree; looking for it by its mark");
+        tracing::warn!("the job's supervisor is gone or can't end its processes; searching them by their mark");
         let mut survivors = kill_marked(&self.marker).await;
         // A process may have dropped its marker.
         survivors.extend(kill_strays().await);

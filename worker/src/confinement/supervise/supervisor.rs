@@ -82,7 +82,7 @@ fn prepare() -> io::Result<ExitCode> {
     }
 }
 
-/// The socket to the worker, and what came of it that is not a whole line yet.
+/// The socket to the worker, and received bytes that are not a whole line yet.
 struct Control {
     socket: UnixStream,
     unread: Vec<u8>,

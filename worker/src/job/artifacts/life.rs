@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 #[error("it was told to stop")]
 pub(crate) struct Stopped;
 
-/// Shared by the thread that collects and whoever watches it.
+/// Shared by the thread that collects and the task that watches it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Life {
     signs: Arc<AtomicU64>,

@@ -38,7 +38,7 @@ const PATIENCE: Duration = Duration::from_mins(10);
 const FAILED_PATIENCE: Duration = Duration::from_secs(10);
 /// How long removing the run's directory may take, which follows.
 const CLEARING_LIMIT: Duration = Duration::from_mins(30);
-/// How often is looked for a sign of life.
+/// How often to check for a sign of life.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// How much of what a run left is kept.
@@ -91,7 +91,7 @@ impl Keeper<'_> {
         match self.store(patience).await {
             Ok(totals) => {
                 let (files, bytes, seconds) = (totals.count, totals.bytes, began.elapsed().as_secs_f64());
-                tracing::info!(files, bytes, seconds, "what the run left is stored");
+                tracing::info!(files, bytes, seconds, "stored the artifacts of the run");
                 report.artifacts = totals;
             }
             Err(Cut::Interrupted(reason)) => report.outcome = stopped(reason),
@@ -103,7 +103,7 @@ impl Keeper<'_> {
     }
 
     async fn give_up(&self, why: &str) {
-        tracing::error!(error = why, "what the run left could not be stored; its results count all the same");
+        tracing::error!(error = why, "the artifacts of the run could not be stored; its results still count");
         self.log.note(&format!("the files in --output could not be stored: {why}")).await;
     }
 

@@ -35,7 +35,7 @@ Examples:
   leadersboard jobs download ID visualizations --to .    one folder of it
   leadersboard jobs download ID model.pt                 one file; when cut off, the same again goes on";
 
-/// Fetch the files that a job left
+/// Download the files that a job left
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct DownloadCommand {
@@ -47,11 +47,11 @@ pub(super) struct DownloadCommand {
     #[arg(value_name = "PATH")]
     paths: Vec<String>,
 
-    /// The folder to put them in, under their paths [default: one named after the job]
+    /// Target folder [default: a folder named after the job]
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
 
-    /// Replace files that are there already and differ
+    /// Replace existing files that differ
     #[arg(long)]
     force: bool,
 }
