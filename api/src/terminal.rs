@@ -18,8 +18,8 @@ pub enum Effect<'a> {
     NewLine,
     /// Goes to the beginning of the line.
     Return,
-    /// Goes one character back.
-    Back,
+    /// Goes some characters back.
+    Back(u16),
     /// Goes some lines up.
     Up(u16),
     /// Goes some lines down, though not below the last.
@@ -140,7 +140,7 @@ impl Perform for Listener<'_> {
             b'\n' => (self.tell)(Effect::NewLine),
             b'\r' => (self.tell)(Effect::Return),
             b'\t' => (self.tell)(Effect::Text("\t")),
-            0x08 => (self.tell)(Effect::Back),
+            0x08 => (self.tell)(Effect::Back(1)),
             CANCEL => self.ends(),
             _ => {}
         }
@@ -158,6 +158,7 @@ impl Perform for Listener<'_> {
             (b'm', _) => (self.tell)(Effect::Style(&style(params))),
             (b'A', _) => (self.tell)(Effect::Up(count)),
             (b'B', _) => (self.tell)(Effect::Down(count)),
+            (b'D', _) => (self.tell)(Effect::Back(count)),
             (b'E', _) => {
                 (self.tell)(Effect::Down(count));
                 (self.tell)(Effect::Return);
@@ -300,7 +301,7 @@ mod tests {
 
     #[test]
     fn moves_of_the_cursor_are_told() {
-        assert_eq!(effects(&["\r\x08\x1b[A\x1b[3", "B"]), ["Return", "Back", "Up(1)", "Down(3)"]);
+        assert_eq!(effects(&["\r\x08\x1b[A\x1b[3", "B"]), ["Return", "Back(1)", "Up(1)", "Down(3)"]);
         let erasing = ["Up(2)", "Return", "Return", "EraseRest", "EraseLine", "EraseBelow"];
         assert_eq!(effects(&["\x1b[2F\x1b[1G\x1b[K\x1b[2K\x1b[J"]), erasing);
     }

@@ -122,4 +122,20 @@ mod tests {
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
     }
+
+    #[test]
+    fn where_redis_is_may_be_told_on_both_sides_of_a_subcommand() {
+        for line in [
+            ["leadersboard", "dlq", "--data", "D", "list"],
+            ["leadersboard", "dlq", "list", "--data", "D"],
+            ["leadersboard", "projections", "--data", "D", "verify"],
+            ["leadersboard", "projections", "verify", "--data", "D"],
+            ["leadersboard", "policy", "--data", "D", "show"],
+            ["leadersboard", "policy", "show", "--data", "D"],
+        ] {
+            let parsed = Cli::try_parse_from(line).unwrap_or_else(|error| panic!("{line:?}: {error}"));
+            let shown = format!("{parsed:?}");
+            assert!(shown.contains("data: \"D\""), "{line:?}: {shown}");
+        }
+    }
 }

@@ -4,6 +4,10 @@
 //! `config` and the bodies of requests. What is stored can then be read again, by the server and by its clients, for
 //! the libraries of both have limits of their own.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use serde_json::error::Category;
 use serde_json::{Map, Value};
 
 /// The deepest nesting that is accepted. A stored document stands within others, such as an event in an answer, and
@@ -66,11 +70,40 @@ pub fn read_members(text: &str) -> Result<Vec<(String, &str)>, InvalidJson> {
     members(without_bom(text)).ok_or_else(|| InvalidJson("is not JSON".to_owned()))
 }
 
+/// Reads a document that must be an object in which no name stands twice: readers would take the one or the other. Within
+/// its values that is its author's affair.
+///
+/// # Errors
+/// As of [`read`], and a name that stands twice.
+pub fn read_distinct(text: &str) -> Result<Map<String, Value>, InvalidJson> {
+    let object = read_object(text)?;
+    let mut seen = HashSet::new();
+    for (name, _) in members(without_bom(text)).unwrap_or_default() {
+        if seen.contains(&name) {
+            return Err(InvalidJson(format!("has the key {:?} twice: remove one", shown(&name))));
+        }
+        seen.insert(name);
+    }
+    Ok(object)
+}
+
+/// What is wrong with a text that can't be read, without the words of the library that read it.
+#[must_use]
+pub fn problem(error: &serde_json::Error) -> String {
+    let place = || format!("line {}, column {}", error.line(), error.column());
+    match error.classify() {
+        Category::Eof => format!("it ends too early, at {}", place()),
+        Category::Syntax => format!("it is not JSON from {} on", place()),
+        Category::Data => "it has another form than expected".to_owned(),
+        Category::Io => "it can't be read".to_owned(),
+    }
+}
+
 /// The text with each number that 64 bits can't hold as a string: for one who reads an answer of the server's and loses no
 /// digit of it.
 #[must_use]
 pub fn with_digits_kept(text: &str) -> String {
-    quote(text, "", usize::MAX).unwrap_or_else(|_| text.to_owned())
+    quote(text, "", Depth::Any).unwrap_or_else(|_| text.to_owned())
 }
 
 /// What a value is, in words.
@@ -95,10 +128,35 @@ pub fn without_bom(text: &str) -> &str {
 /// Reads a document in which each number that 64 bits can't hold, `NaN`, `Infinity` and `-Infinity` are strings that
 /// begin with [`MARK`].
 pub(crate) fn read_marked(text: &str) -> Result<Value, InvalidJson> {
-    let text = quote(without_bom(text), MARK_AS_WRITTEN, MAX_DEPTH)?;
-    let value = serde_json::from_str(&text).map_err(|error| InvalidJson(format!("is not JSON: {error}")))?;
+    read_quoted(&quote(without_bom(text), MARK_AS_WRITTEN, Depth::Refuse)?)
+}
+
+/// Reads a document of a program that has done its work, as [`read_marked`] does, and keeps what can be kept: each byte
+/// that is not UTF-8 and each lone half of a surrogate pair, as Python writes it, becomes U+FFFD; UTF-16 is read if it
+/// begins with its mark; what nests too deep becomes a string of its JSON.
+pub(crate) fn read_kept(bytes: &[u8]) -> Result<Value, InvalidJson> {
+    let units = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
+        let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
+        Cow::from(String::from_utf16_lossy(&units))
+    };
+    let text = match bytes {
+        [0xff, 0xfe, rest @ ..] => units(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => units(rest, u16::from_be_bytes),
+        _ => String::from_utf8_lossy(bytes),
+    };
+    read_quoted(&quote(without_bom(&text), MARK_AS_WRITTEN, Depth::Keep)?)
+}
+
+fn read_quoted(text: &str) -> Result<Value, InvalidJson> {
+    let value = serde_json::from_str(text)
+        .map_err(|error| InvalidJson(format!("is not JSON: {}", problem_of_syntax(&error))))?;
     check_names(&value)?;
     Ok(value)
+}
+
+/// What keeps a text from being JSON, for the one who wrote it. The parser's words for syntax are plain, and name the place.
+fn problem_of_syntax(error: &serde_json::Error) -> String {
+    if error.classify() == Category::Syntax { error.to_string() } else { problem(error) }
 }
 
 /// The token that a string of [`read_marked`] stands for.
@@ -165,8 +223,19 @@ fn check_names(value: &Value) -> Result<(), InvalidJson> {
 /// What Python writes for numbers that JSON does not have.
 pub(crate) const NON_FINITE: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
 
-/// Quotes the tokens that would be refused or lose digits, each behind a mark, and refuses what nests too deep.
-fn quote(text: &str, mark: &str, max_depth: usize) -> Result<String, InvalidJson> {
+/// What to do with what nests deeper than [`MAX_DEPTH`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// Nothing.
+    Any,
+    /// Refuse the document.
+    Refuse,
+    /// Make it a string, and mend strings as well.
+    Keep,
+}
+
+/// Quotes the tokens that would be refused or lose digits, each behind a mark, and bounds the depth.
+fn quote(text: &str, mark: &str, deeper: Depth) -> Result<String, InvalidJson> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     let mut depth = 0_usize;
@@ -174,17 +243,30 @@ fn quote(text: &str, mark: &str, max_depth: usize) -> Result<String, InvalidJson
         let length = match next {
             '"' => {
                 let length = string_length(rest);
+                let string = match deeper {
+                    Depth::Keep => without_lone_surrogates(&rest[..length]),
+                    Depth::Any | Depth::Refuse => Cow::from(&rest[..length]),
+                };
                 if !mark.is_empty() && rest.starts_with(BEGINS_LIKE_MARK) {
-                    out.extend(["\"", OWN_AS_WRITTEN, &rest[1..length]]);
-                    rest = &rest[length..];
-                    continue;
+                    out.extend(["\"", OWN_AS_WRITTEN, &string[1..]]);
+                } else {
+                    out.push_str(&string);
                 }
-                length
+                rest = &rest[length..];
+                continue;
             }
             '[' | '{' => {
-                depth += 1;
-                if depth > max_depth {
-                    return Err(InvalidJson(format!("nests deeper than {max_depth} levels")));
+                match deeper {
+                    Depth::Refuse if depth >= MAX_DEPTH => {
+                        return Err(InvalidJson(format!("nests deeper than {MAX_DEPTH} levels")));
+                    }
+                    Depth::Keep if depth >= MAX_DEPTH => {
+                        let length = nested_length(rest);
+                        out.push_str(&Value::from(&rest[..length]).to_string());
+                        rest = &rest[length..];
+                        continue;
+                    }
+                    Depth::Any | Depth::Refuse | Depth::Keep => depth += 1,
                 }
                 1
             }
@@ -218,6 +300,53 @@ fn string_length(text: &str) -> usize {
         ends
     });
     end.map_or(text.len(), |end| end + 2)
+}
+
+/// A string of JSON with U+FFFD for each half of a surrogate pair that stands alone: it stands for no character.
+fn without_lone_surrogates(string: &str) -> Cow<'_, str> {
+    if !string.contains("\\u") {
+        return string.into();
+    }
+    let unit = |text: &str| {
+        let digits = text.strip_prefix("\\u")?.get(..4)?;
+        u16::from_str_radix(digits, 16).ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    };
+    let mut out = String::with_capacity(string.len());
+    let mut rest = string;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let length = match (unit(rest), unit(rest.get(6..).unwrap_or_default())) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 12,
+            (Some(0xd800..=0xdfff), _) => {
+                out.push_str("\\ufffd");
+                rest = &rest[6..];
+                continue;
+            }
+            (Some(_), _) => 6,
+            (None, _) => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+        };
+        out.push_str(&rest[..length]);
+        rest = &rest[length..];
+    }
+    out.push_str(rest);
+    out.into()
+}
+
+/// The length of the list or object that begins here; all of the rest if it does not end.
+fn nested_length(text: &str) -> usize {
+    let (mut at, mut depth) = (0, 0_usize);
+    while let Some(byte) = text.as_bytes().get(at) {
+        match byte {
+            b'"' => at += string_length(&text[at..]) - 1,
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' if depth == 1 => return at + 1,
+            b']' | b'}' => depth -= 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    text.len()
 }
 
 /// The number or word that begins here.

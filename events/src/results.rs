@@ -36,16 +36,14 @@ pub struct InvalidMetrics(String);
 impl Results {
     /// Reads and checks a `metrics.json`: an object with the objects `params` and `metrics` and, optionally,
     /// `performance`; every metric a finite number. What describes the run, params and performance, may hold anything:
-    /// `NaN`, `Infinity` and numbers that 64 bits can't hold are kept as strings.
+    /// `NaN`, `Infinity` and numbers that 64 bits can't hold are kept as strings. A finished training does not fail for its
+    /// description: what can't be kept as it is, is mended.
     ///
     /// # Errors
     /// One sentence that names the key that breaks a rule.
     pub fn from_metrics_json(bytes: &[u8]) -> Result<Self, InvalidMetrics> {
         let refuse = |what: String| Err(InvalidMetrics(what));
-        let Ok(text) = std::str::from_utf8(bytes) else {
-            return refuse("metrics.json is not UTF-8".to_owned());
-        };
-        let document = json::read_marked(text).map_err(|error| InvalidMetrics(format!("metrics.json {error}")))?;
+        let document = json::read_kept(bytes).map_err(|error| InvalidMetrics(format!("metrics.json {error}")))?;
         let Value::Object(mut document) = document else {
             return refuse(format!("metrics.json holds {}, not an object", kind_of(&document)));
         };
@@ -83,12 +81,26 @@ fn take_description(
     document: &mut Map<String, Value>,
     section: &str,
 ) -> Result<Option<Map<String, Value>>, InvalidMetrics> {
-    let mut object = take_object(document, section)?;
-    for (name, value) in object.iter_mut().flatten() {
-        check_name(section, name)?;
-        json::unmark(value);
+    let object = take_object(document, section)?;
+    Ok(object.map(|object| {
+        let mut value = Value::Object(object);
+        json::unmark(&mut value);
+        let Value::Object(object) = value else { return Map::new() };
+        object.into_iter().map(|(name, value)| (mended(name), value)).collect()
+    }))
+}
+
+/// A name that may be kept: without control characters, not empty, and cut where it is too long.
+fn mended(name: String) -> String {
+    if is_name(&name) {
+        return name;
     }
-    Ok(object)
+    let visible: String = name.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
+    match visible.as_str() {
+        "" => "(no name)".to_owned(),
+        short if short.len() <= MAX_NAME_BYTES => visible,
+        long => format!("{}…", &long[..long.floor_char_boundary(MAX_NAME_BYTES - '…'.len_utf8())]),
+    }
 }
 
 /// A metric's value. An integer of any length is a number, if not an exact one.
@@ -177,13 +189,76 @@ mod tests {
     }
 
     #[test]
+    fn a_description_is_kept_whatever_is_in_it() {
+        let kept = |params: &[u8]| {
+            let document = [br#"{"params": "#, params, br#", "metrics": {"auc": 0.5}}"#].concat();
+            Value::Object(Results::from_metrics_json(&document).unwrap().params)
+        };
+        let cases: [(&[u8], Value); 14] = [
+            (br#"{"s": "\\ud800"}"#, json!({"s": "\\ud800"})),
+            (
+                br#"{"s": "\ud800", "t": "a\uDFFFb\ud83d\ude00", "\udc80": 1}"#,
+                json!({"s": "\u{fffd}", "t": "a\u{fffd}b😀", "\u{fffd}": 1}),
+            ),
+            (
+                br#"{"s": ["\ud83d\ud83d\ude00", {"\ud800x": "\ud800\u0041\\\ud800"}]}"#,
+                json!({"s": ["\u{fffd}😀", {"\u{fffd}x": "\u{fffd}A\\\u{fffd}"}]}),
+            ),
+            (
+                b"{\"s\": \"caf\xe9\", \"\xff\": \"\xed\xa0\x80\"}",
+                json!({"s": "caf\u{fffd}", "\u{fffd}": "\u{fffd}\u{fffd}\u{fffd}"}),
+            ),
+            (
+                br#"{"n": [1e999, [-1E+400, {"x": NaN}]], "o": {"p": -Infinity}}"#,
+                json!({"n": ["1e999", ["-1E+400", {"x": "NaN"}]], "o": {"p": "-Infinity"}}),
+            ),
+            (
+                br#"{"n": 123456789012345678901234567890, "small": 1e-999}"#,
+                json!({"n": "123456789012345678901234567890", "small": 0.0}),
+            ),
+            (br#"{"1": "a", "1": "b"}"#, json!({"1": "b"})),
+            (br#"{"": 1, "a\nb": 2}"#, json!({"(no name)": 1, "a\u{fffd}b": 2})),
+            (br#"{"s": "\u0001token:NaN", "\u0001token:1": 2}"#, json!({"s": "\u{1}token:NaN", "\u{fffd}token:1": 2})),
+            (br#"{"s": "\u0001\ud800"}"#, json!({"s": "\u{1}\u{fffd}"})),
+            (br#"{"s": "\u0000\t"}"#, json!({"s": "\u{0}\t"})),
+            (br#"{"null": null, "true": true}"#, json!({"null": null, "true": true})),
+            ("{\"s\": \"\u{7f}\u{85}\u{2028}\"}".as_bytes(), json!({"s": "\u{7f}\u{85}\u{2028}"})),
+            (b"{}", json!({})),
+        ];
+        for (params, wanted) in cases {
+            assert_eq!(kept(params), wanted, "{}", String::from_utf8_lossy(params));
+        }
+        let deep = format!(r#"{{"x": {}"]\"}}", NaN{}}}"#, "[".repeat(90), "]".repeat(90));
+        let mut value = &kept(deep.as_bytes())["x"];
+        while let Some(inner) = value.get(0) {
+            value = inner;
+        }
+        let text = value.as_str().unwrap();
+        assert!(text.starts_with("[[[") && text.contains(r#"["]\"}", NaN]"#), "{text}");
+        let long = kept(format!(r#"{{"{}": 1}}"#, "é".repeat(300)).as_bytes());
+        assert!(long.as_object().unwrap().keys().all(|name| name.len() <= MAX_NAME_BYTES && name.ends_with("é…")));
+        for encode in [u16::to_le_bytes, u16::to_be_bytes] {
+            let text = "\u{feff}{\"params\": {\"é\": \"😀\"}, \"metrics\": {\"auc\": 0.5}}";
+            let bytes: Vec<u8> = text.encode_utf16().flat_map(encode).collect();
+            assert_eq!(Results::from_metrics_json(&bytes).unwrap().params["é"], "😀");
+        }
+        for broken in [r#""\ud80""#, r#""\u+123""#, r#""\ud800"#, r#""\"#, "[[", r#""\é""#] {
+            assert!(
+                refusal(&format!(r#"{{"metrics": {{}}, "params": {{"x": {broken}"#)).contains("not JSON"),
+                "{broken}"
+            );
+        }
+    }
+
+    #[test]
     fn what_could_not_be_read_again_is_refused() {
         let nested = |depth: usize| {
             format!(r#"{{"params": {{"x": {}1{}}}, "metrics": {{}}}}"#, "[".repeat(depth), "]".repeat(depth))
         };
-        let results = Results::from_metrics_json(nested(json::MAX_DEPTH - 2).as_bytes()).unwrap();
-        assert!(serde_json::from_str::<Results>(&serde_json::to_string(&results).unwrap()).is_ok());
-        assert!(refusal(&nested(json::MAX_DEPTH - 1)).contains("nests deeper than 64 levels"));
+        for depth in [json::MAX_DEPTH - 2, json::MAX_DEPTH - 1, 20_000] {
+            let results = Results::from_metrics_json(nested(depth).as_bytes()).unwrap();
+            assert!(serde_json::from_str::<Results>(&serde_json::to_string(&results).unwrap()).is_ok());
+        }
         let smuggled = r#"{"params": {"x": {"$serde_json::private::RawValue": "[[[1]]]"}}, "metrics": {"acc": 5}}"#;
         assert!(refusal(smuggled).contains("reserved name \"$serde_json::private::RawValue\""));
         let long = format!(r#"{{"params": {{"x": [{}1]}}, "metrics": {{}}}}"#, "1e15,".repeat(40_000));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use projections::Keyspace;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisError, Script};
+use redis::{AsyncConnectionConfig, Client, RedisConnectionInfo, RedisError, Script};
 
 /// The version this program reads and writes: the number of the last step.
 pub const CURRENT: u32 = 5;
@@ -119,7 +119,19 @@ async fn connect(url: &str) -> Result<MultiplexedConnection, RedisError> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(ANSWER_LIMIT))
         .set_response_timeout(Some(ANSWER_LIMIT));
-    Client::open(url)?.get_multiplexed_async_connection_with_config(&config).await
+    let info = Client::open(url)?.get_connection_info().clone();
+    let stranger = Client::open(info.clone().set_redis_settings(RedisConnectionInfo::default()))?;
+    let mut connection = stranger.get_multiplexed_async_connection_with_config(&config).await?;
+    // The client would log in by itself, but keeps to itself what Redis said when it refuses.
+    let settings = info.redis_settings();
+    if let Some(password) = settings.password() {
+        let mut login = redis::cmd("AUTH");
+        login.arg(settings.username()).arg(password).query_async::<()>(&mut connection).await?;
+    }
+    if settings.db() != 0 {
+        redis::cmd("SELECT").arg(settings.db()).query_async::<()>(&mut connection).await?;
+    }
+    Ok(connection)
 }
 
 async fn read_version(connection: &mut MultiplexedConnection, keys: &Keyspace) -> Result<u32, RedisError> {

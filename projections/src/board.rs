@@ -111,5 +111,6 @@ pub(crate) fn store(ranked: &BTreeMap<String, f64>) -> String {
 /// Reads what [`store`] gave; nothing where the field is absent.
 pub(crate) fn restore(fields: &Fields<'_>, field: &str) -> Result<BTreeMap<String, f64>, Unreadable> {
     let Some(text) = fields.optional::<String>(field)? else { return Ok(BTreeMap::new()) };
-    serde_json::from_str(&text).map_err(|error| fields.unreadable(error.to_string()))
+    serde_json::from_str(&text)
+        .map_err(|error| fields.unreadable(format!("field {field:?}: {}", events::json::problem(&error))))
 }

@@ -33,7 +33,8 @@ pub fn read(key: &str, hash: &HashMap<String, String>) -> Result<Option<PolicyRe
     }
     let fields = Fields::new(key, hash);
     let settings = serde_json::from_str(fields.text(SETTINGS)?);
-    let settings = settings.map_err(|error| fields.unreadable(error.to_string()))?;
+    let settings = settings
+        .map_err(|error| fields.unreadable(format!("field {SETTINGS:?}: {}", events::json::problem(&error))))?;
     Ok(Some(PolicyRecord { version: fields.get(VERSION)?, settings }))
 }
 

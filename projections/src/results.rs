@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use events::ports::FoundResults;
-use events::{JobId, Results};
+use events::{JobId, Results, json};
 use serde::de::DeserializeOwned;
 
 use crate::Keyspace;
@@ -56,7 +56,8 @@ fn part<T: DeserializeOwned>(
     unreadable: &mut BTreeMap<&'static str, String>,
 ) -> Option<T> {
     let read = fields.text(name).and_then(|text| {
-        serde_json::from_str(text).map_err(|error| fields.unreadable(format!("{name} is not as it must be: {error}")))
+        serde_json::from_str(text)
+            .map_err(|error| fields.unreadable(format!("{name} is not as it must be: {}", json::problem(&error))))
     });
     read.map_err(|error| unreadable.insert(name, error.problem)).ok()
 }

@@ -71,7 +71,8 @@ pub fn read(key: &str, id: SubmissionId, hash: &HashMap<String, String>) -> Resu
 
 fn archives(fields: &Fields<'_>) -> Result<Vec<ArchiveReading>, Unreadable> {
     let Some(text) = fields.optional::<String>(ARCHIVES)? else { return Ok(Vec::new()) };
-    serde_json::from_str(&text).map_err(|error| fields.unreadable(format!("field {ARCHIVES:?}: {error}")))
+    serde_json::from_str(&text)
+        .map_err(|error| fields.unreadable(format!("field {ARCHIVES:?}: {}", events::json::problem(&error))))
 }
 
 /// What new events of a submission do to the read models.

@@ -75,16 +75,17 @@ async fn the_disk_is_bounded_in_bytes(level: Level) {
         let shown = site.failed(&job, "output_limit").await;
         assert!(error_of(&shown).contains("16.0 MiB"), "{place}: {shown:#}");
     }
-    for hidden in ["removed files", "closed folder"] {
+    for (hidden, told) in [("removed files", "removed and held open"), ("closed folder", "")] {
         let job = explode(&site, "tidy", hidden).await;
-        site.failed(&job, "output_limit").await;
+        let shown = site.failed(&job, "output_limit").await;
+        assert!(error_of(&shown).contains(told) && !error_of(&shown).contains("largest file"), "{shown:#}");
     }
     site.unharmed().await;
 }
 
 async fn a_file_beyond_the_limit_is_named(level: Level) {
     let site = Site::new(level, &[CLASSES]).await;
-    let ways = ["exception", "short write", "no metrics", "child", "signal", "extent"];
+    let ways = ["exception", "short write", "no metrics", "child", "signal", "extent", "tidied up", "in shared memory"];
     let mut jobs = Vec::new();
     for way in ways {
         let bomb = json!({ "bomb": format!("file too large: {way}"), "ways": ways, "token": "" });
@@ -93,8 +94,11 @@ async fn a_file_beyond_the_limit_is_named(level: Level) {
     for (way, job) in jobs {
         let shown = site.failed(&job, "output_limit").await;
         // A file that could not be made so large at once has not grown.
-        let file = if way == "extent" { "" } else { "; its largest file is output/large" };
-        let begins = format!("it wrote more to disk than the 16.0 MiB that class tidy allows{file}");
+        let what = match way {
+            "extent" | "tidied up" | "in shared memory" => "one of its files would have been larger than",
+            _ => "its file output/large reached",
+        };
+        let begins = format!("{what} the 16.0 MiB that class tidy allows; main.py");
         assert!(error_of(&shown).starts_with(&begins), "{way}: {shown:#}");
     }
     site.unharmed().await;

@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
+use std::ops::Range;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Mutex;
 use std::time::Duration;
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Gid, Pid, Uid, chown, geteuid};
 use redis::aio::MultiplexedConnection;
@@ -54,6 +57,9 @@ pub struct Board {
     server: String,
 }
 
+/// The users of boards without privileges.
+const USERS: Range<u32> = 12_345..57_145;
+
 /// Two users of every board.
 pub const ALICE: &str = "alice-token-0123456789";
 /// The second user.
@@ -75,11 +81,8 @@ impl Board {
     /// # Panics
     /// If it does not come up, or who runs the tests may not become another user.
     pub async fn start_unprivileged(options: &[(&str, &str)]) -> Self {
-        // Boards that run side by side have users of their own: those of one user take turns.
-        static BOARDS: AtomicU32 = AtomicU32::new(0);
         assert!(geteuid().is_root(), "only root can start a worker as another user: run these tests as root");
-        let number = BOARDS.fetch_add(1, Ordering::Relaxed);
-        Self::start_as(Some(12_345 + std::process::id() % 700 * 64 + number % 64), options).await
+        Self::start_as(Some(user_of_its_own()), options).await
     }
 
     async fn start_as(user: Option<u32>, options: &[(&str, &str)]) -> Self {
@@ -214,6 +217,23 @@ impl Drop for Board {
             let _ = std::fs::remove_dir_all(format!("/run/lock/leadersboard-{user}"));
         }
     }
+}
+
+/// A user whom no other test of this machine has while this process lives: boards that run side by side have users of
+/// their own, for those of one user take turns, and each test kills all that its user has.
+fn user_of_its_own() -> u32 {
+    static TAKEN: Mutex<Vec<Flock<File>>> = Mutex::new(Vec::new());
+    let folder = Path::new("/run/lock/leadersboard-tests");
+    std::fs::create_dir_all(folder).expect("root may");
+    let take = |user: &u32| {
+        let file = File::create(folder.join(user.to_string())).expect("root may");
+        Flock::lock(file, FlockArg::LockExclusiveNonblock).map(|lock| (*user, lock)).ok()
+    };
+    let (user, lock) = USERS.clone().find_map(|user| take(&user)).expect("a user that no test has");
+    TAKEN.lock().expect("no test fails meanwhile").push(lock);
+    // What a test left that was killed.
+    kill_all_of(user);
+    user
 }
 
 /// Kills all processes of a user that only one test has, at once: none of them can fork and get away.

@@ -68,6 +68,7 @@ impl Assembly {
         stop: Stop,
     ) -> Self {
         let tracker = |tracking| Arc::new(Tracker::new(tracking, Arc::clone(&ports.status)));
+        let busy = Arc::<AtomicUsize>::default();
         let self_test = SelfTest {
             fitness,
             sandbox: Arc::clone(&config.sandbox),
@@ -77,10 +78,12 @@ impl Assembly {
             consumer: config.consumer.clone(),
             workers: Arc::clone(&ports.workers),
             ids: Arc::clone(&ports.ids),
+            keeps_environments: config.installer.is_some(),
+            busy: Arc::clone(&busy),
             restored: tokio::sync::Mutex::default(),
         };
         Self {
-            busy: Arc::default(),
+            busy,
             nudged: broadcast::Sender::new(NUDGES_WAITING),
             tracker: config.tracking.clone().map(tracker),
             self_test: Arc::new(self_test),
@@ -162,6 +165,7 @@ impl Assembly {
                 status: Arc::clone(&self.ports.status),
                 durations: Arc::clone(&self.ports.durations),
                 tracker: self.tracker.clone(),
+                directory: self.directory.clone(),
                 stop: self.stop.clone(),
             },
             heartbeats: Heartbeats {

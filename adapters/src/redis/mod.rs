@@ -3,6 +3,7 @@
 pub mod audit;
 pub(crate) mod commit;
 pub(crate) mod connection;
+mod keys_of;
 mod leaderboard;
 pub(crate) mod live;
 pub(crate) mod queue;
@@ -27,6 +28,7 @@ pub use reads::feed::RedisFeed;
 use commit::committer::Committer;
 use commit::position::Position;
 use connection::shared::Shared;
+use connection::trouble::{WRONG_TYPE, answered};
 
 /// How long Redis may take to answer. Long, because under `appendfsync always` an answer waits for the disk.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -114,7 +116,10 @@ fn away(error: &RedisError) -> PortError {
     let is_unreadable =
         std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<redis::ParsingError>);
     // It answered, and what it holds is not what it must be: waiting cures nothing.
-    if error.code() == Some("WRONGTYPE") || error.kind() == redis::ErrorKind::UnexpectedReturnType || is_unreadable {
+    if answered(error).is_some_and(|(code, _)| code == WRONG_TYPE) {
+        return PortError::Corrupt(format!("{}: {}", describe(error), cure(error)));
+    }
+    if error.kind() == redis::ErrorKind::UnexpectedReturnType || is_unreadable {
         return PortError::Corrupt(format!("Redis holds something else than it should: {error}"));
     }
     PortError::Unavailable(describe(error))

@@ -22,6 +22,11 @@ const APPLE_DOUBLE: [u8; 4] = [0, 5, 0x16, 7];
 #[error("{0}")]
 pub(super) struct Refusal(pub(super) String);
 
+/// What is wrong with the content of an entry, carried in the same way.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Flaw(pub(super) &'static str);
+
 /// What is done with the entries of an archive.
 pub(super) trait Sink {
     /// A file of the tree. What is not read of it is skipped.
@@ -77,6 +82,10 @@ pub(super) enum Kind {
 impl Tree<'_> {
     pub(super) const fn limits(&self) -> &ArchiveLimits {
         self.how.limits
+    }
+
+    pub(super) const fn is_without_entries(&self) -> bool {
+        self.entries == 0
     }
 
     /// Counts one entry and reads its name. `None` for an entry that is passed over.
@@ -196,11 +205,11 @@ impl<R: Read> Read for Announced<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         if read == 0 && self.left > 0 && !buffer.is_empty() {
-            return Err(io::Error::other("it is shorter than its header says"));
+            return Err(io::Error::other(Flaw("it is shorter than its header says")));
         }
         match self.left.checked_sub(read as u64) {
             Some(left) => self.left = left,
-            None => return Err(io::Error::other("it is longer than its header says")),
+            None => return Err(io::Error::other(Flaw("it is longer than its header says"))),
         }
         Ok(read)
     }
@@ -211,7 +220,8 @@ fn damaged(path: &str, error: io::Error) -> io::Error {
     if is_refusal(&error) || is_of_system(&error) {
         return error;
     }
-    let rule = format!("is damaged: the content of entry {path:?} can't be read ({error}). Make the archive anew");
+    let why = in_words(&error);
+    let rule = format!("is damaged: the content of entry {path:?} can't be read ({why}). Make the archive anew");
     io::Error::other(Refusal(rule))
 }
 
@@ -257,6 +267,18 @@ fn is_of_system(error: &io::Error) -> bool {
 fn sentence(error: &io::Error) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Refusal>()) {
         Some(Refusal(rule)) => rule.clone(),
-        None => format!("is damaged, or is of another format ({error}). Make the archive anew"),
+        None => format!("is damaged, or is of another format ({}). Make the archive anew", in_words(error)),
+    }
+}
+
+/// What a library says of the bytes that it was given, in words of ours.
+fn in_words(error: &io::Error) -> &'static str {
+    if let Some(Flaw(flaw)) = error.get_ref().and_then(|inner| inner.downcast_ref::<Flaw>()) {
+        return flaw;
+    }
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => "it ends too early",
+        io::ErrorKind::InvalidData => "its checksum is wrong, or it is not what its header says",
+        _ => "it is not as this format has it",
     }
 }

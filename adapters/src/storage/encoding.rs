@@ -1,7 +1,7 @@
 //! The encoding of names that are not UTF-8, as Windows and older tools write them into archives.
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use encoding_rs::{SHIFT_JIS, WINDOWS_1252};
+use encoding_rs::{BIG5, EUC_JP, EUC_KR, GBK, SHIFT_JIS, WINDOWS_1252};
 
 /// The upper half of code page 437, which is what the zip format itself names.
 const CP437: &str = "ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒáíóúñÑªº¿⌐¬½¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐└┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀\
@@ -37,6 +37,11 @@ impl Encoding {
                 return Self::Web(SHIFT_JIS);
             }
             _ => {}
+        }
+        let asian = [SHIFT_JIS, EUC_JP, GBK, BIG5];
+        let syllables = syllables_of_korean(&text);
+        if !asian.contains(&guess) && (syllables > 1 && !has_only_letters_of_latin_1 || syllables > 0 && !makes_words) {
+            return Self::Web(EUC_KR);
         }
         let is_western = of_guess.as_deref().is_some_and(|text| !text.chars().any(is_beyond_latin));
         if makes_words && !is_western && guess != SHIFT_JIS {
@@ -100,6 +105,15 @@ fn is_beyond_latin(c: char) -> bool {
     c >= '\u{370}' && c.is_alphabetic()
 }
 
+/// How many syllables of Korean there are, if all that is not ASCII is one of the 2,350 that code page 949 begins with.
+/// Letters of other scripts seldom stand in such pairs.
+fn syllables_of_korean(text: &[u8]) -> usize {
+    let words = text.split(u8::is_ascii);
+    let is_syllable = |pair: &[u8]| matches!(pair, [0xb0..=0xc8, 0xa1..=0xfe]);
+    let count = |word: &[u8]| word.chunks(2).all(is_syllable).then_some(word.len() / 2);
+    words.map(count).sum::<Option<usize>>().unwrap_or_default()
+}
+
 /// Whether all that is not ASCII is Japanese, and more of it in words than alone beside an ASCII letter: such a character
 /// would be an accented letter within a word, and the letter behind it.
 fn is_japanese(text: &str) -> bool {
@@ -132,7 +146,7 @@ fn is_half_width(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use encoding_rs::{GBK, IBM866, WINDOWS_1251};
+    use encoding_rs::{IBM866, WINDOWS_1251};
 
     use super::*;
 
@@ -185,6 +199,37 @@ mod tests {
             }
         }
         assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    #[test]
+    fn korean_names_are_read_as_they_were_meant() {
+        let names = [
+            "데이터.csv",
+            "결과.csv",
+            "한글.txt",
+            "설정.yaml",
+            "학습데이터/이미지.png",
+            "모델.py",
+            "새 폴더/메인.py",
+            "훈련_코드.py",
+            "이미지 1.png",
+            "최종본(2).zip",
+            "가.csv",
+            "보고서.txt",
+            "테스트/라벨.csv",
+            "분석결과_최종.csv",
+            "사진/강아지01.jpg",
+        ];
+        let bytes = names.map(|name| EUC_KR.encode(name).0.into_owned());
+        let mut wrong = Vec::new();
+        for (name, bytes) in names.iter().zip(&bytes) {
+            let (label, found) = read_back(std::slice::from_ref(bytes));
+            if (label, found[0].as_str()) != ("EUC-KR", *name) {
+                wrong.push(format!("{name}: {} in {label}", found[0]));
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        assert_eq!(read_back(&bytes).0, "EUC-KR");
     }
 
     #[test]

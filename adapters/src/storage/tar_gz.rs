@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::rc::Rc;
 
 use tar::{Archive, EntryType, PaxExtensions};
@@ -53,7 +53,31 @@ pub(super) fn read(file: File, tree: &mut Tree<'_>) -> io::Result<()> {
         tree.judge_ratio(&path, size, packed.get() - before)?;
     }
     // The sum of the last member is behind the end of the tar.
-    io::copy(&mut archive.into_inner(), &mut io::sink()).map(drop)
+    let mut behind = Behind::default();
+    io::copy(&mut archive.into_inner(), &mut behind)?;
+    if tree.is_without_entries() && behind.holds_something {
+        return refuse(
+            "ends before its first entry, though something follows: it is damaged. Make the archive anew".to_owned(),
+        );
+    }
+    Ok(())
+}
+
+/// What follows the end of a tar, where only zeros may be.
+#[derive(Default)]
+struct Behind {
+    holds_something: bool,
+}
+
+impl Write for Behind {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.holds_something |= bytes.iter().any(|byte| *byte != 0);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 const fn is_extension(kind: EntryType) -> bool {

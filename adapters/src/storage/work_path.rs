@@ -15,6 +15,9 @@ const MAX_COMPONENT_BYTES: usize = 255;
 /// The rule the name breaks.
 pub(super) fn normalise(name: &str, limits: &ArchiveLimits) -> Result<Option<String>, String> {
     let refuse = |rule: &str| Err(format!("entry {name:?} {rule}"));
+    if name.is_empty() {
+        return Err("has an entry without a name. Make the archive anew".to_owned());
+    }
     if name.len() > MAX_PATH_BYTES {
         return Err(format!("an entry has a name longer than {MAX_PATH_BYTES} bytes"));
     }
@@ -62,6 +65,7 @@ mod tests {
             assert_eq!(path(name), Ok(Some(wanted.to_owned())));
         }
         assert_eq!(path("./"), Ok(None));
+        assert!(path("").unwrap_err().contains("without a name"));
         for bad in ["/etc/passwd", "../x", "a/../b", "a//b", "a/./b", "C:/x", "a\0b", "./C:/x", "a\nb", "a\u{85}b"] {
             assert!(path(bad).is_err(), "{bad:?}");
         }

@@ -9,9 +9,9 @@ use zip::read::ZipFileEntry;
 use zip::result::ZipError;
 use zip::{CompressionMethod, ZipArchive};
 
-use super::archive::{Announced, Kind, Tree, refuse};
+use super::archive::{Announced, Flaw, Kind, Tree, refuse};
 use super::names::Name;
-use super::zip_source::ZipSource;
+use super::zip_source::{ZipSource, begins_with_end};
 
 /// What may be read to find the directory and to read it, in bytes: so much, and so much for each entry. All of the
 /// directory is kept in memory, whatever the archive says of its size.
@@ -22,12 +22,18 @@ pub(super) fn read(file: File, tree: &mut Tree<'_>) -> io::Result<()> {
     let size = file.metadata()?.len();
     let most = tree.limits().entries;
     let left = Rc::new(Cell::new(DIRECTORY_BYTES + DIRECTORY_BYTES_PER_ENTRY * most as u64));
-    let source = ZipSource::open(file, size, Rc::clone(&left))?;
+    let source = ZipSource::open(file.try_clone()?, size, Rc::clone(&left))?;
     let mut archive = ZipArchive::new(BufReader::new(source)).or_else(|error| match error {
         ZipError::Io(error) => Err(error),
-        other => refuse(format!("is not a zip file, or is damaged ({other}). Make the archive anew")),
+        other => refuse(format!("is not a zip file, or is damaged: {}. Make the archive anew", in_words(&other))),
     })?;
     left.set(u64::MAX);
+    if archive.is_empty() && !begins_with_end(&file)? {
+        return refuse(format!(
+            "ends with a directory without entries, though {size} bytes lie before its end: something was added to it, or \
+             it is cut. Make the archive anew"
+        ));
+    }
     if archive.len() > most {
         return refuse(format!("has more than {most} entries; pack many small files into fewer larger ones"));
     }
@@ -84,13 +90,23 @@ fn refuse_unreadable(entry: &ZipFileEntry<'_>, path: &str) -> io::Result<()> {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what or_else gives")]
 fn broken(path: &str, error: ZipError) -> String {
-    format!("is damaged: entry {path:?} can't be found in it ({error}). Make the archive anew")
+    format!("is damaged: entry {path:?} can't be read ({}). Make the archive anew", in_words(&error))
 }
 
 fn unreadable(error: ZipError) -> io::Error {
     match error {
         ZipError::Io(error) => error,
-        other => io::Error::other(other.to_string()),
+        other => io::Error::other(Flaw(in_words(&other))),
+    }
+}
+
+/// What the library says of an archive, in words of ours.
+fn in_words(error: &ZipError) -> &'static str {
+    match error {
+        ZipError::FileNotFound => "its directory names an entry that it does not hold",
+        ZipError::UnsupportedArchive(_) => "it is of a kind that is not read, such as one in several parts",
+        _ => "its directory can't be read",
     }
 }

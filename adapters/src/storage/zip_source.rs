@@ -34,6 +34,13 @@ impl ZipSource {
     }
 }
 
+/// Whether the end record is at the beginning, as in an archive of nothing.
+pub(super) fn begins_with_end(file: &File) -> io::Result<bool> {
+    let mut found = [0; END.len()];
+    file.read_exact_at(&mut found, 0)?;
+    Ok(found == END)
+}
+
 /// Where the end record ends, if the comment behind it holds what looks like another one. Libraries look for the last.
 fn end_before_misleading_comment(file: &File, size: u64) -> io::Result<Option<u64>> {
     let begin = size.saturating_sub(END_BYTES + MAX_COMMENT_BYTES);

@@ -20,7 +20,7 @@ pub(super) fn read(config: Option<&str>) -> Result<(String, Map<String, Value>),
     if text.len() > MAX_CONFIG_BYTES {
         return Err(Error::Invalid(format!("config is larger than {MAX_CONFIG_BYTES} bytes")));
     }
-    let object = json::read_object(text).map_err(|error| Error::Invalid(format!("config {error}")))?;
+    let object = json::read_distinct(text).map_err(|error| Error::Invalid(format!("config {error}")))?;
     Ok((text.to_owned(), object))
 }
 
@@ -80,6 +80,10 @@ mod tests {
         assert_eq!(stored("[1]").unwrap_err(), "config must be a JSON object, not a list");
         assert!(stored(&format!("{{\"x\": \"{}\"}}", "y".repeat(MAX_CONFIG_BYTES))).unwrap_err().contains("larger"));
         assert!(stored(&format!("{{\"x\": {}1{}}}", "[".repeat(200), "]".repeat(200))).unwrap_err().contains("deeper"));
+        for twice in [r#"{"resource_class": "small", "resource_class": "medium"}"#, r#"{"x": 1, "\u0078": 1}"#] {
+            assert!(stored(twice).unwrap_err().contains("twice"), "{twice}");
+        }
+        assert!(stored(r#"{"x": {"a": 1, "a": 2}}"#).is_ok(), "what the job reads is its author's affair");
         assert!(stored(r#"{"x": {"$serde_json::private::RawValue": "1"}}"#).unwrap_err().contains("reserved name"));
     }
 

@@ -73,7 +73,7 @@ fn view(stored: StoredEvent) -> EventView {
             data = read;
             None
         }
-        Err(error) => Some(error.to_string()),
+        Err(error) => Some(events::json::problem(&error)),
     });
     data.remove("fence");
     EventView { seq: stored.seq, kind: stored.kind, at: stored.at, actor: stored.actor, data, unreadable }

@@ -27,7 +27,7 @@ pub(crate) struct ListQuery {
 impl Asked for ListQuery {
     fn read(pairs: Pairs) -> Result<Self, Error> {
         pairs.know_only(&["status", "user", "limit", "cursor"])?;
-        let [status, user, cursor] = [pairs.text("status")?, pairs.text("user")?, pairs.text("cursor")?];
+        let [status, user, cursor] = [pairs.filter("status")?, pairs.filter("user")?, pairs.text("cursor")?];
         Ok(Self { status, user, limit: pairs.number("limit", 1)?, cursor })
     }
 }
@@ -62,7 +62,7 @@ pub(crate) async fn list(
     let query = JobQuery {
         limit: page::limit(query.limit)?,
         user: page::whose(&caller, query.user.as_deref(), "jobs")?,
-        status: page::given(query.status.as_deref()).map(parse_status).transpose()?,
+        status: query.status.as_deref().map(parse_status).transpose()?,
         cursor: page::cursor(query.cursor.as_deref())?,
     };
     let page = api.status.jobs(&query).await?;

@@ -28,6 +28,7 @@ pub(crate) struct StageView {
     since: String,
     bytes_done: Option<u64>,
     bytes_total: Option<u64>,
+    reason: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -85,8 +86,8 @@ pub(crate) async fn curves(
 
 impl From<StageSeen> for StageView {
     fn from(StageSeen { stage, since }: StageSeen) -> Self {
-        let Stage { name, bytes_done, bytes_total } = stage;
-        Self { name: name.as_str(), since: to_rfc3339(since), bytes_done, bytes_total }
+        let Stage { name, bytes_done, bytes_total, reason } = stage;
+        Self { name: name.as_str(), since: to_rfc3339(since), bytes_done, bytes_total, reason }
     }
 }
 

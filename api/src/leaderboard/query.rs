@@ -43,8 +43,9 @@ impl Asked {
             }
             let refuse = |rule: String| Error::Invalid(format!("{rule}, not {value:?}"));
             match key.as_str() {
-                // One left empty is one not given.
-                "order" | "since" | "limit" | "user" | "metric" if value.is_empty() => {}
+                "order" | "since" | "limit" | "user" | "metric" if value.is_empty() => {
+                    return Err(Error::Invalid(format!("{key} is empty: give a value, or leave it out")));
+                }
                 "order" => asked.order = Some(value.parse().map_err(|_| refuse("order is asc or desc".to_owned()))?),
                 "since" => {
                     let rule = "since is a time as 2026-01-31T12:00:00Z or a day as 2026-01-31";
@@ -120,7 +121,6 @@ mod tests {
             ("order", "asc"),
             ("since", "2026-01-31"),
             ("limit", "1000"),
-            ("user", ""),
             ("param.dataset", "mvtec_ad"),
             ("param.", ""),
         ])
@@ -130,9 +130,16 @@ mod tests {
         assert_eq!((asked.params.len(), asked.user.clone()), (2, None));
         let query = asked.query("auc".to_owned(), Order::Asc);
         assert_eq!((query.limit, query.order), (1_000, Order::Asc));
-        for (key, bad) in
-            [("order", "up"), ("since", "yesterday"), ("limit", "0"), ("limit", "1001"), ("limit", "x"), ("user", "\n")]
-        {
+        for (key, bad) in [
+            ("order", "up"),
+            ("since", "yesterday"),
+            ("limit", "0"),
+            ("limit", "1001"),
+            ("limit", "x"),
+            ("user", "\n"),
+            ("user", ""),
+            ("since", ""),
+        ] {
             let Err(Error::Invalid(why)) = read(&[(key, bad)]) else { panic!("{key}={bad} was taken") };
             assert!(why.contains(key), "{why}");
         }

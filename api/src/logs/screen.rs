@@ -44,6 +44,8 @@ struct Row {
     text: String,
     /// `text` has a style somewhere. To search it at every effect would cost the square of its length.
     styled: bool,
+    /// Where the last style in `text` ends: characters behind it can be counted.
+    plain_from: usize,
     /// As much of it was told.
     sent: usize,
     /// What was told of it before is to be replaced.
@@ -179,9 +181,9 @@ impl Screen {
             Effect::Style(style) => self.style.change(style),
             Effect::NewLine => self.new_line(),
             Effect::Return => self.column = Column::Returned,
-            Effect::Back => {
+            Effect::Back(count) => {
                 if let Column::Back(chars) = &mut self.column {
-                    *chars += 1;
+                    *chars = chars.saturating_add(count.into());
                 }
             }
             Effect::Up(lines) => {
@@ -229,7 +231,16 @@ impl Screen {
     }
 
     fn erase(&mut self, from: Column) {
-        if self.rows[self.cursor].cut(from) {
+        let row = &mut self.rows[self.cursor];
+        let was_styled = row.continues || row.styled;
+        if row.cut(from) {
+            self.touched = Some(self.cursor);
+            if was_styled {
+                self.style.renew();
+            }
+        } else if let Column::Back(1..) = from {
+            // What stood behind the cursor is gone, and it is at the end.
+            self.column = Column::Back(0);
             self.touched = Some(self.cursor);
         }
     }
@@ -314,18 +325,26 @@ impl Screen {
 
 impl Row {
     fn push_style(&mut self, style: &str) {
-        self.styled |= !style.is_empty();
-        self.text.push_str(style);
+        if !style.is_empty() {
+            self.styled = true;
+            self.text.push_str(style);
+            self.plain_from = self.text.len();
+        }
     }
 
     /// Takes away what stands from a column on, and tells whether the row begins anew.
     fn cut(&mut self, column: Column) -> bool {
         match column {
             Column::Back(0) => return false,
-            // Characters can't be counted among styles.
-            Column::Back(_) if self.styled => return false,
             Column::Back(chars) => {
-                let left = self.text.char_indices().rev().nth(chars - 1).map_or(0, |(at, _)| at);
+                let plain = &self.text[self.plain_from..];
+                let left = if chars > plain.len() { None } else { plain.char_indices().rev().nth(chars - 1) };
+                let left = match left {
+                    Some((at, _)) => self.plain_from + at,
+                    // Characters can't be counted among styles.
+                    None if self.styled => return false,
+                    None => 0,
+                };
                 self.text.truncate(left);
                 if self.sent > left {
                     self.sent = 0;
@@ -340,6 +359,7 @@ impl Row {
         }
         self.text.clear();
         self.styled = false;
+        self.plain_from = 0;
         self.sent = 0;
         self.continues = false;
         self.replaced = true;
@@ -354,10 +374,12 @@ impl Row {
         if told {
             self.text.clear();
             self.styled = false;
+            self.plain_from = 0;
             self.continues = true;
         } else {
             self.text.truncate(self.text.floor_char_boundary(KEPT_BYTES));
             self.styled = self.text.contains('\x1b');
+            self.plain_from = if self.styled { self.text.len() } else { 0 };
         }
         self.sent = self.sent.min(self.text.len());
     }
@@ -378,6 +400,13 @@ impl Style {
         }
         if style == PLAIN_STYLE {
             self.current.clear();
+        }
+    }
+
+    /// Has the next text begin with the style of now, after one that was erased.
+    fn renew(&mut self) {
+        if self.used {
+            self.pending = format!("{PLAIN_STYLE}{}", self.current);
         }
     }
 

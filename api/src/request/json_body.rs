@@ -67,7 +67,9 @@ impl Members {
     }
 
     fn value(&self, name: &str) -> Result<Option<Value>, Error> {
-        let read = |text| serde_json::from_str(text).map_err(|error| Error::Invalid(format!("{name}: {error}")));
+        let read = |text| {
+            serde_json::from_str(text).map_err(|error| Error::Invalid(format!("{name}: {}", json::problem(&error))))
+        };
         self.text(name).map(read).transpose()
     }
 }

@@ -41,6 +41,16 @@ impl Pairs {
         }
     }
 
+    /// A filter as text. Left empty it would look as if everything passed it.
+    pub(crate) fn filter(&self, name: &str) -> Result<Option<String>, Error> {
+        match self.text(name)? {
+            Some(text) if text.is_empty() => {
+                Err(Error::Invalid(format!("{name} is empty: give a value, or leave it out")))
+            }
+            text => Ok(text),
+        }
+    }
+
     /// A parameter that must be a whole number of at least `least`.
     pub(crate) fn number<T: FromStr + PartialOrd + Display>(&self, name: &str, least: T) -> Result<Option<T>, Error> {
         let Some(text) = self.text(name)? else { return Ok(None) };
@@ -111,6 +121,12 @@ mod tests {
         );
         assert_eq!(refusal(asked.know_only(&[])), "there is no query parameter \"limit\": this call has none");
         assert_eq!(refusal(asked.text("user")), "user is given twice");
+        assert_eq!(
+            refusal(pairs(&[("status", "")]).filter("status")),
+            "status is empty: give a value, or leave it out"
+        );
+        assert_eq!(refusal(asked.filter("user")), "user is given twice");
+        assert_eq!(asked.filter("limit").unwrap(), Some("x".to_owned()));
         assert_eq!(refusal(asked.number("limit", 1_usize)), "limit must be a whole number from 1 on, not \"x\"");
         assert_eq!(refusal(asked.number("attempt", 1_u32)), "attempt must be a whole number from 1 on, not \"0\"");
         assert_eq!((asked.number("tail", 0_u64).unwrap(), asked.text("limit").unwrap()), (None, Some("x".to_owned())));

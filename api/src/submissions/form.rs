@@ -71,7 +71,7 @@ pub(super) async fn receive(
             }
             "metadata" => {
                 let text = text(&name, &mut field, MAX_METADATA_BYTES).await?;
-                json::read_object(&text).map_err(|error| Error::Invalid(format!("metadata {error}")))?;
+                json::read_distinct(&text).map_err(|error| Error::Invalid(format!("metadata {error}")))?;
                 set_once(&name, &mut draft.metadata, text)?;
             }
             _ => {

@@ -28,7 +28,7 @@ pub(crate) struct ListQuery {
 impl Asked for ListQuery {
     fn read(pairs: Pairs) -> Result<Self, Error> {
         pairs.know_only(&["user", "limit", "cursor"])?;
-        Ok(Self { user: pairs.text("user")?, limit: pairs.number("limit", 1)?, cursor: pairs.text("cursor")? })
+        Ok(Self { user: pairs.filter("user")?, limit: pairs.number("limit", 1)?, cursor: pairs.text("cursor")? })
     }
 }
 

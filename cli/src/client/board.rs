@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Outcome, Output, print_file, print_json, print_text};
+use super::{Outcome, Output, print_document, print_file, print_text};
 use crate::client::http::connect::ConnectOptions;
 use crate::client::http::error::ClientError;
 use crate::client::output::human;
@@ -118,7 +118,7 @@ impl BoardCommand {
             return Err(ClientError::usage("--csv and --json can't be given together."));
         }
         if self.csv {
-            let csv = client.get_text("/leaderboard.csv", &query).await.map_err(|error| self.advise(error))?;
+            let csv = client.get_csv("/leaderboard.csv", &query).await.map_err(|error| self.advise(error))?;
             print_file(&csv)?;
             return Ok(Outcome::Done);
         }
@@ -127,10 +127,10 @@ impl BoardCommand {
         if self.metrics {
             query = vec![("limit", MAX_METRICS.to_string())];
         }
-        let document: Value = client.get(path, &query).await.map_err(|error| self.advise(error))?;
+        let document = client.document(path, &query).await.map_err(|error| self.advise(error))?;
         match output {
-            Output::Json => print_json(&document)?,
-            Output::Human => print_text(&report(&document)?)?,
+            Output::Json => print_document(&document)?,
+            Output::Human => print_text(&report(&document.value)?)?,
         }
         Ok(Outcome::Done)
     }
@@ -166,7 +166,7 @@ fn parse_param(text: &str) -> Result<(String, String), String> {
 }
 
 fn board(document: &Value) -> Result<String, ClientError> {
-    let board = Board::deserialize(document).map_err(unknown)?;
+    let board = Board::deserialize(document).map_err(|_| ClientError::unknown_form("the leaderboard"))?;
     if board.rows.is_empty() {
         return Ok(format!("Nobody has a job with {} that fits.", human::plain(&board.metric)));
     }
@@ -205,7 +205,7 @@ fn others(row: &Row, metric: &str) -> String {
 }
 
 fn metrics(document: &Value) -> Result<String, ClientError> {
-    let answer = Metrics::deserialize(document).map_err(unknown)?;
+    let answer = Metrics::deserialize(document).map_err(|_| ClientError::unknown_form("the leaderboard"))?;
     if answer.metrics.is_empty() {
         return Ok("No job has completed with a metric yet.".to_owned());
     }
@@ -216,13 +216,6 @@ fn metrics(document: &Value) -> Result<String, ClientError> {
         0 => table,
         more => format!("{table}\n\nand {more} more, with fewer users"),
     })
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
-fn unknown(error: serde_json::Error) -> ClientError {
-    ClientError::Refused {
-        sentence: format!("the server described the leaderboard in a way this version does not know ({error})."),
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Outcome, Output, print_json, print_text};
+use super::{Outcome, Output, print_document, print_text};
 use crate::client::http::connect::ConnectOptions;
 use crate::client::http::error::ClientError;
 use crate::client::output::human;
@@ -47,19 +47,17 @@ struct Limit {
 
 impl MeCommand {
     pub(super) async fn run(self, output: Output) -> Result<Outcome, ClientError> {
-        let document: Value = self.connect.client()?.get("/me", &[]).await?;
+        let document = self.connect.client()?.document("/me", &[]).await?;
         match output {
-            Output::Json => print_json(&document)?,
-            Output::Human => print_text(&report(&document)?)?,
+            Output::Json => print_document(&document)?,
+            Output::Human => print_text(&report(&document.value)?)?,
         }
         Ok(Outcome::Done)
     }
 }
 
 fn report(document: &Value) -> Result<String, ClientError> {
-    let me = Me::deserialize(document).map_err(|error| ClientError::Refused {
-        sentence: format!("the server described your limits in a way this version does not know ({error})."),
-    })?;
+    let me = Me::deserialize(document).map_err(|_| ClientError::unknown_form("your limits"))?;
     let beyond = match me.concurrency_policy.as_str() {
         "reject" => "further jobs are refused until one of yours ends",
         "queue" => "further jobs are held until one of yours ends",

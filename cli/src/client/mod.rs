@@ -1,6 +1,7 @@
 //! The commands for users: they speak HTTP to a server and know nothing of what stands behind it.
 
 mod board;
+mod document;
 mod file;
 pub(crate) mod http;
 mod jobs;
@@ -20,6 +21,7 @@ use serde_json::Value;
 
 pub(crate) use file::ClientFile;
 
+use document::Document;
 use http::error::ClientError;
 use http::interrupt::Interrupt;
 
@@ -86,6 +88,13 @@ fn print_json(document: &Value) -> Result<(), ClientError> {
     let text = serde_json::to_string_pretty(document).map_err(io::Error::from)?;
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{}", escape_c1(&text))?;
+    Ok(())
+}
+
+/// Writes an answer of the server's to stdout, its numbers as they came.
+fn print_document(document: &Document) -> Result<(), ClientError> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{}", escape_c1(&document::indented(&document.text)))?;
     Ok(())
 }
 

@@ -88,7 +88,7 @@ pub(crate) struct SubmitCommand {
 
 /// A JSON object, looked at before anything is sent, and sent as it was written.
 fn parse_metadata(text: &str) -> Result<String, String> {
-    events::json::read_object(text).map(|_| text.to_owned()).map_err(|error| format!("metadata {error}"))
+    events::json::read_distinct(text).map(|_| text.to_owned()).map_err(|error| format!("metadata {error}"))
 }
 
 impl SubmitCommand {

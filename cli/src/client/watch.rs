@@ -219,9 +219,7 @@ struct Read {
 
 /// The job of a document that is itself kept for programs.
 pub(crate) fn parse_job(document: &Value) -> Result<Job, ClientError> {
-    Job::deserialize(document).map_err(|error| ClientError::Refused {
-        sentence: format!("the server described the job in a way this version does not know ({error})."),
-    })
+    Job::deserialize(document).map_err(|_| ClientError::unknown_form("the job"))
 }
 
 pub(crate) mod log_cursor;

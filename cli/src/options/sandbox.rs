@@ -72,11 +72,26 @@ impl ConfinementOptions {
                     // Kept if an earlier worker left something to take over.
                     let _ = fs::remove_dir(&work_root);
                 }
-                (prepared?, work_root)
+                (prepared.map_err(|error| self.with_setting(error))?, work_root)
             }
-            prepared => (prepared?, work_root),
+            prepared => (prepared.map_err(|error| self.with_setting(error))?, work_root),
         };
         Ok(Site { sandbox: Arc::new(sandbox), work_root })
+    }
+
+    /// The error with the setting that is to blame.
+    fn with_setting(&self, error: SandboxError) -> anyhow::Error {
+        let name = match &error {
+            SandboxError::Revealing { folder, .. } => {
+                let mut given = [(DATASET_ROOT, &self.dataset_root), (CACHE_ROOT, &self.cache_root)].into_iter();
+                given.find(|(_, given)| given.as_ref() == Some(folder)).map(|(name, _)| name)
+            }
+            _ => None,
+        };
+        match name {
+            Some(name) => anyhow::Error::new(error).context(format!("{name} can't be used")),
+            None => error.into(),
+        }
     }
 
     /// Ends and removes what dead workers left in the folders that work directories may be in.
@@ -137,13 +152,16 @@ fn open_folder(of_data: &fs::Metadata) -> PathBuf {
 
 /// A folder that is at the same path for jobs.
 fn at_its_own_path(name: &str, folder: &Path) -> Result<PathBuf> {
-    let found = folder.canonicalize().with_context(|| format!("{name} {}", folder.display()))?;
+    let found = folder.canonicalize().with_context(|| format!("{name} {} can't be used", folder.display()))?;
     // The same path for jobs, wherever it leads.
     if found != folder {
         bail!("{name} {} must be an absolute path without links: it is {}", folder.display(), found.display());
     }
     if found.to_str().is_none() {
         bail!("{name} {} must be UTF-8", folder.display());
+    }
+    if !found.is_dir() {
+        bail!("{name} {} is not a folder: give one that holds what jobs are to read", folder.display());
     }
     Ok(found)
 }

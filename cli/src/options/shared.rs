@@ -15,10 +15,10 @@ use crate::data_dir::redis_url_file;
 #[derive(Debug, Args)]
 pub(crate) struct RedisOptions {
     /// The shared Redis, such as <redis://:password@host:6379> [default: the one of `up` in the data directory]
-    #[arg(long, env = "REDIS_URL", hide_env_values = true)]
+    #[arg(long, env = "REDIS_URL", hide_env_values = true, global = true)]
     redis_url: Option<String>,
     /// The data directory of `leadersboard up`
-    #[arg(long, env = "DATA_DIR", default_value = "./data")]
+    #[arg(long, env = "DATA_DIR", default_value = "./data", global = true)]
     pub(crate) data: PathBuf,
     #[command(flatten)]
     pub(crate) namespace: NamespaceOption,
@@ -28,7 +28,7 @@ pub(crate) struct RedisOptions {
 #[derive(Debug, Args)]
 pub(crate) struct NamespaceOption {
     /// Several boards on one Redis each have a namespace
-    #[arg(long, env = "NAMESPACE", default_value = "main", value_parser = parse_namespace)]
+    #[arg(long, env = "NAMESPACE", default_value = "main", value_parser = parse_namespace, global = true)]
     pub(crate) namespace: Keyspace,
 }
 

@@ -21,8 +21,26 @@ use serde::Serialize;
 use crate::client::output::human;
 use crate::client::{Output, escape_c1};
 
+/// What a shell shows for a program that SIGPIPE ended.
+const READER_GONE: u8 = 141;
+
+/// Whoever read the answer went away, as `head` does when it has enough.
+#[derive(Debug)]
+struct ReaderGone;
+
+impl std::fmt::Display for ReaderGone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the reader of the answer went away")
+    }
+}
+
+impl std::error::Error for ReaderGone {}
+
 /// Says why a command could not be carried out.
 pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
+    if error.is::<ReaderGone>() {
+        return ExitCode::from(READER_GONE);
+    }
     // Where stderr is closed nobody is there to be told.
     let _ = writeln!(io::stderr(), "leadersboard: {}", human::plain(&format!("{error:#}")));
     ExitCode::FAILURE
@@ -30,10 +48,13 @@ pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
 
 /// Prints one answer: the sentence for people, the document for programs.
 pub(crate) fn answer(output: Output, sentence: &str, document: &impl Serialize) -> Result<()> {
-    let mut stdout = io::stdout().lock();
-    match output {
-        Output::Human => writeln!(stdout, "{}", human::plain(sentence))?,
-        Output::Json => writeln!(stdout, "{}", escape_c1(&serde_json::to_string(document)?))?,
+    let text = match output {
+        Output::Human => human::plain(sentence),
+        Output::Json => serde_json::to_string(document)?,
+    };
+    // `println!` would panic.
+    match writeln!(io::stdout().lock(), "{}", escape_c1(&text)) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(ReaderGone.into()),
+        done => Ok(done?),
     }
-    Ok(())
 }

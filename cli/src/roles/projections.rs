@@ -22,6 +22,8 @@ const MAX_REASON_CHARS: usize = 160;
 /// Compare the read models with the log, or restore them from it.
 #[derive(Debug, Args)]
 pub(crate) struct ProjectionsCommand {
+    #[command(flatten)]
+    redis: RedisOptions,
     #[command(subcommand)]
     what: What,
 }
@@ -33,7 +35,7 @@ enum What {
         after_help = "Exit code 0: every read model is what the log folds to; 1: some differ, or an entry of the \
                             log can't be read. May run at any time, beside a live system."
     )]
-    Verify(RedisOptions),
+    Verify,
     /// Restore from the log whatever read model differs from it
     #[command(
         after_help = "May run at any time, beside a live system: nothing waits for it. What an entry of the log \
@@ -41,16 +43,16 @@ enum What {
                             model (tickets, leases) is restored by the reconciler afterwards: `leadersboard doctor \
                             --repair` runs it at once."
     )]
-    Rebuild(RedisOptions),
+    Rebuild,
 }
 
 impl ProjectionsCommand {
     pub(crate) async fn run(self, output: Output) -> Result<ExitCode> {
-        let (mode, options) = match self.what {
-            What::Verify(options) => (Mode::Verify, options),
-            What::Rebuild(options) => (Mode::Rebuild, options),
+        let mode = match self.what {
+            What::Verify => Mode::Verify,
+            What::Rebuild => Mode::Rebuild,
         };
-        let redis = connect(&options).await?;
+        let redis = connect(&self.redis).await?;
         let bar = bar();
         let report = redis.audit(mode, |progress| show(&bar, progress)).await?;
         bar.finish_and_clear();

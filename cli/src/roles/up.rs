@@ -69,22 +69,30 @@ pub(crate) struct UpCommand {
 impl UpCommand {
     pub(crate) async fn run(self, output: Output) -> Result<ExitCode> {
         self.log.install()?;
+        let mut data = DataDir::lock(&self.data)?;
+        let done = self.run_in(&mut data, output).await;
+        if done.is_err() {
+            data.discard_if_new();
+        }
+        done
+    }
+
+    async fn run_in(&self, data: &mut DataDir, output: Output) -> Result<ExitCode> {
+        check_path(data.path())?;
         let files = OpenFiles::raise();
         let render = install_metrics()?;
         let given = self.policy.given()?;
         let links = self.tracking.address.links()?;
         let stop = Stop::on_signals()?;
-        let mut data = DataDir::lock(&self.data)?;
-        check_path(data.path())?;
         self.jobs.clear_leftovers(data.path()).await;
-        let access = self.tokens(&data)?;
+        let access = self.tokens(data)?;
 
         let mut redis = PrivateRedis::in_folder_of(data.path())?;
         let url = redis.url().to_owned();
         let up = Box::pin(async {
             let started = stop.unless_stopped(async {
                 migrate(&url, &self.namespace.namespace).await?;
-                let ports = self.open(&url, &data).await?;
+                let ports = self.open(&url, data).await?;
                 for left in policy_change::set_at_start(ports.redis(), Actor::System("up".to_owned()), &given).await? {
                     tracing::warn!("{left}");
                 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::id::InvalidId;
 use crate::job::JobEvent;
+use crate::json;
 use crate::log::envelope::{Actor, AggregateId, Envelope};
 use crate::log::regress::LogEvent;
 use crate::policy::PolicyEvent;
@@ -61,10 +62,10 @@ pub enum Unreadable {
     #[error("{0}")]
     Field(#[from] InvalidId),
     /// The time is no time.
-    #[error("the time can't be read: {0}")]
+    #[error("the time can't be read")]
     Time(#[from] chrono::ParseError),
     /// The payload is not of the shape its type and version promise.
-    #[error("the payload of {kind} v{version} can't be read: {source}")]
+    #[error("the payload of {kind} v{version} can't be read: {}", json::problem(source))]
     Payload {
         /// The stored type.
         kind: String,

@@ -81,6 +81,29 @@ async fn every_kind_of_damage_is_told_and_restored() {
         ("a member is too much", vec!["ZADD".into(), keys.dead_letters(), "1".into(), first]),
         ("an index is gone", vec!["DEL".into(), keys.user_jobs(&user)]),
         ("an index is no index", vec!["SET".into(), keys.open(), "x".into()]),
+        ("an index of nothing is no index", vec!["SET".into(), keys.dead_letters(), "x".into()]),
+        (
+            "a set of nothing is no set",
+            vec!["ZADD".into(), keys.submission_jobs(SystemIds.submission()), "1".into(), "x".into()],
+        ),
+        (
+            "an hour of nothing is no hour",
+            vec!["SET".into(), keys.refunds(&"carol".parse().expect("a name")), "x".into()],
+        ),
+        (
+            "a line of nothing is no line",
+            vec!["SET".into(), keys.user_held(&"carol".parse().expect("a name")), "x".into()],
+        ),
+        ("a board of nothing is no board", vec!["SET".into(), keys.highest("other"), "x".into()]),
+        (
+            "records of nothing are no records",
+            vec!["SET".into(), keys.records("other", events::Order::Asc), "x".into()],
+        ),
+        (
+            "a total of nothing is no total",
+            vec!["SET".into(), keys.user_stored(&"carol".parse().expect("a name")), "x".into()],
+        ),
+        ("the boards are no boards", vec!["SET".into(), keys.boards(), "x".into()]),
         ("a total is wrong", vec!["HINCRBY".into(), keys.user_stored(&user), "bytes".into(), "7".into()]),
         ("a total is gone", vec!["DEL".into(), keys.user_stored(&user)]),
         ("a place in the hour is missing", vec!["ZREM".into(), keys.rate(&user), jobs[2].to_string()]),
@@ -119,6 +142,42 @@ async fn every_kind_of_damage_is_told_and_restored() {
         assert_eq!(after.differences, 0, "{what}: {after:?}");
     }
     bench.check(Expect::SomeOpen).await;
+}
+
+#[tokio::test]
+async fn a_key_of_another_type_refuses_a_completion_whole_and_is_named_until_it_is_restored() {
+    let bench = Bench::new().await;
+    let (keys, mut raw) = (&bench.keys, bench.raw().await);
+    let job = bench.enqueue("small").await;
+    let (queue, worker): (&dyn events::ports::JobQueuePort, _) = (&bench.redis, super::consumer("w-1"));
+    let mut reader = queue.reader(&worker, &["small".parse().expect("a class")]).await.expect("a reader");
+    let claim = reader.claim(1, std::time::Duration::from_secs(20)).await.expect("a ticket").remove(0);
+    let fence = bench.start(&claim, &worker).await;
+    let reader_of_log = bench.raw().await;
+    let length = async || {
+        let length = redis::cmd("XLEN").arg(keys.events()).query_async::<u64>(&mut reader_of_log.clone()).await;
+        length.expect("a length")
+    };
+    let before = length().await;
+    for key in [keys.boards(), keys.highest("auc"), keys.records("auc", events::Order::Asc)] {
+        run(&mut raw, &["SET", &key, "x"]).await;
+        let refused = bench.try_to_complete(job, &fence).await;
+        let Err(events::execute::ExecuteError::Defect(why)) = refused else { panic!("{key}: {refused:?}") };
+        assert!(why.contains(&key) && why.contains("doctor --repair"), "{why}");
+        assert_eq!(length().await, before, "{key}: nothing was written");
+        assert!(audit(&bench, Mode::Rebuild).await.differences > 0, "{key}");
+    }
+    run(&mut raw, &["SET", &keys.submissions(), "x"]).await;
+    let records: &dyn events::ports::RecordsPort = &bench.redis;
+    let alone = records.old_submissions(std::time::Duration::ZERO, None, 5).await.map(drop);
+    let among_others = records.unknown(&[SystemIds.submission()]).await.map(drop);
+    for refused in [alone, among_others] {
+        let Err(events::ports::PortError::Corrupt(why)) = refused else { panic!("{refused:?}") };
+        assert!(why.contains(&keys.submissions()) && why.contains("doctor --repair"), "{why}");
+    }
+    audit(&bench, Mode::Rebuild).await;
+    bench.complete(job, &fence).await;
+    bench.check(Expect::AllEnded).await;
 }
 
 #[tokio::test]

@@ -124,13 +124,16 @@ async fn a_full_redis_keeps_its_last_room_for_what_counts() {
 async fn a_stage_lasts_from_its_first_report_and_is_its_runs_own() {
     let bench = Bench::new().await;
     let run = bench.running(1).await.remove(0);
-    let at = |name, bytes_done| Stage { name, bytes_done, bytes_total: bytes_done.map(|_| u64::MAX) };
+    let at = |name, bytes_done: Option<u64>| {
+        let reason = bytes_done.is_none().then(|| "its worker's disk is full".to_owned());
+        Stage { name, bytes_done, bytes_total: bytes_done.map(|_| u64::MAX), reason }
+    };
     let told = |stage| Report { stage: Some(stage), ..Report::default() };
     assert_eq!(bench.redis.stage(run.0, &run.1).await, Ok(None));
     assert_eq!(bench.report(&run, &far(0.5, "half")).await, Ok(Shown::Yes));
     let mut begun = Vec::new();
     for stage in [at(StageName::Running, None), at(StageName::Storing, Some(0)), at(StageName::Storing, Some(7))] {
-        assert_eq!(bench.report(&run, &told(stage)).await, Ok(Shown::Yes));
+        assert_eq!(bench.report(&run, &told(stage.clone())).await, Ok(Shown::Yes));
         let seen = bench.redis.stage(run.0, &run.1).await.expect("an answer").expect("it is known");
         assert_eq!(seen.stage, stage);
         begun.push(seen.since);

@@ -237,6 +237,9 @@ async fn every_hostile_archive_is_refused_by_name_when_listed_and_when_fetched()
         ("an empty zip file", "x.zip", vec![], "not a zip"),
         ("an empty tar file", "x.tar.gz", vec![], "not a .tar.gz"),
         ("bytes behind a tar", "x.tar.gz", [&tar[..], b"garbage"].concat(), "behind its end"),
+        ("an entry without a name", "x.tar.gz", raw_tar(b"", EntryType::Regular, b"x"), "without a name"),
+        ("an end without entries behind a zip", "x.zip", [&zipped[..], NO_ENTRIES].concat(), "without entries"),
+        ("a tar behind an empty one", "x.tar.gz", [&tar_gz(&[])[..], &tar].concat(), "ends before its first entry"),
         ("a wrong sum of a tar", "x.tar.gz", flipped(&tar, tar.len() - 8), "is damaged"),
         ("a damaged entry", "x.zip", flipped(&stored_zip, stored_at), "entry \"a.py\" can't be read"),
     ];
@@ -255,6 +258,9 @@ async fn every_hostile_archive_is_refused_by_name_when_listed_and_when_fetched()
         assert!(matches!(fetched, Err(StorageError::Refused(_))), "{what}: {fetched:?}");
     }
 }
+
+/// The end of a zip without entries.
+const NO_ENTRIES: &[u8] = b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
 /// With one bit turned.
 fn flipped(bytes: &[u8], at: usize) -> Vec<u8> {

@@ -77,7 +77,7 @@ async fn a_password_that_is_changed_and_changed_back_costs_nothing() {
     let _worker = Process::spawn(worker);
     let mut jobs = vec![alice.run(INSTANT).await];
     alice.wait_for(&jobs[0], "completed").await;
-    for (password, words) in [("another", "WRONGPASS"), ("", "without any password")] {
+    for (password, words) in [("another", "WRONGPASS"), ("", "Redis has no password, and one was given")] {
         set_password(&mut redis, password).await;
         cut_all_others(&mut redis).await;
         unready(&alice, words).await;

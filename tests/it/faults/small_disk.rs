@@ -8,9 +8,13 @@ use std::time::Duration;
 use leadersboard_tests::board::{ALICE, Board};
 use leadersboard_tests::client::Client;
 use leadersboard_tests::programs::{INSTANT, gated};
+use leadersboard_tests::roles::Roles;
 use leadersboard_tests::wait::until;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::Value;
+
+use super::all_ended;
+use super::unfit_worker::state;
 
 /// Writes more and more, in files of 64 MiB.
 const FILLER: &str = "\
@@ -108,4 +112,71 @@ async fn what_a_dead_job_filled_the_disk_with_is_gone_before_redis_starts() {
     let alice = Client::new(board.server(), ALICE);
     alice.wait_for(&job, "completed").await;
     assert!(!station.join("filler").exists());
+}
+
+/// A worker's work root on a disk of its own; nothing else of the roles is there.
+fn small_root(roles: &Roles, options: &str) -> SmallDisk {
+    let root = roles.data.path().join("sick");
+    std::fs::create_dir(&root).expect("a folder");
+    SmallDisk::mount(&root, options)
+}
+
+#[tokio::test]
+async fn a_worker_without_room_claims_no_job_and_says_why_until_it_has_swept() {
+    let mut roles = Roles::new().await;
+    roles.limits.push(("DISK_RESERVE", "100MiB"));
+    let disk = small_root(&roles, "size=120m,mode=0755");
+    let filler = disk.0.join("filler");
+    std::fs::write(&filler, vec![1; 40 << 20]).expect("there is room");
+    let (_api, alice) = roles.api();
+    let sick = roles.worker("sick", "1s");
+    let patience = Duration::from_mins(1);
+    let told =
+        until("it says why", patience, async || state(&roles, "sick")["unfit"].as_str().map(str::to_owned)).await;
+    assert!(told.contains("DISK_RESERVE") && told.contains("80.0 MiB free"), "{told}");
+    let job = alice.run(INSTANT).await;
+    until("the job says why it waits", patience, async || {
+        let shown = alice.get(&format!("/jobs/{job}")).await.body;
+        shown["queue"]["reason"].as_str().is_some_and(|why| why.contains("DISK_RESERVE")).then_some(())
+    })
+    .await;
+    let types: Vec<Value> = events(&alice, &job).await.iter().map(|event| event["type"].clone()).collect();
+    assert_eq!(types, ["job.enqueued"], "no run was begun to wait for room");
+    // What a dead worker left is removed by the living one, which goes on then.
+    let dead = disk.0.join("dead");
+    std::fs::create_dir(&dead).expect("a folder");
+    std::fs::rename(&filler, dead.join("filler")).expect("moved");
+    std::fs::write(dead.join("worker.lock"), "sick-dead").expect("a file");
+    alice.wait_for(&job, "completed").await;
+    assert!(!dead.join("filler").exists());
+    all_ended(&roles).await;
+    drop(sick);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_not_the_authors_fault_although_nothing_of_it_is_reserved() {
+    let mut roles = Roles::new().await;
+    roles.limits.extend([("DISK_RESERVE", "0"), ("MAX_RETRIES", "0")]);
+    let _disk = small_root(&roles, "size=100m,mode=0755");
+    let (_api, alice) = roles.api();
+    let sick = roles.worker("sick", "1s");
+    let plain =
+        "data = b'x' * (1 << 20)\nwith open('fill', 'wb', buffering=0) as file:\n    while True: file.write(data)\n";
+    let reworded = "import os, time\nfile = open('fill', 'wb', buffering=0)\ntry:\n    \
+                    while True: file.write(b'x' * (1 << 20))\nexcept OSError as error:\n    time.sleep(0.2)\n    \
+                    os.unlink('fill')\n    raise SystemExit(f'could not save the model: {error}')\n";
+    let silent = "import time\nfile = open('fill', 'wb', buffering=0)\ntry:\n    \
+                  while True: file.write(b'x' * (1 << 20))\nexcept OSError as error: print(error)\n";
+    let mapped = "import mmap\nwith open('fill', 'wb') as file: file.truncate(1 << 30)\n\
+                  with open('fill', 'r+b') as file:\n    pages = mmap.mmap(file.fileno(), 0)\n    \
+                  for at in range(0, 1 << 30, 4096): pages[at] = 1\n";
+    for program in [plain, reworded, silent, mapped] {
+        let job = alice.run(program).await;
+        let failed = alice.wait_for(&job, "failed").await;
+        assert_eq!(failed["failure"]["kind"], "infrastructure", "{program}: {failed}");
+        assert!(failed["error"].as_str().is_some_and(|why| why.contains("disk was full")), "{failed}");
+    }
+    let next = alice.run(INSTANT).await;
+    alice.wait_for(&next, "completed").await;
+    drop(sick);
 }

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// How many jobs there are: a worker that took each as it came would have failed all of them within seconds.
 const JOBS: usize = 12;
 
-fn state(roles: &Roles, name: &str) -> Value {
+pub(super) fn state(roles: &Roles, name: &str) -> Value {
     let listed = Finished::of(roles.command(&["--json", "workers"]).output().expect("the binary runs")).json();
     let workers = listed["workers"].as_array().expect("a list");
     let is_it = |worker: &&Value| worker["worker"].as_str().is_some_and(|worker| worker.starts_with(name));

@@ -85,12 +85,21 @@ async fn what_a_job_cannot_import_is_told_at_the_start_and_by_the_doctor() {
     let python = environment(&root);
     let packages = fs::read_dir(root.join("venv/lib")).expect("it is there").flatten().next().expect("one").path();
     write(packages.join("site-packages/wide.pth"), "/var\n");
+    // A source folder with a link to a module elsewhere, and a package with one that leads further.
+    write(packages.join("site-packages/own.pth"), &format!("{}\n", root.join("project/src").display()));
+    write(root.join("project/src/own/__init__.py"), "");
+    write(root.join("third/linked.py"), "");
+    write(root.join("third/part/__init__.py"), "");
+    symlink(root.join("third/linked.py"), root.join("project/src/linked.py")).expect("a link");
+    symlink(root.join("third/part"), root.join("project/src/own/part")).expect("a link");
     let board = Board::start(&[("JOB_PYTHON", &python.display().to_string())]).await;
     assert!(board.log().contains("jobs can't read this") && board.log().contains("path=/var"), "{}", board.log());
     let doctor = board.run_alike(["doctor"]);
     assert!(doctor.code == Some(0) && doctor.stdout.contains("it holds more than packages"), "{doctor:?}");
+    let further = format!("it leads to {}", root.join("third/part").display());
+    assert!(doctor.stdout.contains(&further) && board.log().contains(&further), "{doctor:?}");
     let alice = Client::new(board.server(), ALICE);
-    let job = alice.run(&format!("import os\nassert not os.path.exists('/var/lib')\n{INSTANT}")).await;
+    let job = alice.run(&format!("import linked, os, own\nassert not os.path.exists('/var/lib')\n{INSTANT}")).await;
     alice.wait_for(&job, "completed").await;
 }
 
@@ -130,6 +139,31 @@ fn no_secret_of_the_platform_is_given_to_jobs_and_no_value_is_told() {
         let finished = Finished::of(output.expect("the binary runs"));
         assert!(finished.code == Some(1) && finished.stderr.contains(word), "{list}: {finished:?}");
         assert!(!finished.stderr.contains("s3cret"), "{finished:?}");
+    }
+}
+
+#[test]
+fn a_folder_for_jobs_that_cannot_be_used_is_named_and_a_start_that_it_refuses_leaves_nothing() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let root = folder.path().canonicalize().expect("it is there");
+    let file = root.join("file");
+    fs::write(&file, "x").expect("a file");
+    let kept = root.join("kept");
+    fs::create_dir(&kept).expect("a folder");
+    let text = |path: &Path| path.display().to_string();
+    for (name, value, word) in [
+        ("CACHE_ROOT", text(&file), "is not a folder"),
+        ("DATASET_ROOT", text(&file), "is not a folder"),
+        ("CACHE_ROOT", "/nowhere".to_owned(), "No such file"),
+        ("CACHE_ROOT", text(&root), "which jobs can read"),
+    ] {
+        for data in [root.join("new/data"), kept.clone()] {
+            let output = command(&data).args(["up", "--listen", "127.0.0.1:0"]).env(name, &value).output();
+            let finished = Finished::of(output.expect("the binary runs"));
+            assert!(finished.code == Some(1) && finished.stderr.contains(name), "{value}: {finished:?}");
+            assert!(finished.stderr.contains(word), "{value}: {finished:?}");
+        }
+        assert!(!root.join("new").exists() && kept.join("lock").exists(), "{value}");
     }
 }
 

@@ -138,6 +138,20 @@ def file_too_large(how):
     elif how == "extent":
         with open(path, "wb") as file:
             file.truncate(64 * MIB)
+    elif how == "tidied up":
+        with open(os.path.join(OUTPUT, "innocent"), "wb") as file:
+            file.write(BLOCK)
+        try:
+            with open(path, "wb", buffering=0) as file:
+                while True:
+                    file.write(BLOCK)
+        except OSError:
+            os.remove(path)
+            raise RuntimeError("the model could not be saved")
+    elif how == "in shared memory":
+        with open(f"/dev/shm/large-{os.getpid()}", "wb", buffering=0) as file:
+            while True:
+                file.write(BLOCK)
 
 
 def large_files(folder):

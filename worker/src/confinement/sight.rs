@@ -16,6 +16,9 @@ use crate::python::{Imports, Python};
 /// How many places beside the system are bound for every job at most.
 const MOST_PLACES: usize = 3_000;
 
+/// How many links to what jobs can't see are told one by one.
+const MOST_LINKS: usize = 20;
+
 const NOT_TEXT: &str = "its name is not UTF-8: rename it";
 
 /// Folders that belong to no package: below them lie those of others.
@@ -139,6 +142,29 @@ impl Sight {
         for path in shown {
             self.show(&path);
         }
+        self.miss_links(&imports.links);
+    }
+
+    /// Notes the links in what jobs see that lead to what they don't.
+    fn miss_links(&mut self, links: &[PathBuf]) {
+        let is_shown = |path: &Path| self.readable.iter().any(|known| path.starts_with(known));
+        let leads_out = |link: &&PathBuf| {
+            let target = link.canonicalize().ok()?;
+            // One that is bound itself shows what it leads to.
+            let is_missed = is_shown(link) && !self.readable.contains(link) && !is_shown(&target);
+            is_missed.then_some(((*link).clone(), target))
+        };
+        let missed: Vec<(PathBuf, PathBuf)> = links.iter().filter_map(|link| leads_out(&link)).collect();
+        for (link, target) in missed.iter().take(MOST_LINKS) {
+            let why = format!(
+                "it leads to {}, which jobs can't see: install the package without -e, or replace the link by what it leads to",
+                target.display()
+            );
+            self.miss(link, why);
+        }
+        if let Some((link, _)) = missed.get(MOST_LINKS) {
+            self.miss(link, format!("so do this link and {} more", missed.len() - MOST_LINKS - 1));
+        }
     }
 
     /// Shows what can be imported from a folder of `sys.path`, which is often a project: its folders and modules, not what
@@ -163,7 +189,11 @@ impl Sight {
         let (mut shown, mut all) = (vec![], true);
         for path in entries {
             match guard.refuses(&path) {
-                None if is_importable(&path) => shown.push(path),
+                None if is_importable(&path) => {
+                    // Where a link leads elsewhere, that is shown in its place.
+                    all &= path.canonicalize().is_ok_and(|real| is_below(&real, folder));
+                    shown.push(path);
+                }
                 // It is the platform's own, and nothing to import.
                 Some(why) if is_importable(&path) && !guard.is_secret(&path) => {
                     all = false;
@@ -210,6 +240,11 @@ impl Sight {
     fn miss(&mut self, path: &Path, why: String) {
         self.unseen.push(Unseen { path: path.to_owned(), why });
     }
+}
+
+/// Whether a real path is in a folder.
+fn is_below(real: &Path, folder: &Path) -> bool {
+    folder.canonicalize().is_ok_and(|folder| real.starts_with(folder))
 }
 
 /// Whether an entry of a folder of `sys.path` may be a package, a module, or what is known of a distribution.

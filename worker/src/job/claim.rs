@@ -68,6 +68,7 @@ impl Claimer {
         let mut settled = Settled::Yes;
 
         loop {
+            claimer.self_test.look_for_room().await;
             if fitness.unfit().is_some() {
                 claimer.put_back(waiting.drain(..)).await;
                 tokio::select! {
@@ -103,6 +104,9 @@ impl Claimer {
                         // Redis may have forgotten that it runs: its next beat finds out. Nobody listens where nothing runs.
                         None => drop(claimer.nudged.send(job)),
                     }
+                }
+                if !waiting.is_empty() {
+                    claimer.self_test.look_for_room().await;
                 }
                 if fitness.unfit().is_some() {
                     continue;

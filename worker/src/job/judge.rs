@@ -14,7 +14,7 @@ use events::{ClassName, LossCause, ResourceClass};
 use nix::sys::signal::Signal;
 use tokio::task::spawn_blocking;
 
-use crate::confinement::limits::{Breach, LargestFile, MAX_FILES, largest_file};
+use crate::confinement::limits::{Breach, LargestFile, MAX_FILES, Measure, largest_file};
 use crate::confinement::runner::LAST_OUTPUT;
 use crate::confinement::supervise::process::Ended;
 use crate::confinement::{Network, Sandbox};
@@ -52,11 +52,12 @@ impl Judge {
             }
         };
         let (output, disk) = (attempt.directory.output(), &self.sandbox.disk);
-        let largest = if may_have_written_too_much(&ended, &output) {
-            let folders = attempt.directory.parts();
-            spawn_blocking(move || largest_file(&folders)).await.ok().flatten()
-        } else {
-            None
+        let largest = match measure_of_too_much(&ended, &output) {
+            Some(measure) => {
+                let folders = attempt.directory.parts();
+                spawn_blocking(move || largest_file(&folders, measure)).await.ok().flatten()
+            }
+            None => None,
         };
         let case = Case {
             entrypoint: &manifest.entrypoint,
@@ -78,12 +79,15 @@ impl Judge {
     }
 }
 
-/// Whether an end may be due to a file that could not be written any further.
-fn may_have_written_too_much(ended: &Ended, output: &Path) -> bool {
+/// By what the largest file is to be found, if an end may be due to too much that was written.
+fn measure_of_too_much(ended: &Ended, output: &Path) -> Option<Measure> {
     match ended {
-        Ended::Exited(status) => !status.success() || output.join("metrics.json").symlink_metadata().is_err(),
-        Ended::Exceeded(breach) => matches!(breach, Breach::Disk(_)),
-        Ended::TimedOut | Ended::Interrupted(_) => false,
+        Ended::Exited(status) => {
+            let may_be = !status.success() || output.join("metrics.json").symlink_metadata().is_err();
+            may_be.then_some(Measure::Size)
+        }
+        Ended::Exceeded(Breach::Disk(..)) => Some(Measure::Taken),
+        Ended::Exceeded(_) | Ended::TimedOut | Ended::Interrupted(_) => None,
     }
 }
 
@@ -109,6 +113,15 @@ impl Case<'_> {
     /// The file that grew until it reached the limit, if one is there.
     fn full_file(&self) -> Option<&LargestFile> {
         self.largest.filter(|file| file.bytes >= self.output_bytes)
+    }
+
+    /// Whether a program without results ended because the worker's disk had no room: it said so, or touched a page of a
+    /// mapped file that had no place on the disk.
+    fn was_in_want_of_room(&self, status: ExitStatus) -> bool {
+        let touched =
+            status.signal() == Some(Signal::SIGBUS as i32) || status.code() == Some(128 + Signal::SIGBUS as i32);
+        let has_results = || status.success() && matches!(metrics_file::read(self.output), Ok(Found::Results(_)));
+        self.disk_was_short && (touched || oom::no_space_in(&self.log.tail())) && !has_results()
     }
 }
 
@@ -137,7 +150,7 @@ fn exceeded(breach: &Breach, case: &Case<'_>) -> Outcome {
             FailureKind::OomHost,
             format!("it used more memory than the {} that class {class} allows", ByteSize(*limit)),
         ),
-        Breach::Disk(limit) => (FailureKind::OutputLimit, too_much_on_disk(case, *limit, case.largest)),
+        Breach::Disk(limit, nameless) => (FailureKind::OutputLimit, too_much_on_disk(case, *limit, *nameless)),
         Breach::Files => (FailureKind::OutputLimit, format!("it had more than {MAX_FILES} files and folders")),
         Breach::Platform(why) => return Outcome::GivenBack(LossCause::Infrastructure, why.clone()),
         Breach::Closed(Some(folder)) => (
@@ -162,14 +175,14 @@ fn exited(status: ExitStatus, case: &Case<'_>) -> Outcome {
         let error = format!("the work directory of the run was removed while {program} ran");
         return Outcome::GivenBack(LossCause::Infrastructure, error);
     }
+    if case.was_in_want_of_room(status) {
+        let error = with_last_words(format!("the worker's disk was full while {program} ran"), case);
+        return Outcome::GivenBack(LossCause::Infrastructure, error);
+    }
     match (status.code(), status.signal()) {
         (Some(0), _) => read_metrics(case).unwrap_or_else(|error| {
             Outcome::GivenBack(LossCause::Infrastructure, format!("the output could not be read: {error}"))
         }),
-        (Some(_), _) if case.disk_was_short && oom::no_space_in(&case.log.tail()) => {
-            let error = with_last_words(format!("the worker's disk was full while {program} ran"), case);
-            Outcome::GivenBack(LossCause::Infrastructure, error)
-        }
         (Some(code), _) => {
             let end = with_last_words(format!("{program} exited with code {code}"), case);
             let tail = case.log.tail();
@@ -204,14 +217,24 @@ fn with_last_words(end: String, case: &Case<'_>) -> String {
 
 /// The failure of a program that could not write a file any further.
 fn too_large(case: &Case<'_>, exit_code: Option<i32>, end: &str) -> Outcome {
-    let error = format!("{}; {end}", too_much_on_disk(case, case.output_bytes, case.full_file()));
-    failed(case, FailureKind::OutputLimit, exit_code, error)
+    let (limit, class) = (ByteSize(case.output_bytes), case.class);
+    let what = case.full_file().map_or_else(
+        || "one of its files would have been larger than".to_owned(),
+        |file| format!("its file {file} reached"),
+    );
+    failed(case, FailureKind::OutputLimit, exit_code, format!("{what} the {limit} that class {class} allows; {end}"))
 }
 
-fn too_much_on_disk(case: &Case<'_>, limit: u64, file: Option<&LargestFile>) -> String {
+/// Names a file only if that alone has at least half of what is allowed.
+fn too_much_on_disk(case: &Case<'_>, limit: u64, nameless: u64) -> String {
+    let what = if nameless >= limit / 2 {
+        "; most of it was in files that it had removed and held open".to_owned()
+    } else {
+        let file = case.largest.filter(|file| file.bytes >= limit / 2);
+        file.map_or_else(String::new, |file| format!("; its largest file is {file}"))
+    };
     let (limit, class) = (ByteSize(limit), case.class);
-    let file = file.map_or_else(String::new, |file| format!("; its largest file is {file}"));
-    format!("it wrote more to disk than the {limit} that class {class} allows{file}")
+    format!("it wrote more to disk than the {limit} that class {class} allows{what}")
 }
 
 fn read_metrics(case: &Case<'_>) -> io::Result<Outcome> {
@@ -254,7 +277,7 @@ fn in_words(limit: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::confinement::limits::largest_file;
+    use crate::confinement::limits::{Measure, largest_file};
     use crate::log::job_log::Stream;
 
     /// What is judged of an end, after these last words on stderr and with this largest file.
@@ -305,7 +328,7 @@ mod tests {
         let file = std::fs::File::create(output.join("model.pt")).unwrap();
         let largest = |bytes: u64| {
             file.set_len(bytes).unwrap();
-            largest_file(std::slice::from_ref(&output)).unwrap()
+            largest_file(std::slice::from_ref(&output), Measure::Size).unwrap()
         };
         let (full, smaller) = (largest(16 << 20), largest((16 << 20) - 1));
         let short_write = "OSError: 4194304 requested and 262144 written";
@@ -313,9 +336,8 @@ mod tests {
         {
             let (kind, error) = verdict_of(&ended, short_write, Some(&full)).await;
             assert_eq!(kind, FailureKind::OutputLimit, "{error}");
-            let begins = error.starts_with(
-                "it wrote more to disk than the 16.0 MiB that class small allows; its largest file is output/model.pt; main.py",
-            );
+            let begins =
+                error.starts_with("its file output/model.pt reached the 16.0 MiB that class small allows; main.py");
             assert!(begins, "{error}");
         }
         assert_eq!(verdict_of(&exit(1), short_write, Some(&smaller)).await.0, FailureKind::NonzeroExit);
@@ -324,7 +346,20 @@ mod tests {
             kind == FailureKind::OutputLimit && error.contains("16.0 MiB that class small allows; main.py"),
             "{error}"
         );
+        assert!(!error.contains("model.pt") && !error.contains("disk"), "{error}");
         assert_eq!(verdict_of(&exit(1), "MemoryError", Some(&full)).await.0, FailureKind::OomHost);
+        // Of all that a run has on disk, only a file that is a good part of it is named.
+        let (limit, half) = (16 << 20, largest(8 << 20));
+        for (nameless, file, named) in [
+            (0, &half, "; its largest file is output/model.pt"),
+            (0, &largest((8 << 20) - 1), ""),
+            (limit, &half, "; most of it was in files that it had removed and held open"),
+        ] {
+            let ended = Ended::Exceeded(Breach::Disk(limit, nameless));
+            let (kind, error) = verdict_of(&ended, "", Some(file)).await;
+            assert_eq!(kind, FailureKind::OutputLimit);
+            assert_eq!(error, format!("it wrote more to disk than the 16.0 MiB that class small allows{named}"));
+        }
     }
 
     #[tokio::test]

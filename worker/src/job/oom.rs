@@ -2,6 +2,8 @@
 
 /// How many lines from the end are looked at: a traceback's reason stands last, and a few farewells may follow it.
 const LINES: usize = 20;
+/// And where exceptions led to others, each with a traceback.
+const CHAIN_LINES: usize = 200;
 
 /// What frameworks say when a GPU's memory is full.
 const GPU_WORDS: [&str; 4] = [
@@ -31,14 +33,32 @@ pub(crate) fn host_oom_in(tail: &str) -> bool {
 /// Whether the end of a log says that a file grew beyond the limit of its size: Python ignores the signal that comes
 /// with it, and raises EFBIG as the last exception; another program that it ran says it in a line of its own.
 pub(crate) fn file_limit_in(tail: &str) -> bool {
-    const WORDS: [&str; 4] = ["[Errno 27]", "errno = 27", "SIGXFSZ", "(os error 27)"];
+    const WORDS: [&str; 6] =
+        ["[Errno 27]", "errno = 27", "SIGXFSZ", "(os error 27)", "exit status 153", "returncode -25"];
     let told = |line: &str| WORDS.iter().any(|words| line.contains(words));
     let told_by_another =
         |line: &str| told(line) || line.ends_with(": File too large") || line.contains("File size limit exceeded");
     match last_lines(tail).find(|line| is_exception(line)) {
-        Some(exception) if !exception.starts_with("subprocess.CalledProcessError") => told(exception),
+        Some(exception) if !exception.starts_with("subprocess.CalledProcessError") => {
+            told(exception) || causes(tail).any(told)
+        }
         _ => last_lines(tail).any(told_by_another),
     }
+}
+
+/// The exceptions that led to the last one of a log, as Python tells them before it: a program that tidies up and says it
+/// in words of its own still names them.
+fn causes(tail: &str) -> impl Iterator<Item = &str> {
+    const LEADS: [&str; 2] = [
+        "During handling of the above exception, another exception occurred:",
+        "The above exception was the direct cause of the following exception:",
+    ];
+    let mut lines = tail.lines().rev().map(str::trim_end).filter(|line| !line.is_empty()).take(CHAIN_LINES);
+    std::iter::from_fn(move || {
+        // What is between an exception and the one that it led to is this one's traceback.
+        lines.find(|line| LEADS.contains(line))?;
+        lines.find(|line| is_exception(line))
+    })
 }
 
 /// What resolvers and clients say where there is no network.
@@ -150,6 +170,24 @@ mod tests {
         ] {
             assert!(file_limit_in(line), "{line}");
         }
+        let chained = |cause: &str, lead: &str, frames: usize| {
+            let frames = "  File \"main.py\", line 1, in save\n    raise\n".repeat(frames);
+            format!(
+                "Traceback (most recent call last):\n{frames}{cause}\n\n{lead}\n\nTraceback (most recent call \
+                 last):\n{frames}RuntimeError: could not save\n"
+            )
+        };
+        let (during, from) = (
+            "During handling of the above exception, another exception occurred:",
+            "The above exception was the direct cause of the following exception:",
+        );
+        for lead in [during, from] {
+            assert!(file_limit_in(&chained("OSError: [Errno 27] File too large", lead, 15)), "{lead}");
+            let twice = chained(&chained("OSError: [Errno 27] File too large: 'a'", lead, 2), during, 3);
+            assert!(file_limit_in(&twice), "{lead}");
+            assert!(!file_limit_in(&chained("KeyError: 27", lead, 1)), "{lead}");
+        }
+        assert!(!file_limit_in(&chained("OSError: [Errno 27] File too large", "the next:", 1)));
         for line in [
             "OSError: [Errno 28] No space left on device",
             "OSError: [Errno 27] File too large\nduring its handling:\nValueError: no data",

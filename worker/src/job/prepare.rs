@@ -9,6 +9,7 @@ use events::{Submission, SubmissionId};
 use tokio::time::timeout;
 
 use crate::confinement::Sandbox;
+use crate::confinement::limits::Shortage;
 use crate::job::attempt::Attempt;
 use crate::job::outcome::Outcome;
 use crate::machine::platform_fault::is_platforms_io;
@@ -53,7 +54,9 @@ impl Preparer {
     async fn fetch(&self, attempt: &Attempt<'_>) -> Result<Manifest, Outcome> {
         let id = attempt.run.job.spec.submission;
         let work = attempt.directory.work();
-        let room = self.sandbox.disk.room(&work).await;
+        let watchdog = attempt.watchdog;
+        let tell = |shortage: Option<Shortage>| watchdog.wait_for(shortage.map(|shortage| shortage.to_string()));
+        let room = self.sandbox.disk.room(&work, tell).await;
         room.map_err(|shortage| Outcome::broken(format!("the job could not begin: {shortage}")))?;
         let submission = self.read_submission(id).await?;
         let manifest = submission.ok_or_else(|| Outcome::broken(format!("submission {id} is gone")))?.manifest;

@@ -1,5 +1,6 @@
 //! Recording the outcome of a run. It is given up only for a lost fence, or when the worker is to wait no longer.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::job::outcome::{Outcome, RunEnd};
 use crate::job::run::{Run, Settled};
 use crate::observe;
 use crate::outage::Outage;
+use crate::recovery::worker_directory::WorkerDirectory;
 use crate::stop::Stop;
 use crate::tracking::Tracker;
 
@@ -25,6 +27,8 @@ pub(crate) struct EndRecorder {
     pub(crate) durations: Arc<dyn DurationsPort>,
     /// The tracker. `None` if runs are not recorded in one.
     pub(crate) tracker: Option<Arc<Tracker>>,
+    /// The directory of this worker process.
+    pub(crate) directory: PathBuf,
     pub(crate) stop: Stop,
 }
 
@@ -82,6 +86,9 @@ impl EndRecorder {
                     kind,
                     "the end of the job could not be recorded; another worker runs it again"
                 );
+                if let Err(error) = WorkerDirectory::note_unrecorded(&self.directory, &run.fence) {
+                    tracing::warn!(%error, "nor could that be noted: it costs the job a try");
+                }
                 Settled::No
             }
         }

@@ -23,20 +23,20 @@ pub(crate) async fn tell(
     fence: &Fence,
     mut stages: watch::Receiver<Option<Stage>>,
 ) -> Infallible {
-    let name = |stage: &Option<Stage>| stage.map(|stage| stage.name);
+    let name = |stage: &Option<Stage>| stage.as_ref().map(|stage| stage.name);
     let mut told: Option<(Stage, Instant)> = None;
     let mut is_away = false;
     loop {
-        let stage = *stages.borrow_and_update();
-        if name(&stage) != name(&told.map(|(stage, _)| stage)) {
+        let stage = stages.borrow_and_update().clone();
+        if name(&stage) != told.as_ref().map(|(stage, _)| stage.name) {
             tokio::select! {
                 () = sleep(SETTLED) => {}
                 Ok(_) = stages.wait_for(|next| name(next) != name(&stage)) => continue,
             }
         }
-        let is_old = |(last, at): (Stage, Instant)| Some(last) != stage || at.elapsed() >= REPEAT;
-        if let Some(stage) = stage.filter(|_| told.is_none_or(is_old)) {
-            let report = Report { stage: Some(stage), ..Report::default() };
+        let is_old = |(last, at): &(Stage, Instant)| Some(last) != stage.as_ref() || at.elapsed() >= REPEAT;
+        if let Some(stage) = stage.clone().filter(|_| told.as_ref().is_none_or(is_old)) {
+            let report = Report { stage: Some(stage.clone()), ..Report::default() };
             match port.report(job, fence, &report).await {
                 Ok(Shown::Yes) => (told, is_away) = (Some((stage, Instant::now())), false),
                 Ok(Shown::Refused) => return std::future::pending().await,
@@ -71,7 +71,7 @@ mod tests {
     impl ProgressPort for Board {
         async fn report(&self, _: JobId, _: &Fence, report: &Report) -> Result<Shown, PortError> {
             let mut told = self.1.lock().unwrap();
-            told.push((self.0.elapsed().as_millis() / 100, report.stage.unwrap()));
+            told.push((self.0.elapsed().as_millis() / 100, report.stage.clone().unwrap()));
             if told.len() == 1 { Err(PortError::Unavailable("away".to_owned())) } else { Ok(Shown::Yes) }
         }
 
@@ -94,11 +94,12 @@ mod tests {
         let watchdog = StageWatchdog::default();
         let (job, fence) = ("0192f1c3a4b57c6d8e9fa0b1c2d3e4f6".parse().unwrap(), "00112233445566778899aabb");
         let fence: Fence = fence.parse().unwrap();
-        let storing = |done| Stage { name: StageName::Storing, bytes_done: Some(done), bytes_total: Some(9) };
-        let preparing = Stage { name: StageName::Preparing, bytes_done: None, bytes_total: None };
+        let storing =
+            |done| Stage { name: StageName::Storing, bytes_done: Some(done), bytes_total: Some(9), reason: None };
+        let preparing = Stage::from(StageName::Preparing);
         let run = async {
             sleep(Duration::from_millis(50)).await;
-            watchdog.show(preparing);
+            watchdog.show(preparing.clone());
             sleep(Duration::from_millis(1_550)).await;
             watchdog.show(StageName::Running.into());
             sleep(Duration::from_millis(100)).await;
@@ -113,9 +114,9 @@ mod tests {
             () = run => {}
         }
         let told = board.1.into_inner().unwrap();
-        let wanted = [(2, preparing), (14, preparing), (19, storing(0)), (29, storing(3)), (39, storing(6))];
+        let wanted = [(2, preparing.clone()), (14, preparing), (19, storing(0)), (29, storing(3)), (39, storing(6))];
         assert_eq!(told[..5], wanted);
         // What is left of it after the last change, and once more before it would expire.
-        assert_eq!(told[5..].iter().map(|(_, stage)| *stage).collect::<Vec<_>>(), [storing(7), storing(7)]);
+        assert_eq!(told[5..].iter().map(|(_, stage)| stage.clone()).collect::<Vec<_>>(), [storing(7), storing(7)]);
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use events::ports::Stage;
+use events::ports::{Stage, StageName};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -35,6 +35,11 @@ impl StageWatchdog {
     /// Has people who look on told what the run does.
     pub(crate) fn show(&self, stage: Stage) {
         self.shown.send_replace(Some(stage));
+    }
+
+    /// Has them told why the preparation of the run goes no further; `None` once it does.
+    pub(crate) fn wait_for(&self, reason: Option<String>) {
+        self.show(Stage { reason, ..StageName::Preparing.into() });
     }
 
     /// What the run does, as it is shown.

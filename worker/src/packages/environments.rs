@@ -20,7 +20,7 @@ use crate::machine::remove_tree::remove_tree;
 use crate::python::Python;
 
 /// So many are kept.
-const KEPT: usize = 20;
+pub(crate) const KEPT: usize = 20;
 const LOCK: &str = "lock";
 
 /// The folder of all environments.
@@ -100,8 +100,13 @@ impl Environments {
         Ok(Place::Vacant(Vacancy { path, _lock: lock }))
     }
 
-    /// Removes those that were not used for longest, as far as there are more than are kept, by way of `station`.
-    pub(crate) fn prune(&self, station: &Path) -> io::Result<()> {
+    /// Removes all that no run uses, by way of `station`.
+    pub(crate) fn clear(&self, station: &Path) -> io::Result<()> {
+        self.prune(station, 0)
+    }
+
+    /// Removes those that were not used for longest, as far as there are more than `most` of them, by way of `station`.
+    pub(crate) fn prune(&self, station: &Path, most: usize) -> io::Result<()> {
         let mut kept: Vec<(SystemTime, PathBuf)> = vec![];
         for entry in fs::read_dir(&self.folder)? {
             let file = entry?.path();
@@ -116,7 +121,7 @@ impl Environments {
             }
         }
         kept.sort();
-        let mut surplus = kept.len().saturating_sub(KEPT);
+        let mut surplus = kept.len().saturating_sub(most);
         for (_, path) in kept {
             if surplus == 0 {
                 break;

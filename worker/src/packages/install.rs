@@ -135,7 +135,7 @@ async fn run(
 fn too_much(breach: &Breach) -> String {
     let what = match breach {
         Breach::Memory(_) => "memory",
-        Breach::Disk(_) | Breach::Files | Breach::Closed(_) | Breach::Platform(_) => "disk",
+        Breach::Disk(..) | Breach::Files | Breach::Closed(_) | Breach::Platform(_) => "disk",
     };
     format!("it took more {what} than the job's class allows")
 }

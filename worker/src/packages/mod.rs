@@ -20,7 +20,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 pub(crate) use environments::Environment;
-use environments::{Environments, Place, Vacancy};
+pub(crate) use environments::Environments;
+use environments::{KEPT, Place, Vacancy};
 pub use installer::{Installer, InstallerError, InstallerOptions, RequirementsMode};
 use lines::Lines;
 
@@ -107,16 +108,20 @@ impl Packages {
                     let why = format!("another worker has been installing the same {NAME} for too long");
                     return Err(Outcome::broken(why));
                 }
-                Place::Busy => tokio::select! {
-                    reason = demand.interrupt.raised() => return Err(Outcome::stopped(reason)),
-                    () = sleep(LOOK) => {}
-                },
+                Place::Busy => {
+                    demand.watchdog.wait_for(Some(format!("another run installs the same {NAME}")));
+                    tokio::select! {
+                        reason = demand.interrupt.raised() => return Err(Outcome::stopped(reason)),
+                        () = sleep(LOOK) => {}
+                    }
+                }
             }
         }
     }
 
     /// Builds an environment and puts it in its place.
     async fn build(&self, demand: &Demand<'_>, vacancy: Vacancy, lines: &Lines) -> Result<(), Outcome> {
+        demand.watchdog.wait_for(None);
         let each = install::LIMIT + self.graces.interrupt + self.graces.terminate;
         demand.watchdog.enter("installing", each * install::PROGRAMS + MOVE_LIMIT);
         demand.log.note(&format!("installing {NAME}")).await;
@@ -139,8 +144,8 @@ impl Packages {
     }
 
     async fn prune(&self, environments: &Environments) {
-        let (environments, station) = (environments.clone(), self.directory.clone());
-        let pruned = spawn_blocking(move || environments.prune(&station)).await;
+        let (environments, directory) = (environments.clone(), self.directory.clone());
+        let pruned = spawn_blocking(move || environments.prune(&directory, KEPT)).await;
         if let Err(error) = pruned.map_err(io::Error::other).and_then(|pruned| pruned) {
             tracing::warn!(%error, "environments that are not used any more could not be removed");
         }

@@ -42,6 +42,8 @@ pub struct Imports {
     pub whole: Vec<PathBuf>,
     /// The folder of its user's own packages. Jobs have another home.
     pub of_user: Option<PathBuf>,
+    /// Links in what lies elsewhere. They are not followed: a job may have planted one.
+    pub links: Vec<PathBuf>,
     /// A folder where not all was looked at.
     pub cut: Option<PathBuf>,
 }
@@ -171,6 +173,7 @@ fn told(output: &[u8]) -> Result<Python, String> {
             b'p' => python.imports.path.push(path),
             b'w' => python.imports.whole.push(path),
             b'u' => python.imports.of_user = Some(path),
+            b'l' => python.imports.links.push(path),
             b'c' => python.imports.cut = Some(path),
             _ => {}
         }
@@ -272,7 +275,7 @@ mod tests {
         for given in ["venv/bin/python", "job-python"] {
             let python = Python::find(Some(&root.join(given)), OsStr::new("")).await.unwrap();
             assert_eq!(python.path, root.join("venv/bin/python"), "an environment is known by its own path");
-            let Imports { mut path, mut whole, of_user, cut } = python.imports;
+            let Imports { mut path, mut whole, of_user, links, cut } = python.imports;
             // Debian's own, which lies beside the system's interpreter.
             whole.retain(|path| !path.starts_with("/etc") && path != Path::new("/dev/null"));
             path.sort();
@@ -280,6 +283,7 @@ mod tests {
             assert_eq!(path, ["meson project", "plain/src"].map(|path| root.join(path)));
             let expected = ["cache/x1", "flat/flat", "flat/single.py", "flat/space", "real/chained", "second"];
             assert_eq!(whole, expected.map(|path| root.join(path)));
+            assert_eq!(links, [root.join("real/chained/weights")]);
             assert_eq!((of_user, cut), (None, None));
         }
     }

@@ -2,7 +2,7 @@
 
 The letter of a field: v version, e executable, f a folder of the interpreter's own, p a folder of `sys.path` outside of
 those, w a file or folder outside of those that is needed as a whole, u a folder of packages that jobs do not get, c a walk
-that was cut short. A job gets neither `PYTHON…` variables nor a user's own packages, so neither does this: `-I`.
+that was cut short, l a link outside of the interpreter's own folders, which is not followed. A job gets neither `PYTHON…` variables nor a user's own packages, so neither does this: `-I`.
 """
 import json
 import os
@@ -111,6 +111,31 @@ def walk(top):
                 folders.append(entry.path)
 
 
+def survey(top):
+    """Notes the links below a folder that is not the interpreter's own: they are told of, never followed."""
+    folders = [top]
+    while folders:
+        folder = folders.pop()
+        if time.monotonic() > END:
+            tell("c", top)
+            return
+        if folder in walked:
+            continue
+        walked.add(folder)
+        try:
+            entries = list(os.scandir(folder))
+        except OSError:
+            continue
+        for entry in entries:
+            if entry.name.startswith(".") or entry.name == "__pycache__":
+                continue
+            if entry.is_symlink():
+                if os.path.exists(entry.path) and not is_own(real(entry.path)):
+                    tell("l", entry.path)
+            elif entry.is_dir():
+                folders.append(entry.path)
+
+
 def editable_project(folder, name):
     """The project that a distribution was installed from to be edited, if it was."""
     try:
@@ -164,6 +189,9 @@ def look():
     for entry in path:
         if is_own(real(entry)) and os.path.isdir(entry):
             walk(entry)
+    for kind, one in list(told):
+        if kind in "pw" and os.path.isdir(one) and not is_own(real(one)):
+            survey(real(one))
     if len(told) >= MOST:
         told.popitem()
         told["c", sys.prefix] = None

@@ -71,7 +71,7 @@ impl CrashRecovery {
             self.sandbox.sweep(dead.as_str());
             let Some(claims) = self.adopt(&dead).await else { return inherited };
             for claim in claims {
-                if self.end_lease(&dead, &claim).await {
+                if self.end_lease(&directory, &claim).await {
                     inherited.push(claim);
                 }
             }
@@ -98,10 +98,10 @@ impl CrashRecovery {
     }
 
     /// Ends the run of a dead worker. Returns whether the ticket is still of use: it was claimed and not started.
-    async fn end_lease(&self, dead: &Consumer, claim: &Claim) -> bool {
+    async fn end_lease(&self, directory: &WorkerDirectory, claim: &Claim) -> bool {
         let mut outage = Outage::of("ending the leases of an earlier worker");
         loop {
-            let error = match self.try_end_lease(dead, claim).await {
+            let error = match self.try_end_lease(directory, claim).await {
                 Ok(of_use) => return of_use,
                 Err(error) => error,
             };
@@ -112,7 +112,8 @@ impl CrashRecovery {
         }
     }
 
-    async fn try_end_lease(&self, dead: &Consumer, claim: &Claim) -> Result<bool, String> {
+    async fn try_end_lease(&self, directory: &WorkerDirectory, claim: &Claim) -> Result<bool, String> {
+        let dead = directory.consumer();
         let job = match self.status.job(claim.job).await {
             // The worker that starts it puts it aside.
             Err(PortError::Corrupt(_)) => return Ok(true),
@@ -123,11 +124,13 @@ impl CrashRecovery {
         let (JobState::Running, true, Some(fence)) = (&job.state, ran_it, job.current_fence()) else {
             return Ok(true);
         };
-        let command = JobCommand::LoseLease {
-            fence: fence.clone(),
-            cause: LossCause::WorkerLost,
-            error: format!("worker {dead} died while it ran the job"),
+        // A worker that stopped in order, while only Redis was away, costs the job no try.
+        let (cause, error) = if directory.is_unrecorded(fence) {
+            (LossCause::Drain, format!("worker {dead} stopped, and could not record the end of the run"))
+        } else {
+            (LossCause::WorkerLost, format!("worker {dead} died while it ran the job"))
         };
+        let command = JobCommand::LoseLease { fence: fence.clone(), cause, error };
         match self.commands.carry_out(job.id, &command, job.trace.clone()).await {
             Ok(_) | Err(ExecuteError::Rejected(_)) => Ok(false),
             Err(error) => Err(error.to_string()),

@@ -7,13 +7,15 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use events::Consumer;
+use events::{Consumer, Fence};
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::machine::folder;
 use crate::machine::remove_tree::remove_tree;
 
 const LOCK: &str = "worker.lock";
+/// What the names of notes begin with; the fence of a run follows.
+const UNRECORDED: &str = "unrecorded-";
 
 /// A directory under the work root, and the lock that says whose it is.
 #[derive(Debug)]
@@ -64,11 +66,22 @@ impl WorkerDirectory {
         &self.consumer
     }
 
-    /// Removes what is in it, but not itself: who it belonged to is still to be known.
+    /// Notes in the directory at this path that its worker stops in order, and could not record the end of a run.
+    pub(crate) fn note_unrecorded(path: &Path, fence: &Fence) -> io::Result<()> {
+        File::create(path.join(format!("{UNRECORDED}{fence}"))).map(drop)
+    }
+
+    /// Whether that was noted of a run.
+    pub(crate) fn is_unrecorded(&self, fence: &Fence) -> bool {
+        self.path.join(format!("{UNRECORDED}{fence}")).is_file()
+    }
+
+    /// Removes what is in it, but not itself: who it belonged to is still to be known, and what was noted of its runs.
     pub(crate) fn empty(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
-            if entry.file_name() == LOCK {
+            let name = entry.file_name();
+            if name == LOCK || name.as_encoded_bytes().starts_with(UNRECORDED.as_bytes()) {
                 continue;
             }
             if entry.file_type()?.is_dir() { remove_tree(&entry.path())? } else { fs::remove_file(entry.path())? }
@@ -101,6 +114,9 @@ mod tests {
         drop(WorkerDirectory::take(root.path(), "b", &"w-b".parse().unwrap()).unwrap());
         fs::create_dir_all(root.path().join("b/run/work")).unwrap();
         fs::write(root.path().join("b/run/work/large"), "x").unwrap();
+        let [noted, other] =
+            ["00112233445566778899aabb", "00112233445566778899aabc"].map(|fence| fence.parse().unwrap());
+        WorkerDirectory::note_unrecorded(&root.path().join("b"), &noted).unwrap();
         for directory in WorkerDirectory::of_the_dead(root.path()).unwrap() {
             directory.empty().unwrap();
         }
@@ -108,6 +124,7 @@ mod tests {
         let dead = WorkerDirectory::of_the_dead(root.path()).unwrap();
         assert_eq!(dead.iter().map(|directory| directory.consumer().as_str()).collect::<Vec<_>>(), ["w-b"]);
         for directory in dead {
+            assert!(directory.is_unrecorded(&noted) && !directory.is_unrecorded(&other));
             directory.close().unwrap();
         }
         alive.close().unwrap();

@@ -3,11 +3,13 @@
 //! A failure before a job's program runs may be the worker's fault or the job's. So each is followed by a test that has
 //! nothing to do with the job: a directory is made in the work root, filled and removed, and a program is started as
 //! jobs are. A worker that fails it is unfit at once, and the job pays nothing if another worker can take it. A worker
-//! that passes it and fails to set jobs up nevertheless, twice in a row, pauses too; those failures count.
+//! that passes it and fails to set jobs up nevertheless, twice in a row, pauses too; those failures count. A worker whose
+//! disk has less free than the reserve is unfit before any job fails.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use events::ports::{Ids, WorkersPort};
@@ -16,7 +18,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use crate::confinement::{Probe, Sandbox};
+use crate::packages::Environments;
 use crate::python::Python;
+use crate::recovery::crash_recovery::clear_leftovers;
 use crate::recovery::worker_directory::WorkerDirectory;
 use crate::services::fitness::{FailedStage, Fitness};
 
@@ -38,6 +42,10 @@ pub(crate) struct SelfTest {
     pub(crate) consumer: Consumer,
     pub(crate) workers: Arc<dyn WorkersPort>,
     pub(crate) ids: Arc<dyn Ids>,
+    /// Whether this worker keeps environments of packages.
+    pub(crate) keeps_environments: bool,
+    /// How many slots are in use.
+    pub(crate) busy: Arc<AtomicUsize>,
     /// One test at a time. Holds the directory in the place of one that was removed while the worker ran.
     pub(crate) restored: tokio::sync::Mutex<Option<WorkerDirectory>>,
 }
@@ -98,6 +106,39 @@ impl SelfTest {
         others.any(|told| told.worker != self.consumer && told.takes(class))
     }
 
+    /// Looks for room on the disk, before a job is claimed and before it starts. Without any the worker is unfit.
+    pub(crate) async fn look_for_room(&self) {
+        if let Err(problem) = self.find_room().await {
+            self.fitness.set(Some(problem));
+        }
+    }
+
+    /// Makes sure that the disk has more free than the reserve. If it has not, files that nobody needs are removed first.
+    async fn find_room(&self) -> Result<(), String> {
+        let disk = &self.sandbox.disk;
+        if disk.shortage(&self.directory).is_some() {
+            self.sweep().await;
+        }
+        match disk.shortage(&self.directory) {
+            None => Ok(()),
+            Some(shortage) => Err(format!("{shortage}; the work directory is {}", self.directory.display())),
+        }
+    }
+
+    /// Removes what dead workers left. If no run here may be what fills the disk, removes the environments that no run
+    /// uses.
+    async fn sweep(&self) {
+        clear_leftovers(&self.work_root).await;
+        if !self.keeps_environments || self.busy.load(Ordering::Relaxed) > 0 {
+            return;
+        }
+        let (root, directory) = (self.work_root.clone(), self.directory.clone());
+        let cleared = spawn_blocking(move || Environments::of(&root)?.clear(&directory)).await;
+        if let Err(error) = cleared.map_err(std::io::Error::other).and_then(|cleared| cleared) {
+            tracing::warn!(%error, "environments that no run uses could not be removed");
+        }
+    }
+
     /// Does all that is done for a job before its program runs, with a program of its own.
     async fn test(&self) -> Result<(), String> {
         const SCRIPT: &str = "import os, sys, tempfile; tempfile.TemporaryFile(); os.listdir('.')";
@@ -105,6 +146,7 @@ impl SelfTest {
         if let Some(directory) = self.restore_directory()? {
             *restored = Some(directory);
         }
+        self.find_room().await?;
         let directory = self.directory.clone();
         let written = spawn_blocking(move || write(&directory)).await;
         let told =

@@ -5,6 +5,7 @@ use events::{AggregateId, StreamId};
 use redis::{FromRedisValue, Script, Value};
 
 use crate::redis::commit::wire::Words;
+use crate::redis::connection::trouble::WRONG_TYPE;
 use crate::redis::reads::entries::read_entries;
 use crate::redis::{Redis, away, corrupt};
 
@@ -36,7 +37,7 @@ impl Redis {
         let newer = read_entries(&newer)?;
         let reply = |(kind, value): (u8, Value)| match kind {
             1 => Ok(value),
-            _ => Err(read_value::<String>(&value).unwrap_or_default()),
+            _ => Err(in_words(read_value(&value).unwrap_or_default())),
         };
         Ok(Look {
             now_ms: seconds.saturating_mul(1_000),
@@ -78,6 +79,11 @@ impl Redis {
 
 pub(super) fn read_value<T: FromRedisValue>(value: &Value) -> Result<T, PortError> {
     redis::from_redis_value_ref(value).map_err(corrupt)
+}
+
+/// An error of a read, as a difference shows it.
+fn in_words(error: String) -> String {
+    if error.starts_with(WRONG_TYPE) { "a value of another type".to_owned() } else { error }
 }
 
 /// Texts as they are, and what is no text with its bytes escaped.

@@ -27,11 +27,12 @@ const ORDERS: [Order; 2] = [Order::Desc, Order::Asc];
 impl Redis {
     /// Compares the records of each metric with the log; in [`Mode::Rebuild`] it restores what differs.
     pub(super) async fn audit_records(&self, mode: Mode, report: &mut Report) -> Result<(), PortError> {
-        let metrics: u64 = redis::cmd("ZCARD")
-            .arg(self.keys().boards())
-            .query_async(&mut self.connection())
-            .await
-            .map_err(|error| away(&error))?;
+        let metrics = redis::cmd("ZCARD").arg(self.keys().boards()).query_async(&mut self.connection()).await;
+        let metrics: u64 = match metrics {
+            // That it is of another type was told before.
+            Err(error) if error.code() == Some("WRONGTYPE") => 0,
+            metrics => metrics.map_err(|error| away(&error))?,
+        };
         let of = metrics.div_ceil(METRICS_A_PART).max(1);
         for number in 0..of {
             let part = Part { number, of };

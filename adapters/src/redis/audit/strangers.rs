@@ -56,6 +56,7 @@ impl Audit<'_> {
         let mut cursor = 0_u64;
         loop {
             let (next, keys) = self.redis.scan(&self.redis.keys().pattern(), cursor).await?;
+            self.look_at_types(&keys).await?;
             let mut suspects = Vec::new();
             for key in keys {
                 match self.redis.keys().read_model(&key) {
@@ -74,6 +75,36 @@ impl Audit<'_> {
                 return Ok(());
             }
         }
+    }
+
+    /// Looks for indexes that are none. In [`Mode::Rebuild`] each is moved into the quarantine; members of it that the log
+    /// tells of are found missing afterwards.
+    async fn look_at_types(&mut self, keys: &[String]) -> Result<(), PortError> {
+        let typed: Vec<(&String, &'static str)> =
+            keys.iter().filter_map(|key| Some((key, type_of(self.redis.keys().read_model(key)?)?))).collect();
+        if typed.is_empty() {
+            return Ok(());
+        }
+        let mut read = redis::pipe();
+        for (key, _) in &typed {
+            read.cmd("TYPE").arg(key);
+        }
+        let kinds: Vec<String> = read.query_async(&mut self.redis.connection()).await.map_err(|error| away(&error))?;
+        for ((key, wanted), found) in typed.into_iter().zip(kinds) {
+            if found == wanted || found == "none" {
+                continue;
+            }
+            // It is found once, whatever the number of parts.
+            let is_news = match self.mode {
+                Mode::Verify => self.fold.part().number == 0,
+                Mode::Rebuild => self.redis.set_aside(key, wanted, None).await? > 0,
+            };
+            if is_news {
+                let (key, wanted) = (key.clone(), format!("a {wanted}"));
+                self.note(vec![Difference { key, found: format!("a {found}"), wanted }]);
+            }
+        }
+        Ok(())
     }
 
     async fn look_through_index(&mut self, key: &str, kind: SetKind) -> Result<(), PortError> {
@@ -167,6 +198,21 @@ impl Audit<'_> {
             suspects = again;
         }
         Ok(())
+    }
+}
+
+/// The type of what is put together of many aggregates. A hash of one aggregate is compared as a whole.
+const fn type_of(model: ReadModel) -> Option<&'static str> {
+    match model {
+        ReadModel::Index(SetKind::Plain) => Some("set"),
+        ReadModel::Index(SetKind::Sorted)
+        | ReadModel::Window
+        | ReadModel::Standings
+        | ReadModel::Best
+        | ReadModel::Records
+        | ReadModel::Boards => Some("zset"),
+        ReadModel::Stored => Some("hash"),
+        ReadModel::Hash(_) | ReadModel::Results(_) => None,
     }
 }
 

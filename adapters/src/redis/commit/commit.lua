@@ -15,6 +15,7 @@
 --   {'ok', id…}         made; the stream ids of its events
 --   {'guard', n}        nothing written: its n-th guard, from 1, does not hold
 --   {'error', text}     Redis refused a command
+--   {'wrong_type', key, found, wanted}  nothing written: a key holds a value of another type
 --   {'regressed'}       nothing written: the log has lost what the caller has seen
 
 local LOG, LEASES, QUEUES = KEYS[1], KEYS[2], ARGV[1]
@@ -147,20 +148,33 @@ local TYPES = {
   ZADD = 'zset', ZREM = 'zset', ZREMRANGEBYSCORE = 'zset',
 }
 
+-- The type of the keys that each special change changes, and where it names them.
+local SPECIAL_TYPES = {
+  rank = {'zset', 4, 9}, unrank = {'zset', 3, 6}, note_ids = {'hash', 2, 2},
+}
+
 -- What is wrong with a key, if it can't be changed: its command would fail after others were made.
 local function misfit(key, wanted)
   local kind = redis.call('TYPE', key).ok
-  if kind ~= 'none' and kind ~= wanted then return key .. ' is a ' .. kind .. ' and not a ' .. wanted end
+  if kind ~= 'none' and kind ~= wanted then return {'wrong_type', key, kind, wanted} end
+end
+
+local function misfit_of(change)
+  if TYPES[change[1]] then return misfit(change[2], TYPES[change[1]]) end
+  local kind, first, last = unpack(SPECIAL_TYPES[change[1]] or {'', 1, 0})
+  for n = first, last do
+    local wrong = misfit(change[n], kind)
+    if wrong then return wrong end
+  end
 end
 
 local function make(commit)
   local guards, events, changes = commit[1], commit[2], commit[3]
   local wrong = misfit(LEASES, 'hash')
   for _, change in ipairs(changes) do
-    local wanted = TYPES[change[1]]
-    wrong = wrong or (wanted and misfit(change[2], wanted))
+    wrong = wrong or misfit_of(change)
   end
-  if wrong then return {'error', wrong} end
+  if wrong then return wrong end
   for n, guard in ipairs(guards) do
     if not holds[guard[1]](unpack(guard, 2)) then return {'guard', n} end
   end

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::position::Position;
 use super::wire::{self, Encoded, encode};
 use crate::redis::connection::shared::Shared;
-use crate::redis::connection::trouble::describe;
+use crate::redis::connection::trouble::{cure, describe};
 
 /// The most commits in one call.
 const MAX_BATCH: usize = 128;
@@ -187,6 +187,13 @@ pub(crate) fn read_answer(guards: &[Option<Guard>], answer: &[Value]) -> Result<
         }
         ("regressed", []) => Err(CommitError::Regressed),
         ("error", [problem]) => Err(CommitError::Defect(text(problem)?)),
+        ("wrong_type", [key, found, wanted]) => Err(CommitError::Defect(format!(
+            "the key {} in Redis is a {} and must be a {}: `leadersboard doctor --repair` moves it into quarantine and \
+             restores what the log tells",
+            text(key)?,
+            text(found)?,
+            text(wanted)?
+        ))),
         _ => Err(defect()),
     }
 }
@@ -195,7 +202,8 @@ pub(crate) fn read_answer(guards: &[Option<Guard>], answer: &[Value]) -> Result<
 fn refusal(error: &RedisError) -> CommitError {
     match error.code() {
         Some("OOM") => CommitError::Full,
-        Some("ERR" | "WRONGTYPE" | "NOPERM") => CommitError::Defect(error.to_string()),
+        Some("WRONGTYPE") => CommitError::Defect(format!("{}: {}", describe(error), cure(error))),
+        Some("ERR" | "NOPERM") => CommitError::Defect(error.to_string()),
         _ => CommitError::Unavailable(describe(error)),
     }
 }

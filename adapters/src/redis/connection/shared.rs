@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::backoff::Backoff;
 use super::login::{ask, is_lost, is_of_wrong_server, of_connection, open};
 use super::trouble::describe;
+use crate::redis::keys_of::with_key_named;
 
 /// How often the connection is asked whether it still carries anything.
 const ASK_EVERY: Duration = Duration::from_secs(5);
@@ -106,7 +107,10 @@ impl Shared {
 
 impl ConnectionLike for Shared {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
-        let work = async |connection: &mut MultiplexedConnection| connection.req_packed_command(command).await;
+        let work = async |connection: &mut MultiplexedConnection| {
+            let answer = connection.req_packed_command(command).await?;
+            Ok(with_key_named(command, answer))
+        };
         self.call(work, std::slice::from_ref).boxed()
     }
 
@@ -117,7 +121,12 @@ impl ConnectionLike for Shared {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         let work = async move |connection: &mut MultiplexedConnection| {
-            connection.req_packed_commands(pipeline, offset, count).await
+            let answers = connection.req_packed_commands(pipeline, offset, count).await?;
+            if offset > 0 {
+                return Ok(answers);
+            }
+            let commands = pipeline.cmd_iter();
+            Ok(commands.zip(answers).map(|(command, answer)| with_key_named(command, answer)).collect())
         };
         self.call(work, |answers: &Vec<Value>| answers).boxed()
     }

@@ -2,6 +2,9 @@
 
 use redis::{Client, ErrorKind, RedisError};
 
+/// The code of an error about a key that holds a value of another type.
+pub(crate) const WRONG_TYPE: &str = "WRONGTYPE";
+
 /// What an error of Redis means. Never holds a password, nor anything that a server other than Redis answered.
 #[must_use]
 pub fn describe(error: &RedisError) -> String {
@@ -21,26 +24,57 @@ pub fn address(url: &str) -> String {
     Client::open(url).map_or_else(|_| "an address that can't be read".to_owned(), shown)
 }
 
+/// What Redis says beside the code of an error to a login that it needs none for.
+const NEEDS_NO_LOGIN: &str = "without any password configured";
+
+/// The code and the text of an error of Redis; of several commands that were sent together, of the first that failed.
+pub(crate) fn answered(error: &RedisError) -> Option<(String, String)> {
+    if let Some(errors) = error.clone().into_server_errors() {
+        let (_, first) = errors.first()?;
+        return Some((first.code().to_owned(), first.details().unwrap_or_default().to_owned()));
+    }
+    Some((error.code()?.to_owned(), error.detail().unwrap_or_default().to_owned()))
+}
+
 fn told(error: &RedisError) -> (String, &'static str) {
-    match (error.kind(), error.code()) {
-        (_, Some("NOAUTH" | "WRONGPASS")) | (ErrorKind::AuthenticationFailed, _) => {
-            (format!("Redis refuses the login: {error}"), "give the right user and password in REDIS_URL")
+    let answered = answered(error);
+    let answered = answered.as_ref().map(|(code, text)| (code.as_str(), text.as_str()));
+    match (error.kind(), answered) {
+        (_, Some(("NOAUTH", _))) => (
+            "Redis refuses the login: it requires a password, and none was given (NOAUTH)".to_owned(),
+            "give the password in REDIS_URL, as in redis://:password@host:6379",
+        ),
+        (_, Some(("WRONGPASS", _))) | (ErrorKind::AuthenticationFailed, _) => (
+            "Redis refuses the login: the user or the password is wrong, or the user is disabled (WRONGPASS)"
+                .to_owned(),
+            "give the right user and password in REDIS_URL",
+        ),
+        (_, Some(("ERR", text))) if text.contains(NEEDS_NO_LOGIN) => (
+            "Redis has no password, and one was given".to_owned(),
+            "remove the password from REDIS_URL, or set it in Redis (requirepass)",
+        ),
+        (_, Some(("NOPERM", text))) => {
+            (format!("Redis refuses this user: {text}"), "allow the user of REDIS_URL all commands and keys")
         }
-        (_, Some("NOPERM")) => {
-            (format!("Redis refuses this user: {error}"), "allow the user of REDIS_URL all commands and keys")
-        }
-        (_, Some("MISCONF")) => (
-            format!("Redis refuses writes: {error}"),
+        (_, Some(("MISCONF", text))) => (
+            format!("Redis refuses writes: {text}"),
             "make room on Redis's disk, or make its directory writable; its log names the error",
         ),
-        (_, Some("LOADING")) => ("Redis is still loading its data".to_owned(), "wait until it has"),
-        (_, Some("READONLY")) => {
-            (format!("this Redis is a read-only replica: {error}"), "give the primary's address in REDIS_URL")
+        (_, Some(("LOADING", _))) => ("Redis is still loading its data".to_owned(), "wait until it has"),
+        (_, Some(("READONLY", text))) => {
+            (format!("this Redis is a read-only replica: {text}"), "give the primary's address in REDIS_URL")
         }
-        (_, Some("MASTERDOWN")) => {
-            (format!("this Redis is a replica without its primary: {error}"), "give the primary's address in REDIS_URL")
+        (_, Some(("MASTERDOWN", text))) => {
+            (format!("this Redis is a replica without its primary: {text}"), "give the primary's address in REDIS_URL")
         }
-        (_, Some(_)) => (format!("Redis answers with an error: {error}"), "see Redis's log"),
+        (_, Some((WRONG_TYPE, text))) => (
+            format!("Redis holds a value of another type than it should: {text}"),
+            "run `leadersboard doctor --repair`, which moves it into quarantine and restores what the log tells",
+        ),
+        (_, Some((code, text))) => (format!("Redis answers with an error: {code} {text}"), "see Redis's log"),
+        (ErrorKind::InvalidClientConfig, None) => {
+            ("the address of Redis can't be read".to_owned(), "give it in REDIS_URL as redis://:password@host:6379")
+        }
         // What was answered may be anything.
         (ErrorKind::Parse, None) => ("what answers is not a Redis".to_owned(), "give the right address in REDIS_URL"),
         (ErrorKind::Io, None) if error.is_timeout() => {
@@ -69,7 +103,12 @@ mod tests {
             ("-LOADING Redis is loading the dataset in memory\r\n", "Redis is still loading"),
             ("-READONLY You can't write against a read only replica.\r\n", "this Redis is a read-only replica"),
             ("-MASTERDOWN Link with MASTER is down\r\n", "this Redis is a replica without its primary"),
-            ("-ERR max number of clients reached\r\n", "Redis answers with an error: "),
+            ("-ERR max number of clients reached\r\n", "Redis answers with an error: ERR max number"),
+            (
+                "-ERR AUTH <password> called without any password configured for the default user.\r\n",
+                "Redis has no password, and one was given",
+            ),
+            ("-WRONGTYPE key {leaderboard:main}:open\r\n", "Redis holds a value of another type than it should: key"),
         ] {
             let error = server_error(answer);
             assert!(describe(&error).starts_with(words), "{}", describe(&error));

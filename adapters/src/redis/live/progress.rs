@@ -22,7 +22,7 @@ type StoredCurve = (String, Vec<(f64, f64)>);
 impl ProgressPort for Redis {
     async fn report(&self, job: JobId, fence: &Fence, report: &Report) -> Result<Shown, PortError> {
         let Report { progress, curves, stage } = report;
-        let done = stage.map(|stage| text(&(stage.bytes_done, stage.bytes_total))).transpose()?;
+        let done = stage.as_ref().map(|stage| text(&(stage.bytes_done, stage.bytes_total))).transpose()?;
         let progress = progress.as_ref().map(|progress| text(&(progress.fraction, &progress.message))).transpose()?;
         let curves = curves
             .as_ref()
@@ -34,8 +34,9 @@ impl ProgressPort for Redis {
             .arg(progress.unwrap_or_default())
             .arg(curves.transpose()?.unwrap_or_default())
             .arg(KEPT_FOR.as_millis().to_string())
-            .arg(stage.map_or("", |stage| stage.name.as_str()))
+            .arg(stage.as_ref().map_or("", |stage| stage.name.as_str()))
             .arg(done.unwrap_or_default())
+            .arg(stage.as_ref().and_then(|stage| stage.reason.as_deref()).unwrap_or_default())
             .invoke_async(&mut self.connection())
             .await
             .map_err(|error| away(&error))?;
@@ -54,13 +55,15 @@ impl ProgressPort for Redis {
     }
 
     async fn stage(&self, job: JobId, fence: &Fence) -> Result<Option<StageSeen>, PortError> {
-        let [of, stage, since, done] = self.read_progress(job, ["fence", "stage", "since", "done"]).await?;
+        let fields = ["fence", "stage", "since", "done", "reason"];
+        let [of, stage, since, done, reason] = self.read_progress(job, fields).await?;
         let (Some(of), Some(stage), Some(since), Some(done)) = (of, stage, since, done) else { return Ok(None) };
         // A newer worker may know of more stages.
         let Some(name) = StageName::of(&stage).filter(|_| of == fence.as_str()) else { return Ok(None) };
         let (bytes_done, bytes_total) = parsed(&done)?;
         let since = from_unix_micros(since.parse().map_err(corrupt)?);
-        Ok(Some(StageSeen { stage: Stage { name, bytes_done, bytes_total }, since }))
+        let reason = reason.filter(|reason| !reason.is_empty());
+        Ok(Some(StageSeen { stage: Stage { name, bytes_done, bytes_total, reason }, since }))
     }
 
     async fn curves(&self, job: JobId, fence: &Fence) -> Result<Vec<Curve>, PortError> {

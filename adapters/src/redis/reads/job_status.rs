@@ -15,6 +15,7 @@ use projections::job::RUNNING;
 use redis::{RedisResult, Value};
 
 use super::index::{MAX_ENTRIES_A_PAGE, MAX_PAGE};
+use crate::redis::connection::trouble::WRONG_TYPE;
 use crate::redis::{Redis, away, corrupt};
 
 type Hash = HashMap<String, String>;
@@ -82,10 +83,13 @@ impl Redis {
 }
 
 fn read_hash(reply: Value) -> Result<Hash, String> {
-    if let Value::ServerError(error) = &reply {
-        return Err(error.to_string());
+    match reply {
+        Value::ServerError(error) if error.code() == WRONG_TYPE => {
+            Err("the record in Redis is a value of another type".to_owned())
+        }
+        Value::ServerError(error) => Err(format!("Redis does not give the record: {}", error.code())),
+        reply => redis::from_redis_value(reply).map_err(|_| "the record holds bytes that are not UTF-8".to_owned()),
     }
-    redis::from_redis_value(reply).map_err(|error| error.to_string())
 }
 
 #[async_trait]

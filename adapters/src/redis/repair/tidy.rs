@@ -271,7 +271,12 @@ impl Redis {
     }
 
     /// Moves one entry, or a key of another type, into the quarantine. 1 if it did, 0 if there was nothing to move.
-    async fn set_aside(&self, key: &str, kind: &str, entry: Option<(&[u8], &[u8])>) -> Result<u64, PortError> {
+    pub(crate) async fn set_aside(
+        &self,
+        key: &str,
+        kind: &str,
+        entry: Option<(&[u8], &[u8])>,
+    ) -> Result<u64, PortError> {
         let script = Script::new(include_str!("set_aside.lua"));
         let mut call = script.prepare_invoke();
         call.key(key).key(self.keys().quarantine()).arg(kind);

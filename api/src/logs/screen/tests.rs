@@ -149,8 +149,14 @@ fn a_long_line_of_many_effects_is_rendered_in_one_pass() {
 #[test]
 fn a_style_is_remembered_as_long_as_its_text_stands() {
     for (log, shown) in [
-        ("ab\x1b[1mc\x08d", "ab\x1b[1mcd"),
-        ("\x1b[1ma\x1b[2K\rb\x08c\n", "c\n"),
+        ("ab\x1b[1mc\x08d", "ab\x1b[1md"),
+        ("ab\x1b[1mc\x08\x08d", "ab\x1b[1mcd"),
+        ("\x1b[1ma\x1b[2K\rb\x08c\n", "\x1b[0m\x1b[1mc\n"),
+        ("\x1b[1ma\r\x1b[Kb", "\x1b[0m\x1b[1mb"),
+        ("\x1b[1ma\x1b[0m\r\x1b[Kb", "\x1b[0mb"),
+        ("xa\x08\x1b[Kb", "xb"),
+        ("xab\x1b[2D\x1b[Kc", "xc"),
+        ("xab\x1b[9Dc", "c"),
         ("a\x1b[1m\nb\x1b[A\x08c", "a\x1b[1mc\nb"),
     ] {
         assert_eq!(all(log), shown, "{log:?}");

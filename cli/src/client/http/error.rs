@@ -28,6 +28,15 @@ impl ClientError {
         Self::Usage(sentence.into())
     }
 
+    /// An answer of a form that this version does not know; `what` it describes.
+    pub(crate) fn unknown_form(what: &str) -> Self {
+        let sentence = format!(
+            "the server described {what} in a way that this version ({}) does not know: use the server's own version.",
+            env!("CARGO_PKG_VERSION")
+        );
+        Self::Refused { sentence }
+    }
+
     /// The line for stderr; nothing where a reader of our stdout simply went away.
     pub(crate) fn sentence(&self) -> Option<String> {
         match self {

@@ -90,6 +90,8 @@ pub(crate) struct Stage {
     pub(crate) name: String,
     pub(crate) bytes_done: Option<u64>,
     pub(crate) bytes_total: Option<u64>,
+    /// Why it goes no further, if it does not.
+    pub(crate) reason: Option<String>,
 }
 
 impl Stage {

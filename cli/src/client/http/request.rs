@@ -5,7 +5,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE, RETRY_AFTER};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_RANGE, LOCATION, RANGE, RETRY_AFTER,
+};
 use reqwest::{RequestBuilder, Response, StatusCode, Url, multipart};
 use rustls::crypto::{CryptoProvider, ring};
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -16,6 +18,7 @@ use super::connect::is_loopback;
 use super::error::ClientError;
 use super::interrupt::Interrupt;
 use super::pace::retry_delay;
+use crate::client::document::Document;
 use crate::client::output::human;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,6 +34,8 @@ const MAX_REFUSAL_BYTES: usize = 64 << 10;
 const MAX_DETAIL_CHARS: usize = 1_000;
 /// By this a server knows a request that is sent again, and does not carry it out twice.
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+/// As much of a request's id as is shown.
+const MAX_REQUEST_ID_CHARS: usize = 100;
 /// How often a request is sent again that got no answer.
 const RETRIES: u32 = 3;
 
@@ -99,12 +104,28 @@ impl Client {
         self.send(request.timeout(ANSWER_TIMEOUT)).await
     }
 
-    /// An answer that is no JSON.
-    pub(crate) async fn get_text(&self, path: &str, query: &[(&str, String)]) -> Result<String, ClientError> {
+    /// A JSON answer with its text, for one who prints it.
+    pub(crate) async fn document(&self, path: &str, query: &[(&str, String)]) -> Result<Document, ClientError> {
+        let request = self.http.get(format!("{}{path}", self.base)).query(query).timeout(ANSWER_TIMEOUT);
+        let body = self.answer(request).await?;
+        let value = self.parse(&body)?;
+        Ok(Document { value, text: String::from_utf8_lossy(&body).into_owned() })
+    }
+
+    /// An answer in CSV.
+    pub(crate) async fn get_csv(&self, path: &str, query: &[(&str, String)]) -> Result<String, ClientError> {
         let request = self.http.get(format!("{}{path}", self.base)).query(query).timeout(ANSWER_TIMEOUT);
         let response = request.send().await.map_err(|error| self.no_answer(&error))?;
         if !response.status().is_success() {
             return Err(self.refusal(response).await);
+        }
+        let found = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let media_type = found.split(';').next().unwrap_or_default().trim();
+        if response.status() != StatusCode::OK || !media_type.eq_ignore_ascii_case("text/csv") {
+            let found =
+                if media_type.is_empty() { "an answer without a type".to_owned() } else { human::line(media_type, 60) };
+            let sentence = format!("{} answered {found} and not CSV: is it a LeadersBoard server?", self.base);
+            return Err(ClientError::Away { sentence, retry_after: None });
         }
         let body = self.body(response, MAX_ANSWER_BYTES).await?;
         Ok(String::from_utf8_lossy(&body).into_owned())
@@ -191,18 +212,27 @@ impl Client {
     }
 
     async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
+        let body = self.answer(request).await?;
+        self.parse(&body)
+    }
+
+    /// The body of an answer that is no refusal.
+    async fn answer(&self, request: RequestBuilder) -> Result<Vec<u8>, ClientError> {
         let response = request.send().await.map_err(|error| self.no_answer(&error))?;
-        let status = response.status();
-        if !status.is_success() {
+        if !response.status().is_success() {
             return Err(self.refusal(response).await);
         }
-        let body = self.body(response, MAX_ANSWER_BYTES).await?;
-        let text = events::json::with_digits_kept(&String::from_utf8_lossy(&body));
+        self.body(response, MAX_ANSWER_BYTES).await
+    }
+
+    fn parse<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ClientError> {
+        let text = events::json::with_digits_kept(&String::from_utf8_lossy(body));
         serde_json::from_str(&text).map_err(|error| {
+            let problem = events::json::problem(&error);
             let sentence =
-                format!("{} answered something unexpected ({error}): is it a LeadersBoard server?", self.base);
+                format!("{} answered something unexpected ({problem}): is it a LeadersBoard server?", self.base);
             // What is no JSON comes from something that stands in the server's place.
-            match serde_json::from_slice::<IgnoredAny>(&body) {
+            match serde_json::from_slice::<IgnoredAny>(body) {
                 Ok(_) => ClientError::Refused { sentence },
                 Err(_) => ClientError::Away { sentence, retry_after: None },
             }
@@ -272,9 +302,11 @@ impl Client {
 
     pub(crate) async fn refusal(&self, response: Response) -> ClientError {
         let status = response.status();
-        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let header = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
         let retry_after = header(RETRY_AFTER).and_then(|text| text.parse().ok()).map(Duration::from_secs);
         let location = header(LOCATION).map(str::to_owned);
+        let request_id =
+            header(HeaderName::from_static("x-request-id")).map(|id| human::line(id, MAX_REQUEST_ID_CHARS));
         let body = self.refusal_body(response).await;
         let told = serde_json::from_slice::<Value>(&body).ok();
         let detail = detail(status, told.as_ref());
@@ -288,6 +320,9 @@ impl Client {
                 self.base,
                 location.map(|location| format!(", {}", human::plain(&location))).unwrap_or_default()
             ),
+            StatusCode::INTERNAL_SERVER_ERROR if request_id.is_some() => {
+                format!("{detail} The id of this request: {}.", request_id.unwrap_or_default())
+            }
             _ => match retry_after {
                 Some(wait) if !wait.is_zero() => {
                     format!("{detail} Try again in {}.", human::duration(wait))
@@ -391,6 +426,27 @@ mod tests {
         let sentence = refused.sentence().unwrap();
         assert_eq!(sentence, "error: at most 10 jobs an hour are accepted. Try again in 12 min 34 s.");
         assert_eq!(server.requests().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_broken_server_is_told_with_the_id_by_which_its_log_has_the_request() {
+        let server =
+            TestServer::start(|_| (500, "x-request-id: 0af7\r\n", "{\"detail\": \"broken\"}".to_owned())).await;
+        let sentence = server.client().get::<Value>("/me", &[]).await.unwrap_err().sentence().unwrap();
+        assert_eq!(sentence, "error: broken. The id of this request: 0af7.");
+    }
+
+    #[tokio::test]
+    async fn only_csv_is_taken_for_csv() {
+        for (head, is_csv) in
+            [("content-type: text/csv; charset=utf-8\r\n", true), ("content-type: text/html\r\n", false), ("", false)]
+        {
+            let server = TestServer::start(move |_| (200, head, "rank,user\n".to_owned())).await;
+            match server.client().get_csv("/leaderboard.csv", &[]).await {
+                Ok(csv) => assert!(is_csv && csv == "rank,user\n", "{head}"),
+                Err(error) => assert!(!is_csv && matches!(error, ClientError::Away { .. }), "{head}: {error:?}"),
+            }
+        }
     }
 
     /// Takes whatever is sent, then says this much and nothing more.

@@ -4,11 +4,12 @@ use events::ArtifactPath;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::client::document::Document;
 use crate::client::http::error::ClientError;
 use crate::client::http::request::Client;
 use crate::client::output::table::{Align, render};
 use crate::client::output::{human, screen};
-use crate::client::{Output, print_json, print_text};
+use crate::client::{Output, print_document, print_text};
 
 /// As much of a digest as tells two files apart.
 const SHOWN_DIGEST: usize = 12;
@@ -44,9 +45,9 @@ struct Passed {
 pub(super) async fn run(client: &Client, job_id: &str, output: Output) -> Result<(), ClientError> {
     let document = fetch(client, job_id).await?;
     if output == Output::Json {
-        return print_json(&document);
+        return print_document(&document);
     }
-    let listed = parse(&document)?;
+    let listed = parse(&document.value)?;
     if listed.artifacts.is_empty() {
         screen::note("the job has left no files");
     } else {
@@ -58,13 +59,13 @@ pub(super) async fn run(client: &Client, job_id: &str, output: Output) -> Result
     Ok(())
 }
 
-pub(super) async fn fetch(client: &Client, job_id: &str) -> Result<Value, ClientError> {
-    client.get(&format!("/jobs/{job_id}/artifacts"), &[]).await
+pub(super) async fn fetch(client: &Client, job_id: &str) -> Result<Document, ClientError> {
+    client.document(&format!("/jobs/{job_id}/artifacts"), &[]).await
 }
 
 pub(super) fn parse(document: &Value) -> Result<Listed, ClientError> {
     Listed::deserialize(document).map_err(|error| ClientError::Refused {
-        sentence: format!("the server's list of artifacts can't be read: {error}."),
+        sentence: format!("the server's list of artifacts can't be read: {}.", events::json::problem(&error)),
     })
 }
 

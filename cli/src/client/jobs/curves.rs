@@ -1,13 +1,12 @@
 //! `leadersboard jobs curves`.
 
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::client::http::error::ClientError;
 use crate::client::http::request::Client;
 use crate::client::output::human;
 use crate::client::output::table::{Align, render};
-use crate::client::{Output, print_json, print_text};
+use crate::client::{Output, print_document, print_text};
 
 #[derive(Deserialize)]
 struct Curves {
@@ -23,11 +22,12 @@ struct Curve {
 
 /// Prints how a job's numbers stand, and between what they went.
 pub(super) async fn run(client: &Client, job_id: &str, output: Output) -> Result<(), ClientError> {
-    let document: Value = client.get(&format!("/jobs/{job_id}/curves"), &[]).await?;
+    let document = client.document(&format!("/jobs/{job_id}/curves"), &[]).await?;
     match output {
-        Output::Json => print_json(&document),
+        Output::Json => print_document(&document),
         Output::Human => {
-            let curves = Curves::deserialize(&document).map_err(std::io::Error::from)?.curves;
+            let curves =
+                Curves::deserialize(&document.value).map_err(|_| ClientError::unknown_form("the curves"))?.curves;
             if curves.is_empty() {
                 return print_text("no curves: the job has not run, told nothing, or is over for too long");
             }

@@ -8,7 +8,7 @@ use crate::client::http::model::Event;
 use crate::client::http::request::Client;
 use crate::client::output::human;
 use crate::client::output::table::{Align, render};
-use crate::client::{Output, print_json, print_text};
+use crate::client::{Output, print_document, print_text};
 
 /// Room for an event's own data.
 const MAX_DATA_CHARS: usize = 100;
@@ -20,11 +20,12 @@ struct History {
 
 /// Prints a job's history, oldest first, with the time each step took.
 pub(super) async fn run(client: &Client, job_id: &str, output: Output) -> Result<(), ClientError> {
-    let document: Value = client.get(&format!("/jobs/{job_id}/events"), &[]).await?;
+    let document = client.document(&format!("/jobs/{job_id}/events"), &[]).await?;
     match output {
-        Output::Json => print_json(&document),
+        Output::Json => print_document(&document),
         Output::Human => {
-            let history = History::deserialize(&document).map_err(std::io::Error::from)?;
+            let history =
+                History::deserialize(&document.value).map_err(|_| ClientError::unknown_form("the history"))?;
             print_text(&rows(&history.events))
         }
     }

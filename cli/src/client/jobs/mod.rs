@@ -13,7 +13,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::watch::{Server, follow, parse_job};
-use super::{Outcome, Output, print_json, print_text};
+use super::{Outcome, Output, print_document, print_json, print_text};
 use crate::client::http::connect::ConnectOptions;
 use crate::client::http::error::ClientError;
 use crate::client::http::interrupt::{Begun, Interrupt};
@@ -133,10 +133,10 @@ impl JobsCommand {
 }
 
 async fn show(client: &Client, job_id: &str, output: Output) -> Result<(), ClientError> {
-    let document: Value = client.get(&format!("/jobs/{job_id}"), &[]).await?;
+    let document = client.document(&format!("/jobs/{job_id}"), &[]).await?;
     match output {
-        Output::Json => print_json(&document),
-        Output::Human => print_text(&report::whole(&parse_job(&document)?)),
+        Output::Json => print_document(&document),
+        Output::Human => print_text(&report::whole(&parse_job(&document.value)?)),
     }
 }
 

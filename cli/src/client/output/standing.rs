@@ -28,9 +28,12 @@ pub(crate) fn describe(job: &Job) -> String {
     if job.attempt() > 1 { format!("{text} (attempt {})", job.attempt()) } else { text }
 }
 
-/// `storing 1.2 GiB of 3 GiB`, `preparing`.
+/// `storing 1.2 GiB of 3 GiB`, `preparing`, `preparing (waiting: …)`.
 pub(crate) fn stage_of(stage: &Stage) -> String {
     let name = human::line(&stage.name, 40);
+    if let Some(reason) = stage.reason.as_deref().filter(|reason| !reason.is_empty()) {
+        return format!("{name} (waiting: {})", human::line(reason, 120));
+    }
     match (stage.bytes_done, stage.bytes_total) {
         (Some(done), Some(total)) => format!("{name} {} of {}", human::size(done), human::size(total)),
         (Some(done), None) if done > 0 => format!("{name} {}", human::size(done)),
@@ -87,6 +90,12 @@ mod tests {
                 "storing 1.0 KiB of 3.0 KiB on w",
             ),
             (serde_json::json!({"status": "running", "stage": {"name": "preparing", "bytes_done": null}}), "preparing"),
+            (
+                serde_json::json!({"status": "running", "worker": "w", "stage": {
+                    "name": "preparing", "reason": "the worker's disk is full",
+                }}),
+                "preparing (waiting: the worker's disk is full) on w",
+            ),
             (
                 serde_json::json!({"status": "pending", "queue": {"ahead": 2, "eta_seconds": 90.4}}),
                 "pending: 2 ahead, starts in about 1 min 30 s",

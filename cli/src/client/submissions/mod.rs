@@ -70,9 +70,7 @@ struct Submission {
 
 /// A part of an answer that is itself kept for programs.
 fn parse<T: DeserializeOwned>(document: &Value) -> Result<T, ClientError> {
-    T::deserialize(document).map_err(|error| ClientError::Refused {
-        sentence: format!("the server described the submission in a way this version does not know ({error})."),
-    })
+    T::deserialize(document).map_err(|_| ClientError::unknown_form("the submission"))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::client::http::error::ClientError;
 use crate::client::http::request::Client;
 use crate::client::output::human;
 use crate::client::output::table::{Align, render};
-use crate::client::{Output, print_json, print_text};
+use crate::client::{Output, print_document, print_text};
 
 /// What the server adds to a client's own metadata; shown above it.
 const OURS: [&str; 4] = ["user_id", "entrypoint", "config_file", "files"];
@@ -30,10 +30,10 @@ struct File {
 
 /// Shows one submission: where it stands, its files, what its author said of it.
 pub(super) async fn run(client: &Client, id: &str, output: Output) -> Result<(), ClientError> {
-    let document: Value = client.get(&format!("/submissions/{id}"), &[]).await?;
+    let document = client.document(&format!("/submissions/{id}"), &[]).await?;
     match output {
-        Output::Json => print_json(&document),
-        Output::Human => print_text(&report(&document)?),
+        Output::Json => print_document(&document),
+        Output::Human => print_text(&report(&document.value)?),
     }
 }
 

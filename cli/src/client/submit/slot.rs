@@ -7,9 +7,11 @@ use tokio::time::{Instant, sleep};
 use crate::client::http::error::ClientError;
 use crate::client::output::{human, screen};
 
-/// How long the next try is waited for if the server names no time, and the longest wait between two tries: a job may end
-/// earlier than is known.
-const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// The waits between tries while only the end of a job makes room: they grow by half, from the first to the longest. None
+/// is shorter than the server asks for.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT_FOR_A_JOB: Duration = Duration::from_secs(10);
+/// The longest wait between two tries in any case: a job may end earlier than is known.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// How long a server that has answered may be away.
 const LONGEST_ABSENCE: Duration = Duration::from_mins(5);
@@ -29,6 +31,7 @@ pub(crate) async fn wait<T>(mut attempt: impl AsyncFnMut() -> Result<T, ClientEr
     let begun = Instant::now();
     let mut told = String::new();
     let mut away_since: Option<Instant> = None;
+    let mut pause = FIRST_WAIT;
     loop {
         let error = match attempt().await {
             Err(error) if is_lifted_by_itself(&error) => {
@@ -44,7 +47,7 @@ pub(crate) async fn wait<T>(mut attempt: impl AsyncFnMut() -> Result<T, ClientEr
         };
         let (reason, retry_after) = match error {
             ClientError::Limited { sentence, retry_after, .. } | ClientError::Away { sentence, retry_after } => {
-                (sentence, retry_after.unwrap_or(ASK_AGAIN))
+                (sentence, pause.max(retry_after.unwrap_or_default()))
             }
             other => return Err(other),
         };
@@ -54,6 +57,7 @@ pub(crate) async fn wait<T>(mut attempt: impl AsyncFnMut() -> Result<T, ClientEr
             told = reason;
         }
         let next = Instant::now() + retry_after.clamp(TICK, LONGEST_WAIT);
+        pause = (pause * 3 / 2).min(LONGEST_WAIT_FOR_A_JOB);
         let spinner = screen::spinner("");
         while Instant::now() < next {
             spinner.set_message(format!("waiting for {}", human::duration(begun.elapsed())));
@@ -87,7 +91,24 @@ mod tests {
             }
         });
         assert_eq!(done.await.unwrap(), 4);
-        assert_eq!(begun.elapsed().as_secs(), 10 + 10 + 60);
+        assert_eq!(begun.elapsed().as_millis(), 10_000 + 1_500 + 60_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slot_is_looked_for_often_at_first_and_no_oftener_than_the_server_asks() {
+        for (asked, wanted) in [(1, [1_000, 1_500, 2_250, 3_375, 5_062, 7_593, 10_000, 10_000]), (4, [4_000; 8])] {
+            let (mut before, mut waits) = (Instant::now(), Vec::new());
+            let done = wait(async || {
+                waits.push(before.elapsed().as_millis());
+                before = Instant::now();
+                if waits.len() > 8 { Ok(()) } else { Err(limited("running", asked)) }
+            });
+            done.await.unwrap();
+            let wanted = wanted.map(|wait| wait.max(u128::from(asked) * 1_000));
+            let grown = |at: usize| [0, 0, 0, 0, 5_062, 7_593, 10_000, 10_000][at];
+            let wanted: Vec<u128> = wanted.iter().enumerate().map(|(at, wait)| (*wait).max(grown(at))).collect();
+            assert!(waits[1..].iter().zip(&wanted).all(|(wait, wanted)| wait.abs_diff(*wanted) <= 2), "{waits:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -85,7 +85,5 @@ impl Watch<'_> {
 }
 
 fn parse<T: DeserializeOwned>(event: &ServerEvent) -> Result<T, ClientError> {
-    serde_json::from_str(&event.data).map_err(|error| ClientError::Refused {
-        sentence: format!("the server told of the log in a way this version does not know ({error})."),
-    })
+    serde_json::from_str(&event.data).map_err(|_| ClientError::unknown_form("the log"))
 }

@@ -34,7 +34,7 @@ pub struct Report {
 }
 
 /// What a run does, and how much of it is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stage {
     /// What it does.
     pub name: StageName,
@@ -42,11 +42,13 @@ pub struct Stage {
     pub bytes_done: Option<u64>,
     /// How much there is to do, in bytes, if that is known.
     pub bytes_total: Option<u64>,
+    /// Why it goes no further, as a sentence; `None` if it does.
+    pub reason: Option<String>,
 }
 
 impl From<StageName> for Stage {
     fn from(name: StageName) -> Self {
-        Self { name, bytes_done: None, bytes_total: None }
+        Self { name, bytes_done: None, bytes_total: None, reason: None }
     }
 }
 
@@ -85,7 +87,7 @@ impl StageName {
 }
 
 /// A stage, and when the run was first said to be in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StageSeen {
     /// What it does.
     pub stage: Stage,

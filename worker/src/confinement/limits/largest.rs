@@ -18,8 +18,17 @@ const SHOWN: usize = 200;
 pub(crate) struct LargestFile {
     /// Its path from the run's directory on, such as `output/model.pt`.
     path: String,
-    /// Its size, holes included.
+    /// How large it is by what was asked for.
     pub(crate) bytes: u64,
+}
+
+/// What makes a file the largest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Measure {
+    /// Its size, holes included: what the limit of a single file is compared with.
+    Size,
+    /// What it takes of the disk.
+    Taken,
 }
 
 impl fmt::Display for LargestFile {
@@ -29,8 +38,8 @@ impl fmt::Display for LargestFile {
 }
 
 /// Finds the largest file below these folders. Follows no link; passes over what can't be read. Blocks.
-pub(crate) fn largest_file(folders: &[PathBuf]) -> Option<LargestFile> {
-    let mut search = Search { found: None, entries: 0 };
+pub(crate) fn largest_file(folders: &[PathBuf], measure: Measure) -> Option<LargestFile> {
+    let mut search = Search { measure, found: None, entries: 0 };
     for folder in folders {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         if let Ok(opened) = open_folder(CWD, folder.as_path()) {
@@ -41,6 +50,7 @@ pub(crate) fn largest_file(folders: &[PathBuf]) -> Option<LargestFile> {
 }
 
 struct Search {
+    measure: Measure,
     found: Option<LargestFile>,
     entries: u64,
 }
@@ -59,7 +69,10 @@ impl Search {
                 return;
             }
             let Ok(stat) = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-            let bytes = u64::try_from(stat.st_size).unwrap_or(0);
+            let bytes = match self.measure {
+                Measure::Size => u64::try_from(stat.st_size).unwrap_or(0),
+                Measure::Taken => u64::try_from(stat.st_blocks).unwrap_or(0) * 512,
+            };
             match FileType::from_raw_mode(stat.st_mode) {
                 FileType::Directory => below.push(name.to_owned()),
                 FileType::RegularFile if self.found.as_ref().is_none_or(|found| found.bytes < bytes) => {
@@ -97,11 +110,16 @@ mod tests {
         let [work, output] = ["work", "output"].map(|name| run.path().join(name));
         fs::create_dir_all(output.join("a")).unwrap();
         fs::create_dir(&work).unwrap();
-        assert_eq!(largest_file(&[work.clone(), output.clone()]), None);
+        assert_eq!(largest_file(&[work.clone(), output.clone()], Measure::Size), None);
         fs::write(work.join("small"), "x").unwrap();
         fs::write(output.join("a/mo\ndel.pt"), [0; 100]).unwrap();
         symlink("/usr/bin/python3", output.join("link")).unwrap();
-        let found = largest_file(&[work, output]).unwrap();
+        let folders = [work, output.clone()];
+        let found = largest_file(&folders, Measure::Size).unwrap();
         assert_eq!((found.to_string().as_str(), found.bytes), ("output/a/model.pt", 100));
+        fs::File::create(output.join("holes")).unwrap().set_len(1 << 30).unwrap();
+        fs::write(output.join("full"), vec![1; 100_000]).unwrap();
+        let names = [Measure::Size, Measure::Taken].map(|measure| largest_file(&folders, measure).unwrap().to_string());
+        assert_eq!(names, ["output/holes", "output/full"]);
     }
 }

@@ -20,8 +20,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-pub(crate) use largest::{LargestFile, largest_file};
-pub(crate) use reserve::{Share, SharedDisk};
+pub(crate) use largest::{LargestFile, Measure, largest_file};
+pub(crate) use reserve::{Share, SharedDisk, Shortage};
 pub(crate) use shared_memory::{SharedMemory, names_in_shared_memory, sweep, users_of_shared_memory};
 pub(crate) use watch::LimitWatch;
 
@@ -82,8 +82,8 @@ pub(crate) trait Group: fmt::Debug + Send + Sync {
 pub(crate) enum Breach {
     /// Memory; its limit in bytes.
     Memory(u64),
-    /// Disk space; its limit in bytes.
-    Disk(u64),
+    /// Disk space: its limit, and how much of what it took was in files without a name, in bytes.
+    Disk(u64, u64),
     /// Files and folders.
     Files,
     /// It closed a folder to the platform, which can't count what is in there. The folder, if it is in shared memory.

@@ -27,6 +27,8 @@ const LEAST_PART: u64 = 16;
 const COUNT_PATIENCE: Duration = Duration::from_secs(1);
 /// How long after one run was ended its files may take to go, before another is ended too.
 const ROOM_PATIENCE: Duration = Duration::from_secs(10);
+/// With less free than this the disk is full, whatever the reserve is, in bytes.
+const FULL: u64 = 1 << 20;
 /// How long a run that is to begin waits for room.
 const BEGIN_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -71,6 +73,18 @@ pub(crate) enum Shortage {
     Bytes(u64, u64),
     /// Files and folders, likewise.
     Files(u64, u64),
+    /// Everything, although nothing is to stay free: so many bytes and so many files are.
+    All(u64, u64),
+}
+
+/// What was seen of the disk.
+struct Look {
+    /// When to look again.
+    again: Duration,
+    /// Less is free than the reserve.
+    shortage: Option<Shortage>,
+    /// Nothing is free.
+    full: Option<Shortage>,
 }
 
 impl SharedDisk {
@@ -94,22 +108,29 @@ impl SharedDisk {
         Share { disk: Arc::clone(self), number }
     }
 
-    /// Whether the disk under this folder has less free than the reserve.
+    /// Whether the disk under this folder has less free than the reserve, or is full.
     pub(crate) fn shortage(&self, folder: &Path) -> Option<Shortage> {
-        self.look(folder).1
+        let Look { shortage, full, .. } = self.look(folder);
+        shortage.or(full)
     }
 
-    /// Waits for room for a run in this folder, for at most half a minute.
+    /// Waits for room for a run in this folder, for at most half a minute; tells what it waits for.
     ///
     /// # Errors
     /// If there is none by then.
-    pub(crate) async fn room(&self, folder: &Path) -> Result<(), Shortage> {
+    pub(crate) async fn room(&self, folder: &Path, tell: impl Fn(Option<Shortage>)) -> Result<(), Shortage> {
         let deadline = Instant::now() + BEGIN_PATIENCE;
+        let mut waited = false;
         while let Some(shortage) = self.shortage(folder) {
             if Instant::now() > deadline {
                 return Err(shortage);
             }
+            waited = true;
+            tell(Some(shortage));
             sleep(LOOK).await;
+        }
+        if waited {
+            tell(None);
         }
         Ok(())
     }
@@ -120,9 +141,9 @@ impl SharedDisk {
     }
 
     /// Looks, and says when to look again.
-    fn look(&self, folder: &Path) -> (Duration, Option<Shortage>) {
+    fn look(&self, folder: &Path) -> Look {
         // A disk that can't be asked is told by whoever writes to it.
-        let Ok(space) = statvfs(folder) else { return (LOOK, None) };
+        let Ok(space) = statvfs(folder) else { return Look { again: LOOK, shortage: None, full: None } };
         let unit = space.fragment_size();
         let room = Room {
             free_bytes: space.blocks_available().saturating_mul(unit),
@@ -135,9 +156,12 @@ impl SharedDisk {
         } else {
             (space.files_available() < files).then(|| Shortage::Files(space.files_available(), files))
         };
-        self.runs().note(shortage);
-        let is_nearby = room.free_bytes / NEARBY < reserve || space.files_available() / NEARBY < files;
-        (if is_nearby { LOOK_NEARBY } else { LOOK }, shortage)
+        let (bytes_free, files_free) = (room.free_bytes, space.files_available());
+        let is_full = bytes_free < FULL || (space.files() > 0 && files_free == 0);
+        let full = is_full.then_some(Shortage::All(bytes_free, files_free));
+        self.runs().note(shortage, full);
+        let is_nearby = bytes_free / NEARBY < reserve.max(64 * FULL) || files_free / NEARBY < files;
+        Look { again: if is_nearby { LOOK_NEARBY } else { LOOK }, shortage, full }
     }
 
     fn runs(&self) -> MutexGuard<'_, Runs> {
@@ -146,11 +170,13 @@ impl SharedDisk {
 }
 
 impl Runs {
-    fn note(&mut self, shortage: Option<Shortage>) {
+    fn note(&mut self, shortage: Option<Shortage>, full: Option<Shortage>) {
         let now = Instant::now();
+        if shortage.or(full).is_some() {
+            self.last_short = Some(now);
+        }
         if shortage.is_some() {
             self.short_since.get_or_insert(now);
-            self.last_short = Some(now);
         } else {
             self.short_since = None;
         }
@@ -175,7 +201,7 @@ impl Runs {
 impl Seen {
     fn growth(&self, shortage: Shortage) -> u64 {
         match shortage {
-            Shortage::Bytes(..) => self.last.bytes.saturating_sub(self.first.bytes),
+            Shortage::Bytes(..) | Shortage::All(..) => self.last.bytes.saturating_sub(self.first.bytes),
             Shortage::Files(..) => self.last.entries.saturating_sub(self.first.entries),
         }
     }
@@ -194,11 +220,11 @@ impl Share {
     pub(crate) async fn shortage(&self, folders: &[PathBuf]) -> Shortage {
         loop {
             let Some(folder) = folders.first() else { return std::future::pending().await };
-            let (pause, shortage) = self.disk.look(folder);
+            let Look { again, shortage, .. } = self.disk.look(folder);
             if let Some(shortage) = shortage {
                 return shortage;
             }
-            sleep(pause).await;
+            sleep(again).await;
         }
     }
 
@@ -208,7 +234,7 @@ impl Share {
         let growth = runs.most(self.number, shortage)?;
         runs.all.get_mut(&self.number)?.ended = Some(Instant::now());
         let growth = match shortage {
-            Shortage::Bytes(..) => ByteSize(growth).to_string(),
+            Shortage::Bytes(..) | Shortage::All(..) => ByteSize(growth).to_string(),
             Shortage::Files(..) => format!("{growth} files and folders"),
         };
         Some(format!("the run was ended because {shortage}, and it had grown most, by {growth}"))
@@ -246,6 +272,7 @@ impl Shortage {
     const fn reserve(self) -> u64 {
         match self {
             Self::Bytes(_, reserve) | Self::Files(_, reserve) => reserve,
+            Self::All(..) => FULL,
         }
     }
 }
@@ -260,6 +287,9 @@ impl fmt::Display for Shortage {
             Self::Files(free, reserve) => {
                 write!(f, "the worker's disk had room for {free} more files, and for {reserve} it must keep room")
             }
+            Self::All(bytes, files) => {
+                write!(f, "the worker's disk was full: it had {} and {files} files free", ByteSize(*bytes))
+            }
         }
     }
 }
@@ -272,7 +302,7 @@ mod tests {
 
     fn disk() -> Arc<SharedDisk> {
         let disk = SharedDisk::new(DiskReserve::default());
-        disk.runs().note(Some(SHORT));
+        disk.runs().note(Some(SHORT), None);
         disk
     }
 

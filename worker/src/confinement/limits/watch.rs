@@ -102,12 +102,12 @@ impl<'a> LimitWatch<'a> {
                 let mut usage = disk::usage(&paths, MAX_FILES)?;
                 let nameless = nameless::open(&ProcessSnapshot::take().tree(supervisor), device(&folders));
                 usage.bytes = usage.bytes.saturating_add(nameless.disk);
-                Ok::<_, rustix::io::Errno>(usage)
+                Ok::<_, rustix::io::Errno>((usage, nameless.disk))
             });
             // What can't be counted now was counted before.
-            if let Ok(Ok(usage)) = counted.await {
+            if let Ok(Ok((usage, nameless))) = counted.await {
                 share.note(usage);
-                if let Some(breach) = judge(&usage, &self.allowance) {
+                if let Some(breach) = judge(&usage, nameless, &self.allowance) {
                     return breach;
                 }
             }
@@ -194,7 +194,7 @@ impl Disk {
     async fn look(&mut self, watch: &LimitWatch<'_>, open: Open) -> Option<Breach> {
         let now = Instant::now();
         if open.disk > watch.allowance.disk_bytes {
-            return Some(Breach::Disk(watch.allowance.disk_bytes));
+            return Some(Breach::Disk(watch.allowance.disk_bytes, open.disk));
         }
         if self.next_look.is_some_and(|next| now < next) {
             return None;
@@ -227,7 +227,7 @@ impl Disk {
         if let Some(share) = watch.share {
             share.note(usage);
         }
-        judge(&usage, &watch.allowance)
+        judge(&usage, open.disk, &watch.allowance)
     }
 
     /// A run goes on for a while although nobody can tell what it has on disk.
@@ -239,9 +239,10 @@ impl Disk {
     }
 }
 
-fn judge(usage: &DiskUsage, allowance: &Allowance) -> Option<Breach> {
+/// `usage` counts the files without a name too; they alone take `nameless` bytes.
+fn judge(usage: &DiskUsage, nameless: u64, allowance: &Allowance) -> Option<Breach> {
     if usage.bytes > allowance.disk_bytes {
-        return Some(Breach::Disk(allowance.disk_bytes));
+        return Some(Breach::Disk(allowance.disk_bytes, nameless));
     }
     if usage.entries > MAX_FILES {
         return Some(Breach::Files);
@@ -296,9 +297,9 @@ mod tests {
     #[test]
     fn each_kind_of_too_much_is_told() {
         let allowance = Allowance { memory_bytes: 0, processes: 0, disk_bytes: 1_000 };
-        let used = |bytes, entries, closed| judge(&DiskUsage { bytes, entries, closed }, &allowance);
+        let used = |bytes, entries, closed| judge(&DiskUsage { bytes, entries, closed }, 7, &allowance);
         assert_eq!(used(1_000, MAX_FILES, 0), None);
-        assert_eq!(used(1_001, 0, 0), Some(Breach::Disk(1_000)));
+        assert_eq!(used(1_001, 0, 0), Some(Breach::Disk(1_000, 7)));
         assert_eq!(used(0, MAX_FILES + 1, 0), Some(Breach::Files));
         assert_eq!(used(0, 0, 1), Some(Breach::Closed(None)));
     }

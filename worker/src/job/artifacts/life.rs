@@ -42,7 +42,7 @@ impl Life {
     pub(crate) fn stage(&self) -> Stage {
         let bytes = |count: &AtomicU64| Some(count.load(Ordering::Relaxed));
         let bytes_total = bytes(&self.bytes_total).filter(|bytes| *bytes > 0);
-        Stage { name: StageName::Storing, bytes_done: bytes(&self.bytes_done), bytes_total }
+        Stage { name: StageName::Storing, bytes_done: bytes(&self.bytes_done), bytes_total, reason: None }
     }
 
     /// How much was done so far.

@@ -62,7 +62,7 @@ fn those_that_were_not_used_for_longest_go_unless_they_are_in_use() {
     futimens(&file, &Timestamps { last_access: long_ago, last_modification: long_ago }).unwrap();
     // What a worker that died has left.
     fs::write(site.environments.folder.join("dead.lock"), "").unwrap();
-    site.environments.prune(site.root.path()).unwrap();
+    site.environments.prune(site.root.path(), KEPT).unwrap();
     let left = fs::read_dir(&site.environments.folder).unwrap().count();
     assert_eq!(left, 2 * KEPT, "each with its lock");
     assert!(in_use.path().join("lib/module.py").exists());

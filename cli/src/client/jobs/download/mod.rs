@@ -58,7 +58,7 @@ pub(super) struct DownloadCommand {
 
 impl DownloadCommand {
     pub(super) async fn run(&self, client: &Client, output: Output) -> Result<(), ClientError> {
-        let listed = parse(&fetch(client, &self.job_id).await?)?;
+        let listed = parse(&fetch(client, &self.job_id).await?.value)?;
         let wanted = self.select(listed.artifacts)?;
         let to = self.to.clone().unwrap_or_else(|| PathBuf::from(&self.job_id));
         let folder = Folder::open(&to)?;

@@ -117,6 +117,9 @@ pub(crate) fn relative(given: &str, role: Role) -> Result<String, ClientError> {
         }
     }
     let path = parts.join("/");
+    if path.starts_with('-') {
+        return refuse("begins with '-': Python would take it for an option. Rename it, or put it in a folder".into());
+    }
     if !path.ends_with(role.suffix()) {
         return refuse(format!("must end in {}", role.suffix()));
     }

@@ -240,3 +240,15 @@ fn honest_data_is_packed_however_tightly_and_what_a_server_refuses_is_told_befor
     let sentence = build(&plan(&folder)).unwrap_err();
     assert!(sentence.contains("a\\\\b.csv") && sentence.contains("rename"), "{sentence}");
 }
+
+#[test]
+fn a_name_that_python_would_take_for_an_option_is_refused_before_anything_is_sent() {
+    let folder = folder(&[("-c.py", ""), ("-m.yaml", ""), ("a/-c.py", "")]);
+    for name in ["-c.py", "./-c.py"] {
+        let refused = build(&Plan { entrypoint: name.into(), ..plan(&folder) }).unwrap_err();
+        assert!(refused.contains("begins with '-'") && refused.contains(name), "{refused}");
+    }
+    let refused = build(&Plan { config_file: "-m.yaml".into(), ..plan(&folder) }).unwrap_err();
+    assert!(refused.contains("--config \"-m.yaml\" begins with '-'"), "{refused}");
+    assert_eq!(build(&Plan { entrypoint: "a/-c.py".into(), ..plan(&folder) }).unwrap().entrypoint, "a/-c.py");
+}
