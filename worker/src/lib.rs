@@ -9,6 +9,9 @@
 //!
 //! A job's program sees no token, no address and no fence: `program` lists all that it does see.
 
+mod assembly;
+mod commands;
+mod config;
 pub mod confinement;
 mod gpu;
 mod job;
@@ -20,11 +23,13 @@ mod packages;
 mod progress;
 mod python;
 mod recovery;
+mod served_classes;
 mod services;
-mod session;
+mod stop;
 mod tracking;
 mod worker;
 
+pub use config::{Ports, WorkerConfig};
 pub use confinement::job_variables::{CACHE_ROOT, DATASET_ROOT, JobVariables, JobVariablesError};
 pub use confinement::supervise::process::Graces;
 pub use confinement::{Answer, Attempt, Level, Network, Reach, Sandbox, SandboxError, SandboxOptions, Targets, Unseen};
@@ -38,4 +43,4 @@ pub use services::expirer::{Expirer, ExpirerPorts, JobFiles, Removed, remove_job
 pub use services::fitness::Fitness;
 pub use services::reconciler::{Reconciler, ReconcilerPorts, Walk};
 pub use tracking::TrackingConfig;
-pub use worker::{Ports, Worker, WorkerConfig, WorkerError};
+pub use worker::{Worker, WorkerError};

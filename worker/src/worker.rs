@@ -1,114 +1,21 @@
-//! One worker process, from taking its place to leaving it.
+//! One worker process, from taking its directory to leaving it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::time::Duration;
 
 use events::policy::LivePolicy;
-use events::ports::{
-    ArtifactPort, DurationsPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LiveLogPort, LogPort, NudgePort,
-    ProgressPort, RecordsPort, StoragePort, TrackingNotesPort, WorkStatePort, WorkersPort,
-};
-use events::{ClassName, Consumer};
-use tokio::sync::broadcast;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::confinement::Sandbox;
-use crate::confinement::job_variables::JobVariables;
-use crate::confinement::supervise::process::Graces;
+use crate::assembly::Assembly;
+use crate::config::{Ports, WorkerConfig};
 use crate::gpu::{self, Gpus};
-use crate::job::artifacts::ArtifactLimits;
-use crate::job::claim;
-use crate::packages::Installer;
-use crate::python::Python;
-use crate::recovery::worker_directory::Station;
-use crate::recovery::{crash_recovery, orphans};
-use crate::services::fitness;
+use crate::job::run::Settled;
+use crate::observe;
+use crate::recovery::orphans;
+use crate::recovery::worker_directory::WorkerDirectory;
 use crate::services::fitness::Fitness;
-use crate::services::{dispatcher, expirer, nudges, presence, reaper, reconciler};
-use crate::session::{Session, Settled, Stop};
-use crate::tracking::{Tracker, TrackingConfig};
-use crate::{observe, tracking};
-
-/// How many nudges may wait for a run to hear them; one that misses some looks at its job.
-const NUDGES_WAITING: usize = 64;
-/// How long the last word to Redis may take.
-const RETIRE_PATIENCE: Duration = Duration::from_secs(2);
-
-/// What one worker process is told.
-#[derive(Debug, Clone)]
-pub struct WorkerConfig {
-    /// This start of this worker: unique, never used again.
-    pub consumer: Consumer,
-    /// The name of the machine.
-    pub host: String,
-    /// How many jobs run at once.
-    pub slots: usize,
-    /// The only resource classes that it serves; empty: all of the policy, as that changes.
-    pub classes: Vec<ClassName>,
-    /// The interpreter for jobs.
-    pub python: Python,
-    /// The environment variables that they get from the operator.
-    pub variables: JobVariables,
-    /// What installs the requirements of submissions; none: they are not looked at.
-    pub installer: Option<Installer>,
-    /// What confines them.
-    pub sandbox: Arc<Sandbox>,
-    /// Where jobs have their work directories: local to this machine, shared with its other workers.
-    pub work_root: PathBuf,
-    /// How often all jobs that have not ended are compared with the work there is.
-    pub reconcile_interval: Duration,
-    /// How often to delete expired jobs and submissions.
-    pub expire_interval: Duration,
-    /// How long jobs under way may go on once the worker is asked to stop.
-    pub drain_timeout: Duration,
-    /// How a program that is to end is told so.
-    pub graces: Graces,
-    /// The GPUs for jobs.
-    pub gpus: Gpus,
-    /// How much of what a run left is kept.
-    pub artifacts: ArtifactLimits,
-    /// How runs are recorded in the tracker; none: they are not.
-    pub tracking: Option<TrackingConfig>,
-}
-
-/// What a worker asks of the outside world.
-#[derive(Clone)]
-pub struct Ports {
-    /// The log of events, by which all that matters is decided.
-    pub log: Arc<dyn EventLogPort>,
-    /// Tickets and leases.
-    pub queue: Arc<dyn JobQueuePort>,
-    /// Who else is there.
-    pub workers: Arc<dyn WorkersPort>,
-    /// How long runs take, for estimates.
-    pub durations: Arc<dyn DurationsPort>,
-    /// Hints that a run should look at its job at once.
-    pub nudges: Arc<dyn NudgePort>,
-    /// Jobs beside the tickets and leases they should have.
-    pub work_state: Arc<dyn WorkStatePort>,
-    /// Records from the oldest on.
-    pub records: Arc<dyn RecordsPort>,
-    /// Jobs and submissions as they stand.
-    pub status: Arc<dyn JobStatusPort>,
-    /// The files of submissions.
-    pub storage: Arc<dyn StoragePort>,
-    /// What jobs print.
-    pub logs: Arc<dyn LogPort>,
-    /// What runs leave.
-    pub artifacts: Arc<dyn ArtifactPort>,
-    /// Where what they print is shown as it comes.
-    pub live_log: Arc<dyn LiveLogPort>,
-    /// Where is told how far they are.
-    pub progress: Arc<dyn ProgressPort>,
-    /// Why runs are not in the tracker yet.
-    pub tracking_notes: Arc<dyn TrackingNotesPort>,
-    /// Fences and chance.
-    pub ids: Arc<dyn Ids>,
-}
+use crate::stop::Stop;
 
 /// Why a worker could not work.
 #[derive(Debug, thiserror::Error)]
@@ -165,65 +72,53 @@ impl Worker {
     /// # Errors
     /// If its work directory can't be used.
     pub async fn run(self, stop: CancellationToken, stop_now: CancellationToken) -> Result<(), WorkerError> {
-        let Self { config, ports, policy, fitness } = self;
-        let name = ports.ids.fence().as_str()[..8].to_owned();
-        let station = Station::take(&config.work_root, &name, &config.consumer)
-            .map_err(|source| WorkerError::WorkRoot { path: config.work_root.clone(), source })?;
-        let session = Arc::new(Session {
-            busy: AtomicUsize::new(0),
-            nudged: broadcast::Sender::new(NUDGES_WAITING),
-            station: station.path().to_owned(),
-            tracker: config.tracking.clone().map(|tracking| Arc::new(Tracker::new(tracking))),
-            config,
-            ports,
-            policy,
-            fitness,
-            stop: Stop { claiming: stop, running: stop_now.child_token(), waiting: stop_now },
-        });
-        let WorkerConfig { gpus, sandbox, python, .. } = &session.config;
+        let name = self.ports.ids.fence().as_str()[..8].to_owned();
+        let directory = WorkerDirectory::take(&self.config.work_root, &name, &self.config.consumer)
+            .map_err(|source| WorkerError::WorkRoot { path: self.config.work_root.clone(), source })?;
+        let WorkerConfig { gpus, sandbox, python, host, .. } = &self.config;
         if let Err(error) = orphans::adopt() {
             tracing::warn!(%error, "processes of a job that kills its supervisor may not be found");
         }
         observe::confined(&sandbox.to_string());
-        gpus.try_out(sandbox, python, &session.station).await;
-        let dispatcher = AbortOnDropHandle::new(tokio::spawn(dispatcher::run(Arc::clone(&session))));
-        let reaper = AbortOnDropHandle::new(tokio::spawn(reaper::run(Arc::clone(&session))));
-        let reconciler = AbortOnDropHandle::new(tokio::spawn(reconciler::run(Arc::clone(&session))));
-        let expirer = AbortOnDropHandle::new(tokio::spawn(expirer::run(Arc::clone(&session))));
-        let presence = AbortOnDropHandle::new(tokio::spawn(presence::run(Arc::clone(&session))));
-        let tracker = AbortOnDropHandle::new(tokio::spawn(tracking::run(Arc::clone(&session))));
-        let nudges = AbortOnDropHandle::new(tokio::spawn(nudges::run(Arc::clone(&session))));
-        let watched = gpu::watch(session.config.gpus.clone(), session.config.host.clone());
-        let gpu_watch = AbortOnDropHandle::new(tokio::spawn(watched));
-        let self_test = AbortOnDropHandle::new(tokio::spawn(fitness::run(Arc::clone(&session))));
+        gpus.inventory().try_out(sandbox, python, directory.path()).await;
+        let gpu_watch = gpu::watch(gpus.inventory().clone(), host.clone());
+        let stop = Stop { claiming: stop, running: stop_now.child_token(), waiting: stop_now };
+        let assembly = Assembly::new(
+            self.config,
+            self.ports,
+            self.policy,
+            self.fitness,
+            directory.path().to_owned(),
+            stop.clone(),
+        );
+        let services = [
+            in_background(assembly.dispatcher().run()),
+            in_background(assembly.reaper().run()),
+            in_background(assembly.reconciler()),
+            in_background(assembly.expirer()),
+            in_background(assembly.announcer().run()),
+            in_background(assembly.nudges()),
+            in_background(assembly.self_test().run()),
+            in_background(assembly.recorder()),
+            in_background(gpu_watch),
+        ];
+        let recovery = assembly.crash_recovery();
         let inherited = tokio::select! {
-            inherited = crash_recovery::take_over(&session) => Some(inherited),
-            () = session.stop.begun() => None,
+            inherited = recovery.take_over() => Some(inherited),
+            () = stop.begun() => None,
         };
         let settled = match inherited {
-            Some(inherited) => claim::run(&session, inherited).await,
+            Some(inherited) => assembly.claimer().run(inherited).await,
             None => Settled::No,
         };
-        drop((dispatcher, reaper, reconciler, expirer, tracker, nudges, presence, gpu_watch, self_test));
-        leave(&session, station, settled).await;
+        drop(services);
+        assembly.leaver().leave(directory, settled).await;
         Ok(())
     }
 }
 
-/// Leaves nothing behind, unless tickets are left: then the station stays for the next worker here to take over.
-async fn leave(session: &Session, station: Station, settled: Settled) {
-    let consumer = &session.config.consumer;
-    let classes = session.all_classes();
-    let retired = timeout(RETIRE_PATIENCE, async {
-        session.ports.workers.withdraw(consumer).await?;
-        session.ports.queue.retire(consumer, &classes).await
-    });
-    let retired = retired.await;
-    if settled == Settled::No || !matches!(retired, Ok(Ok(()))) {
-        tracing::warn!(%consumer, "tickets may be left; the next worker here takes them over");
-        return;
-    }
-    if let Err(error) = station.close() {
-        tracing::warn!(%consumer, %error, "the worker's own directory could not be removed");
-    }
+fn in_background<T: Send + 'static>(service: impl Future<Output = T> + Send + 'static) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        service.await;
+    }))
 }

@@ -1,5 +1,7 @@
 //! What a job of a class may use.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::InvalidPolicy;
@@ -60,6 +62,12 @@ impl ResourceClass {
             log_bytes: 256 * MIB,
             gpus: 0,
         }
+    }
+
+    /// How long a job may run.
+    #[must_use]
+    pub const fn time_limit(&self) -> Duration {
+        Duration::from_secs(self.time_limit_s)
     }
 }
 

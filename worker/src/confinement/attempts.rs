@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::machine::Applied;
 use super::probe::Probe;
+use super::sandbox::Applied;
 use super::{Network, Sandbox};
 use crate::python::Python;
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use events::ResourceClass;
 
-use super::machine::{Applied, Sandbox};
+use super::sandbox::{Applied, Sandbox};
 use super::turn::Turns;
-use super::{Confinement, Network, ProcessLimits, SHARED_MEMORY, Spec, View};
+use super::{Isolation, Network, ProcessLimits, SHARED_MEMORY, Spec, View};
 use crate::confinement::full::identities::OwnIdentity;
 use crate::confinement::full::view::DEVICES;
 use crate::confinement::limits;
@@ -19,8 +19,8 @@ use crate::confinement::supervise::process::Ended;
 
 /// What holds one run.
 #[derive(Debug)]
-pub(crate) struct Cell {
-    pub(crate) confinement: Confinement,
+pub(crate) struct Confinement {
+    pub(crate) isolation: Isolation,
     pub(crate) identity: Option<OwnIdentity>,
     pub(crate) limits: ProcessLimits,
     pub(crate) allowance: Allowance,
@@ -31,7 +31,7 @@ pub(crate) struct Cell {
     turns: Option<Arc<Turns>>,
 }
 
-impl Cell {
+impl Confinement {
     /// A program that it holds, with all that the program sees of an environment, and what marks the run.
     pub(crate) fn spec(
         &self,
@@ -46,7 +46,7 @@ impl Cell {
             arguments,
             directory,
             environment,
-            confinement: self.confinement.clone(),
+            isolation: self.isolation.clone(),
             identity: self.identity.as_ref().map(|own| own.identity),
             limits: self.limits,
             mark: Mark::of(marker).limit(),
@@ -87,14 +87,22 @@ pub(crate) struct Needs<'a> {
 }
 
 impl Sandbox {
+    /// Lets go of what a run had if something of it may be left: nobody gets its user or its turn before that is gone.
+    pub(crate) fn abandon(&self, confinement: Confinement) {
+        std::mem::forget(confinement.identity);
+        if let Some(turns) = &self.turns {
+            turns.leave_something();
+        }
+    }
+
     /// What holds a run of this class in this directory, which becomes its user's.
-    pub(crate) async fn cell(
+    pub(crate) async fn confine(
         &self,
         name: &str,
         directory: &RunDirectory,
         needs: Needs<'_>,
         class: &ResourceClass,
-    ) -> io::Result<Cell> {
+    ) -> io::Result<Confinement> {
         directory.take_share(&self.disk).await;
         let allowance = Allowance {
             memory_bytes: class.memory_bytes.unwrap_or(self.share_bytes),
@@ -125,11 +133,11 @@ impl Sandbox {
             (_, None, _) => Some(SharedMemory::of(nix::unistd::geteuid().as_raw())),
         };
         let view = self.view(directory, needs, &allowance);
-        Ok(Cell {
-            confinement: match self.applied {
-                Applied::Off => Confinement::Off,
-                Applied::Floor => Confinement::Floor(view),
-                Applied::Full => Confinement::Full(view),
+        Ok(Confinement {
+            isolation: match self.applied {
+                Applied::Off => Isolation::Off,
+                Applied::Floor => Isolation::Floor(view),
+                Applied::Full => Isolation::Full(view),
             },
             identity,
             limits: ProcessLimits { processes, file_bytes: allowance.disk_bytes },

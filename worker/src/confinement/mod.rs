@@ -17,11 +17,13 @@ pub(crate) mod full;
 pub(crate) mod job_variables;
 mod level;
 pub(crate) mod limits;
-mod machine;
 pub(crate) mod mark;
+mod options;
 mod probe;
 pub(crate) mod program;
 pub(crate) mod run_directory;
+pub(crate) mod runner;
+mod sandbox;
 mod sight;
 pub(crate) mod supervise;
 mod turn;
@@ -31,12 +33,13 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use attempts::{Answer, Attempt, Targets};
-pub(crate) use confine::{Cell, Needs};
+pub(crate) use confine::{Confinement, Needs};
 pub(crate) use floor::privileges::{Identity, ProcessLimits};
 pub(crate) use full::view::{SHARED_MEMORY, View};
 pub use level::{Level, Network, UnknownWord};
-pub use machine::{Reach, Sandbox, SandboxError, SandboxOptions};
+pub use options::{Reach, SandboxError, SandboxOptions};
 pub(crate) use probe::Probe;
+pub use sandbox::Sandbox;
 pub use sight::Unseen;
 pub(crate) use supervise::supervisor::KILLED as SUPERVISOR_KILLED;
 pub use supervise::supervisor::supervise;
@@ -54,7 +57,7 @@ pub(crate) struct Spec {
     pub(crate) directory: PathBuf,
     /// The whole environment.
     pub(crate) environment: Vec<(String, String)>,
-    pub(crate) confinement: Confinement,
+    pub(crate) isolation: Isolation,
     /// Who it runs as; none: as who the worker is.
     pub(crate) identity: Option<Identity>,
     pub(crate) limits: ProcessLimits,
@@ -67,7 +70,7 @@ pub(crate) struct Spec {
 /// How far a program is confined.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Confinement {
+pub(crate) enum Isolation {
     /// Not at all.
     Off,
     /// By what any user can do anywhere.

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use events::ResourceClass;
 use tokio::io::AsyncReadExt;
+use tokio::process::{ChildStderr, ChildStdout};
 use tokio_util::sync::CancellationToken;
 
 use super::sight::Unseen;
 use super::{Needs, Sandbox};
 use crate::confinement::program;
 use crate::confinement::run_directory::RunDirectory;
-use crate::confinement::supervise::process::{Ended, Graces, Process};
+use crate::confinement::runner::{Confined, Terms};
+use crate::confinement::supervise::process::{Ended, Graces};
 use crate::job::interrupt::Interrupt;
 use crate::python::Python;
 
@@ -96,36 +98,36 @@ for path in json.loads(sys.argv[1]):
     ) -> Result<String, String> {
         let told = |error: io::Error| error.to_string();
         let class = ResourceClass::of(LIMIT.as_secs());
-        let cell = self.cell(name, directory, probe.needs, &class).await.map_err(told)?;
-        let mut environment = program::environment(python, directory, &cell.confinement);
+        let confinement = self.confine(name, directory, probe.needs, &class).await.map_err(told)?;
+        let mut environment = program::environment(python, directory, &confinement.isolation);
         environment.extend_from_slice(probe.environment);
-        let spec = cell.spec(
+        let spec = confinement.spec(
             &python.path,
             vec!["-c".to_owned(), probe.script.to_owned(), probe.argument.to_owned()],
             directory.work(),
             environment,
             name,
         );
-        let mut process = Process::start(&spec, name).await.map_err(told)?;
-        let streams = process.streams();
-        let said = async {
-            let (mut output, mut errors) = (Vec::new(), Vec::new());
-            if let Some((from_output, from_errors)) = streams {
-                let (mut from_output, mut from_errors) = (from_output.take(KEPT_BYTES), from_errors.take(KEPT_BYTES));
-                // What can't be read was not said.
-                let _ = tokio::join!(from_output.read_to_end(&mut output), from_errors.read_to_end(&mut errors));
-            }
-            [output, errors].map(|said| String::from_utf8_lossy(&said).into_owned())
-        };
+        let started = Confined::start(self, confinement, directory, &spec, name).await.map_err(told)?;
         let graces = Graces { interrupt: Duration::ZERO, terminate: Duration::ZERO };
-        let (interrupt, never) = (Interrupt::default(), CancellationToken::new());
-        let finish = process.finish(LIMIT, &interrupt, graces, &never, std::future::pending());
-        let (ended, [output, errors]) = tokio::join!(finish, said);
-        match cell.close(ended.map_err(told)?, directory) {
+        let (interrupt, at_once) = (Interrupt::default(), CancellationToken::new());
+        let terms = Terms { limit: LIMIT, graces, interrupt: &interrupt, at_once: &at_once };
+        let (ended, said) = started.finish(terms, said, &()).await;
+        let (output, errors) = said.unwrap_or_default();
+        match ended.map_err(told)? {
             Ended::Exited(status) if status.success() => Ok(output),
             ended => Err(format!("{ended:?}: {}", errors.trim().lines().last().unwrap_or_default())),
         }
     }
+}
+
+/// What a script printed, up to a bound. What can't be read was not said.
+async fn said(output: ChildStdout, errors: ChildStderr) -> (String, String) {
+    let (mut from_output, mut from_errors) = (output.take(KEPT_BYTES), errors.take(KEPT_BYTES));
+    let (mut output, mut errors) = (Vec::new(), Vec::new());
+    let _ = tokio::join!(from_output.read_to_end(&mut output), from_errors.read_to_end(&mut errors));
+    let text = |said: Vec<u8>| String::from_utf8_lossy(&said).into_owned();
+    (text(output), text(errors))
 }
 
 /// A directory that no other probe has: in containers the process id is the same at every start.

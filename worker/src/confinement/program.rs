@@ -6,7 +6,7 @@ use events::JobId;
 
 use crate::confinement::job_variables::JobVariables;
 use crate::confinement::run_directory::RunDirectory;
-use crate::confinement::{Cell, Confinement, Spec};
+use crate::confinement::{Confinement, Isolation, Spec};
 use crate::python::Python;
 use crate::recovery::leftovers::MARKER;
 
@@ -27,11 +27,11 @@ pub(crate) struct Program<'a> {
 }
 
 impl Program<'_> {
-    /// `<python> <entrypoint> --config <config_file> --output <directory>`, held by this cell.
+    /// `<python> <entrypoint> --config <config_file> --output <directory>`, held by this confinement.
     ///
     /// Its environment is what stands here and nothing else; none of these parts names what another does.
-    pub(crate) fn spec(&self, cell: &Cell) -> Spec {
-        let mut environment = environment(self.python, self.directory, &cell.confinement);
+    pub(crate) fn spec(&self, confinement: &Confinement) -> Spec {
+        let mut environment = environment(self.python, self.directory, &confinement.isolation);
         environment.extend_from_slice(self.variables.all());
         environment.push(("LEADERSBOARD_JOB_ID".to_owned(), self.job.to_string()));
         environment.push((MARKER.to_owned(), self.marker.to_owned()));
@@ -39,7 +39,7 @@ impl Program<'_> {
         let output = text(&self.directory.output());
         let [entrypoint, config_file] = [self.entrypoint, self.config_file].map(as_path);
         let arguments = [&entrypoint, "--config", &config_file, "--output", &output];
-        cell.spec(
+        confinement.spec(
             &self.python.path,
             arguments.map(|argument: &str| argument.to_owned()).to_vec(),
             self.directory.work(),
@@ -55,16 +55,12 @@ fn as_path(path: &str) -> String {
 }
 
 /// The environment of everything that runs in a run's directory.
-pub(crate) fn environment(
-    python: &Python,
-    directory: &RunDirectory,
-    confinement: &Confinement,
-) -> Vec<(String, String)> {
+pub(crate) fn environment(python: &Python, directory: &RunDirectory, isolation: &Isolation) -> Vec<(String, String)> {
     let packages = python.path.parent().map(text).unwrap_or_default();
     // Short where it can be: sockets in it have paths of at most 107 bytes.
-    let temporary = match confinement {
-        Confinement::Full(_) => PathBuf::from("/tmp"),
-        Confinement::Off | Confinement::Floor(_) => directory.temporary(),
+    let temporary = match isolation {
+        Isolation::Full(_) => PathBuf::from("/tmp"),
+        Isolation::Off | Isolation::Floor(_) => directory.temporary(),
     };
     let environment = [
         ("PATH", format!("{packages}:/usr/local/bin:/usr/bin:/bin")),

@@ -9,7 +9,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::machine::{SandboxError, SandboxOptions};
+use super::options::{SandboxError, SandboxOptions};
 use crate::confinement::full::view::{ETC, SYSTEM, reveals};
 use crate::python::{Imports, Python};
 

@@ -3,6 +3,23 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+/// Asks the CUDA driver to begin, as every framework does first, and counts what it shows; needs nothing but Python.
+pub(super) const CUDA_SCRIPT: &str = r#"
+import ctypes
+try:
+    cuda = ctypes.CDLL("libcuda.so.1")
+except OSError as error:
+    raise SystemExit("libcuda.so.1 can't be loaded: %s" % error)
+code = cuda.cuInit(0)
+if code:
+    raise SystemExit("cuInit answers %d" % code)
+count = ctypes.c_int(-1)
+code = cuda.cuDeviceGetCount(ctypes.byref(count))
+if code or count.value < 1:
+    raise SystemExit("cuDeviceGetCount answers %d with %d devices" % (code, count.value))
+print("devices: %d" % count.value)
+"#;
+
 /// What is asked of the driver of GPUs.
 pub(super) trait Driver: Debug + Send + Sync {
     /// Every GPU there is, in the order of the PCI bus.

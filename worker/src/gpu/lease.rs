@@ -1,52 +1,22 @@
-//! GPUs that somebody has: marked by locks, so that no two workers of a machine give one to two jobs.
+//! The GPUs that can be had, and those of one run.
 
-use std::fs::{self, File, OpenOptions};
-use std::io;
 use std::path::PathBuf;
 
 use events::JobId;
-use nix::fcntl::{Flock, FlockArg};
 
 use super::driver::{Device, Sample};
-use super::pool::Gpus;
-
-/// Where leases are marked: a file for each slot of each GPU, locked by who has it. The kernel unlocks those of a process
-/// that dies.
-#[derive(Debug)]
-pub(super) struct Locks {
-    folder: PathBuf,
-    slots_per_gpu: usize,
-}
-
-type Lock = Flock<File>;
-
-impl Locks {
-    pub(super) const fn new(folder: PathBuf, slots_per_gpu: usize) -> Self {
-        Self { folder, slots_per_gpu }
-    }
-
-    /// The slots of a GPU that nobody has, which are the caller's for as long as it keeps them.
-    pub(super) fn free_slots(&self, uuid: &str) -> Vec<Lock> {
-        (0..self.slots_per_gpu).filter_map(|slot| self.lock(uuid, slot).ok()).collect()
-    }
-
-    fn lock(&self, uuid: &str, slot: usize) -> io::Result<Lock> {
-        fs::create_dir_all(&self.folder)?;
-        let path = self.folder.join(format!("{uuid}.{slot}"));
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-        Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| error.into())
-    }
-}
+use super::inventory::Inventory;
+use super::lock::Lock;
 
 /// GPUs that can be had now, with their free slots; nobody else can have them until this is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Offer {
-    gpus: Option<Gpus>,
+    gpus: Option<Inventory>,
     seats: Vec<(Device, Vec<Lock>)>,
 }
 
 impl Offer {
-    pub(super) fn new(gpus: Gpus, seats: Vec<(Device, Vec<Lock>)>) -> Self {
+    pub(super) fn new(gpus: Inventory, seats: Vec<(Device, Vec<Lock>)>) -> Self {
         Self { gpus: Some(gpus), seats }
     }
 
@@ -74,7 +44,7 @@ impl Offer {
 /// The GPUs of one run, which may be none. They are free again when this is dropped: not before the run's tree is gone.
 #[derive(Debug)]
 pub(crate) struct GpuLease {
-    gpus: Option<Gpus>,
+    gpus: Option<Inventory>,
     job: String,
     held: Vec<(Device, Lock)>,
 }
@@ -116,11 +86,11 @@ impl GpuLease {
         })
     }
 
-    pub(super) const fn gpus(&self) -> Option<&Gpus> {
+    pub(super) const fn gpus(&self) -> Option<&Inventory> {
         self.gpus.as_ref()
     }
 
-    fn each(&self, what: impl Fn(&Gpus, &Device)) {
+    fn each(&self, what: impl Fn(&Inventory, &Device)) {
         if let Some(gpus) = &self.gpus {
             self.held.iter().for_each(|(device, _)| what(gpus, device));
         }

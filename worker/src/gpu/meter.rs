@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::driver::Driver;
+use super::inventory::Inventory;
 use super::lease::GpuLease;
-use super::pool::Gpus;
 
 /// What the GPUs of a run had told when it began.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ struct Reading {
 
 /// What a run took of its GPUs.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct Usage {
+pub(crate) struct GpuUsage {
     /// The sum over its GPUs of the most memory in use on each, in bytes.
     peak_memory: Option<(u64, PeakSource)>,
     energy_j: Option<f64>,
@@ -48,8 +48,8 @@ impl Meter {
     }
 
     /// What was taken since.
-    pub(crate) async fn end(self, lease: &GpuLease) -> Usage {
-        let Some(gpus) = lease.gpus().filter(|_| !self.began.is_empty()) else { return Usage::default() };
+    pub(crate) async fn end(self, lease: &GpuLease) -> GpuUsage {
+        let Some(gpus) = lease.gpus().filter(|_| !self.began.is_empty()) else { return GpuUsage::default() };
         let now = readings(lease).await;
         let peaks = self.began.iter().map(|(uuid, began)| peak(gpus, uuid, began, now.get(uuid)));
         let peak_memory = peaks.reduce(|sum, one| {
@@ -62,12 +62,12 @@ impl Meter {
             Some(mj as f64 / 1_000.0)
         });
         let energy_j = energy.reduce(|sum, one| Some(sum? + one?)).flatten();
-        Usage { peak_memory: peak_memory.flatten(), energy_j }
+        GpuUsage { peak_memory: peak_memory.flatten(), energy_j }
     }
 }
 
 /// The most memory that the run had on one GPU, and how that is known.
-fn peak(gpus: &Gpus, uuid: &str, began: &Reading, now: Option<&Reading>) -> Option<(u64, PeakSource)> {
+fn peak(gpus: &Inventory, uuid: &str, began: &Reading, now: Option<&Reading>) -> Option<(u64, PeakSource)> {
     let (of_processes, of_device) = gpus.peaks(uuid);
     let seen = if gpus.are_shared() { None } else { of_processes };
     let accounted = now.filter(|_| !gpus.are_shared()).and_then(|now| {
@@ -96,7 +96,7 @@ async fn readings(lease: &GpuLease) -> BTreeMap<String, Reading> {
     gpus.ask(read).await.unwrap_or_default()
 }
 
-impl Usage {
+impl GpuUsage {
     /// Puts it beside what the run reported of itself, whose own words stand.
     pub(crate) fn add_to(self, performance: &mut Map<String, Value>) {
         if let Some((bytes, source)) = self.peak_memory

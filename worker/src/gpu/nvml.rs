@@ -10,7 +10,7 @@ use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device as NvmlDevice, Nvml as Library};
 use tokio::time::Instant;
 
-use super::driver::{Device, Driver, DriverError, GpuProcess, Sample};
+use super::driver::{CUDA_SCRIPT, Device, Driver, DriverError, GpuProcess, Sample};
 
 /// How long a library that could not be opened, or lost its driver, is left alone.
 const REOPEN_AFTER: Duration = Duration::from_secs(30);
@@ -137,7 +137,7 @@ impl Driver for Nvml {
     }
 
     fn cuda_script(&self, _: &str) -> String {
-        super::probe::SCRIPT.to_owned()
+        CUDA_SCRIPT.to_owned()
     }
 }
 

@@ -2,29 +2,12 @@
 
 use std::path::Path;
 
+use super::inventory::Inventory;
 use super::lease::{device_nodes, environment};
-use super::pool::Gpus;
 use crate::confinement::{Needs, Probe, Sandbox};
 use crate::python::Python;
 
-/// Asks the CUDA driver to begin, as every framework does first, and counts what it shows; needs nothing but Python.
-pub(super) const SCRIPT: &str = r#"
-import ctypes
-try:
-    cuda = ctypes.CDLL("libcuda.so.1")
-except OSError as error:
-    raise SystemExit("libcuda.so.1 can't be loaded: %s" % error)
-code = cuda.cuInit(0)
-if code:
-    raise SystemExit("cuInit answers %d" % code)
-count = ctypes.c_int(-1)
-code = cuda.cuDeviceGetCount(ctypes.byref(count))
-if code or count.value < 1:
-    raise SystemExit("cuDeviceGetCount answers %d with %d devices" % (code, count.value))
-print("devices: %d" % count.value)
-"#;
-
-impl Gpus {
+impl Inventory {
     /// Has CUDA begin on each where jobs run. One on which it does not is offered to nobody.
     pub(crate) async fn try_out(&self, sandbox: &Sandbox, python: &Python, work_root: &Path) {
         for device in self.devices() {

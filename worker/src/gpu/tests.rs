@@ -162,9 +162,9 @@ async fn what_a_run_takes_of_its_gpu_is_measured_and_its_own_words_stand() {
     let held = lease(&gpus, 1).await.unwrap();
     let meter = Meter::begin(&held).await;
     machine.is_now(&gpu(2_000, json!({ "1": GIB, "2": 2 * GIB }), Value::Null));
-    gpus.look().await;
+    gpus.inventory().look().await;
     machine.is_now(&gpu(6_000, json!({ "1": GIB }), Value::Null));
-    gpus.look().await;
+    gpus.inventory().look().await;
     let mut performance = Map::new();
     meter.end(&held).await.add_to(&mut performance);
     assert_eq!(performance["gpu_peak_memory_bytes"], json!(3 * GIB));
@@ -200,7 +200,7 @@ async fn what_the_gpus_of_a_run_do_is_told_together() {
     let (run, without) = (lease(&gpus, 2).await.unwrap(), lease(&gpus, 0).await.unwrap());
     let using = |uuid, gib: u64| json!({ "uuid": uuid, "memory_bytes": 80 * GIB, "used_bytes": gib * GIB });
     machine.is_now(&json!([using("GPU-a", 3), using("GPU-b", 4), using("GPU-c", 50)]));
-    gpus.look().await;
+    gpus.inventory().look().await;
     let now = run.now().unwrap();
     assert_eq!(now.memory_used_bytes, 7 * GIB);
     assert!((now.utilisation_percent - 50.0).abs() < 1e-9);

@@ -6,7 +6,7 @@ use metrics::gauge;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::driver::{Device, Sample};
-use super::pool::Gpus;
+use super::inventory::Inventory;
 
 /// How often is looked: also how short a peak of memory may be missed.
 const EVERY: Duration = Duration::from_secs(1);
@@ -14,7 +14,7 @@ const EVERY: Duration = Duration::from_secs(1);
 const EVERY_WITHOUT: Duration = Duration::from_secs(30);
 
 /// Looks for as long as it is polled.
-pub(crate) async fn watch(gpus: Gpus, host: String) {
+pub(crate) async fn watch(gpus: Inventory, host: String) {
     loop {
         let mut ticks = interval(if gpus.len() > 0 { EVERY } else { EVERY_WITHOUT });
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -4,53 +4,109 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use events::failure::{Failure, FailureKind};
-use events::{ClassName, LossCause, Results};
+use events::submission::Manifest;
+use events::{ClassName, LossCause, ResourceClass};
 use nix::sys::signal::Signal;
+use tokio::task::spawn_blocking;
 
-use crate::confinement::Network;
-use crate::confinement::limits::{Breach, LargestFile, MAX_FILES};
+use crate::confinement::limits::{Breach, LargestFile, MAX_FILES, Measure, largest_file};
+use crate::confinement::runner::LAST_OUTPUT;
 use crate::confinement::supervise::process::Ended;
-use crate::job::interrupt::Reason;
+use crate::confinement::{Network, Sandbox};
+use crate::job::attempt::Attempt;
+use crate::job::execute::Execution;
 use crate::job::metrics_file;
 use crate::job::metrics_file::Found;
 use crate::job::oom;
+use crate::job::outcome::Outcome;
 use crate::log::job_log::JobLog;
 
-/// What is to be recorded of a run.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    /// It left results.
-    Completed(Results),
-    /// It failed through a fault of its own.
-    Failed(Failure),
-    /// It was stopped because somebody asked for the job's end.
-    Cancelled,
-    /// It is not the platform's to finish now: the policy says what follows.
-    GivenBack(LossCause, String),
-    /// It is no longer the job's run: nothing is recorded.
-    Lost,
+/// Judges how runs ended.
+pub(crate) struct Judge {
+    pub(crate) sandbox: Arc<Sandbox>,
+}
+
+impl Judge {
+    /// Turns the end of a program into the outcome of its run.
+    ///
+    /// GPUs of a run of which something may be left are marked: nobody gets them until they are seen free again.
+    pub(crate) async fn judge(
+        &self,
+        attempt: &Attempt<'_>,
+        manifest: &Manifest,
+        class: &ResourceClass,
+        log: &JobLog,
+        execution: Execution,
+    ) -> Outcome {
+        let Execution { ended, run_time, gpu_usage } = execution;
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                attempt.gpus.mark_unhealthy(&format!("what a job left on it may still be there: {error}"));
+                return Outcome::broken(format!("the program could not be waited for: {error}"));
+            }
+        };
+        let (output, disk) = (attempt.directory.output(), &self.sandbox.disk);
+        let largest = match measure_of_too_much(&ended, &output) {
+            Some(measure) => {
+                let folders = attempt.directory.parts();
+                spawn_blocking(move || largest_file(&folders, measure)).await.ok().flatten()
+            }
+            None => None,
+        };
+        let case = Case {
+            entrypoint: &manifest.entrypoint,
+            class: &attempt.run.job.spec.class,
+            limit: class.time_limit(),
+            output: &output,
+            log,
+            output_bytes: class.output_bytes,
+            largest: largest.as_ref(),
+            network: self.sandbox.network(),
+            disk_was_short: disk.shortage(&output).is_some() || disk.was_short_within(run_time + LAST_OUTPUT),
+        };
+        let mut outcome = judge(&ended, &case);
+        // The figures of the platform stand beside the job's own.
+        if let Outcome::Completed(results) = &mut outcome {
+            gpu_usage.add_to(&mut results.performance);
+        }
+        outcome
+    }
+}
+
+/// By what the largest file is to be found, if an end may be due to too much that was written.
+fn measure_of_too_much(ended: &Ended, output: &Path) -> Option<Measure> {
+    match ended {
+        Ended::Exited(status) => {
+            let may_be = !status.success() || output.join("metrics.json").symlink_metadata().is_err();
+            may_be.then_some(Measure::Size)
+        }
+        Ended::Exceeded(Breach::Disk(..)) => Some(Measure::Taken),
+        Ended::Exceeded(_) | Ended::TimedOut | Ended::Interrupted(_) => None,
+    }
 }
 
 /// What a judgement looks at beside the end itself.
 #[derive(Clone, Copy)]
-pub(crate) struct Case<'a> {
-    pub(crate) entrypoint: &'a str,
-    pub(crate) class: &'a ClassName,
-    pub(crate) limit: Duration,
-    pub(crate) output: &'a Path,
-    pub(crate) log: &'a JobLog,
+struct Case<'a> {
+    entrypoint: &'a str,
+    class: &'a ClassName,
+    limit: Duration,
+    output: &'a Path,
+    log: &'a JobLog,
     /// What its class allows it to write to disk, in bytes: a file alone is bounded by this too.
-    pub(crate) output_bytes: u64,
+    output_bytes: u64,
     /// The largest file that it left, if the worker searched for it.
-    pub(crate) largest: Option<&'a LargestFile>,
+    largest: Option<&'a LargestFile>,
     /// What network it had.
-    pub(crate) network: Network,
+    network: Network,
     /// Whether the worker's disk had too little free while it ran.
-    pub(crate) disk_was_short: bool,
+    disk_was_short: bool,
 }
 
 impl Case<'_> {
@@ -70,9 +126,9 @@ impl Case<'_> {
 }
 
 /// Judges the end of a program.
-pub(crate) fn judge(ended: &Ended, case: &Case<'_>) -> Outcome {
+fn judge(ended: &Ended, case: &Case<'_>) -> Outcome {
     match ended {
-        Ended::Interrupted(reason) => stopped(*reason),
+        Ended::Interrupted(reason) => Outcome::stopped(*reason),
         Ended::TimedOut => {
             let (limit, class) = (in_words(case.limit), case.class);
             failed(
@@ -110,15 +166,6 @@ fn exceeded(breach: &Breach, case: &Case<'_>) -> Outcome {
         ),
     };
     failed(case, kind, None, error)
-}
-
-/// The outcome of a run that was stopped.
-pub(crate) fn stopped(reason: Reason) -> Outcome {
-    match reason {
-        Reason::Cancel => Outcome::Cancelled,
-        Reason::Lost => Outcome::Lost,
-        Reason::Drain => Outcome::GivenBack(LossCause::Drain, "the worker was asked to stop".to_owned()),
-    }
 }
 
 fn exited(status: ExitStatus, case: &Case<'_>) -> Outcome {
@@ -219,11 +266,6 @@ fn failed(case: &Case<'_>, kind: FailureKind, exit_code: Option<i32>, mut error:
         });
     }
     Outcome::Failed(Failure { kind, error, exit_code, log_tail })
-}
-
-/// The failure of a run whose program could not be prepared.
-pub(crate) fn setup_failure(error: String) -> Outcome {
-    Outcome::Failed(Failure { kind: FailureKind::Setup, error, exit_code: None, log_tail: String::new() })
 }
 
 /// A time limit as people say it: whole minutes, else seconds.

@@ -1,176 +1,138 @@
-//! One run, from its files to its recorded end.
+//! The life of one job, from its ticket to its recorded end: start, prepare, execute, judge, collect, record.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use events::job::ArtifactTotals;
-use events::ports::{ArchiveLimits, PortError, StageName, StorageError};
-use events::submission::Manifest;
-use events::{LossCause, Submission, SubmissionId};
-use tokio::time::timeout;
+use events::LossCause;
+use events::policy::LivePolicy;
+use events::ports::{Claim, ProgressPort, StageName};
+use tokio::task::spawn_blocking;
+use tracing::Instrument;
 
-use crate::confinement::limits::Shortage;
 use crate::confinement::run_directory::RunDirectory;
 use crate::gpu::GpuLease;
-use crate::job::execute::Execution;
-use crate::job::heartbeat;
+use crate::job::artifacts::{ArtifactCollector, Output};
+use crate::job::attempt::Attempt;
+use crate::job::execute::Executor;
+use crate::job::heartbeat::Heartbeats;
 use crate::job::interrupt::{Interrupt, Reason};
-use crate::job::judge::{Outcome, setup_failure, stopped};
-use crate::job::record::record;
+use crate::job::judge::Judge;
+use crate::job::outcome::{Outcome, RunEnd};
+use crate::job::prepare::{FETCH_LIMIT, Preparer};
+use crate::job::record::EndRecorder;
+use crate::job::run::{Run, Settled};
 use crate::job::stage;
-use crate::job::stage_watchdog::Vitals;
-use crate::job::start::Run;
-use crate::machine::platform_fault::is_platforms_io;
-use crate::outage::Outage;
-use crate::services::fitness::{Failed, judge_failure};
-use crate::session::{Session, Settled};
-
-/// How long fetching and unpacking a submission may take.
-const FETCH_LIMIT: Duration = Duration::from_mins(10);
+use crate::job::stage_watchdog::StageWatchdog;
+use crate::job::start::{Answer, Starter};
+use crate::services::fitness::FailedStage;
+use crate::services::self_test::SelfTest;
+use crate::stop::Stop;
 
 /// How long a worker may take to test itself.
 const TEST_LIMIT: Duration = Duration::from_mins(2);
 
-/// The outcome of a run, the duration of its program if it ran, and the artifacts that are kept.
-pub(crate) struct Report {
-    pub(crate) outcome: Outcome,
-    pub(crate) run_time: Option<Duration>,
-    pub(crate) artifacts: ArtifactTotals,
+/// The steps of a job, in their order, and what goes on beside them.
+pub(crate) struct JobLife {
+    pub(crate) starter: Starter,
+    pub(crate) preparer: Preparer,
+    pub(crate) executor: Executor,
+    pub(crate) judge: Judge,
+    pub(crate) collector: ArtifactCollector,
+    pub(crate) recorder: EndRecorder,
+    pub(crate) heartbeats: Heartbeats,
+    pub(crate) self_test: Arc<SelfTest>,
+    pub(crate) progress: Arc<dyn ProgressPort>,
+    pub(crate) policy: Arc<LivePolicy>,
+    /// Where run directories lie.
+    pub(crate) directory: PathBuf,
+    pub(crate) stop: Stop,
 }
 
-impl From<Outcome> for Report {
-    fn from(outcome: Outcome) -> Self {
-        Self { outcome, run_time: None, artifacts: ArtifactTotals::default() }
-    }
-}
-
-/// Takes a run from its start to its recorded end.
-///
-/// Its GPUs are free again when nothing of it is left, before its end is recorded.
-pub(crate) async fn run(session: &Session, run: &Run, gpus: GpuLease) -> Settled {
-    tracing::info!("the job has started");
-    let interrupt = Interrupt::default();
-    let vitals = Vitals::default();
-    let work = async {
-        let mut report = attempt(session, run, &gpus, &interrupt, &vitals).await;
-        drop(gpus);
-        if let Outcome::GivenBack(cause @ LossCause::Infrastructure, why) = &mut report.outcome {
-            vitals.enter("testing the worker", TEST_LIMIT);
-            let stage = if report.run_time.is_some() { Failed::LaterOn } else { Failed::SettingUp };
-            *cause = judge_failure(session, run, stage, why).await;
-        } else if report.run_time.is_some() {
-            session.fitness.succeeded(run.job.id);
+impl JobLife {
+    /// Takes one ticket to its end.
+    pub(crate) async fn live(&self, claim: &Claim, gpus: GpuLease) -> Settled {
+        match self.starter.start(claim, gpus.uuids()).await {
+            Answer::Started(run) => self.run(&run, gpus).instrument(run.span.clone()).await,
+            Answer::NotOurs => Settled::Yes,
+            Answer::Unanswered => Settled::No,
         }
-        vitals.enter_unbounded();
-        vitals.show(StageName::Recording.into());
-        record(session, run, report).await
-    };
-    let shown = stage::tell(&*session.ports.progress, run.job.id, &run.fence, vitals.stages());
-    let drain = async {
-        session.stop.running.cancelled().await;
-        interrupt.raise(Reason::Drain);
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        settled = work => settled,
-        never = heartbeat::keep(session, run, &interrupt, &vitals) => match never {},
-        never = shown => match never {},
-        () = drain => Settled::No,
     }
-}
 
-/// Makes the run's directory, runs the job in it, and removes it.
-async fn attempt(session: &Session, run: &Run, gpus: &GpuLease, interrupt: &Interrupt, vitals: &Vitals) -> Report {
-    vitals.enter("preparing", FETCH_LIMIT);
-    vitals.show(StageName::Preparing.into());
-    let directory = match RunDirectory::create(&session.station, &short_name(run)) {
-        Ok(directory) => directory,
-        Err(error) => return broken(format!("the work directory could not be made: {error}")).into(),
-    };
-    let report = match prepare(session, run, &directory, interrupt, vitals).await {
-        Ok(manifest) => {
-            let (directory, manifest) = (&directory, &manifest);
-            Execution { session, run, gpus, directory, manifest, interrupt, vitals }.carry_out().await
+    /// Takes a run from its start to its recorded end, and keeps its lease meanwhile.
+    ///
+    /// Its GPUs are free again when nothing of it is left, before its end is recorded.
+    async fn run(&self, run: &Run, gpus: GpuLease) -> Settled {
+        tracing::info!("the job has started");
+        let (interrupt, watchdog) = (Interrupt::default(), StageWatchdog::default());
+        let work = async {
+            let mut end = self.attempt(run, &gpus, &interrupt, &watchdog).await;
+            drop(gpus);
+            self.blame_the_worker(run, &mut end, &watchdog).await;
+            watchdog.enter_unbounded();
+            watchdog.show(StageName::Recording.into());
+            self.recorder.record(run, end).await
+        };
+        let drain = async {
+            self.stop.running.cancelled().await;
+            interrupt.raise(Reason::Drain);
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            settled = work => settled,
+            never = self.heartbeats.keep(run, &interrupt, &watchdog) => match never {},
+            never = stage::tell(&*self.progress, run.job.id, &run.fence, watchdog.stages()) => match never {},
+            () = drain => Settled::No,
         }
-        Err(outcome) => outcome.into(),
-    };
-    tokio::select! {
-        removed = tokio::task::spawn_blocking(|| directory.remove()) => {
-            if let Ok(Err(error)) = removed {
-                tracing::warn!(%error, "the work directory could not be removed");
+    }
+
+    /// Makes the run's directory, takes the steps of the run in it, and removes it.
+    async fn attempt(&self, run: &Run, gpus: &GpuLease, interrupt: &Interrupt, watchdog: &StageWatchdog) -> RunEnd {
+        watchdog.enter("preparing", FETCH_LIMIT);
+        watchdog.show(StageName::Preparing.into());
+        let directory = match RunDirectory::create(&self.directory, &run.short_name()) {
+            Ok(directory) => directory,
+            Err(error) => return Outcome::broken(format!("the work directory could not be made: {error}")).into(),
+        };
+        let attempt = Attempt { run, gpus, directory: &directory, interrupt, watchdog };
+        let end = self.steps(&attempt).await.unwrap_or_else(RunEnd::from);
+        tokio::select! {
+            removed = spawn_blocking(|| directory.remove()) => {
+                if let Ok(Err(error)) = removed {
+                    tracing::warn!(%error, "the work directory could not be removed");
+                }
+            }
+            () = self.stop.last_word_is_over() => {
+                tracing::warn!("the work directory is removed by the next worker here: it takes too long");
             }
         }
-        () = session.stop.last_word_is_over() => {
-            tracing::warn!("the work directory is removed by the next worker here: it takes too long");
-        }
+        end
     }
-    report
-}
 
-/// Puts the submission's files into the work directory.
-async fn prepare(
-    session: &Session,
-    run: &Run,
-    directory: &RunDirectory,
-    interrupt: &Interrupt,
-    vitals: &Vitals,
-) -> Result<Manifest, Outcome> {
-    let id = run.job.spec.submission;
-    let work = directory.work();
-    let limits = ArchiveLimits::default();
-    let disk = &session.config.sandbox.disk;
-    let fetch = async {
-        let tell = |shortage: Option<Shortage>| vitals.wait_for(shortage.map(|shortage| shortage.to_string()));
-        disk.room(&work, tell).await.map_err(|shortage| broken(format!("the job could not begin: {shortage}")))?;
-        let submission = read_submission(session, id).await?;
-        let manifest = submission.ok_or_else(|| broken(format!("submission {id} is gone")))?.manifest;
-        session.ports.storage.fetch(id, &work, &limits, &manifest.archives).await.map_err(unfetched)?;
-        Ok(manifest)
-    };
-    let manifest = tokio::select! {
-        reason = interrupt.raised() => return Err(stopped(reason)),
-        fetched = timeout(FETCH_LIMIT, fetch) => {
-            fetched.map_err(|_| broken(format!("fetching the submission took longer than {FETCH_LIMIT:?}")))??
-        }
-    };
-    for (what, path) in [("entrypoint", &manifest.entrypoint), ("config_file", &manifest.config_file)] {
-        match std::fs::symlink_metadata(work.join(path)) {
-            Ok(found) if found.is_file() => {}
-            Err(error) if is_platforms_io(&error) => return Err(broken(format!("{what} {path:?}: {error}"))),
-            _ => return Err(setup_failure(format!("{what} {path:?} is not a file of the submission"))),
-        }
+    /// Prepares, executes, judges and collects. The error is the outcome of a run whose program did not start.
+    async fn steps(&self, attempt: &Attempt<'_>) -> Result<RunEnd, Outcome> {
+        let manifest = self.preparer.prepare(attempt).await?;
+        let (name, policy) = (&attempt.run.job.spec.class, self.policy.get());
+        // The class was removed since the job was started, or this worker has not heard of it yet.
+        let class = policy.class(name).ok_or_else(|| {
+            Outcome::GivenBack(LossCause::Drain, format!("resource class {name} is not offered here"))
+        })?;
+        let log = self.executor.open_log(attempt.run, class.log_bytes).await;
+        let execution = self.executor.execute(attempt, &manifest, class, &log).await?;
+        let run_time = Some(execution.run_time);
+        let outcome = self.judge.judge(attempt, &manifest, class, &log, execution).await;
+        let output = Output { attempt, bytes: class.output_bytes, log: &log };
+        Ok(self.collector.collect(&output, RunEnd { run_time, ..outcome.into() }).await)
     }
-    Ok(manifest)
-}
 
-/// Reads what is known of a submission, however long Redis is away: that costs the job no try.
-async fn read_submission(session: &Session, id: SubmissionId) -> Result<Option<Submission>, Outcome> {
-    let mut outage = Outage::of("reading a submission");
-    loop {
-        match session.ports.status.submission(id).await {
-            Err(error @ PortError::Unavailable(_)) => outage.pause(&error, session.ports.ids.jitter()).await,
-            read => return read.map_err(unreadable),
+    /// Finds out whether a failure of the platform is this worker's fault, so that the job does not pay for it.
+    async fn blame_the_worker(&self, run: &Run, end: &mut RunEnd, watchdog: &StageWatchdog) {
+        let stage = if end.run_time.is_some() { FailedStage::LaterOn } else { FailedStage::SettingUp };
+        if let Outcome::GivenBack(cause @ LossCause::Infrastructure, why) = &mut end.outcome {
+            watchdog.enter("testing the worker", TEST_LIMIT);
+            *cause = self.self_test.judge_failure(run.job.id, &run.job.spec.class, stage, why).await;
+        } else if end.run_time.is_some() {
+            self.self_test.fitness.succeeded(run.job.id);
         }
-    }
-}
-
-/// Short, for sockets in a job's own directories have paths of at most 107 bytes; the end of an id is random.
-pub(crate) fn short_name(run: &Run) -> String {
-    let id = run.job.id.to_string();
-    format!("{}-{}", &id[id.len() - 12..], run.job.attempt())
-}
-
-/// The outcome where the platform failed, not the job.
-pub(crate) fn broken(what: String) -> Outcome {
-    Outcome::GivenBack(LossCause::Infrastructure, what)
-}
-
-fn unreadable(error: PortError) -> Outcome {
-    broken(format!("the submission could not be read: {error}"))
-}
-
-fn unfetched(error: StorageError) -> Outcome {
-    match error {
-        StorageError::Refused(sentence) => setup_failure(sentence),
-        StorageError::Missing(_) | StorageError::Io { .. } => broken(error.to_string()),
     }
 }

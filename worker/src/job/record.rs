@@ -1,100 +1,143 @@
 //! Recording the outcome of a run. It is given up only for a lost fence, or when the worker is to wait no longer.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use events::execute::ExecuteError;
 use events::failure::{Failure, FailureKind};
 use events::job::{ArtifactTotals, Rejection, TrackedRun};
+use events::ports::{DurationsPort, JobStatusPort};
 use events::{Fence, Job, JobCommand, JobState};
 use tokio::time::Instant;
 
-use crate::job::judge::Outcome;
-use crate::job::life::Report;
-use crate::job::start::Run;
+use crate::commands::Commands;
+use crate::job::outcome::{Outcome, RunEnd};
+use crate::job::run::{Run, Settled};
 use crate::observe;
 use crate::outage::Outage;
-use crate::recovery::worker_directory::Station;
-use crate::session::{Session, Settled};
-use crate::tracking::{discard, record_in_time};
+use crate::recovery::worker_directory::WorkerDirectory;
+use crate::stop::Stop;
+use crate::tracking::Tracker;
 
-/// Commits the outcome, however long Redis takes to accept it, until the worker is to wait no longer. What is not recorded
-/// then is run again by another worker, once the lease has ended.
-pub(crate) async fn record(session: &Session, run: &Run, report: Report) -> Settled {
-    let Report { outcome, run_time, artifacts } = report;
-    let (name, kind) = label(&outcome);
-    let whole_run = run_time.filter(|_| ran_to_its_end(&outcome));
-    let began = Instant::now();
-    let tracked = match &outcome {
-        Outcome::Completed(results) => record_in_time(session, run, results, &artifacts).await,
-        Outcome::Failed(_) | Outcome::Cancelled | Outcome::GivenBack(..) | Outcome::Lost => None,
-    };
-    let is_recorded = tracked.is_some();
-    let Some(mut command) = command(&run.fence, outcome, artifacts, tracked) else {
-        tell_lost(session, run, name).await;
-        observe::ended(&run.job.spec.class, name, kind, run_time);
-        return Settled::Yes;
-    };
-    let recorded = async {
-        let mut outage = Outage::of("recording the end of a job");
-        loop {
-            let error = match session.command(run.job.id, &command, run.job.trace.clone()).await {
-                Ok(_) => break Recorded::Yes,
-                Err(ExecuteError::Rejected(refusal)) => break Recorded::Refused(refusal),
-                // Results that can't be stored would never be: that is their author's to cure, and not to be tried for ever.
-                Err(error @ ExecuteError::TooLarge(_)) if matches!(command, JobCommand::Complete { .. }) => {
-                    command = unstorable(&run.fence, &error.to_string());
-                    continue;
-                }
-                Err(error) => error.to_string(),
-            };
-            outage.pause(&error, session.ports.ids.jitter()).await;
-        }
-    };
-    let recorded = tokio::select! {
-        recorded = recorded => recorded,
-        () = session.stop.patience_is_over() => {
-            tracing::warn!(outcome = name, kind, "the end of the job could not be recorded; another worker runs it again");
-            if let Err(error) = Station::note_unrecorded(&session.station, &run.fence) {
-                tracing::warn!(%error, "nor could that be noted: it costs the job a try");
-            }
-            return Settled::No;
-        }
-    };
-    match recorded {
-        Recorded::Yes => {
-            tracing::info!(outcome = name, kind, "the job has ended");
-            observe::ended(&run.job.spec.class, name, kind, run_time);
-            if let Some(tracker) = &session.tracker {
-                tracker.note_end();
-            }
-            note_duration(session, run, whole_run).await;
-        }
-        Recorded::Refused(refusal) => {
-            tracing::debug!(%refusal, "the end of a run was refused");
-            tell_lost(session, run, name).await;
-            observe::ended(&run.job.spec.class, "lost", "", run_time);
-            if is_recorded {
-                discard(session, run, began).await;
-            }
-        }
-    }
-    Settled::Yes
+/// Records the ends of runs.
+pub(crate) struct EndRecorder {
+    pub(crate) commands: Commands,
+    pub(crate) status: Arc<dyn JobStatusPort>,
+    pub(crate) durations: Arc<dyn DurationsPort>,
+    /// The tracker. `None` if runs are not recorded in one.
+    pub(crate) tracker: Option<Arc<Tracker>>,
+    /// The directory of this worker process.
+    pub(crate) directory: PathBuf,
+    pub(crate) stop: Stop,
 }
 
 /// What Redis said to the outcome.
 enum Recorded {
     Yes,
     Refused(Rejection),
+    /// The worker must stop, and Redis has not answered.
+    Unanswered,
 }
 
-/// Tells that a run counts for nothing. That is as it should be if somebody cancelled the job by force.
-async fn tell_lost(session: &Session, run: &Run, outcome: &str) {
-    let job = session.ports.status.job(run.job.id).await.ok().flatten();
-    let is_own = |job: &Job| job.fences.last() == Some(&run.fence);
-    if job.is_some_and(|job| is_own(&job) && matches!(job.state, JobState::Cancelled(_))) {
-        tracing::info!("the job was cancelled by force; its program has ended");
-    } else {
-        tracing::warn!(outcome, "the job has another run now; this one is not recorded");
+impl EndRecorder {
+    /// Commits the outcome, however long Redis takes to accept it, until the worker must stop. Another worker runs again
+    /// what is not recorded then, once the lease has ended.
+    pub(crate) async fn record(&self, run: &Run, end: RunEnd) -> Settled {
+        let RunEnd { outcome, run_time, artifacts } = end;
+        let (name, kind) = label(&outcome);
+        let class = &run.job.spec.class;
+        let whole_run = run_time.filter(|_| ran_to_its_end(&outcome));
+        let began = Instant::now();
+        let tracked = match (&outcome, &self.tracker) {
+            (Outcome::Completed(results), Some(tracker)) => {
+                tracker.record_in_time(&self.stop, run, results, &artifacts).await
+            }
+            _ => None,
+        };
+        let is_tracked = tracked.is_some();
+        let Some(command) = command(&run.fence, outcome, artifacts, tracked) else {
+            self.tell_lost(run, name).await;
+            observe::ended(class, name, kind, run_time);
+            return Settled::Yes;
+        };
+        match self.commit(run, command).await {
+            Recorded::Yes => {
+                tracing::info!(outcome = name, kind, "the job has ended");
+                observe::ended(class, name, kind, run_time);
+                if let Some(tracker) = &self.tracker {
+                    tracker.note_end();
+                }
+                self.note_duration(run, whole_run).await;
+                Settled::Yes
+            }
+            Recorded::Refused(refusal) => {
+                tracing::debug!(%refusal, "the end of a run was refused");
+                self.tell_lost(run, name).await;
+                observe::ended(class, "lost", "", run_time);
+                if let Some(tracker) = self.tracker.as_ref().filter(|_| is_tracked) {
+                    tracker.discard(&self.stop, run, began).await;
+                }
+                Settled::Yes
+            }
+            Recorded::Unanswered => {
+                tracing::warn!(
+                    outcome = name,
+                    kind,
+                    "the end of the job could not be recorded; another worker runs it again"
+                );
+                if let Err(error) = WorkerDirectory::note_unrecorded(&self.directory, &run.fence) {
+                    tracing::warn!(%error, "nor could that be noted: it costs the job a try");
+                }
+                Settled::No
+            }
+        }
+    }
+
+    async fn commit(&self, run: &Run, mut command: JobCommand) -> Recorded {
+        let recorded = async {
+            let mut outage = Outage::of("recording the end of a job");
+            loop {
+                let error = match self.commands.carry_out(run.job.id, &command, run.job.trace.clone()).await {
+                    Ok(_) => break Recorded::Yes,
+                    Err(ExecuteError::Rejected(refusal)) => break Recorded::Refused(refusal),
+                    // Results that can't be stored never will be. Their author must cure that.
+                    Err(error @ ExecuteError::TooLarge(_)) if matches!(command, JobCommand::Complete { .. }) => {
+                        command = unstorable(&run.fence, &error.to_string());
+                        continue;
+                    }
+                    Err(error) => error.to_string(),
+                };
+                outage.pause(&error, self.commands.ids.jitter()).await;
+            }
+        };
+        tokio::select! {
+            recorded = recorded => recorded,
+            () = self.stop.patience_is_over() => Recorded::Unanswered,
+        }
+    }
+
+    /// Says that a run counts for nothing. That is as it should be if somebody cancelled the job by force.
+    async fn tell_lost(&self, run: &Run, outcome: &str) {
+        let job = self.status.job(run.job.id).await.ok().flatten();
+        let is_own = |job: &Job| job.fences.last() == Some(&run.fence);
+        if job.is_some_and(|job| is_own(&job) && matches!(job.state, JobState::Cancelled(_))) {
+            tracing::info!("the job was cancelled by force; its program has ended");
+        } else {
+            tracing::warn!(outcome, "the job has another run now; this one is not recorded");
+        }
+    }
+
+    /// Notes how long a run took. That only serves estimates: a failure loses nothing.
+    async fn note_duration(&self, run: &Run, whole_run: Option<Duration>) {
+        let Some(took) = whole_run else { return };
+        let noted = tokio::select! {
+            noted = self.durations.note(&run.job.spec.class, took) => noted,
+            () = self.stop.patience_is_over() => return,
+        };
+        if let Err(error) = noted {
+            tracing::debug!(%error, "how long the run took could not be noted");
+        }
     }
 }
 
@@ -103,18 +146,6 @@ const fn ran_to_its_end(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Completed(_) | Outcome::Failed(_) | Outcome::Cancelled => true,
         Outcome::GivenBack(..) | Outcome::Lost => false,
-    }
-}
-
-/// Notes how long a run took, for those who wait. It only serves estimates: where it fails, nothing is lost.
-async fn note_duration(session: &Session, run: &Run, whole_run: Option<Duration>) {
-    let Some(took) = whole_run else { return };
-    let noted = tokio::select! {
-        noted = session.ports.durations.note(&run.job.spec.class, took) => noted,
-        () = session.stop.patience_is_over() => return,
-    };
-    if let Err(error) = noted {
-        tracing::debug!(%error, "how long the run took could not be noted");
     }
 }
 

@@ -62,7 +62,7 @@ mod tests {
     use events::ports::{Curve, PortError, StageName, StageSeen, Stated};
 
     use super::*;
-    use crate::job::stage_watchdog::Vitals;
+    use crate::job::stage_watchdog::StageWatchdog;
 
     /// Keeps what is told and when, and is away the first time.
     struct Board(Instant, Mutex<Vec<(u128, Stage)>>);
@@ -91,7 +91,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_stage_is_told_at_once_and_again_as_it_goes_on() {
         let board = Board(Instant::now(), Mutex::default());
-        let vitals = Vitals::default();
+        let watchdog = StageWatchdog::default();
         let (job, fence) = ("0192f1c3a4b57c6d8e9fa0b1c2d3e4f6".parse().unwrap(), "00112233445566778899aabb");
         let fence: Fence = fence.parse().unwrap();
         let storing =
@@ -99,18 +99,18 @@ mod tests {
         let preparing = Stage::from(StageName::Preparing);
         let run = async {
             sleep(Duration::from_millis(50)).await;
-            vitals.show(preparing.clone());
+            watchdog.show(preparing.clone());
             sleep(Duration::from_millis(1_550)).await;
-            vitals.show(StageName::Running.into());
+            watchdog.show(StageName::Running.into());
             sleep(Duration::from_millis(100)).await;
             for done in 0..8 {
-                vitals.show(storing(done));
+                watchdog.show(storing(done));
                 sleep(Duration::from_millis(350)).await;
             }
             sleep(REPEAT + 2 * INTERVAL).await;
         };
         tokio::select! {
-            never = tell(&board, job, &fence, vitals.stages()) => match never {},
+            never = tell(&board, job, &fence, watchdog.stages()) => match never {},
             () = run => {}
         }
         let told = board.1.into_inner().unwrap();

@@ -15,12 +15,12 @@ const SLACK: Duration = Duration::from_mins(1);
 
 /// The stage that a run is in, and until when that may last.
 #[derive(Debug, Default)]
-pub(crate) struct Vitals {
+pub(crate) struct StageWatchdog {
     bounded: Mutex<Option<(&'static str, Instant)>>,
     shown: watch::Sender<Option<Stage>>,
 }
 
-impl Vitals {
+impl StageWatchdog {
     /// Enters a stage that has a bound of its own.
     pub(crate) fn enter(&self, stage: &'static str, bound: Duration) {
         let until = Instant::now() + bound.saturating_add(SLACK).min(Duration::from_hours(24 * 365));
@@ -60,16 +60,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stage_is_stuck_once_its_bound_and_the_slack_are_over() {
-        let vitals = Vitals::default();
-        vitals.enter("fetching", Duration::from_secs(10));
+        let watchdog = StageWatchdog::default();
+        watchdog.enter("fetching", Duration::from_secs(10));
         tokio::time::advance(Duration::from_secs(69)).await;
-        assert_eq!(vitals.stuck_in(), None);
+        assert_eq!(watchdog.stuck_in(), None);
         tokio::time::advance(Duration::from_secs(2)).await;
-        assert_eq!(vitals.stuck_in(), Some("fetching"));
-        vitals.enter("running", Duration::MAX);
-        assert_eq!(vitals.stuck_in(), None);
-        vitals.enter_unbounded();
+        assert_eq!(watchdog.stuck_in(), Some("fetching"));
+        watchdog.enter("running", Duration::MAX);
+        assert_eq!(watchdog.stuck_in(), None);
+        watchdog.enter_unbounded();
         tokio::time::advance(Duration::from_hours(9)).await;
-        assert_eq!(vitals.stuck_in(), None);
+        assert_eq!(watchdog.stuck_in(), None);
     }
 }

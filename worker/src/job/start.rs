@@ -1,134 +1,121 @@
 //! From a ticket to a run.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use events::execute::ExecuteError;
-use events::job::{Rejection, Start};
-use events::ports::{Claim, PortError};
-use events::{Consumer, Fence, Job, JobCommand, JobState, seeded_bug};
+use events::job::{Rejection, Start, Tracking};
+use events::ports::{Claim, JobQueuePort, JobStatusPort, PortError};
+use events::{Consumer, Fence, Job, JobCommand, JobState};
 use opentelemetry::propagation::Extractor;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
+use crate::commands::Commands;
+use crate::job::run::Run;
 use crate::outage::Outage;
-use crate::session::Session;
+use crate::stop::Stop;
 
-/// A job in this worker's hands.
-pub(crate) struct Run {
-    /// The job as it stood right after its start.
-    pub(crate) job: Job,
-    /// The authority of this run.
-    pub(crate) fence: Fence,
-    /// How long it may be silent.
-    pub(crate) lease: Duration,
-    /// What its log lines belong to.
-    pub(crate) span: Span,
-}
-
-/// The answer to a request to start a job.
+/// What came of the attempt to start a job.
 pub(crate) enum Answer {
-    /// It is ours to run.
+    /// The job is this worker's to run.
     Started(Box<Run>),
-    /// It is not ours to run, and its ticket is dealt with.
+    /// The job is not this worker's to run, and its ticket is dealt with.
     NotOurs,
     /// Redis did not answer before the worker was to stop.
     Unanswered,
 }
 
-/// Draws a fence and starts the job that the ticket is for, on these GPUs.
-pub(crate) async fn start(session: &Session, claim: &Claim, gpus: Vec<String>) -> Answer {
-    let mut fence = session.ports.ids.fence();
-    if seeded_bug!("fence_by_worker_name") {
-        fence = named_after(&session.config.consumer);
-    }
-    if seeded_bug!("ack_before_commit") {
-        let _ = session.ports.queue.discard(&session.config.consumer, &claim.ticket).await;
-    }
-    let command = JobCommand::Start(Start {
-        fence: fence.clone(),
-        ticket: claim.ticket.clone(),
-        worker: session.config.consumer.clone(),
-        gpus,
-        sandbox: session.config.sandbox.to_string(),
-        tracking: session.tracker.as_ref().map(|tracker| tracker.wish()).unwrap_or_default(),
-    });
-    tokio::select! {
-        answer = try_start(session, claim, &fence, &command) => answer,
-        () = session.stop.patience_is_over() => Answer::Unanswered,
-    }
+/// Starts the jobs that tickets are for.
+pub(crate) struct Starter {
+    pub(crate) commands: Commands,
+    pub(crate) queue: Arc<dyn JobQueuePort>,
+    pub(crate) status: Arc<dyn JobStatusPort>,
+    /// How jobs are confined here, as the event tells it.
+    pub(crate) sandbox: String,
+    /// Which ends of a run that starts now are recorded in the tracker.
+    pub(crate) tracking: Tracking,
+    pub(crate) stop: Stop,
 }
 
-/// Starts the job, or refuses the ticket, once Redis answers; gives up when the worker is to stop and it does not.
-async fn try_start(session: &Session, claim: &Claim, fence: &Fence, command: &JobCommand) -> Answer {
-    let mut outage = Outage::of("starting a job");
-    loop {
-        let lease = session.policy.get().lease;
-        // The fence stays the same: a commit whose answer was lost is found to be this one's.
-        let error = match session.command(claim.job, command, None).await {
-            Ok(Some(job)) if job.current_fence() == Some(fence) => {
-                let span = span(session, &job);
-                // The policy may have changed meanwhile; the start was decided under one of the two.
-                let lease = lease.min(session.policy.get().lease);
-                return Answer::Started(Box::new(Run { job, fence: fence.clone(), lease, span }));
-            }
-            Ok(_) | Err(ExecuteError::Rejected(Rejection::NotStartable | Rejection::Unknown)) => {
-                match refuse(session, claim).await {
-                    Ok(()) => return Answer::NotOurs,
-                    Err(error) => error.to_string(),
-                }
-            }
-            // Trying again cures nothing, and would keep the slot from others. Once the job's record is restored, the
-            // reconciler finds it without a ticket.
-            Err(ExecuteError::Defect(problem)) => {
-                tracing::error!(job = %claim.job, problem, "a job can't be read, and is not run; `leadersboard doctor --repair` restores it from the log");
-                match session.ports.queue.discard(&session.config.consumer, &claim.ticket).await {
-                    Ok(()) => return Answer::NotOurs,
-                    Err(error) => error.to_string(),
-                }
-            }
-            Err(error) => error.to_string(),
-        };
+impl Starter {
+    /// Draws a fence and starts the job that the ticket is for, on these GPUs.
+    pub(crate) async fn start(&self, claim: &Claim, gpus: Vec<String>) -> Answer {
+        let fence = self.commands.ids.fence();
+        let command = JobCommand::Start(Start {
+            fence: fence.clone(),
+            ticket: claim.ticket.clone(),
+            worker: self.commands.consumer.clone(),
+            gpus,
+            sandbox: self.sandbox.clone(),
+            tracking: self.tracking,
+        });
         tokio::select! {
-            () = outage.pause(&error, session.ports.ids.jitter()) => {}
-            () = session.stop.begun() => return Answer::Unanswered,
+            answer = self.start_when_redis_answers(claim, &fence, &command) => answer,
+            () = self.stop.patience_is_over() => Answer::Unanswered,
         }
+    }
+
+    /// Starts the job or refuses the ticket, as soon as Redis answers; gives up if the worker stops before that.
+    async fn start_when_redis_answers(&self, claim: &Claim, fence: &Fence, command: &JobCommand) -> Answer {
+        let policy = &self.commands.policy;
+        let mut outage = Outage::of("starting a job");
+        loop {
+            let lease = policy.get().lease;
+            // The fence stays the same: a commit whose answer was lost is found to be this one's.
+            let error = match self.commands.carry_out(claim.job, command, None).await {
+                Ok(Some(job)) if job.current_fence() == Some(fence) => {
+                    let span = span(&self.commands.consumer, &job);
+                    // The policy may have changed meanwhile; the start was decided under one of the two.
+                    let lease = lease.min(policy.get().lease);
+                    return Answer::Started(Box::new(Run { job, fence: fence.clone(), lease, span }));
+                }
+                Ok(_) | Err(ExecuteError::Rejected(Rejection::NotStartable | Rejection::Unknown)) => {
+                    match self.refuse(claim).await {
+                        Ok(()) => return Answer::NotOurs,
+                        Err(error) => error.to_string(),
+                    }
+                }
+                // Another try cures nothing, and would keep the slot from other jobs. After the job's record is
+                // restored, the reconciler finds the job without a ticket.
+                Err(ExecuteError::Defect(problem)) => {
+                    tracing::error!(job = %claim.job, problem, "a job can't be read, and is not run; `leadersboard doctor --repair` restores it from the log");
+                    match self.queue.discard(&self.commands.consumer, &claim.ticket).await {
+                        Ok(()) => return Answer::NotOurs,
+                        Err(error) => error.to_string(),
+                    }
+                }
+                Err(error) => error.to_string(),
+            };
+            tokio::select! {
+                () = outage.pause(&error, self.commands.ids.jitter()) => {}
+                () = self.stop.begun() => return Answer::Unanswered,
+            }
+        }
+    }
+
+    /// Removes a ticket that is of no use. The ticket of a running job is left alone: a consumer group that was made
+    /// anew hands it out again, and its holder's next heartbeat takes it back.
+    async fn refuse(&self, claim: &Claim) -> Result<(), PortError> {
+        let job = self.status.job(claim.job).await?;
+        if job.is_some_and(|job| matches!(job.state, JobState::Running)) {
+            let lease = self.queue.lease(claim.job).await?;
+            if lease.is_some_and(|lease| lease.ticket == claim.ticket) {
+                return Ok(());
+            }
+        }
+        tracing::debug!(job = %claim.job, ticket = %claim.ticket.id, "a ticket is out of date");
+        self.queue.discard(&self.commands.consumer, &claim.ticket).await
     }
 }
 
-/// The fence of a worker that draws none: a known mistake.
-fn named_after(worker: &Consumer) -> Fence {
-    let digits: String = worker
-        .as_str()
-        .bytes()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0'))
-        .collect();
-    format!("{digits:0<24}")[..24].parse().expect("24 hexadecimal digits")
-}
-
-/// Removes a ticket that is of no use. The ticket on which the job runs is left alone: a group that was made anew hands
-/// it out again, and its holder's next heartbeat takes it back.
-async fn refuse(session: &Session, claim: &Claim) -> Result<(), PortError> {
-    let job = session.ports.status.job(claim.job).await?;
-    let running = job.is_some_and(|job| matches!(job.state, JobState::Running));
-    if running && !seeded_bug!("refused_start_acks_running_ticket") {
-        let lease = session.ports.queue.lease(claim.job).await?;
-        if lease.is_some_and(|lease| lease.ticket == claim.ticket) {
-            return Ok(());
-        }
-    }
-    tracing::debug!(job = %claim.job, ticket = %claim.ticket.id, "a ticket is out of date");
-    session.ports.queue.discard(&session.config.consumer, &claim.ticket).await
-}
-
-fn span(session: &Session, job: &Job) -> Span {
+fn span(worker: &Consumer, job: &Job) -> Span {
     let span = tracing::info_span!(
         "job",
         job = %job.id,
         attempt = job.attempt(),
         class = %job.spec.class,
         user = %job.spec.user,
-        worker = %session.config.consumer,
+        worker = %worker,
     );
     if let Some(trace) = &job.trace {
         let parent = opentelemetry::global::get_text_map_propagator(|propagator| {

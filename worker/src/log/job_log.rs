@@ -78,6 +78,11 @@ impl JobLog {
         self.writer.lock().await.tell_loss().await;
     }
 
+    /// Copies both streams of a program to their ends.
+    pub(crate) async fn pump_both(self, output: impl AsyncRead + Unpin, errors: impl AsyncRead + Unpin) {
+        tokio::join!(self.clone().pump(output, Stream::Output), self.pump(errors, Stream::Errors));
+    }
+
     /// A line of the platform's own.
     pub(crate) async fn note(&self, line: &str) {
         self.writer.lock().await.write(format!("[leadersboard] {line}\n").as_bytes()).await;

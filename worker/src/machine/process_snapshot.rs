@@ -12,7 +12,7 @@ use crate::machine::procfs::Stat;
 
 /// All processes at one moment, and what they use.
 #[derive(Debug, Default)]
-pub(crate) struct Census {
+pub(crate) struct ProcessSnapshot {
     processes: HashMap<i32, Stat>,
     children: HashMap<i32, Vec<i32>>,
 }
@@ -30,18 +30,18 @@ pub(crate) struct TreeUsage {
     pub(crate) processor_time: Duration,
 }
 
-impl Census {
+impl ProcessSnapshot {
     /// Counts now. This reads a file for each process: not for an asynchronous thread.
     pub(crate) fn take() -> Self {
-        let mut census = Self::default();
+        let mut snapshot = Self::default();
         for pid in procfs::pids() {
             // One that has ended since is none.
             if let Ok(stat) = Stat::of(pid) {
-                census.children.entry(stat.parent).or_default().push(pid);
-                census.processes.insert(pid, stat);
+                snapshot.children.entry(stat.parent).or_default().push(pid);
+                snapshot.processes.insert(pid, stat);
             }
         }
-        census
+        snapshot
     }
 
     /// The ids of a process and of all below it.
@@ -80,25 +80,25 @@ impl Census {
     }
 }
 
-/// The last census, shared by all runs of a worker.
+/// The last snapshot, shared by all runs of a worker.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Counter(Arc<Mutex<Option<Taken>>>);
 
-/// A census, and when it was taken.
-type Taken = (Instant, Arc<Census>);
+/// A snapshot, and when it was taken.
+type Taken = (Instant, Arc<ProcessSnapshot>);
 
 impl Counter {
-    /// A census that is at most so old.
-    pub(crate) async fn census(&self, at_most: Duration) -> Arc<Census> {
+    /// A snapshot that is at most so old.
+    pub(crate) async fn snapshot(&self, at_most: Duration) -> Arc<ProcessSnapshot> {
         let mut last = self.0.lock().await;
-        if let Some((taken, census)) = last.as_ref()
+        if let Some((taken, snapshot)) = last.as_ref()
             && taken.elapsed() <= at_most
         {
-            return Arc::clone(census);
+            return Arc::clone(snapshot);
         }
-        let census = Arc::new(tokio::task::spawn_blocking(Census::take).await.unwrap_or_default());
-        *last = Some((Instant::now(), Arc::clone(&census)));
-        census
+        let snapshot = Arc::new(tokio::task::spawn_blocking(ProcessSnapshot::take).await.unwrap_or_default());
+        *last = Some((Instant::now(), Arc::clone(&snapshot)));
+        snapshot
     }
 }
 
@@ -118,10 +118,10 @@ mod tests {
     fn what_is_below_this_process_is_counted() {
         let mut child = std::process::Command::new("sleep").arg("300").spawn().unwrap();
         let here = i32::try_from(std::process::id()).unwrap();
-        let census = Census::take();
-        assert!(census.tree(here).contains(&i32::try_from(child.id()).unwrap()));
+        let snapshot = ProcessSnapshot::take();
+        assert!(snapshot.tree(here).contains(&i32::try_from(child.id()).unwrap()));
         // In the moment in which it becomes another program it has no memory.
-        let counted = (0..1_000).map(|_| Census::take().below(here)).find(|usage| {
+        let counted = (0..1_000).map(|_| ProcessSnapshot::take().below(here)).find(|usage| {
             std::thread::sleep(std::time::Duration::from_millis(10));
             usage.resident_bytes > 0
         });

@@ -6,28 +6,23 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
-use tokio::time::timeout;
-
 use super::environments::interpreter;
-use super::installer::Installer;
 use super::lines::Lines;
-use super::{Demand, broken};
-use crate::confinement::limits::{Breach, Watch};
+use super::{Demand, Packages};
+use crate::confinement::limits::Breach;
 use crate::confinement::program;
 use crate::confinement::run_directory::RunDirectory;
-use crate::confinement::supervise::process::{Ended, Process};
+use crate::confinement::runner::{Confined, Terms};
+use crate::confinement::supervise::process::Ended;
 use crate::confinement::{Needs, Network};
-use crate::job::judge::{Outcome, stopped};
-use crate::log::job_log::{JobLog, Stream};
+use crate::job::outcome::Outcome;
+use crate::log::job_log::JobLog;
 use crate::recovery::leftovers::MARKER;
 
 /// How long each of the programs may take.
 pub(crate) const LIMIT: Duration = Duration::from_mins(10);
 /// How many there are.
 pub(crate) const PROGRAMS: u32 = 3;
-/// How long the streams are read once a program has ended.
-const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
 /// One of the programs.
 struct Step {
@@ -49,16 +44,17 @@ enum Failed {
 /// # Errors
 /// What is to be recorded of the run instead.
 pub(crate) async fn install(
+    packages: &Packages,
     demand: &Demand<'_>,
-    installer: &Installer,
     directory: &RunDirectory,
     lines: &Lines,
 ) -> Result<PathBuf, Outcome> {
     let text = |path: PathBuf| path.to_string_lossy().into_owned();
     let file = directory.work().join("requirements.txt");
-    std::fs::write(&file, lines.file()).map_err(|error| broken(format!("writing requirements.txt: {error}")))?;
+    std::fs::write(&file, lines.file())
+        .map_err(|error| Outcome::broken(format!("writing requirements.txt: {error}")))?;
     let environment = directory.output().join("environment");
-    let python = &demand.session.config.python;
+    let Packages { installer, python, .. } = packages;
     let uv = |network, arguments: &[&str]| Step {
         program: installer.uv().to_owned(),
         arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
@@ -87,13 +83,13 @@ pub(crate) async fn install(
     let compile = ["-I", "-S", "-m", "compileall", "-q", "-j", "0", &text(environment.join("lib"))].map(str::to_owned);
     let compile = Step { program: python.path.clone(), arguments: compile.to_vec(), network: Network::None };
     for step in [make, install] {
-        run(demand, installer, directory, &demand.log.aside(), step).await.map_err(|failed| match failed {
+        run(packages, demand, directory, &demand.log.aside(), step).await.map_err(|failed| match failed {
             Failed::Refused(why) => demand.refused(format!("requirements.txt could not be installed: {why}")),
             Failed::Otherwise(outcome) => outcome,
         })?;
     }
     // Some packages hold files that no interpreter of this version can compile, and says so at length.
-    match run(demand, installer, directory, &JobLog::shown(None, 0, None), compile).await {
+    match run(packages, demand, directory, &JobLog::shown(None, 0, None), compile).await {
         Ok(()) | Err(Failed::Refused(_)) => Ok(environment),
         Err(Failed::Otherwise(outcome)) => Err(outcome),
     }
@@ -101,44 +97,37 @@ pub(crate) async fn install(
 
 /// Runs one of the programs to its end.
 async fn run(
+    packages: &Packages,
     demand: &Demand<'_>,
-    installer: &Installer,
     directory: &RunDirectory,
     log: &JobLog,
     step: Step,
 ) -> Result<(), Failed> {
-    let Demand { session, marker, class, interrupt, .. } = *demand;
-    let sandbox = &session.config.sandbox;
+    let Demand { marker, class, interrupt, .. } = *demand;
+    let Packages { sandbox, installer, python, graces, stop, .. } = packages;
     let needs = Needs { readable: installer.readable(), network: Some(step.network), ..Needs::default() };
-    let failed = |what: &str, error: std::io::Error| Failed::Otherwise(broken(format!("{what}: {error}")));
-    let cell = sandbox.cell(demand.name, directory, needs, class).await;
-    let cell = cell.map_err(|error| failed("the sandbox of an installation could not be made", error))?;
-    let mut environment = program::environment(&session.config.python, directory, &cell.confinement);
+    let failed = |what: &str, error: std::io::Error| Failed::Otherwise(Outcome::broken(format!("{what}: {error}")));
+    let confinement = sandbox.confine(demand.name, directory, needs, class).await;
+    let confinement = confinement.map_err(|error| failed("the sandbox of an installation could not be made", error))?;
+    let mut environment = program::environment(python, directory, &confinement.isolation);
     environment.extend(installer.environment());
     environment.push((MARKER.to_owned(), marker.to_owned()));
-    let spec = cell.spec(&step.program, step.arguments, directory.work(), environment, marker);
-    let started = Process::start(&spec, marker).await;
-    let mut process = started.map_err(|error| failed("an installation could not be started", error))?;
-    let mut pumps = JoinSet::new();
-    if let Some((output, errors)) = process.streams() {
-        pumps.spawn(log.clone().pump(output, Stream::Output));
-        pumps.spawn(log.clone().pump(errors, Stream::Errors));
-    }
-    let watch = Watch::of(&cell, &process, directory, &sandbox.counter);
-    let (graces, at_once) = (session.config.graces, &session.stop.waiting);
-    let ended = process.finish(LIMIT, interrupt, graces, at_once, watch.breach()).await;
-    // Nothing that it could have left holds them open for long.
-    let _ = timeout(LAST_OUTPUT, async { while pumps.join_next().await.is_some() {} }).await;
-    match ended.map(|ended| cell.close(ended, directory)) {
+    let spec = confinement.spec(&step.program, step.arguments, directory.work(), environment, marker);
+    let started = Confined::start(sandbox, confinement, directory, &spec, marker).await;
+    let started = started.map_err(|error| failed("an installation could not be started", error))?;
+    let terms = Terms { limit: LIMIT, graces: *graces, interrupt, at_once: &stop.waiting };
+    // None of the programs leaves a process that holds the streams open.
+    let (ended, _) = started.finish(terms, |output, errors| log.clone().pump_both(output, errors), &()).await;
+    match ended {
         Ok(Ended::Exited(status)) if status.success() => Ok(()),
         Ok(Ended::Exited(status)) if status.code().is_none() => {
-            Err(Failed::Otherwise(broken(format!("an installation was ended by somebody: {status}"))))
+            Err(Failed::Otherwise(Outcome::broken(format!("an installation was ended by somebody: {status}"))))
         }
         Ok(Ended::Exited(_)) => Err(verdict(&log.kept())),
         Ok(Ended::TimedOut) => Err(Failed::Refused(format!("it took longer than {} min", LIMIT.as_secs() / 60))),
-        Ok(Ended::Exceeded(Breach::Platform(why))) => Err(Failed::Otherwise(broken(why))),
+        Ok(Ended::Exceeded(Breach::Platform(why))) => Err(Failed::Otherwise(Outcome::broken(why))),
         Ok(Ended::Exceeded(breach)) => Err(Failed::Refused(too_much(&breach))),
-        Ok(Ended::Interrupted(reason)) => Err(Failed::Otherwise(stopped(reason))),
+        Ok(Ended::Interrupted(reason)) => Err(Failed::Otherwise(Outcome::stopped(reason))),
         Err(error) => Err(failed("an installation could not be waited for", error)),
     }
 }
@@ -165,10 +154,12 @@ fn verdict(said: &str) -> Failed {
     const LACKS: &[&str] = &["(os error 28)", "(os error 122)", "(os error 23)", "(os error 5)", "(os error 30)"];
     let why = last_words(said);
     if LACKS.iter().any(|words| said.contains(words)) {
-        return Failed::Otherwise(broken(format!("the worker's machine lacks what an installation needs: {why}")));
+        return Failed::Otherwise(Outcome::broken(format!(
+            "the worker's machine lacks what an installation needs: {why}"
+        )));
     }
     if UNREACHABLE.iter().any(|words| said.contains(words)) {
-        return Failed::Otherwise(broken(format!("the package index does not answer as it should: {why}")));
+        return Failed::Otherwise(Outcome::broken(format!("the package index does not answer as it should: {why}")));
     }
     Failed::Refused(why)
 }

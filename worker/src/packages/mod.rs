@@ -9,11 +9,12 @@ mod installer;
 mod lines;
 
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use events::ResourceClass;
 use events::failure::{Failure, FailureKind};
-use events::{LossCause, ResourceClass};
 use sha2::{Digest, Sha256};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
@@ -24,14 +25,17 @@ use environments::{KEPT, Place, Vacancy};
 pub use installer::{Installer, InstallerError, InstallerOptions, RequirementsMode};
 use lines::Lines;
 
+use crate::confinement::Sandbox;
 use crate::confinement::run_directory::RunDirectory;
+use crate::confinement::supervise::process::Graces;
 use crate::job::interrupt::Interrupt;
-use crate::job::judge::{Outcome, setup_failure, stopped};
-use crate::job::stage_watchdog::Vitals;
+use crate::job::outcome::Outcome;
+use crate::job::stage_watchdog::StageWatchdog;
 use crate::log::job_log::JobLog;
 use crate::machine::open_output::{Refusal, open_directory, open_file};
 use crate::machine::platform_fault::is_platforms;
-use crate::session::Session;
+use crate::python::Python;
+use crate::stop::Stop;
 
 const NAME: &str = "requirements.txt";
 /// How long somebody else's installation of the same is waited for.
@@ -41,10 +45,23 @@ const LOOK: Duration = Duration::from_millis(200);
 /// How long it may take to move an environment into place and to remove others.
 const MOVE_LIMIT: Duration = Duration::from_mins(10);
 
+/// Installs what submissions require, once for every list of requirements.
+pub(crate) struct Packages {
+    pub(crate) installer: Installer,
+    pub(crate) sandbox: Arc<Sandbox>,
+    /// The interpreter that environments extend.
+    pub(crate) python: Python,
+    /// Where environments lie, for all workers of this machine.
+    pub(crate) work_root: PathBuf,
+    /// Where directories of installations lie.
+    pub(crate) directory: PathBuf,
+    pub(crate) graces: Graces,
+    pub(crate) stop: Stop,
+}
+
 /// A run that may need an environment.
 #[derive(Clone, Copy)]
 pub(crate) struct Demand<'a> {
-    pub(crate) session: &'a Session,
     /// The name of the run's own directory.
     pub(crate) name: &'a str,
     /// Marks every process of the run.
@@ -52,46 +69,49 @@ pub(crate) struct Demand<'a> {
     pub(crate) class: &'a ResourceClass,
     pub(crate) log: &'a JobLog,
     pub(crate) interrupt: &'a Interrupt,
-    pub(crate) vitals: &'a Vitals,
+    pub(crate) watchdog: &'a StageWatchdog,
 }
 
-impl Demand<'_> {
-    /// The environment that the submission in this directory asks for, if it asks for one and may have it.
+impl Packages {
+    /// Returns the environment that the submission in `directory` asks for, `None` if it asks for none.
     ///
     /// # Errors
-    /// What is to be recorded of the run instead.
-    pub(crate) async fn environment(&self, directory: &RunDirectory) -> Result<Option<Environment>, Outcome> {
-        let config = &self.session.config;
-        let Some(installer) = &config.installer else { return Ok(None) };
+    /// The outcome of the run if it can't have the environment.
+    pub(crate) async fn environment(
+        &self,
+        directory: &RunDirectory,
+        demand: &Demand<'_>,
+    ) -> Result<Option<Environment>, Outcome> {
         let Some(lines) = read(&directory.work())? else { return Ok(None) };
         let digest = digest(&[
-            &config.python.path.to_string_lossy(),
-            &config.python.version,
+            &self.python.path.to_string_lossy(),
+            &self.python.version,
             std::env::consts::ARCH,
-            installer.index(),
+            self.installer.index(),
             &lines.file(),
         ]);
-        let environments = Environments::of(&config.work_root).map_err(unusable)?;
+        let environments = Environments::of(&self.work_root).map_err(unusable)?;
         let patience = Instant::now() + WAIT_LIMIT;
-        self.vitals.enter("waiting for an environment", WAIT_LIMIT);
+        demand.watchdog.enter("waiting for an environment", WAIT_LIMIT);
         loop {
             match environments.look(&digest).map_err(unusable)? {
                 Place::Ready(environment) => {
-                    self.log.note(&format!("{NAME} is installed: environment {digest:.12}")).await;
+                    demand.log.note(&format!("{NAME} is installed: environment {digest:.12}")).await;
                     return Ok(Some(environment));
                 }
                 Place::Vacant(vacancy) => {
-                    self.build(installer, vacancy, &lines).await?;
+                    self.build(demand, vacancy, &lines).await?;
                     self.prune(&environments).await;
-                    self.vitals.enter("waiting for an environment", WAIT_LIMIT);
+                    demand.watchdog.enter("waiting for an environment", WAIT_LIMIT);
                 }
                 Place::Busy if Instant::now() > patience => {
-                    return Err(broken(format!("another worker has been installing the same {NAME} for too long")));
+                    let why = format!("another worker has been installing the same {NAME} for too long");
+                    return Err(Outcome::broken(why));
                 }
                 Place::Busy => {
-                    self.vitals.wait_for(Some(format!("another run installs the same {NAME}")));
+                    demand.watchdog.wait_for(Some(format!("another run installs the same {NAME}")));
                     tokio::select! {
-                        reason = self.interrupt.raised() => return Err(stopped(reason)),
+                        reason = demand.interrupt.raised() => return Err(Outcome::stopped(reason)),
                         () = sleep(LOOK) => {}
                     }
                 }
@@ -100,14 +120,13 @@ impl Demand<'_> {
     }
 
     /// Builds an environment and puts it in its place.
-    async fn build(&self, installer: &Installer, vacancy: Vacancy, lines: &Lines) -> Result<(), Outcome> {
-        self.vitals.wait_for(None);
-        let graces = self.session.config.graces;
-        let each = install::LIMIT + graces.interrupt + graces.terminate;
-        self.vitals.enter("installing", each * install::PROGRAMS + MOVE_LIMIT);
-        self.log.note(&format!("installing {NAME}")).await;
-        let directory = RunDirectory::create(&self.session.station, &format!("{}-env", self.name)).map_err(unusable)?;
-        let built = install::install(self, installer, &directory, lines).await;
+    async fn build(&self, demand: &Demand<'_>, vacancy: Vacancy, lines: &Lines) -> Result<(), Outcome> {
+        demand.watchdog.wait_for(None);
+        let each = install::LIMIT + self.graces.interrupt + self.graces.terminate;
+        demand.watchdog.enter("installing", each * install::PROGRAMS + MOVE_LIMIT);
+        demand.log.note(&format!("installing {NAME}")).await;
+        let directory = RunDirectory::create(&self.directory, &format!("{}-env", demand.name)).map_err(unusable)?;
+        let built = install::install(self, demand, &directory, lines).await;
         let done = spawn_blocking(move || {
             let filled = match built {
                 Ok(environment) => vacancy.fill(&environment).map_err(unusable),
@@ -125,13 +144,15 @@ impl Demand<'_> {
     }
 
     async fn prune(&self, environments: &Environments) {
-        let (environments, station) = (environments.clone(), self.session.station.clone());
-        let pruned = spawn_blocking(move || environments.prune(&station, KEPT)).await;
+        let (environments, directory) = (environments.clone(), self.directory.clone());
+        let pruned = spawn_blocking(move || environments.prune(&directory, KEPT)).await;
         if let Err(error) = pruned.map_err(io::Error::other).and_then(|pruned| pruned) {
             tracing::warn!(%error, "environments that are not used any more could not be removed");
         }
     }
+}
 
+impl Demand<'_> {
     /// The failure of a run whose requirements can't be met.
     fn refused(&self, error: String) -> Outcome {
         let log_tail = self.log.tail();
@@ -146,14 +167,14 @@ fn read(work: &Path) -> Result<Option<Lines>, Outcome> {
         Ok((file, _)) => file,
         Err(Refusal::Missing) => return Ok(None),
         Err(Refusal::Unreadable(error)) if is_platforms(error) => return Err(unusable(error.into())),
-        Err(refusal) => return Err(setup_failure(format!("{NAME} {refusal}"))),
+        Err(refusal) => return Err(Outcome::setup_failure(format!("{NAME} {refusal}"))),
     };
     let mut content = Vec::new();
     file.take(lines::MAX_BYTES + 1).read_to_end(&mut content).map_err(unusable)?;
     if content.len() as u64 > lines::MAX_BYTES {
-        return Err(setup_failure(format!("{NAME} is larger than {} KiB", lines::MAX_BYTES >> 10)));
+        return Err(Outcome::setup_failure(format!("{NAME} is larger than {} KiB", lines::MAX_BYTES >> 10)));
     }
-    let lines = Lines::parse(&content).map_err(|why| setup_failure(format!("{NAME} can't be used: {why}")))?;
+    let lines = Lines::parse(&content).map_err(|why| Outcome::setup_failure(format!("{NAME} can't be used: {why}")))?;
     Ok((!lines.is_empty()).then_some(lines))
 }
 
@@ -167,13 +188,8 @@ fn digest(parts: &[&str]) -> String {
     hex::encode(hash.finalize())
 }
 
-/// The outcome where the platform failed, not the job.
-fn broken(what: String) -> Outcome {
-    Outcome::GivenBack(LossCause::Infrastructure, what)
-}
-
 fn unusable(error: io::Error) -> Outcome {
-    broken(format!("the environments for {NAME} can't be used: {error}"))
+    Outcome::broken(format!("the environments for {NAME} can't be used: {error}"))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 mod lines;
 mod reporter;
 mod series;
+mod shared;
 mod standing;
 mod system;
 mod tee;
@@ -14,20 +15,17 @@ mod tee;
 mod tests;
 
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use events::ports::ProgressPort;
 use events::{Fence, JobId};
-use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::confinement::limits::Watch;
+use crate::confinement::limits::LimitWatch;
 use crate::gpu::GpuLease;
-use lines::Marker;
-use standing::Standing;
+use shared::Shared;
 use tee::Tee;
 
 /// How long the last report may take: who looks on after the end may miss it, the end does not wait for it.
@@ -37,14 +35,6 @@ const LAST_REPORT: Duration = Duration::from_secs(1);
 pub(crate) struct RunProgress {
     shared: Arc<Shared>,
     reporter: AbortOnDropHandle<()>,
-}
-
-struct Shared {
-    began: Instant,
-    standing: Mutex<Standing>,
-    news: Notify,
-    /// There will be no more of it.
-    closed: CancellationToken,
 }
 
 impl RunProgress {
@@ -61,7 +51,7 @@ impl RunProgress {
     }
 
     /// Looks at what the run uses, again and again.
-    pub(crate) async fn sample(&self, watch: &Watch<'_>, gpus: &GpuLease) -> Infallible {
+    pub(crate) async fn sample(&self, watch: &LimitWatch<'_>, gpus: &GpuLease) -> Infallible {
         system::sample(&self.shared, watch, gpus).await
     }
 
@@ -70,28 +60,5 @@ impl RunProgress {
         self.shared.closed.cancel();
         // What is not told by then is lost without harm.
         let _ = timeout(LAST_REPORT, self.reporter).await;
-    }
-}
-
-impl Shared {
-    fn new() -> Self {
-        let (standing, news, closed) = Default::default();
-        Self { began: Instant::now(), standing, news, closed }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Standing> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes in what the program tells, and what was seen of it.
-    fn change(&self, change: impl FnOnce(&mut Standing, Duration)) {
-        change(&mut self.lock(), self.began.elapsed());
-        self.news.notify_one();
-    }
-
-    fn hear(&self, markers: Vec<Marker>) {
-        if !markers.is_empty() {
-            self.change(|standing, at| markers.into_iter().for_each(|marker| standing.hear(marker, at)));
-        }
     }
 }

@@ -7,7 +7,7 @@ use events::ports::{ProgressPort, Report, Shown};
 use events::{Fence, JobId};
 use tokio::time::{Instant, sleep_until};
 
-use super::Shared;
+use super::shared::Shared;
 use super::standing::Part;
 
 /// How often is told how far a run is, at most.

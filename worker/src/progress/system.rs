@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::Shared;
-use crate::confinement::limits::Watch;
+use super::shared::Shared;
+use crate::confinement::limits::LimitWatch;
 use crate::gpu::GpuLease;
 use crate::machine::process_snapshot::TreeUsage;
 
@@ -16,7 +16,7 @@ const EVERY: Duration = Duration::from_secs(2);
 const FRESH: Duration = Duration::from_millis(100);
 
 /// Looks at what is watched of a run and at its GPUs for as long as this is waited for.
-pub(super) async fn sample(shared: &Shared, watch: &Watch<'_>, gpus: &GpuLease) -> Infallible {
+pub(super) async fn sample(shared: &Shared, watch: &LimitWatch<'_>, gpus: &GpuLease) -> Infallible {
     let mut looks = interval(EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut before: Option<(Instant, TreeUsage)> = None;

@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::Shared;
 use super::lines::Lines;
+use super::shared::Shared;
 
 /// An output whose lines are heard as it is read; nothing in it is changed.
 pub(crate) struct Tee<R> {

@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use events::ports::{Curve, PortError, Report, Shown, StageSeen, Stated};
 use proptest::prelude::*;
 use tokio::io::AsyncReadExt;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use super::lines::Lines;
+use super::lines::{Lines, Marker};
 use super::series::MAX_POINTS;
-use super::standing::Part;
+use super::standing::{Part, Standing};
 use super::*;
 
 /// Pieces that an output may be made of.

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
-use crate::machine::process_snapshot::Census;
+use crate::machine::process_snapshot::ProcessSnapshot;
 use crate::machine::procfs;
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,34 +25,34 @@ pub(crate) fn adopt() -> io::Result<()> {
 }
 
 /// Kills them with all below them, and waits until none is left, for at most five seconds. Gives those that are.
-pub(crate) async fn kill_strays() -> Vec<i32> {
+pub(crate) async fn kill_orphans() -> Vec<i32> {
     let deadline = Instant::now() + PATIENCE;
     let mut killed: Vec<Pid> = Vec::new();
     loop {
-        let strays = spawn_blocking(strays).await.unwrap_or_default();
-        for (stray, tree) in &strays {
+        let orphans = spawn_blocking(orphans).await.unwrap_or_default();
+        for (orphan, tree) in &orphans {
             for pid in tree {
                 // It may have ended since it was seen.
                 let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
             }
-            killed.push(Pid::from_raw(*stray));
+            killed.push(Pid::from_raw(*orphan));
         }
         // Nobody else waits for them.
         killed.retain(|pid| matches!(waitpid(*pid, Some(WaitPidFlag::WNOHANG)), Ok(status) if status.pid().is_none()));
-        if (strays.is_empty() && killed.is_empty()) || Instant::now() > deadline {
-            return strays.into_iter().map(|(stray, _)| stray).collect();
+        if (orphans.is_empty() && killed.is_empty()) || Instant::now() > deadline {
+            return orphans.into_iter().map(|(orphan, _)| orphan).collect();
         }
         sleep(POLL).await;
     }
 }
 
-/// Each stray with itself and all below it.
-fn strays() -> Vec<(i32, Vec<i32>)> {
+/// Each orphan with itself and all below it.
+fn orphans() -> Vec<(i32, Vec<i32>)> {
     let own = rustix::process::getpid().as_raw_nonzero().get();
-    let (census, Some(filters)) = (Census::take(), filters_of(own)) else { return vec![] };
-    let children = census.children(own).into_iter();
-    let is_stray = |pid: &i32| filters_of(*pid).is_some_and(|more| more > filters);
-    children.filter(is_stray).map(|pid| (pid, census.tree(pid))).collect()
+    let (snapshot, Some(filters)) = (ProcessSnapshot::take(), filters_of(own)) else { return vec![] };
+    let children = snapshot.children(own).into_iter();
+    let is_orphan = |pid: &i32| filters_of(*pid).is_some_and(|more| more > filters);
+    children.filter(is_orphan).map(|pid| (pid, snapshot.tree(pid))).collect()
 }
 
 /// How many seccomp filters a process is under. (proc(5), since Linux 5.9)
@@ -67,7 +67,7 @@ mod tests {
     #[tokio::test]
     async fn an_ordinary_child_is_none() {
         let mut child = std::process::Command::new("sleep").arg("300").spawn().unwrap();
-        assert_eq!(kill_strays().await, Vec::<i32>::new());
+        assert_eq!(kill_orphans().await, Vec::<i32>::new());
         assert!(child.try_wait().unwrap().is_none());
         child.kill().unwrap();
         child.wait().unwrap();

@@ -1,6 +1,6 @@
 //! A worker process's place under the work root: a directory that holds its run directories, locked while it lives.
 //!
-//! A station whose lock can be taken belongs to a process that is dead, whatever its id is used for by now.
+//! A directory whose lock can be taken belongs to a process that is dead, whatever its id is used for by now.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -19,15 +19,15 @@ const UNRECORDED: &str = "unrecorded-";
 
 /// A directory under the work root, and the lock that says whose it is.
 #[derive(Debug)]
-pub(crate) struct Station {
+pub(crate) struct WorkerDirectory {
     path: PathBuf,
     consumer: Consumer,
     /// Held until this is dropped.
     _lock: Flock<File>,
 }
 
-impl Station {
-    /// Makes the station `name` for a process that begins.
+impl WorkerDirectory {
+    /// Makes the directory `name` for a process that begins.
     pub(crate) fn take(work_root: &Path, name: &str, consumer: &Consumer) -> io::Result<Self> {
         let path = work_root.join(name);
         folder::make_all_passable(work_root)?;
@@ -39,21 +39,21 @@ impl Station {
         Ok(Self { path, consumer: consumer.clone(), _lock: lock })
     }
 
-    /// The stations of processes that are dead.
+    /// The directories of processes that are dead.
     pub(crate) fn of_the_dead(work_root: &Path) -> io::Result<Vec<Self>> {
-        let mut stations = Vec::new();
+        let mut directories = Vec::new();
         for entry in fs::read_dir(work_root)? {
             let path = entry?.path();
-            // What has no lock is not a station, or one that is just being made or removed.
+            // What has no lock is not a directory, or one that is just being made or removed.
             let Ok(file) = OpenOptions::new().read(true).write(true).open(path.join(LOCK)) else { continue };
             let Some(mut lock) = lock(file)? else { continue };
             let mut name = String::new();
             lock.read_to_string(&mut name)?;
             if let Ok(consumer) = name.parse() {
-                stations.push(Self { path, consumer, _lock: lock });
+                directories.push(Self { path, consumer, _lock: lock });
             }
         }
-        Ok(stations)
+        Ok(directories)
     }
 
     /// The directory.
@@ -66,7 +66,7 @@ impl Station {
         &self.consumer
     }
 
-    /// Notes in the station at this path that its worker stops in order, and could not record the end of a run.
+    /// Notes in the directory at this path that its worker stops in order, and could not record the end of a run.
     pub(crate) fn note_unrecorded(path: &Path, fence: &Fence) -> io::Result<()> {
         File::create(path.join(format!("{UNRECORDED}{fence}"))).map(drop)
     }
@@ -108,24 +108,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_stations_of_the_dead_are_found() {
+    fn only_the_directories_of_the_dead_are_found() {
         let root = tempfile::tempdir().unwrap();
-        let alive = Station::take(root.path(), "a", &"w-a".parse().unwrap()).unwrap();
-        drop(Station::take(root.path(), "b", &"w-b".parse().unwrap()).unwrap());
+        let alive = WorkerDirectory::take(root.path(), "a", &"w-a".parse().unwrap()).unwrap();
+        drop(WorkerDirectory::take(root.path(), "b", &"w-b".parse().unwrap()).unwrap());
         fs::create_dir_all(root.path().join("b/run/work")).unwrap();
         fs::write(root.path().join("b/run/work/large"), "x").unwrap();
         let [noted, other] =
             ["00112233445566778899aabb", "00112233445566778899aabc"].map(|fence| fence.parse().unwrap());
-        Station::note_unrecorded(&root.path().join("b"), &noted).unwrap();
-        for station in Station::of_the_dead(root.path()).unwrap() {
-            station.empty().unwrap();
+        WorkerDirectory::note_unrecorded(&root.path().join("b"), &noted).unwrap();
+        for directory in WorkerDirectory::of_the_dead(root.path()).unwrap() {
+            directory.empty().unwrap();
         }
         assert!(!root.path().join("b/run").exists(), "what it left is gone");
-        let dead = Station::of_the_dead(root.path()).unwrap();
-        assert_eq!(dead.iter().map(|station| station.consumer().as_str()).collect::<Vec<_>>(), ["w-b"]);
-        for station in dead {
-            assert!(station.is_unrecorded(&noted) && !station.is_unrecorded(&other));
-            station.close().unwrap();
+        let dead = WorkerDirectory::of_the_dead(root.path()).unwrap();
+        assert_eq!(dead.iter().map(|directory| directory.consumer().as_str()).collect::<Vec<_>>(), ["w-b"]);
+        for directory in dead {
+            assert!(directory.is_unrecorded(&noted) && !directory.is_unrecorded(&other));
+            directory.close().unwrap();
         }
         alive.close().unwrap();
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);

@@ -12,12 +12,12 @@ const BELIEVED_AFTER: Duration = Duration::from_hours(24);
 
 /// What is irreversible is not done by a clock that has just jumped ahead.
 #[derive(Debug, Default)]
-pub(crate) struct Steady {
+pub(crate) struct ClockGuard {
     /// A time of the clock, and when it showed that.
     anchor: Option<(Instant, Timestamp)>,
 }
 
-impl Steady {
+impl ClockGuard {
     /// Whether the clock that shows `now` has not jumped ahead within the last day, as far as this process has seen.
     pub(crate) fn trusts(&mut self, now: Timestamp) -> bool {
         let (since, at) = *self.anchor.get_or_insert_with(|| (Instant::now(), now));
@@ -36,7 +36,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_clock_that_jumped_ahead_is_believed_after_a_day() {
-        let mut steady = Steady::default();
+        let mut steady = ClockGuard::default();
         let month = Duration::from_hours(30 * 24);
         let mut now = Timestamp::default();
         assert!(steady.trusts(now));

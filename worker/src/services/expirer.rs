@@ -13,15 +13,15 @@ use events::commit::Guard;
 use events::execute::{self, ExecuteError, Origin};
 use events::policy::{LivePolicy, Policy};
 use events::ports::{
-    ArtifactPort, EventLogPort, Ids, LogPort, PageCursor, PortError, RecordsPort, StorageError, StoragePort, Turn,
+    ArtifactPort, EventLogPort, Ids, LogPort, PageCursor, PortError, RecordsPort, StorageError, StoragePort,
 };
 use events::{Actor, Job, JobCommand, JobId, SubmissionCommand, SubmissionId, Timestamp, submission};
 use metrics::counter;
 use tokio::time::sleep;
 
 use crate::outage::Outage;
-use crate::services::clock_guard::Steady;
-use crate::session::Session;
+use crate::services::clock_guard::ClockGuard;
+use crate::services::leader_lease::LeaderLease;
 
 /// How many records are read at a time, and how often in one walk.
 const PAGE: usize = 200;
@@ -51,7 +51,7 @@ pub struct Expirer {
     ports: ExpirerPorts,
     policy: Arc<LivePolicy>,
     reached: Reached,
-    clock: Steady,
+    clock: ClockGuard,
 }
 
 /// Up to where all was looked at; none at the beginning.
@@ -73,30 +73,18 @@ pub struct Removed {
     pub leftovers: u64,
 }
 
-/// Expires for as long as it is polled, whenever it is this process's turn.
-pub(crate) async fn run(session: Arc<Session>) {
-    let (holder, interval) = (session.config.consumer.as_str(), session.config.expire_interval);
-    let ports = ExpirerPorts {
-        log: Arc::clone(&session.ports.log),
-        records: Arc::clone(&session.ports.records),
-        storage: Arc::clone(&session.ports.storage),
-        logs: Arc::clone(&session.ports.logs),
-        artifacts: Arc::clone(&session.ports.artifacts),
-        ids: Arc::clone(&session.ports.ids),
-    };
-    let mut expirer = Expirer::new(ports, Arc::clone(&session.policy));
-    let mut outage = Outage::of("removing what was kept for long enough");
+/// Expires for as long as the future is polled, whenever this process leads.
+pub(crate) async fn run(mut expirer: Expirer, lease: LeaderLease, interval: Duration) {
+    let mut outage = Outage::of("removing expired jobs and submissions");
     loop {
-        sleep(interval.mul_f64(session.ports.ids.jitter())).await;
-        let walked = async {
-            if session.ports.work_state.take_turn(Turn::Expiring, holder, interval * 3).await? {
-                expirer.walk().await
-            } else {
-                Ok(Removed::default())
-            }
+        sleep(interval.mul_f64(expirer.ports.ids.jitter())).await;
+        let walked = match lease.take().await {
+            Ok(true) => expirer.walk().await.map(drop),
+            Ok(false) => Ok(()),
+            Err(error) => Err(error),
         };
-        match walked.await {
-            Ok(_) => outage.over(),
+        match walked {
+            Ok(()) => outage.over(),
             Err(error) => outage.note(&error),
         }
     }
@@ -106,7 +94,7 @@ impl Expirer {
     /// One that has not walked yet.
     #[must_use]
     pub fn new(ports: ExpirerPorts, policy: Arc<LivePolicy>) -> Self {
-        Self { ports, policy, reached: Reached::default(), clock: Steady::default() }
+        Self { ports, policy, reached: Reached::default(), clock: ClockGuard::default() }
     }
 
     /// Looks at a part of everything, from where the walk before ended, and removes what has been there for long enough.

@@ -1,45 +1,66 @@
-//! Tells the others that this worker is there.
+//! Announces this worker to the others.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use events::ports::Presence;
+use events::Consumer;
+use events::ports::{Presence, WorkersPort};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::session::Session;
+use crate::gpu::Gpus;
+use crate::served_classes::ServedClasses;
+use crate::services::fitness::Fitness;
+use crate::stop::Stop;
 
 const EVERY: Duration = Duration::from_secs(5);
-/// How long one telling lasts.
+/// How long one announcement lasts.
 const LASTING: Duration = Duration::from_secs(20);
 
-/// Tells so for as long as it is polled, and at once when it begins to drain.
-pub(crate) async fn run(session: Arc<Session>) {
-    let mut ticks = interval(EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut draining = false;
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            () = session.stop.begun(), if !draining => draining = true,
-            () = session.fitness.changed() => {}
-        }
-        let presence = Presence {
-            worker: session.config.consumer.clone(),
-            host: session.config.host.clone(),
-            pid: std::process::id(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            classes: session.served(),
-            slots: session.config.slots,
-            busy: session.busy.load(Ordering::Relaxed),
-            draining,
-            sandbox: session.config.sandbox.to_string(),
-            gpus: session.config.gpus.presence(),
-            unfit: session.fitness.unfit(),
-        };
-        // An outage is told by whoever claims.
-        if let Err(error) = session.ports.workers.announce(&presence, LASTING).await {
-            tracing::debug!(%error, "the worker could not tell that it is there");
+/// Announces this worker.
+pub(crate) struct Announcer {
+    pub(crate) workers: Arc<dyn WorkersPort>,
+    pub(crate) consumer: Consumer,
+    pub(crate) host: String,
+    pub(crate) classes: ServedClasses,
+    pub(crate) slots: usize,
+    pub(crate) busy: Arc<AtomicUsize>,
+    /// How jobs are confined here.
+    pub(crate) sandbox: String,
+    pub(crate) gpus: Gpus,
+    pub(crate) fitness: Arc<Fitness>,
+    pub(crate) stop: Stop,
+}
+
+impl Announcer {
+    /// Announces the worker for as long as the future is polled, and at once when it starts to drain.
+    pub(crate) async fn run(self) {
+        let mut ticks = interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut draining = false;
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = self.stop.begun(), if !draining => draining = true,
+                () = self.fitness.changed() => {}
+            }
+            let presence = Presence {
+                worker: self.consumer.clone(),
+                host: self.host.clone(),
+                pid: std::process::id(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                classes: self.classes.served(),
+                slots: self.slots,
+                busy: self.busy.load(Ordering::Relaxed),
+                draining,
+                sandbox: self.sandbox.clone(),
+                gpus: self.gpus.presence(),
+                unfit: self.fitness.unfit(),
+            };
+            // The claiming tells of an outage.
+            if let Err(error) = self.workers.announce(&presence, LASTING).await {
+                tracing::debug!(%error, "the worker could not announce itself");
+            }
         }
     }
 }

@@ -6,124 +6,130 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use events::execute::{self, ExecuteError, Origin};
-use events::ports::{Lease, PortError, Unstarted};
-use events::{Actor, Fence, Guard, JobCommand, JobId, LossCause, Timestamp, seeded_bug};
+use events::policy::LivePolicy;
+use events::ports::{EventLogPort, Ids, JobQueuePort, Lease, PortError, Unstarted, WorkersPort};
+use events::{Actor, Fence, Guard, JobCommand, JobId, LossCause};
 use metrics::counter;
 use tokio::time::{Instant, sleep};
 
 use crate::outage::Outage;
-use crate::session::Session;
+use crate::served_classes::ServedClasses;
 
-/// Runs until it is aborted. A sweep every quarter of the lease, times jitter.
-pub(crate) async fn run(session: Arc<Session>) {
-    let mut outage = Outage::of("watching the other workers");
-    let mut leases = Watch::default();
-    let mut tickets = Watch::default();
-    loop {
-        let before = Instant::now();
-        let lease = session.policy.get().lease;
-        sleep((lease / 4).mul_f64(session.ports.ids.jitter())).await;
-        // A process that was stopped for a while has seen nothing meanwhile.
-        if before.elapsed() > lease / 2 {
-            leases.forget();
-            tickets.forget();
-        }
-        // What is wrong with one of them is not to keep the others.
-        let swept_leases = sweep_leases(&session, &mut leases).await;
-        let swept_tickets = sweep_tickets(&session, &mut tickets).await;
-        let forgotten = session.ports.workers.forget_dead(&session.all_classes()).await.map(drop);
-        match swept_leases.and(swept_tickets).and(forgotten) {
-            Ok(()) => outage.over(),
-            Err(error) => {
-                outage.note(&error);
+/// Ends the leases of silent workers.
+pub(crate) struct Reaper {
+    pub(crate) log: Arc<dyn EventLogPort>,
+    pub(crate) queue: Arc<dyn JobQueuePort>,
+    pub(crate) workers: Arc<dyn WorkersPort>,
+    pub(crate) ids: Arc<dyn Ids>,
+    pub(crate) policy: Arc<LivePolicy>,
+    pub(crate) classes: ServedClasses,
+}
+
+impl Reaper {
+    /// Runs until aborted. Sweeps every quarter of the lease, times jitter.
+    pub(crate) async fn run(self) {
+        let mut outage = Outage::of("watching the other workers");
+        let mut leases = Sightings::default();
+        let mut tickets = Sightings::default();
+        loop {
+            let before = Instant::now();
+            let lease = self.policy.get().lease;
+            sleep((lease / 4).mul_f64(self.ids.jitter())).await;
+            // A process that was stopped for a while has seen nothing meanwhile.
+            if before.elapsed() > lease / 2 {
                 leases.forget();
                 tickets.forget();
             }
+            // A failure of one of them does not hold up the others.
+            let swept_leases = self.sweep_leases(&mut leases).await;
+            let swept_tickets = self.sweep_tickets(&mut tickets).await;
+            let forgotten = self.workers.forget_dead(&self.classes.all()).await.map(drop);
+            match swept_leases.and(swept_tickets).and(forgotten) {
+                Ok(()) => outage.over(),
+                Err(error) => {
+                    outage.note(&error);
+                    leases.forget();
+                    tickets.forget();
+                }
+            }
         }
     }
-}
 
-async fn sweep_leases(session: &Session, watch: &mut Watch<(JobId, Fence, u64)>) -> Result<(), PortError> {
-    let leases = session.ports.queue.leases().await?;
-    let seen = leases.iter().map(|(job, lease)| (*job, lease.fence.clone(), lease.beat));
-    let now = now(session).await?;
-    watch.saw(seen, now);
-    for (job, lease) in &leases {
-        let unchanged = watch.unchanged_for(&(*job, lease.fence.clone(), lease.beat), now);
-        if unchanged >= Duration::from_millis(lease.lease_ms) {
-            end(session, *job, lease).await;
+    async fn sweep_leases(&self, seen: &mut Sightings<(JobId, Fence, u64)>) -> Result<(), PortError> {
+        let leases = self.queue.leases().await?;
+        let now = Instant::now();
+        seen.saw(leases.iter().map(|(job, lease)| (*job, lease.fence.clone(), lease.beat)), now);
+        for (job, lease) in &leases {
+            let unchanged = seen.unchanged_for(&(*job, lease.fence.clone(), lease.beat), now);
+            if unchanged >= Duration::from_millis(lease.lease_ms) {
+                self.end(*job, lease).await;
+            }
         }
+        Ok(())
     }
-    Ok(())
-}
 
-async fn end(session: &Session, job: JobId, lease: &Lease) {
-    let command = JobCommand::LoseLease {
-        fence: lease.fence.clone(),
-        cause: LossCause::WorkerLost,
-        error: format!("worker {} fell silent for {} s", lease.worker, lease.lease_ms.div_ceil(1000)),
-    };
-    let origin = Origin { actor: Actor::System("reaper".to_owned()), trace: None };
-    let (log, jitter) = (session.ports.log.as_ref(), session.ports.ids.jitter());
-    let beat = Guard::LeaseBeat { job, beat: lease.beat };
-    match execute::job_if(log, &session.policy.get(), &origin, job, &command, jitter, Some(&beat)).await {
-        Ok(_) => {
-            tracing::warn!(%job, worker = %lease.worker, "a worker fell silent; its job is tried again or given up");
-            counter!("leadersboard_leases_reaped_total").increment(1);
+    async fn end(&self, job: JobId, lease: &Lease) {
+        let command = JobCommand::LoseLease {
+            fence: lease.fence.clone(),
+            cause: LossCause::WorkerLost,
+            error: format!("worker {} fell silent for {} s", lease.worker, lease.lease_ms.div_ceil(1000)),
+        };
+        let origin = Origin { actor: Actor::System("reaper".to_owned()), trace: None };
+        let (log, jitter) = (self.log.as_ref(), self.ids.jitter());
+        let beat = Guard::LeaseBeat { job, beat: lease.beat };
+        match execute::job_if(log, &self.policy.get(), &origin, job, &command, jitter, Some(&beat)).await {
+            Ok(_) => {
+                tracing::warn!(%job, worker = %lease.worker, "a worker fell silent; its job is tried again or given up");
+                counter!("leadersboard_leases_reaped_total").increment(1);
+            }
+            // The worker beat again, or the end of its run was recorded meanwhile.
+            Err(ExecuteError::GuardFailed(_) | ExecuteError::Rejected(_)) => {}
+            Err(error) => {
+                tracing::warn!(%job, %error, "the lease of a silent worker could not be ended; trying again");
+            }
         }
-        // It beat again, or its end was recorded, while we looked.
-        Err(ExecuteError::GuardFailed(_) | ExecuteError::Rejected(_)) => {}
-        Err(error) => tracing::warn!(%job, %error, "the lease of a silent worker could not be ended; trying again"),
     }
-}
 
-async fn sweep_tickets(session: &Session, watch: &mut Watch<Unstarted>) -> Result<(), PortError> {
-    let mut tickets = Vec::new();
-    for class in session.all_classes() {
-        match session.ports.queue.unstarted(&class).await {
-            // The reconciler sets aside a work stream that is none.
-            Err(PortError::Corrupt(problem)) => tracing::warn!(%class, problem, "the tickets of a class can't be read"),
-            unstarted => tickets.extend(unstarted?),
+    async fn sweep_tickets(&self, seen: &mut Sightings<Unstarted>) -> Result<(), PortError> {
+        let mut tickets = Vec::new();
+        for class in self.classes.all() {
+            match self.queue.unstarted(&class).await {
+                // The reconciler sets aside a key that is no work stream.
+                Err(PortError::Corrupt(problem)) => {
+                    tracing::warn!(%class, problem, "the tickets of a class can't be read");
+                }
+                unstarted => tickets.extend(unstarted?),
+            }
         }
-    }
-    let now = now(session).await?;
-    watch.saw(tickets.iter().cloned(), now);
-    let lease = session.policy.get().lease;
-    for ticket in &tickets {
-        if watch.unchanged_for(ticket, now) >= lease && session.ports.queue.reissue(ticket).await? {
-            tracing::warn!(job = %ticket.job, worker = %ticket.holder, "a ticket was claimed but never started; returning it to the queue");
-            counter!("leadersboard_tickets_reissued_total", "class" => ticket.ticket.class.to_string()).increment(1);
+        let now = Instant::now();
+        seen.saw(tickets.iter().cloned(), now);
+        let lease = self.policy.get().lease;
+        for ticket in &tickets {
+            if seen.unchanged_for(ticket, now) >= lease && self.queue.reissue(ticket).await? {
+                tracing::warn!(job = %ticket.job, worker = %ticket.holder, "a ticket was claimed but never started; returning it to the queue");
+                counter!("leadersboard_tickets_reissued_total", "class" => ticket.ticket.class.to_string())
+                    .increment(1);
+            }
         }
+        Ok(())
     }
-    Ok(())
-}
-
-/// This process's own clock, which nobody can set.
-async fn now(session: &Session) -> Result<Instant, PortError> {
-    if seeded_bug!("reaper_by_wall_clock") {
-        static BEGAN: OnceLock<(Instant, Timestamp)> = OnceLock::new();
-        let wall = session.ports.log.load_policy().await?.now;
-        let (instant, at) = BEGAN.get_or_init(|| (Instant::now(), wall));
-        return Ok(*instant + (wall - *at).to_std().unwrap_or_default());
-    }
-    Ok(Instant::now())
 }
 
 /// Since when this process has seen things as they are.
 #[derive(Debug)]
-struct Watch<T>(HashMap<T, Instant>);
+struct Sightings<T>(HashMap<T, Instant>);
 
-impl<T> Default for Watch<T> {
+impl<T> Default for Sightings<T> {
     fn default() -> Self {
         Self(HashMap::new())
     }
 }
 
-impl<T: Eq + Hash> Watch<T> {
+impl<T: Eq + Hash> Sightings<T> {
     /// Notes what was seen in a sweep. What was not seen is forgotten.
     fn saw(&mut self, things: impl Iterator<Item = T>, now: Instant) {
         let mut before = std::mem::take(&mut self.0);
@@ -145,16 +151,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_what_was_seen_the_same_all_the_time_counts() {
-        let mut watch = Watch::default();
+        let mut seen = Sightings::default();
         let now = Instant::now;
-        watch.saw([1, 2].into_iter(), now());
+        seen.saw([1, 2].into_iter(), now());
         tokio::time::advance(Duration::from_secs(5)).await;
-        watch.saw([1, 3].into_iter(), now());
-        assert_eq!(watch.unchanged_for(&1, now()), Duration::from_secs(5));
-        assert_eq!(watch.unchanged_for(&3, now()), Duration::ZERO);
-        watch.saw([2].into_iter(), now());
-        assert_eq!(watch.unchanged_for(&2, now()), Duration::ZERO, "it was away in between");
-        watch.forget();
-        assert_eq!(watch.unchanged_for(&2, now()), Duration::ZERO);
+        seen.saw([1, 3].into_iter(), now());
+        assert_eq!(seen.unchanged_for(&1, now()), Duration::from_secs(5));
+        assert_eq!(seen.unchanged_for(&3, now()), Duration::ZERO);
+        seen.saw([2].into_iter(), now());
+        assert_eq!(seen.unchanged_for(&2, now()), Duration::ZERO, "it was away in between");
+        seen.forget();
+        assert_eq!(seen.unchanged_for(&2, now()), Duration::ZERO);
     }
 }

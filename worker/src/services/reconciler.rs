@@ -13,7 +13,7 @@ use std::time::Duration;
 use events::execute::{self, ExecuteError, Origin};
 use events::job::Waiting;
 use events::policy::{LivePolicy, Policy};
-use events::ports::{EventLogPort, Ids, JobQueuePort, Lease, PortError, Tickets, Turn, WorkStatePort};
+use events::ports::{EventLogPort, Ids, JobQueuePort, Lease, PortError, Tickets, WorkStatePort};
 use events::{
     Actor, ClassName, Fence, Job, JobCommand, JobId, JobState, StreamId, Ticket, Timestamp, UserId, seeded_bug,
 };
@@ -21,7 +21,7 @@ use metrics::{counter, gauge};
 use tokio::time::sleep;
 
 use crate::outage::Outage;
-use crate::session::Session;
+use crate::services::leader_lease::LeaderLease;
 
 /// How long after it is due a delayed job counts as forgotten by the dispatchers.
 const OVERDUE: Duration = Duration::from_secs(10);
@@ -93,33 +93,26 @@ impl Finding {
     }
 }
 
-/// Reconciles for as long as it is polled, whenever it is this process's turn.
-pub(crate) async fn run(session: Arc<Session>) {
-    let (holder, interval) = (session.config.consumer.as_str(), session.config.reconcile_interval);
-    let ports = ReconcilerPorts {
-        log: Arc::clone(&session.ports.log),
-        queue: Arc::clone(&session.ports.queue),
-        work_state: Arc::clone(&session.ports.work_state),
-        ids: Arc::clone(&session.ports.ids),
-    };
-    let mut reconciler = Reconciler::new(ports.clone(), Arc::clone(&session.policy));
+/// Reconciles for as long as the future is polled, whenever this process leads.
+pub(crate) async fn run(mut reconciler: Reconciler, lease: LeaderLease, interval: Duration) {
     let mut outage = Outage::of("reconciling");
     loop {
-        sleep(interval.mul_f64(session.ports.ids.jitter())).await;
-        let walked = async {
-            if ports.work_state.take_turn(Turn::Reconciling, holder, interval * 3).await? {
-                reconciler.walk().await.map(Some)
-            } else {
-                reconciler.before.clear();
-                Ok(None)
-            }
+        sleep(interval.mul_f64(reconciler.ports.ids.jitter())).await;
+        let walked = match lease.take().await {
+            Ok(true) => reconciler.walk().await.map(Some),
+            Ok(false) => Ok(None),
+            Err(error) => Err(error),
         };
-        match walked.await {
-            Ok(walk) => {
+        match walked {
+            Ok(Some(walk)) => {
                 outage.over();
-                if let Some(walk) = walk.filter(|walk| walk.suspected + walk.repaired + walk.set_aside > 0) {
+                if walk.suspected + walk.repaired + walk.set_aside > 0 {
                     tracing::info!(walk.open, walk.suspected, walk.repaired, walk.set_aside, "reconciled");
                 }
+            }
+            Ok(None) => {
+                outage.over();
+                reconciler.before.clear();
             }
             Err(error) => {
                 outage.note(&error);

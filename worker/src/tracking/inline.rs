@@ -1,94 +1,108 @@
-//! Recording a run before the end of its job is committed, so that its link is there at once.
+//! Records a run before the end of its job is committed, so that its link is there at once.
 
+use events::Results;
 use events::job::{ArtifactTotals, TrackedRun};
-use events::ports::{PortError, RunEnd, RunRecord, RunStatus, TrackingError};
-use events::{Results, SubmissionId, seeded_bug};
+use events::ports::{PortError, RunRecord, RunStatus, TrackingError};
 use metrics::histogram;
 use tokio::time::{Instant, timeout};
 
 use super::ended_run::record_of;
-use super::sweep::sweep;
-use crate::job::start::Run;
-use crate::session::Session;
+use super::tracker::Tracker;
+use crate::job::run::Run;
+use crate::stop::Stop;
 
-/// Opens the run in the tracker and records what its job left, within the budget; what is not done in time is done
-/// once the job has ended. `None` if the tracker has no run yet, or must not be waited for.
-pub(crate) async fn record_in_time(
-    session: &Session,
-    run: &Run,
-    results: &Results,
-    artifacts: &ArtifactTotals,
-) -> Option<TrackedRun> {
-    let tracker = session.tracker.as_ref()?;
-    let is_wanted = run.job.run.as_ref().is_some_and(|run| !run.tracking.is_off());
-    if !is_wanted || tracker.config.budget.is_zero() || !tracker.breaker.is_closed() {
-        return None;
+/// How an attempt to record a run within the budget ended.
+enum Attempted {
+    Recorded,
+    Refused(TrackingError),
+    /// The budget is over.
+    TooLate,
+}
+
+impl Tracker {
+    /// Opens the run in the tracker and records the job's output, within the budget; the recorder does the rest after the
+    /// job has ended. Returns `None` if the tracker has no run yet, or is known to be away.
+    pub(crate) async fn record_in_time(
+        &self,
+        stop: &Stop,
+        run: &Run,
+        results: &Results,
+        artifacts: &ArtifactTotals,
+    ) -> Option<TrackedRun> {
+        let is_wanted = run.job.run.as_ref().is_some_and(|run| !run.tracking.is_off());
+        if !is_wanted || self.config.budget.is_zero() || !self.breaker.is_closed() {
+            return None;
+        }
+        let mut opened = None;
+        let began = Instant::now();
+        let attempted = tokio::select! {
+            done = timeout(self.config.budget, self.record(run, results, artifacts, &mut opened)) => match done {
+                Ok(Ok(())) => Attempted::Recorded,
+                Ok(Err(error)) => Attempted::Refused(error),
+                Err(_) => Attempted::TooLate,
+            },
+            () = stop.patience_is_over() => return opened,
+        };
+        histogram!("leadersboard_tracking_inline_seconds").record(began.elapsed());
+        self.learn_from(attempted, opened.is_some(), began).await;
+        opened
     }
-    let port = &tracker.config.port;
-    let mut recorded = None;
-    let work = async {
-        let entrypoint = entrypoint(session, run.job.spec.submission).await.map_err(unread)?;
+
+    /// Opens the run, which is then in `opened`, and sends all there is to record.
+    async fn record(
+        &self,
+        run: &Run,
+        results: &Results,
+        artifacts: &ArtifactTotals,
+        opened: &mut Option<TrackedRun>,
+    ) -> Result<(), TrackingError> {
+        let unread = |error: PortError| TrackingError::Files(format!("the submission could not be read: {error}"));
+        let entrypoint = self.entrypoint(run.job.spec.submission).await.map_err(unread)?;
         let record = record_of(&run.job, &run.fence, entrypoint, RunStatus::Finished);
         let record = record.ok_or_else(|| TrackingError::Files("the run is not its job's last".to_owned()))?;
         let (results, artifacts) = (results.clone(), Some(artifacts.clone()));
         let record = RunRecord { results, artifacts, known: None, ..record };
-        let opened = port.record(&record).await?;
-        recorded = Some(opened.clone());
-        if seeded_bug!("run_closed_before_its_end_counts") {
-            let (status, at) = (RunStatus::Finished, record.started_at);
-            port.close(&opened, &RunEnd { status, at, kind: None, error: None }).await?;
-        }
-        port.upload(&opened, &record).await
-    };
-    let began = Instant::now();
-    let done = tokio::select! {
-        done = timeout(tracker.config.budget, work) => done,
-        () = session.stop.patience_is_over() => return recorded,
-    };
-    histogram!("leadersboard_tracking_inline_seconds").record(began.elapsed());
-    match done {
-        Ok(Ok(())) => tracker.breaker.close(),
-        Err(_) if recorded.is_some() => tracing::info!("the remaining files go to the tracker later"),
-        Err(_) => {
-            tracker.breaker.open();
-            let budget = tracker.config.budget;
-            tracing::warn!("the tracker did not answer within {budget:?}; the run is recorded later");
-        }
-        Ok(Err(error)) => {
-            let left = tracker.config.budget.saturating_sub(began.elapsed());
-            let answers = async { matches!(timeout(left, port.check()).await, Ok(Ok(()))) };
-            // Where it answers others and not this, it is this one that is wrong.
-            if matches!(error, TrackingError::Away(_)) && !answers.await {
-                tracker.breaker.open();
+        let run = opened.insert(self.port().record(&record).await?);
+        self.port().upload(run, &record).await
+    }
+
+    /// Opens or closes the breaker, so that no job waits for a tracker that is away.
+    async fn learn_from(&self, attempted: Attempted, is_open: bool, began: Instant) {
+        let budget = self.config.budget;
+        match attempted {
+            Attempted::Recorded => self.breaker.close(),
+            Attempted::TooLate if is_open => tracing::info!("the remaining files go to the tracker later"),
+            Attempted::TooLate => {
+                self.breaker.open();
+                tracing::warn!("the tracker did not answer within {budget:?}; the run is recorded later");
             }
-            tracing::warn!(%error, "the tracker did not take the run; it is recorded later");
+            Attempted::Refused(error) => {
+                let left = budget.saturating_sub(began.elapsed());
+                let answers = async { matches!(timeout(left, self.port().check()).await, Ok(Ok(()))) };
+                // If the tracker answers other requests, the fault lies in this one.
+                if matches!(error, TrackingError::Away(_)) && !answers.await {
+                    self.breaker.open();
+                }
+                tracing::warn!(%error, "the tracker did not take the run; it is recorded later");
+            }
         }
     }
-    recorded
-}
 
-/// Deletes what a run left open whose end its job did not accept, unless it is somebody's by now, within what `began` left
-/// of the budget. Where the tracker does not answer, the next sweep does it.
-pub(crate) async fn discard(session: &Session, run: &Run, began: Instant) {
-    let Some(tracker) = session.tracker.as_ref().filter(|tracker| tracker.breaker.is_closed()) else { return };
-    let left = tracker.config.budget.saturating_sub(began.elapsed());
-    let swept = tokio::select! {
-        swept = timeout(left, sweep(session, tracker, Some(run.job.id))) => swept,
-        () = session.stop.patience_is_over() => return,
-    };
-    match swept {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::info!(%error, "the open run in the tracker is deleted later"),
-        Err(_) => tracing::info!("the open run in the tracker is deleted later"),
+    /// Deletes the run that was left open if its job did not accept its end, within the rest of the budget since `began`.
+    /// If the tracker does not answer, the next sweep deletes it.
+    pub(crate) async fn discard(&self, stop: &Stop, run: &Run, began: Instant) {
+        if !self.breaker.is_closed() {
+            return;
+        }
+        let left = self.config.budget.saturating_sub(began.elapsed());
+        let swept = tokio::select! {
+            swept = timeout(left, self.sweep(Some(run.job.id))) => swept,
+            () = stop.patience_is_over() => return,
+        };
+        match swept {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::info!(%error, "the open run in the tracker is deleted later"),
+            Err(_) => tracing::info!("the open run in the tracker is deleted later"),
+        }
     }
-}
-
-/// The file that the jobs of a submission run; an empty name where the submission is gone.
-pub(super) async fn entrypoint(session: &Session, submission: SubmissionId) -> Result<String, PortError> {
-    let submission = session.ports.status.submission(submission).await?;
-    Ok(submission.map(|submission| submission.manifest.entrypoint).unwrap_or_default())
-}
-
-fn unread(error: PortError) -> TrackingError {
-    TrackingError::Files(format!("the submission could not be read: {error}"))
 }

@@ -1,33 +1,29 @@
-//! Orphaned open runs of the tracker: of a worker that died, of a run that lost its fence, of a request that
-//! came through after its sender had given it up.
+//! Deletes orphaned runs of the tracker: of a worker that died, of a run that lost its fence, of a request that came
+//! through after its sender had given it up.
 
 use events::ports::OpenRun;
-use events::{Job, JobId, seeded_bug};
+use events::{Job, JobId};
 
-use super::Tracker;
-use super::settle::Unsettled;
-use crate::session::Session;
+use super::tracker::{Tracker, Unsettled};
 
-/// Deletes the orphaned open runs of a job, or of this board.
-pub(super) async fn sweep(session: &Session, tracker: &Tracker, of: Option<JobId>) -> Result<(), Unsettled> {
-    if seeded_bug!("open_runs_are_never_swept") {
-        return Ok(());
-    }
-    let port = &tracker.config.port;
-    // The jobs are read after the runs were listed: a run that is open has been started in the log before.
-    for open in port.open_runs(of).await? {
-        let job = session.ports.status.job(open.job).await?;
-        // A run that was closed since it was listed is not deleted.
-        if !is_somebodys(job.as_ref(), &open) && port.delete_open(&open.run_id).await? {
-            tracing::info!(run = open.run_id, job = %open.job, "deleted an orphaned open run");
+impl Tracker {
+    /// Deletes the open runs of a job, or of this board, that no job claims.
+    pub(super) async fn sweep(&self, of: Option<JobId>) -> Result<(), Unsettled> {
+        // The jobs are read after the runs were listed: the log has the start of each open run by then.
+        for open in self.port().open_runs(of).await? {
+            let job = self.status.job(open.job).await?;
+            // A run that was closed since it was listed is not deleted.
+            if !is_claimed(job.as_ref(), &open) && self.port().delete_open(&open.run_id).await? {
+                tracing::info!(run = open.run_id, job = %open.job, "deleted an orphaned open run");
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
-/// Whether the run is the last of a job that has not ended, which may yet end as it is; or one whose end waits, or one that
+/// Whether the run is the last of a job that has not ended, which may yet end as it is; or one whose end waits; or one that
 /// the job knows as its own.
-fn is_somebodys(job: Option<&Job>, open: &OpenRun) -> bool {
+fn is_claimed(job: Option<&Job>, open: &OpenRun) -> bool {
     let Some(job) = job else { return false };
     (!job.is_terminal() && job.fences.last() == Some(&open.fence))
         || job.untracked.iter().any(|end| end.fence == open.fence)

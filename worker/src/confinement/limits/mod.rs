@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use largest::{LargestFile, Measure, largest_file};
 pub(crate) use reserve::{Share, SharedDisk, Shortage};
 pub(crate) use shared_memory::{SharedMemory, names_in_shared_memory, sweep, users_of_shared_memory};
-pub(crate) use watch::Watch;
+pub(crate) use watch::LimitWatch;
 
 use crate::machine::procfs;
 

@@ -15,10 +15,10 @@ use super::disk::{self, DiskUsage};
 use super::nameless::{self, Nameless, Open};
 use super::reserve::LOOK_NEARBY;
 use super::{Allowance, Bounds, Breach, Group, MAX_FILES, Share, SharedMemory};
-use crate::confinement::Cell;
+use crate::confinement::Confinement;
 use crate::confinement::run_directory::RunDirectory;
 use crate::confinement::supervise::process::Process;
-use crate::machine::process_snapshot::{Census, Counter, TreeUsage};
+use crate::machine::process_snapshot::{Counter, ProcessSnapshot, TreeUsage};
 use crate::machine::procfs;
 
 /// How often memory is looked at.
@@ -36,7 +36,7 @@ const QUIET_WALK: Duration = Duration::from_secs(10);
 
 /// What is watched.
 #[derive(Debug)]
-pub(crate) struct Watch<'a> {
+pub(crate) struct LimitWatch<'a> {
     /// The process id of the run's supervisor.
     supervisor: i32,
     allowance: Allowance,
@@ -53,28 +53,33 @@ pub(crate) struct Watch<'a> {
     open: Mutex<Open>,
 }
 
-impl<'a> Watch<'a> {
-    /// Over the program that was just started in this cell.
-    pub(crate) fn of(cell: &'a Cell, process: &Process, directory: &'a RunDirectory, counter: &'a Counter) -> Self {
+impl<'a> LimitWatch<'a> {
+    /// Over the program that was just started in this confinement.
+    pub(crate) fn of(
+        confinement: &'a Confinement,
+        process: &Process,
+        directory: &'a RunDirectory,
+        counter: &'a Counter,
+    ) -> Self {
         Self {
             // It was not waited for, so it has one.
             supervisor: process.supervisor().unwrap_or(0),
-            allowance: cell.allowance,
-            bounds: cell.bounds,
-            group: cell.group.as_ref(),
+            allowance: confinement.allowance,
+            bounds: confinement.bounds,
+            group: confinement.group.as_ref(),
             folders: directory.parts().to_vec(),
-            shared_memory: cell.shared_memory.as_ref(),
+            shared_memory: confinement.shared_memory.as_ref(),
             counter,
             share: directory.share(),
             open: Mutex::default(),
         }
     }
 
-    /// What the run uses of processors and processes, by a census that is at most so old, and what memory it has.
+    /// What the run uses of processors and processes, by a snapshot that is at most so old, and what memory it has.
     pub(crate) async fn usage(&self, at_most: Duration) -> (TreeUsage, u64) {
-        let census = self.counter.census(at_most).await;
+        let snapshot = self.counter.snapshot(at_most).await;
         let open = *self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        (census.below(self.supervisor), self.memory_bytes(&census, open).await)
+        (snapshot.below(self.supervisor), self.memory_bytes(&snapshot, open).await)
     }
 
     /// Looks again and again, until too much was taken.
@@ -95,7 +100,7 @@ impl<'a> Watch<'a> {
             let counted = spawn_blocking(move || {
                 let paths: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
                 let mut usage = disk::usage(&paths, MAX_FILES)?;
-                let nameless = nameless::open(&Census::take().tree(supervisor), device(&folders));
+                let nameless = nameless::open(&ProcessSnapshot::take().tree(supervisor), device(&folders));
                 usage.bytes = usage.bytes.saturating_add(nameless.disk);
                 Ok::<_, rustix::io::Errno>((usage, nameless.disk))
             });
@@ -119,10 +124,10 @@ impl<'a> Watch<'a> {
         let device = device(&self.folders);
         loop {
             sleep(LOOK).await;
-            let census = self.counter.census(LOOK / 2).await;
-            let open = nameless.look(&census.tree(self.supervisor), device).await;
+            let snapshot = self.counter.snapshot(LOOK / 2).await;
+            let open = nameless.look(&snapshot.tree(self.supervisor), device).await;
             *self.open.lock().unwrap_or_else(PoisonError::into_inner) = open;
-            if let Some(breach) = self.memory(&census, open).await {
+            if let Some(breach) = self.memory(&snapshot, open).await {
                 return breach;
             }
             if let Some(breach) = disk.look(self, open).await {
@@ -131,7 +136,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    async fn memory(&self, census: &Census, open: Open) -> Option<Breach> {
+    async fn memory(&self, snapshot: &ProcessSnapshot, open: Open) -> Option<Breach> {
         let limit = self.allowance.memory_bytes;
         if self.group.oom_kills() > 0 {
             return Some(Breach::Memory(limit));
@@ -143,24 +148,24 @@ impl<'a> Watch<'a> {
         if let Some(folder) = self.shared_memory.and_then(SharedMemory::closed) {
             return Some(Breach::Closed(Some(folder)));
         }
-        let pids = census.tree(self.supervisor);
+        let pids = snapshot.tree(self.supervisor);
         let shared = self.shared_memory.map_or(0, |shared| shared.bytes(&pids, open));
-        let resident = census.below(self.supervisor).resident_bytes;
+        let resident = snapshot.below(self.supervisor).resident_bytes;
         if resident.saturating_add(shared) <= limit {
             return None;
         }
         // What processes share was counted for each, and what they have mapped of shared memory once more. Counted once it
         // may be within the limit.
-        (self.memory_bytes(census, open).await > limit).then_some(Breach::Memory(limit))
+        (self.memory_bytes(snapshot, open).await > limit).then_some(Breach::Memory(limit))
     }
 
     /// The memory that the run has, with each part counted once: as the kernel counts it, else by the proportional share
     /// of each process and the files in shared memory.
-    async fn memory_bytes(&self, census: &Census, open: Open) -> u64 {
+    async fn memory_bytes(&self, snapshot: &ProcessSnapshot, open: Open) -> u64 {
         if let Some(counted) = self.group.memory_bytes() {
             return counted;
         }
-        let pids = census.tree(self.supervisor);
+        let pids = snapshot.tree(self.supervisor);
         let shared = self.shared_memory.map_or(0, |shared| shared.bytes(&pids, open));
         // The first is the supervisor, which is not the run's.
         let sum = move || pids.into_iter().skip(1).map(Proportional::of).sum::<Proportional>();
@@ -186,7 +191,7 @@ struct Free {
 }
 
 impl Disk {
-    async fn look(&mut self, watch: &Watch<'_>, open: Open) -> Option<Breach> {
+    async fn look(&mut self, watch: &LimitWatch<'_>, open: Open) -> Option<Breach> {
         let now = Instant::now();
         if open.disk > watch.allowance.disk_bytes {
             return Some(Breach::Disk(watch.allowance.disk_bytes, open.disk));

@@ -11,7 +11,7 @@ use nix::unistd::{Pid, getpid};
 use crate::confinement::floor::privileges;
 use crate::confinement::floor::privileges::Identity;
 use crate::confinement::floor::system_calls::{Forked, fork_single_threaded};
-use crate::confinement::{Confinement, Spec};
+use crate::confinement::{Isolation, Spec};
 use crate::machine::procfs;
 use crate::machine::procfs::Stat;
 
@@ -36,9 +36,9 @@ pub(crate) enum Descendants {
 impl Descendants {
     /// Those of a supervisor of this program.
     pub(crate) fn of(spec: &Spec) -> Self {
-        match (&spec.confinement, spec.identity) {
-            (Confinement::Full(_), _) if getpid().as_raw() == 1 => Self::Namespace,
-            (Confinement::Floor(_), Some(identity)) => Self::User(identity),
+        match (&spec.isolation, spec.identity) {
+            (Isolation::Full(_), _) if getpid().as_raw() == 1 => Self::Namespace,
+            (Isolation::Floor(_), Some(identity)) => Self::User(identity),
             _ => Self::Tree,
         }
     }

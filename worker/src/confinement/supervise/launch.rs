@@ -18,7 +18,7 @@ use crate::confinement::floor::seccomp;
 use crate::confinement::floor::seccomp::Company;
 use crate::confinement::floor::system_calls::{Forked, close_others_on_exec, fork_single_threaded, restore_default};
 use crate::confinement::floor::{landlock, privileges};
-use crate::confinement::{Confinement, Spec};
+use crate::confinement::{Isolation, Spec};
 
 /// The exit code of a process that could not become the program. Nobody is told: the reason goes another way.
 const NOT_STARTED: i32 = 127;
@@ -64,7 +64,7 @@ fn become_program(spec: &Spec, groups: &[File]) -> io::Result<std::convert::Infa
     // Out of the supervisor's process group: a signal to one's own group must not reach it.
     setsid()?;
     close_others_on_exec()?;
-    umask(mask(&spec.confinement));
+    umask(mask(&spec.isolation));
     let nothing = File::open("/dev/null")?;
     rustix::stdio::dup2_stdin(&nothing)?;
     give_streams(spec.identity)?;
@@ -73,27 +73,27 @@ fn become_program(spec: &Spec, groups: &[File]) -> io::Result<std::convert::Infa
     SigSet::empty().thread_set_mask()?;
     chdir(&spec.directory).map_err(|error| named(&spec.directory, error))?;
     let (program, arguments, environment) = texts(spec)?;
-    match &spec.confinement {
-        Confinement::Off => {}
-        Confinement::Floor(view) | Confinement::Full(view) => {
+    match &spec.isolation {
+        Isolation::Off => {}
+        Isolation::Floor(view) | Isolation::Full(view) => {
             privileges::drop_to(spec.identity)?;
             landlock::confine(view)?;
         }
     }
     // Changing the user has undone it, so not before.
     set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-    match &spec.confinement {
-        Confinement::Off => {}
-        Confinement::Floor(view) if spec.identity.is_some() => seccomp::deny(view, Company::Others)?,
-        Confinement::Floor(view) => seccomp::deny(view, Company::SameUser)?,
-        Confinement::Full(view) => seccomp::deny(view, Company::None)?,
+    match &spec.isolation {
+        Isolation::Off => {}
+        Isolation::Floor(view) if spec.identity.is_some() => seccomp::deny(view, Company::Others)?,
+        Isolation::Floor(view) => seccomp::deny(view, Company::SameUser)?,
+        Isolation::Full(view) => seccomp::deny(view, Company::None)?,
     }
     execve(&program, &arguments, &environment).map_err(|error| named(&spec.program, error))
 }
 
 /// What a program makes is its user's alone where it shares a folder with other users of the machine.
-fn mask(confinement: &Confinement) -> Mode {
-    Mode::from_bits_truncate(if matches!(confinement, Confinement::Floor(_)) { 0o077 } else { 0o022 })
+fn mask(isolation: &Isolation) -> Mode {
+    Mode::from_bits_truncate(if matches!(isolation, Isolation::Floor(_)) { 0o077 } else { 0o022 })
 }
 
 /// Lets the program open its own streams again by name, as `/dev/stdout`.

@@ -18,7 +18,7 @@ use crate::confinement::limits::Breach;
 use crate::confinement::{COMMAND, Order, Report, SUPERVISOR_KILLED, Spec};
 use crate::job::interrupt::{Interrupt, Reason};
 use crate::recovery::leftovers::kill_marked;
-use crate::recovery::orphans::kill_strays;
+use crate::recovery::orphans::kill_orphans;
 
 /// This very program, even if its file was replaced since.
 const SUPERVISOR: &str = "/proc/self/exe";
@@ -211,7 +211,7 @@ impl Process {
         tracing::warn!("the job's supervisor is gone or can't end its processes; searching them by their mark");
         let mut survivors = kill_marked(&self.marker).await;
         // A process may have dropped its marker.
-        survivors.extend(kill_strays().await);
+        survivors.extend(kill_orphans().await);
         match survivors {
             survivors if survivors.is_empty() => Ok(()),
             survivors => Err(io::Error::other(format!("processes of the job do not die: {survivors:?}"))),

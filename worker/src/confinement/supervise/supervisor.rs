@@ -17,7 +17,7 @@ use super::descendants::Descendants;
 use super::launch;
 use crate::confinement::floor::system_calls::{Forked, fork_single_threaded};
 use crate::confinement::full::namespaces;
-use crate::confinement::{Confinement, Order, Report, Spec};
+use crate::confinement::{Isolation, Order, Report, Spec};
 
 /// How long the supervisor waits before it looks again for what does not die.
 const KILL_AGAIN: u16 = 20;
@@ -51,7 +51,7 @@ fn prepare() -> io::Result<ExitCode> {
         Ok(groups) => groups,
         Err(error) => return control.refuse(error),
     };
-    let Confinement::Full(view) = &spec.confinement else {
+    let Isolation::Full(view) = &spec.isolation else {
         rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
         return Supervisor::begin(control, &spec, &groups)?.run();

@@ -7,11 +7,10 @@ use std::path::Path;
 use events::ports::{PortError, StagedArtifacts};
 use events::{Artifact, ArtifactList, ArtifactPath};
 use rustix::fs::{AtFlags, statat};
-use rustix::io::Errno;
 
 use super::life::{Life, Stopped};
-use super::survey::{Names, Survey, survey};
-use super::{ArtifactLimits, size};
+use super::limits::{ArtifactLimits, size};
+use super::survey::{Names, Survey, short, survey};
 use crate::machine::open_output;
 use crate::machine::open_output::Refusal;
 use crate::machine::platform_fault::is_shortage;
@@ -129,11 +128,6 @@ fn copy(
     }
     let stored = staged.finish()?;
     Ok(Copied::Whole(Artifact { path: path.clone(), bytes: stored.bytes, sha256: stored.sha256 }))
-}
-
-/// Storing can be tried again: what lacks now may be there in a moment.
-pub(crate) fn short(error: Errno) -> PortError {
-    PortError::Unavailable(format!("the worker can't look at --output: {error}"))
 }
 
 #[cfg(test)]

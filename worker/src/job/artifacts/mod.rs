@@ -1,32 +1,31 @@
 //! Keeping what a run left: once nothing of it is alive, before its end is recorded.
 //!
-//! `survey` finds what there is, `collect` copies it on a thread of its own, and [`Keeper`] watches that thread, for the
+//! `survey` finds what there is, `collect` copies it on a thread of its own, and [`ArtifactCollector`] watches that thread, for the
 //! run's sign of life and for what may cut it short. Whatever becomes of its files, a run's results count.
 
 mod collect;
 mod life;
+mod limits;
 mod survey;
 
-use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use events::artifacts::MAX_FILES;
 use events::job::ArtifactTotals;
-use events::ports::PortError;
+use events::ports::{ArtifactPort, Ids, PortError};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 
-use crate::job::interrupt::{Interrupt, Reason};
-use crate::job::judge::{Outcome, stopped};
-use crate::job::life::Report;
-use crate::job::stage_watchdog::Vitals;
-use crate::job::start::Run;
+use crate::job::attempt::Attempt;
+use crate::job::interrupt::Reason;
+use crate::job::outcome::{Outcome, RunEnd};
 use crate::log::job_log::JobLog;
 use crate::outage::Outage;
-use crate::session::Session;
+use crate::stop::Stop;
 
 use collect::{CollectError, Collected, collect};
 use life::Life;
+pub use limits::ArtifactLimits;
 
 /// How long storing may show no sign of life, and how long one of its two ends may take.
 const SILENCE: Duration = Duration::from_mins(5);
@@ -41,31 +40,20 @@ const CLEARING_LIMIT: Duration = Duration::from_mins(30);
 /// How often to check for a sign of life.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How much of what a run left is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ArtifactLimits {
-    /// Bytes of all files together.
-    pub bytes: u64,
-    /// How many files.
-    pub files: usize,
+/// Collects the output of runs into storage.
+pub(crate) struct ArtifactCollector {
+    pub(crate) port: Arc<dyn ArtifactPort>,
+    pub(crate) limits: ArtifactLimits,
+    pub(crate) ids: Arc<dyn Ids>,
+    pub(crate) stop: Stop,
 }
 
-impl Default for ArtifactLimits {
-    fn default() -> Self {
-        Self { bytes: 5 << 30, files: MAX_FILES }
-    }
-}
-
-/// Keeps what one run left.
-pub(crate) struct Keeper<'a> {
-    pub(crate) session: &'a Session,
-    pub(crate) run: &'a Run,
-    pub(crate) output: &'a Path,
-    /// All that the run may write: no more than this is kept either.
-    pub(crate) output_bytes: u64,
+/// The output of one run.
+pub(crate) struct Output<'a> {
+    pub(crate) attempt: &'a Attempt<'a>,
+    /// How many bytes the run may write: no more than this is kept either.
+    pub(crate) bytes: u64,
     pub(crate) log: &'a JobLog,
-    pub(crate) interrupt: &'a Interrupt,
-    pub(crate) vitals: &'a Vitals,
 }
 
 /// Why nothing is kept.
@@ -78,37 +66,32 @@ enum Cut {
     Away(PortError),
 }
 
-impl Keeper<'_> {
-    /// Keeps what a run left that ended by itself, completed or failed, and notes it in the report.
-    pub(crate) async fn keep(&self, mut report: Report) -> Report {
-        let patience = match report.outcome {
+impl ArtifactCollector {
+    /// Collects the output of a run that ended by itself, completed or failed, and notes that in its end.
+    pub(crate) async fn collect(&self, output: &Output<'_>, mut end: RunEnd) -> RunEnd {
+        let patience = match end.outcome {
             Outcome::Completed(_) => PATIENCE,
             // Its files may be what fills the disk.
             Outcome::Failed(_) => FAILED_PATIENCE,
-            Outcome::Cancelled | Outcome::GivenBack(..) | Outcome::Lost => return report,
+            Outcome::Cancelled | Outcome::GivenBack(..) | Outcome::Lost => return end,
         };
         let began = Instant::now();
-        match self.store(patience).await {
+        match self.store(output, patience).await {
             Ok(totals) => {
                 let (files, bytes, seconds) = (totals.count, totals.bytes, began.elapsed().as_secs_f64());
                 tracing::info!(files, bytes, seconds, "stored the artifacts of the run");
-                report.artifacts = totals;
+                end.artifacts = totals;
             }
-            Err(Cut::Interrupted(reason)) => report.outcome = stopped(reason),
-            Err(Cut::GivenUp(why)) => self.give_up(&why).await,
-            Err(Cut::Away(error)) => self.give_up(&error.to_string()).await,
+            Err(Cut::Interrupted(reason)) => end.outcome = Outcome::stopped(reason),
+            Err(Cut::GivenUp(why)) => output.give_up(&why).await,
+            Err(Cut::Away(error)) => output.give_up(&error.to_string()).await,
         }
-        self.vitals.enter("clearing up", CLEARING_LIMIT);
-        report
-    }
-
-    async fn give_up(&self, why: &str) {
-        tracing::error!(error = why, "the artifacts of the run could not be stored; its results still count");
-        self.log.note(&format!("the files in --output could not be stored: {why}")).await;
+        output.attempt.watchdog.enter("clearing up", CLEARING_LIMIT);
+        end
     }
 
     /// Tries until storage works, or was away for too long.
-    async fn store(&self, patience: Duration) -> Result<ArtifactTotals, Cut> {
+    async fn store(&self, output: &Output<'_>, patience: Duration) -> Result<ArtifactTotals, Cut> {
         let deadline = Instant::now() + WHOLE_LIMIT;
         let patience = Instant::now() + patience;
         let mut outage = Outage::of("storing artifacts");
@@ -116,12 +99,12 @@ impl Keeper<'_> {
             let life = Life::default();
             // Whatever cuts this short ends the thread too.
             let _stop = life.stop.clone().drop_guard();
-            match self.watch(self.try_store(&life), &life, deadline).await {
+            match self.watch(output, self.try_store(output, &life), &life, deadline).await {
                 Err(Cut::Away(error)) if Instant::now() < patience => {
-                    self.vitals.enter("storing artifacts", SILENCE);
+                    output.attempt.watchdog.enter("storing artifacts", SILENCE);
                     tokio::select! {
-                        () = outage.pause(&error, self.session.ports.ids.jitter()) => {}
-                        () = self.session.stop.patience_is_over() => return Err(Cut::Interrupted(Reason::Drain)),
+                        () = outage.pause(&error, self.ids.jitter()) => {}
+                        () = self.stop.patience_is_over() => return Err(Cut::Interrupted(Reason::Drain)),
                     }
                 }
                 done => {
@@ -135,29 +118,30 @@ impl Keeper<'_> {
     /// Lets `work` go on for as long as it shows signs of life and is of use.
     async fn watch(
         &self,
+        output: &Output<'_>,
         work: impl Future<Output = Result<ArtifactTotals, Cut>>,
         life: &Life,
         deadline: Instant,
     ) -> Result<ArtifactTotals, Cut> {
         let mut work = std::pin::pin!(work);
-        let mut over = std::pin::pin!(self.session.stop.patience_is_over());
+        let mut over = std::pin::pin!(self.stop.patience_is_over());
         let mut looks = interval(LOOK);
         let (mut signs, mut seen) = (0, Instant::now());
-        self.vitals.enter("storing artifacts", SILENCE);
+        output.attempt.watchdog.enter("storing artifacts", SILENCE);
         loop {
-            self.vitals.show(life.stage());
+            output.attempt.watchdog.show(life.stage());
             tokio::select! {
                 done = &mut work => return done,
                 _ = looks.tick() => {
                     let now = life.signs();
                     if now != signs {
                         (signs, seen) = (now, Instant::now());
-                        self.vitals.enter("storing artifacts", SILENCE);
+                        output.attempt.watchdog.enter("storing artifacts", SILENCE);
                     } else if seen.elapsed() > SILENCE {
                         return Err(Cut::GivenUp(format!("storage did not answer for {SILENCE:?}")));
                     }
                 }
-                () = self.lost() => return Err(Cut::Interrupted(Reason::Lost)),
+                () = output.lost() => return Err(Cut::Interrupted(Reason::Lost)),
                 () = &mut over => return Err(Cut::Interrupted(Reason::Drain)),
                 () = sleep_until(deadline) => {
                     return Err(Cut::GivenUp(format!("it took longer than {WHOLE_LIMIT:?}")));
@@ -166,22 +150,13 @@ impl Keeper<'_> {
         }
     }
 
-    /// Waits until another run is the job's. Who asks for the end of a run that has ended comes too late, and a worker
-    /// that is to stop finishes what is as good as done, within its drain timeout.
-    async fn lost(&self) {
-        if self.interrupt.raised().await != Reason::Lost {
-            std::future::pending::<()>().await;
-        }
-    }
-
-    async fn try_store(&self, life: &Life) -> Result<ArtifactTotals, Cut> {
-        let (port, job) = (&self.session.ports.artifacts, self.run.job.id);
-        let mut staged = within(SILENCE, port.stage(job, &self.run.fence)).await?;
-        let limits = self.session.config.artifacts;
-        let limits = ArtifactLimits { bytes: limits.bytes.min(self.output_bytes), ..limits };
-        let (output, signs) = (self.output.to_owned(), life.clone());
+    async fn try_store(&self, output: &Output<'_>, life: &Life) -> Result<ArtifactTotals, Cut> {
+        let run = output.attempt.run;
+        let mut staged = within(SILENCE, self.port.stage(run.job.id, &run.fence)).await?;
+        let limits = ArtifactLimits { bytes: self.limits.bytes.min(output.bytes), ..self.limits };
+        let (folder, signs) = (output.attempt.directory.output(), life.clone());
         let collected = spawn_blocking(move || {
-            let collected = collect(&output, &mut *staged, limits, &signs)?;
+            let collected = collect(&folder, &mut *staged, limits, &signs)?;
             Ok::<_, CollectError>((staged, collected))
         });
         let (staged, Collected { list, missed }) = match collected.await {
@@ -196,20 +171,31 @@ impl Keeper<'_> {
         let mut totals = list.totals(String::new());
         totals.digest = within(SILENCE, staged.publish(list.to_json().into())).await?;
         if missed > 0 {
-            self.log.note(&format!("not all of --output is kept: {missed} files are not, see `jobs artifacts`")).await;
+            output
+                .log
+                .note(&format!("not all of --output is kept: {missed} files are not, see `jobs artifacts`"))
+                .await;
         }
         Ok(totals)
+    }
+}
+
+impl Output<'_> {
+    async fn give_up(&self, why: &str) {
+        tracing::error!(error = why, "the artifacts of the run could not be stored; its results still count");
+        self.log.note(&format!("the files in --output could not be stored: {why}")).await;
+    }
+
+    /// Waits until another run is the job's. Who asks for the end of a run that has ended comes too late, and a worker
+    /// that is to stop finishes what is as good as done, within its drain timeout.
+    async fn lost(&self) {
+        if self.attempt.interrupt.raised().await != Reason::Lost {
+            std::future::pending::<()>().await;
+        }
     }
 }
 
 async fn within<T>(limit: Duration, step: impl Future<Output = Result<T, PortError>>) -> Result<T, Cut> {
     let silent = |_| Cut::GivenUp(format!("storage did not answer for {limit:?}"));
     timeout(limit, step).await.map_err(silent)?.map_err(Cut::Away)
-}
-
-/// A size in words: whole GiB or MiB where it is, else bytes.
-fn size(bytes: u64) -> String {
-    let units = [("GiB", 30), ("MiB", 20)];
-    let unit = units.into_iter().find(|(_, power)| bytes > 0 && bytes.trailing_zeros() >= *power);
-    unit.map_or_else(|| format!("{bytes} bytes"), |(unit, power)| format!("{} {unit}", bytes >> power))
 }

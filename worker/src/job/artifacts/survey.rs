@@ -12,7 +12,6 @@ use events::{ArtifactList, ArtifactPath};
 use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Stat, statat};
 use rustix::io::Errno;
 
-use super::collect::short;
 use super::life::{Life, Stopped};
 use crate::machine::open_output;
 use crate::machine::platform_fault::is_shortage;
@@ -198,4 +197,9 @@ fn kind(folder: &Dir, entry: &DirEntry) -> FileType {
 
 fn joined(within: &str, name: &str) -> String {
     if within.is_empty() { name.to_owned() } else { format!("{within}/{name}") }
+}
+
+/// Storing can be tried again: what lacks now may be there in a moment.
+pub(crate) fn short(error: Errno) -> PortError {
+    PortError::Unavailable(format!("the worker can't look at --output: {error}"))
 }

@@ -5,12 +5,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use events::ports::DiskReserve;
-
+use super::options::{Reach, SandboxError, SandboxOptions};
 use super::sight::{Sight, Unseen};
 use super::turn::{Turn, Turns};
 use super::{Level, Network};
-use crate::confinement::confine::Cell;
 use crate::confinement::floor::landlock;
 use crate::confinement::full::identities::Identities;
 use crate::confinement::full::view::reveals;
@@ -20,73 +18,6 @@ use crate::machine::process_snapshot::Counter;
 use crate::machine::procfs;
 use crate::machine::shared_folder::machine_folder;
 use crate::python::Python;
-
-/// How jobs are to be confined.
-#[derive(Debug, Clone)]
-pub struct SandboxOptions {
-    /// What must hold before any job may run.
-    pub level: Level,
-    /// What network jobs have.
-    pub network: Network,
-    /// Folders of data that jobs may read, at the same path.
-    pub data: Vec<PathBuf>,
-    /// The home of the worker's user, where that is not the one of the user database.
-    pub home: Option<PathBuf>,
-    /// Folders that no job may ever see.
-    pub secrets: Vec<PathBuf>,
-    /// What must stay free of the disk that jobs write to.
-    pub disk_reserve: DiskReserve,
-    /// How much of what the machine can do is used.
-    pub reach: Reach,
-}
-
-/// How much of what the machine can do is used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    /// All of it.
-    Full,
-    /// What works everywhere, with the oldest Landlock there is in use: for tests of that.
-    Floor,
-}
-
-/// Why no job can be confined as it must be.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SandboxError {
-    /// This machine can't, for this reason; the text names the cure.
-    #[error("jobs can't be confined here, so this worker runs none: {0}")]
-    Impossible(String),
-    /// The users that jobs run as can't enter a folder that they need.
-    #[error(
-        "jobs can't be confined here, so this worker runs none: they run as users of their own, who can't enter {folder} \
-         (mode {mode:04o}) on the way to {path}. Open it by `chmod o+x {folder}`, or set {variable} to a path that every user can reach",
-        folder = folder.display(),
-        path = path.display()
-    )]
-    Closed {
-        /// The folder.
-        folder: PathBuf,
-        /// Its mode.
-        mode: u32,
-        /// What jobs need.
-        path: PathBuf,
-        /// The setting that names it.
-        variable: &'static str,
-    },
-    /// More was asked for than the machine can do.
-    #[error("SANDBOX=strict needs {0}; SANDBOX=standard does without")]
-    NotStrict(String),
-    /// Jobs would see what they must not.
-    #[error("{secret} lies in {folder}, which jobs can read: move it elsewhere", secret = secret.display(), folder = folder.display())]
-    Revealing {
-        /// What they would see.
-        secret: PathBuf,
-        /// Where.
-        folder: PathBuf,
-    },
-    /// A loopback interface needs a network namespace.
-    #[error("NETWORK=loopback needs namespaces, which can't be had here ({0}); NETWORK=none works")]
-    NoLoopback(String),
-}
 
 /// How jobs are confined on this machine.
 #[derive(Debug)]
@@ -244,14 +175,6 @@ impl Sandbox {
         match &self.turns {
             Some(turns) => Some(turns.next(tell).await),
             None => None,
-        }
-    }
-
-    /// Lets go of what a run had if something of it may be left: nobody gets its user or its turn before that is gone.
-    pub(crate) fn abandon(&self, cell: Cell) {
-        std::mem::forget(cell.identity);
-        if let Some(turns) = &self.turns {
-            turns.leave_something();
         }
     }
 

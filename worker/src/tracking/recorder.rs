@@ -1,67 +1,76 @@
-//! Bringing what the tracker has not got yet into it: one process at a time, for all.
+//! Brings into the tracker what it has not got yet: one process at a time, for all.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use events::ports::{NoteOf, PortError, TrackingError, Turn};
-use events::{Fence, JobId};
+use events::JobId;
+use events::ports::{Ids, NoteOf, PortError, RecordsPort, TrackingError, TrackingNotesPort};
 use metrics::{Gauge, counter, gauge};
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Tracker;
 use super::backlog::{AT_ONCE, Backlog, End, Try};
 use super::line::{Line, Size};
-use super::settle::{Unsettled, settle};
-use super::sweep::sweep;
+use super::settle::Settler;
+use super::tracker::{Tracker, Unsettled};
 use crate::outage::Outage;
-use crate::session::Session;
+use crate::services::leader_lease::LeaderLease;
 
-/// How often to search for ends, and to check whose turn it is.
+/// How often to look for ends, and for who leads.
 const TICK: Duration = Duration::from_secs(1);
-/// How long a turn lasts that is not taken again.
-const TURN: Duration = Duration::from_secs(10);
+/// How long the leader lease lasts if it is not taken again.
+pub(crate) const LEASE: Duration = Duration::from_secs(10);
 /// How many with much to send are brought into the tracker at once.
 const LARGE_AT_ONCE: usize = AT_ONCE / 2;
 
-/// Runs until it is aborted.
-pub(crate) async fn run(session: Arc<Session>) {
-    let Some(tracker) = session.tracker.clone() else { return };
-    let mut drain = Drain {
-        tracker,
-        backlog: Backlog::default(),
-        line: Line::default(),
-        under_way: JoinSet::new(),
-        ends: HashMap::new(),
-        large: HashSet::new(),
-        turn: None,
-        told: None,
-        swept: None,
-        sweeping: None,
-        session,
-    };
-    // Who looks at a job meanwhile is to see that somebody is there.
-    if let Err(error) = drain.take_turn().await {
-        tracing::debug!(%error, "the first turn could not be taken");
-    }
-    if let Err(error) = drain.tracker.config.port.check().await {
-        drain.tracker.breaker.open();
-        tracing::warn!(%error, "the tracker can't be used; runs are recorded when it can");
-    }
-    let mut outage = Outage::of("looking for runs to record");
-    loop {
-        match drain.look().await {
-            Ok(()) => outage.over(),
-            Err(error) => outage.note(&error),
+/// What the recorder asks of the outside world.
+pub(crate) struct Recorder {
+    pub(crate) settler: Arc<Settler>,
+    pub(crate) records: Arc<dyn RecordsPort>,
+    pub(crate) notes: Arc<dyn TrackingNotesPort>,
+    pub(crate) ids: Arc<dyn Ids>,
+    pub(crate) lease: LeaderLease,
+}
+
+impl Recorder {
+    /// Runs until aborted.
+    pub(crate) async fn run(self) {
+        let mut recording = Recording {
+            tracker: Arc::clone(&self.settler.tracker),
+            backlog: Backlog::default(),
+            line: Line::default(),
+            under_way: JoinSet::new(),
+            ends: HashMap::new(),
+            large: HashSet::new(),
+            led: None,
+            told: None,
+            swept: None,
+            sweeping: None,
+            recorder: self,
+        };
+        // Who looks at a job meanwhile is to see that somebody is there.
+        if let Err(error) = recording.recorder.lease.take().await {
+            tracing::debug!(%error, "the first leader lease could not be taken");
         }
-        drain.wait().await;
+        if let Err(error) = recording.tracker.port().check().await {
+            recording.tracker.breaker.open();
+            tracing::warn!(%error, "the tracker can't be used; runs are recorded when it can");
+        }
+        let mut outage = Outage::of("looking for runs to record");
+        loop {
+            match recording.look().await {
+                Ok(()) => outage.over(),
+                Err(error) => outage.note(&error),
+            }
+            recording.wait().await;
+        }
     }
 }
 
-struct Drain {
-    session: Arc<Session>,
+struct Recording {
+    recorder: Recorder,
     tracker: Arc<Tracker>,
     backlog: Backlog,
     line: Line,
@@ -69,25 +78,25 @@ struct Drain {
     ends: HashMap<Id, End>,
     /// Those of them with many bytes or files to send.
     large: HashSet<End>,
-    /// When this process's turn was last taken.
-    turn: Option<Instant>,
+    /// When this process last took the leader lease.
+    led: Option<Instant>,
     told: Option<Instant>,
     swept: Option<Instant>,
     sweeping: Option<AbortOnDropHandle<()>>,
 }
 
-impl Drain {
-    /// Begins what may be begun, if it is this process's turn.
+impl Recording {
+    /// Starts what may be started, if this process leads.
     async fn look(&mut self) -> Result<(), PortError> {
-        match self.take_turn().await {
-            Ok(true) => self.turn = Some(Instant::now()),
+        match self.recorder.lease.take().await {
+            Ok(true) => self.led = Some(Instant::now()),
             Ok(false) => {
                 // Another process goes through the same ends by now.
                 self.break_off();
                 return Ok(());
             }
             Err(error) => {
-                if self.turn.is_none_or(|taken| taken.elapsed() >= TURN / 2) {
+                if self.led.is_none_or(|taken| taken.elapsed() >= LEASE / 2) {
                     self.break_off();
                 }
                 return Err(error);
@@ -101,15 +110,10 @@ impl Drain {
         self.begin().await
     }
 
-    async fn take_turn(&self) -> Result<bool, PortError> {
-        let holder = self.session.config.consumer.as_str();
-        self.session.ports.work_state.take_turn(Turn::Tracking, holder, TURN).await
-    }
-
     /// Tells how many jobs wait, once a tick.
     async fn tell_waiting(&mut self) -> Result<(), PortError> {
         if self.told.is_none_or(|told| told.elapsed() >= TICK) {
-            let count = self.session.ports.records.count_untracked().await?;
+            let count = self.recorder.records.count_untracked().await?;
             waiting().set(count as f64);
             self.told = Some(Instant::now());
             if count == 0 && self.backlog.is_outage() {
@@ -128,7 +132,7 @@ impl Drain {
         self.backlog.drop_under_way();
         self.line.clear();
         self.sweeping = None;
-        // Whoever has the turn tells.
+        // The process that leads tells it.
         waiting().set(0);
     }
 
@@ -155,7 +159,7 @@ impl Drain {
         let mut room = self.backlog.room(Instant::now());
         if room > 0 && self.line.is_short() {
             let sizes = if self.is_crowded() { &[Size::Small][..] } else { &[Size::Small, Size::Large] };
-            self.line.read(self.session.ports.records.as_ref(), &self.backlog, sizes).await?;
+            self.line.read(self.recorder.records.as_ref(), &self.backlog, sizes).await?;
         }
         while room > 0
             && let Some((end, size)) = self.line.pop()
@@ -164,8 +168,8 @@ impl Drain {
                 continue;
             }
             self.backlog.begin(end.clone());
-            let (session, tracker, (job, fence)) = (Arc::clone(&self.session), Arc::clone(&self.tracker), end.clone());
-            let task = self.under_way.spawn(async move { settle_or_tell(&session, &tracker, job, &fence).await });
+            let (settler, (job, fence)) = (Arc::clone(&self.recorder.settler), end.clone());
+            let task = self.under_way.spawn(async move { settler.settle(job, &fence).await });
             if size == Size::Large {
                 self.large.insert(end.clone());
             }
@@ -201,7 +205,7 @@ impl Drain {
             // It is there, and the breaker stays as it is: a job that waited would not be answered either.
             self.note_answer().await;
         }
-        self.backlog.note(end, what, Instant::now(), self.session.ports.ids.jitter());
+        self.backlog.note(end, what, Instant::now(), self.recorder.ids.jitter());
         match (what, done) {
             (Try::Away, Err(error)) => {
                 self.tracker.breaker.open();
@@ -235,7 +239,7 @@ impl Drain {
     }
 
     async fn tell(&self, of: NoteOf, why: Option<&str>) {
-        if let Err(error) = self.session.ports.tracking_notes.note(of, why).await {
+        if let Err(error) = self.recorder.notes.note(of, why).await {
             tracing::debug!(%error, "why a run is not recorded could not be told");
         }
     }
@@ -247,9 +251,9 @@ impl Drain {
             return;
         }
         self.swept = Some(Instant::now());
-        let (session, tracker) = (Arc::clone(&self.session), Arc::clone(&self.tracker));
+        let tracker = Arc::clone(&self.tracker);
         self.sweeping = Some(AbortOnDropHandle::new(tokio::spawn(async move {
-            match sweep(&session, &tracker, None).await {
+            match tracker.sweep(None).await {
                 Ok(()) => {}
                 // That is told when there is something to record.
                 Err(Unsettled::Tracker(TrackingError::Away(error))) => {
@@ -260,17 +264,6 @@ impl Drain {
                 }
             }
         })));
-    }
-}
-
-/// Settles an end. Where the tracker answers something else and not this, it is not away: it is this one that is wrong, or the
-/// tracker answers only those who read.
-async fn settle_or_tell(session: &Session, tracker: &Tracker, job: JobId, fence: &Fence) -> Result<bool, Unsettled> {
-    match settle(session, tracker, job, fence).await {
-        Err(Unsettled::Tracker(TrackingError::Away(why))) if tracker.config.port.check().await.is_ok() => {
-            Err(Unsettled::Unanswered(why))
-        }
-        other => other,
     }
 }
 
