@@ -15,7 +15,7 @@ use crate::job::run::Run;
 use crate::outage::Outage;
 use crate::stop::Stop;
 
-/// What came of the attempt to start a job.
+/// The answer to an attempt to start a job.
 pub(crate) enum Answer {
     /// The job is this worker's to run.
     Started(Box<Run>),
