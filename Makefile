@@ -17,8 +17,7 @@ help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "make %-11s %s\n", $$1, $$2 }'
 
 up: ## Build, then run everything: Redis, API and worker in one process (DATA=./data ARGS="--listen …")
-	@scripts/bootstrap.sh redis venv
-	cargo build --release -p leadersboard-cli
+	@scripts/bootstrap.sh redis venv & bootstrap=$$!; cargo build --release -p leadersboard-cli && wait $$bootstrap
 	@exec target/release/leadersboard up --data "$(DATA)" $(ARGS)
 
 build: ## Build the release binary, target/release/leadersboard
@@ -54,8 +53,8 @@ test-faults: ## Fail at every step, confine by the least there is, and see that 
 
 bench: ## Measure, and print the figures
 	@scripts/bootstrap.sh redis wrk venv mlflow-venv
-	cargo build --release -p leadersboard-cli
-	cargo bench -p leadersboard-tests --bench figures
+	cargo build --profile dist -p leadersboard-cli
+	cargo bench --profile dist -p leadersboard-tests --bench figures
 
 chaos: ## Run many jobs while everything breaks (CHAOS_JOBS=2000 CHAOS_SECONDS=60 CHAOS_SEED=1)
 	@scripts/bootstrap.sh redis venv

@@ -1,13 +1,11 @@
-//! The worker: claims tickets, runs each job's program and watches over it, records its end.
+//! The worker: claims tickets, runs each job's program, watches it, and records its end.
 //!
-//! [`Worker::run`] is the way in. From there `claims` fills the slots, `start` turns a ticket into a run, `pipeline`
-//! takes that run from its files to its outcome while `heartbeat` keeps its lease, `artifacts` keeps what it left, and
-//! `record` commits the outcome.
-//! Beside them `dispatcher` hands out tickets for retries that are due, `reaper` ends the leases of workers that fell
-//! silent, `reconciler` puts right what no other part can, `expirer` removes what was kept for long enough, and `predecessors` settles, once at the start, what earlier
-//! processes under the same work root left behind. The work root is one machine's own.
+//! [`Worker::run`] is the way in. `job/life.rs` shows the life of one job on one page: start, prepare, execute, judge,
+//! collect, record. `job/claim.rs` claims the tickets for it. `services` run beside the jobs, and `recovery` settles
+//! what dead workers under the same work root left. The work root belongs to one machine. `assembly` gives each of
+//! these parts the ports it names.
 //!
-//! A job's program sees no token, no address and no fence: `program` lists all that it does see.
+//! A job's program sees no token, no address and no fence: `confinement/program.rs` lists all that it sees.
 
 mod assembly;
 mod commands;

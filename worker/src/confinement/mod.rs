@@ -8,7 +8,7 @@
 //! program is *fully* confined: the supervisor is then the first process of namespaces of their own (`namespaces`).
 //!
 //! On the control socket, which is the supervisor's stdin, the worker sends a [`Spec`] and then [`Order`]s, the
-//! supervisor [`Report`]s; each is a line of JSON. In the worker, [`Sandbox`] knows what this machine can do.
+//! supervisor [`SupervisorReport`]s; each is a line of JSON. In the worker, [`Sandbox`] knows what this machine can do.
 
 mod attempts;
 pub(crate) mod confine;
@@ -94,7 +94,7 @@ pub(crate) enum Order {
 /// What the supervisor tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Report {
+pub(crate) enum SupervisorReport {
     /// The program runs.
     Started,
     /// The program could not be started, for this reason.

@@ -1,4 +1,6 @@
 //! What `/proc` tells of processes, read as bytes: a job chooses names and paths, and need not choose text.
+//!
+//! The crate `procfs` is not used: it reads `status` as UTF-8, so that a job could hide by a name that is none.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::confinement::limits::Breach;
-use crate::confinement::{COMMAND, Order, Report, SUPERVISOR_KILLED, Spec};
+use crate::confinement::{COMMAND, Order, SupervisorReport, SUPERVISOR_KILLED, Spec};
 use crate::job::interrupt::{Interrupt, Reason};
 use crate::recovery::leftovers::kill_marked;
 use crate::recovery::orphans::kill_orphans;
@@ -96,8 +96,8 @@ impl Process {
         let mut process = Self { supervisor, orders, reports, marker: marker.to_owned(), gave_up: None };
         process.send(spec).await?;
         match timeout(START_LIMIT, process.report()).await {
-            Ok(Ok(Some(Report::Started))) => Ok(process),
-            Ok(Ok(Some(Report::NotStarted(error)))) => Err(io::Error::other(error)),
+            Ok(Ok(Some(SupervisorReport::Started))) => Ok(process),
+            Ok(Ok(Some(SupervisorReport::NotStarted(error)))) => Err(io::Error::other(error)),
             Ok(Ok(_)) => Err(io::Error::other("its supervisor ended early")),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(io::Error::other(format!("its supervisor did not start it within {START_LIMIT:?}"))),
@@ -173,7 +173,7 @@ impl Process {
     async fn exit(&mut self) -> io::Result<Exit> {
         loop {
             match self.report().await? {
-                Some(Report::Exited { status, ordered }) => {
+                Some(SupervisorReport::Exited { status, ordered }) => {
                     return Ok(Exit { status: ExitStatus::from_raw(status), ordered });
                 }
                 Some(_) => {}
@@ -193,7 +193,7 @@ impl Process {
         let empty = async {
             loop {
                 match self.report().await? {
-                    Some(Report::Empty) => return Ok(true),
+                    Some(SupervisorReport::Empty) => return Ok(true),
                     Some(_) => {}
                     None => return io::Result::Ok(false),
                 }
@@ -230,7 +230,7 @@ impl Process {
     }
 
     /// The next report; none once the supervisor is gone.
-    async fn report(&mut self) -> io::Result<Option<Report>> {
+    async fn report(&mut self) -> io::Result<Option<SupervisorReport>> {
         match self.reports.next_line().await {
             Ok(Some(line)) => Ok(Some(serde_json::from_str(&line)?)),
             Ok(None) => Ok(None),

@@ -17,7 +17,7 @@ use super::descendants::Descendants;
 use super::launch;
 use crate::confinement::floor::system_calls::{Forked, fork_single_threaded};
 use crate::confinement::full::namespaces;
-use crate::confinement::{Isolation, Order, Report, Spec};
+use crate::confinement::{Isolation, Order, SupervisorReport, Spec};
 
 /// How long the supervisor waits before it looks again for what does not die.
 const KILL_AGAIN: u16 = 20;
@@ -113,7 +113,7 @@ impl Control {
         Some(self.unread.drain(..=end).collect())
     }
 
-    fn tell(&mut self, report: &Report) -> io::Result<()> {
+    fn tell(&mut self, report: &SupervisorReport) -> io::Result<()> {
         let mut line = serde_json::to_vec(report)?;
         line.push(b'\n');
         self.socket.write_all(&line)
@@ -121,7 +121,7 @@ impl Control {
 
     /// Tells that nothing was started, and why.
     fn refuse(&mut self, error: io::Error) -> io::Result<ExitCode> {
-        self.tell(&Report::NotStarted(error.to_string()))?;
+        self.tell(&SupervisorReport::NotStarted(error.to_string()))?;
         Ok(ExitCode::FAILURE)
     }
 }
@@ -142,7 +142,7 @@ impl Supervisor {
         let program = match launch::start(spec, groups) {
             Ok(program) => program,
             Err(error) => {
-                control.tell(&Report::NotStarted(error.to_string()))?;
+                control.tell(&SupervisorReport::NotStarted(error.to_string()))?;
                 return Err(error);
             }
         };
@@ -157,7 +157,7 @@ impl Supervisor {
         watched.add(Signal::SIGCHLD);
         let children = SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         let_go_of_streams()?;
-        control.tell(&Report::Started)?;
+        control.tell(&SupervisorReport::Started)?;
         control.socket.set_nonblocking(true)?;
         Ok(Self { control, children, program, descendants: Descendants::of(spec), ordered: false, killing: false })
     }
@@ -168,7 +168,7 @@ impl Supervisor {
         loop {
             if self.reap()? {
                 // Where the worker is gone nobody is there to be told.
-                let _ = self.control.tell(&Report::Empty);
+                let _ = self.control.tell(&SupervisorReport::Empty);
                 return Ok(ExitCode::SUCCESS);
             }
             if self.killing {
@@ -197,7 +197,7 @@ impl Supervisor {
             match wait(WaitOptions::NOHANG) {
                 Ok(None) => return Ok(false),
                 Ok(Some((pid, status))) if pid == self.program => {
-                    let report = Report::Exited { status: status.as_raw(), ordered: self.ordered };
+                    let report = SupervisorReport::Exited { status: status.as_raw(), ordered: self.ordered };
                     // Where the worker is gone the tree is killed all the same.
                     let _ = self.control.tell(&report);
                     self.killing = !events::seeded_bug!("event_before_tree_is_gone");
