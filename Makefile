@@ -8,7 +8,7 @@ ARGS ?=
 VENV_PYTHON := $(CURDIR)/.venv/bin/python
 # `up` respects an interpreter of your own; tests and figures need the one whose packages are known.
 up: export JOB_PYTHON ?= $(VENV_PYTHON)
-test test-faults bench chaos: export JOB_PYTHON := $(VENV_PYTHON)
+test test-faults bench chaos coverage: export JOB_PYTHON := $(VENV_PYTHON)
 
 # Looked up only where it is used. One failure hides no other; what looks for known mistakes ends with the first.
 TEST_RUNNER = $(if $(shell cargo nextest --version 2>/dev/null),nextest run,test) --no-fail-fast
@@ -61,6 +61,10 @@ chaos: ## Run many jobs while everything breaks (CHAOS_JOBS=2000 CHAOS_SECONDS=6
 	cargo build --release -p leadersboard-cli
 	cargo bench -p leadersboard-tests --bench chaos
 
+coverage: ## Print the line coverage of each crate (needs cargo-llvm-cov and the LLVM tools of rustc's version)
+	@scripts/bootstrap.sh redis venv sandbox-venv mlflow-venv
+	scripts/coverage.sh
+
 ci: lint test test-faults ## What CI runs
 
 fmt: ## Format the code
@@ -70,4 +74,4 @@ clean: ## Remove what was built; data stays
 	cargo clean
 	rm -rf .venv
 
-.PHONY: help up build test test-faults lint deny bench chaos ci fmt clean
+.PHONY: help up build test test-faults lint deny bench chaos coverage ci fmt clean
