@@ -13,12 +13,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use events::ports::{ArtifactPort, ArtifactReader, DiskReserve, PortError, StagedArtifact, StagedArtifacts};
-use events::{ArtifactPath, Fence, JobId};
+use events::{ArtifactPath, Fence, JobId, Problem};
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use sha2::{Digest, Sha256};
 use tokio::fs;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, SeekFrom};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 
 use crate::faults::failpoint;
 use crate::ids::random_hex;
@@ -184,9 +184,9 @@ impl Staged {
         let room = room_of(&self.folder.0).map_err(away)?;
         if self.reserve.is_used_by(&room) {
             let (free, reserve) = (room.free_bytes, self.reserve.bytes_of(&room));
-            return Err(PortError::Unavailable(format!(
-                "the disk of the artifacts has {free} bytes free, and {reserve} must stay free (DISK_RESERVE)"
-            )));
+            let sentence =
+                format!("the disk of the artifacts has {free} bytes free, and {reserve} must stay free (DISK_RESERVE)");
+            return Err(PortError::Unavailable(sentence.into()));
         }
         Ok(())
     }
@@ -261,7 +261,7 @@ impl StagedArtifacts for Staged {
     }
 }
 
-/// Removes what was left by whoever was killed on the way. Others may be on theirs, on other hosts.
+/// Removes what a killed worker left half stored. Workers on other hosts may be storing right now.
 fn remove_stale(staging: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(staging)? {
         let entry = entry?;
@@ -280,14 +280,20 @@ fn sync(path: &Path) -> io::Result<()> {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, PortError> {
-    let done = spawn_blocking(work).await.map_err(|error| PortError::Unavailable(error.to_string()))?;
+    let done = spawn_blocking(work).await.map_err(unfinished)?;
     done.map_err(away)
 }
 
 fn away(error: io::Error) -> PortError {
-    PortError::Unavailable(format!("the artifacts can't be reached: {error}"))
+    let sentence = format!("the artifacts can't be reached: {error}");
+    PortError::Unavailable(Problem::caused_by(error, sentence))
+}
+
+fn unfinished(error: JoinError) -> PortError {
+    let sentence = error.to_string();
+    PortError::Unavailable(Problem::caused_by(error, sentence))
 }
 
 fn no_file() -> PortError {
-    PortError::Corrupt("no artifact was begun".to_owned())
+    PortError::Corrupt("no artifact was begun".into())
 }

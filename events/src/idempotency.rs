@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::commit::Guard;
+use crate::guard::Guard;
 use crate::id::UserId;
 use crate::log::envelope::AggregateId;
 

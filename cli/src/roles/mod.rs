@@ -16,6 +16,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
+use events::problem::chain;
 use serde::Serialize;
 
 use crate::client::output::human;
@@ -24,7 +25,7 @@ use crate::client::{Output, escape_c1};
 /// Says why a command could not be carried out.
 pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
     // Where stderr is closed nobody is there to be told.
-    let _ = writeln!(io::stderr(), "leadersboard: {}", human::plain(&format!("{error:#}")));
+    let _ = writeln!(io::stderr(), "leadersboard: {}", human::plain(&chain(error.as_ref())));
     ExitCode::FAILURE
 }
 

@@ -1,7 +1,7 @@
 //! The ways in which a command that gives a slot back is committed, from the one that mostly holds to the one that
 //! always does.
 
-use crate::job::JobCommand;
+use crate::job::command::JobCommand;
 
 /// How a job gives its slot back. Each is tried when what the one before relied on did not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::InvalidPolicy;
+use super::invalid::InvalidPolicy;
 use crate::id::ClassName;
 
 const MIB: u64 = 1 << 20;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::InvalidPolicy;
+use super::invalid::InvalidPolicy;
 
 /// What a user may have in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Limits {
     pub jobs_per_hour: u64,
     /// Jobs that have a slot at once: dispatched or running.
     pub running: u64,
-    /// What becomes of a job that is asked for while as many run as may.
+    /// What to do with a new job when its user is at `running`.
     pub concurrency: ConcurrencyPolicy,
     /// Jobs in status pending.
     pub queued: u64,
@@ -24,7 +24,7 @@ pub struct Limits {
     pub stored_bytes: u64,
 }
 
-/// What becomes of a job that is asked for while as many of its user's run as may.
+/// What to do with a new job when its user already runs as many jobs as the limit allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConcurrencyPolicy {
@@ -43,7 +43,7 @@ pub struct LimitSettings {
     /// Jobs that have a slot at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_concurrent_running: Option<u64>,
-    /// What becomes of a job that is asked for while as many run as may.
+    /// What to do with a new job when its user is at `max_concurrent_running`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency_policy: Option<ConcurrencyPolicy>,
     /// Jobs in status pending.

@@ -25,8 +25,8 @@ pub trait EventLogPort: Send + Sync {
     /// The stored policy, and Redis's time.
     async fn load_policy(&self) -> Result<Loaded<PolicyRecord>, PortError>;
 
-    /// What a user has in use. What is decided on it is guarded in the commit, for others decide at the same time.
-    async fn load_usage(&self, user: &UserId, limits: &Limits) -> Result<Usage, PortError>;
+    /// Reads what a user has in use. The commit guards what is decided on it, because others decide at the same time.
+    async fn load_usage(&self, user: &UserId, limits: &Limits) -> Result<LoadedUsage, PortError>;
 
     /// Writes all of a commit or nothing of it, and returns the places of its events in the log.
     async fn commit(&self, commit: Commit) -> Result<Vec<StreamId>, CommitError>;
@@ -45,6 +45,15 @@ pub struct Loaded<T> {
     pub state: Option<T>,
     /// Redis's time.
     pub now: Timestamp,
+}
+
+/// What a user has in use, and which of the user's held jobs gets the next free slot. Both were read at one moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LoadedUsage {
+    /// What the user has in use.
+    pub usage: Usage,
+    /// The held job that gets the next free slot; `None` if the user has no held job.
+    pub next_held: Option<Job>,
 }
 
 /// An event at its place in the log.

@@ -1,7 +1,7 @@
 //! Read models against the log: what differs is told, and restored, beside a system that goes on.
 
 use adapters::ids::SystemIds;
-use adapters::redis::audit::{Mode, Report};
+use adapters::redis::audit::{AuditReport, Mode};
 use events::ports::Ids;
 use events::{JobCommand, JobId};
 use leadersboard_tests::invariants::Expect;
@@ -9,7 +9,7 @@ use redis::aio::MultiplexedConnection;
 
 use super::Bench;
 
-async fn audit(bench: &Bench, mode: Mode) -> Report {
+async fn audit(bench: &Bench, mode: Mode) -> AuditReport {
     bench.redis.audit(mode, |_| {}).await.expect("an audit")
 }
 

@@ -80,7 +80,7 @@ async fn try_start(session: &Session, claim: &Claim, fence: &Fence, command: &Jo
             // Trying again cures nothing, and would keep the slot from others. Once the job's record is restored, the
             // reconciler finds it without a ticket.
             Err(ExecuteError::Defect(problem)) => {
-                tracing::error!(job = %claim.job, problem, "a job can't be read, and is not run; `leadersboard doctor --repair` restores it from the log");
+                tracing::error!(job = %claim.job, %problem, "a job can't be read, and is not run; `leadersboard doctor --repair` restores it from the log");
                 match session.ports.queue.discard(&session.config.consumer, &claim.ticket).await {
                     Ok(()) => return Answer::NotOurs,
                     Err(error) => error.to_string(),

@@ -9,7 +9,7 @@ use std::hash::Hash;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use events::execute::{self, ExecuteError, Origin};
+use events::execute::{ExecuteError, JobExecutor, Origin};
 use events::ports::{Lease, PortError, Unstarted};
 use events::{Actor, Fence, Guard, JobCommand, JobId, LossCause, Timestamp, seeded_bug};
 use metrics::counter;
@@ -70,7 +70,9 @@ async fn end(session: &Session, job: JobId, lease: &Lease) {
     let origin = Origin { actor: Actor::System("reaper".to_owned()), trace: None };
     let (log, jitter) = (session.ports.log.as_ref(), session.ports.ids.jitter());
     let beat = Guard::LeaseBeat { job, beat: lease.beat };
-    match execute::job_if(log, &session.policy.get(), &origin, job, &command, jitter, Some(&beat)).await {
+    let policy = session.policy.get();
+    let executor = JobExecutor { log, policy: &policy, origin: &origin, jitter, seen: Some(&beat) };
+    match executor.execute(job, &command).await {
         Ok(_) => {
             tracing::warn!(%job, worker = %lease.worker, "a worker fell silent; its job is tried again or given up");
             counter!("leadersboard_leases_reaped_total").increment(1);
@@ -86,7 +88,9 @@ async fn sweep_tickets(session: &Session, watch: &mut Watch<Unstarted>) -> Resul
     for class in session.all_classes() {
         match session.ports.queue.unstarted(&class).await {
             // The reconciler sets aside a work stream that is none.
-            Err(PortError::Corrupt(problem)) => tracing::warn!(%class, problem, "the tickets of a class can't be read"),
+            Err(PortError::Corrupt(problem)) => {
+                tracing::warn!(%class, %problem, "the tickets of a class can't be read")
+            }
             unstarted => tickets.extend(unstarted?),
         }
     }

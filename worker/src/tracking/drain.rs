@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use events::ports::{NoteOf, PortError, TrackingError, Turn};
+use events::ports::{LeaderLease, NoteOf, PortError, TrackingError};
 use events::{Fence, JobId};
 use metrics::{Gauge, counter, gauge};
 use tokio::task::{Id, JoinSet};
@@ -103,7 +103,7 @@ impl Drain {
 
     async fn take_turn(&self) -> Result<bool, PortError> {
         let holder = self.session.config.consumer.as_str();
-        self.session.ports.work_state.take_turn(Turn::Tracking, holder, TURN).await
+        self.session.ports.work_state.take_leader_lease(LeaderLease::Tracking, holder, TURN).await
     }
 
     /// Tells how many jobs wait, once a tick.

@@ -56,8 +56,8 @@ impl From<CallError> for TrackingError {
 impl From<PortError> for CallError {
     fn from(error: PortError) -> Self {
         match error {
-            PortError::Unavailable(what) => Self::Away(what),
-            PortError::Corrupt(what) => Self::refused(what),
+            PortError::Unavailable(what) => Self::Away(what.to_string()),
+            PortError::Corrupt(what) => Self::refused(what.to_string()),
         }
     }
 }
@@ -83,7 +83,7 @@ struct Refusal {
     message: Option<String>,
 }
 
-/// The code of what is too large, whoever says so.
+/// The code of what is too large, both for MLflow and for us.
 pub(crate) const TOO_LARGE: &str = "PAYLOAD_TOO_LARGE";
 
 /// The code of a file that is not what was kept any more; ours.

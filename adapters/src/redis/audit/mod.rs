@@ -8,6 +8,7 @@
 mod boards;
 mod look;
 mod records;
+mod report;
 mod strangers;
 mod totals;
 mod wanted;
@@ -20,8 +21,11 @@ use projections::fields::EVENT_IDS;
 use projections::fold::{Fold, Part};
 use redis::Value;
 
-use super::{Redis, away};
+use super::Redis;
 use crate::redis::commit::wire::Words;
+use crate::redis::connection::trouble::away;
+pub use report::{AuditReport, Difference, Mode, Progress, Unreadable};
+
 use look::read_value;
 use wanted::Wanted;
 
@@ -31,65 +35,6 @@ const EVENTS_A_PART: u64 = 200_000;
 const LOG_PAGE: usize = 1_000;
 /// How many aggregates are compared in one look.
 const BATCH: usize = 64;
-/// How many differences are kept to be shown.
-const SHOWN: usize = 20;
-
-/// Whether what differs is restored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// It is only told. Nothing is written.
-    Verify,
-    /// It is restored from the log.
-    Rebuild,
-}
-
-/// A read model that is not what the log folds to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
-    /// The key.
-    pub key: String,
-    /// What it holds.
-    pub found: String,
-    /// What the log folds to.
-    pub wanted: String,
-}
-
-/// What was found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Events folded.
-    pub events: u64,
-    /// Aggregates compared.
-    pub aggregates: u64,
-    /// How many differences there are, or were before they were restored.
-    pub differences: u64,
-    /// The first of them.
-    pub first: Vec<Difference>,
-    /// How many aggregates and entries of the log can't be read. What they tell of is neither compared nor restored.
-    pub unreadable: u64,
-    /// The first of them.
-    pub first_unreadable: Vec<Unreadable>,
-}
-
-/// Something in the log that can't be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unreadable {
-    /// The aggregate, or the place in the log if it is not known whose event is there.
-    pub what: String,
-    /// What is wrong with it.
-    pub why: String,
-}
-
-/// How far an audit has come: aggregates compared, of those known so far, in which part of the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// Aggregates compared in this part.
-    pub compared: u64,
-    /// Aggregates of this part.
-    pub of: u64,
-    /// Which part.
-    pub part: Part,
-}
 
 impl Redis {
     /// Some of the keys that match a pattern, and where to go on; 0 is the beginning and the end.
@@ -99,7 +44,7 @@ impl Redis {
             .arg(&["MATCH", pattern, "COUNT", "1000"])
             .query_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))?;
+            .map_err(away)?;
         // A key that is no text is none of ours.
         Ok((next, keys.into_iter().filter_map(|key| String::from_utf8(key).ok()).collect()))
     }
@@ -114,14 +59,11 @@ impl Redis {
     ///
     /// # Errors
     /// If Redis does not answer. An entry of the log that can't be read is passed over with all that it is about.
-    pub async fn audit(&self, mode: Mode, mut progress: impl FnMut(Progress)) -> Result<Report, PortError> {
-        let len: u64 = redis::cmd("XLEN")
-            .arg(self.keys().events())
-            .query_async(&mut self.connection())
-            .await
-            .map_err(|error| away(&error))?;
+    pub async fn audit(&self, mode: Mode, mut progress: impl FnMut(Progress)) -> Result<AuditReport, PortError> {
+        let len: u64 =
+            redis::cmd("XLEN").arg(self.keys().events()).query_async(&mut self.connection()).await.map_err(away)?;
         let of = len.div_ceil(EVENTS_A_PART).max(1);
-        let mut report = Report::default();
+        let mut report = AuditReport::default();
         for number in 0..of {
             let part = Part { number, of };
             let mut audit = Audit {
@@ -141,21 +83,6 @@ impl Redis {
     }
 }
 
-impl Report {
-    fn note(&mut self, differences: Vec<Difference>) {
-        self.differences += differences.len() as u64;
-        let room = SHOWN.saturating_sub(self.first.len());
-        self.first.extend(differences.into_iter().take(room));
-    }
-
-    fn note_unreadable(&mut self, what: String, why: String) {
-        self.unreadable += 1;
-        if self.first_unreadable.len() < SHOWN {
-            self.first_unreadable.push(Unreadable { what, why });
-        }
-    }
-}
-
 struct Audit<'a> {
     redis: &'a Redis,
     mode: Mode,
@@ -164,7 +91,7 @@ struct Audit<'a> {
     at: Option<StreamId>,
     /// Entries of which it is not known whose they are, and why.
     strays: BTreeMap<StreamId, String>,
-    report: &'a mut Report,
+    report: &'a mut AuditReport,
 }
 
 impl Audit<'_> {

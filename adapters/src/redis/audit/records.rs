@@ -12,9 +12,10 @@ use projections::records::{Records, read, store};
 use redis::Value;
 
 use super::look::{as_text, read_value};
-use super::{Difference, Mode, Report};
+use super::report::{AuditReport, Difference, Mode};
+use crate::redis::Redis;
 use crate::redis::commit::wire::{Words, words};
-use crate::redis::{Redis, away};
+use crate::redis::connection::trouble::away;
 
 /// How many metrics the records of one part may be of, about. It bounds the memory.
 const METRICS_A_PART: u64 = 50_000;
@@ -26,12 +27,9 @@ const ORDERS: [Order; 2] = [Order::Desc, Order::Asc];
 
 impl Redis {
     /// Compares the records of each metric with the log; in [`Mode::Rebuild`] it restores what differs.
-    pub(super) async fn audit_records(&self, mode: Mode, report: &mut Report) -> Result<(), PortError> {
-        let metrics: u64 = redis::cmd("ZCARD")
-            .arg(self.keys().boards())
-            .query_async(&mut self.connection())
-            .await
-            .map_err(|error| away(&error))?;
+    pub(super) async fn audit_records(&self, mode: Mode, report: &mut AuditReport) -> Result<(), PortError> {
+        let metrics: u64 =
+            redis::cmd("ZCARD").arg(self.keys().boards()).query_async(&mut self.connection()).await.map_err(away)?;
         let of = metrics.div_ceil(METRICS_A_PART).max(1);
         for number in 0..of {
             let part = Part { number, of };
@@ -53,7 +51,7 @@ struct RecordsAudit<'a> {
     part: Part,
     /// Whose each job is that has not completed.
     users: HashMap<JobId, UserId>,
-    /// Those of which it is not known what they reached: an event of theirs can't be read.
+    /// Jobs whose metrics are not known, because one of their events can't be read.
     unreadable: HashSet<JobId>,
     /// Whether there is an event of which not even that is known.
     has_strays: bool,
@@ -135,7 +133,7 @@ impl RecordsAudit<'_> {
     }
 
     /// Compares all of them, each at a moment to which the log is folded.
-    async fn compare(&mut self, report: &mut Report) -> Result<(), PortError> {
+    async fn compare(&mut self, report: &mut AuditReport) -> Result<(), PortError> {
         let metrics: Vec<String> = self.metrics.keys().cloned().collect();
         for batch in metrics.chunks(BATCH) {
             let mut left: Vec<(&String, Order)> =

@@ -1,5 +1,7 @@
 //! What is wrong with a Redis, in words: what happened, and how to cure it.
 
+use events::ports::PortError;
+use events::{Problem, StreamId};
 use redis::{Client, ErrorKind, RedisError};
 
 /// What an error of Redis means. Never holds a password, nor anything that a server other than Redis answered.
@@ -19,6 +21,45 @@ pub fn cure(error: &RedisError) -> &'static str {
 pub fn address(url: &str) -> String {
     let shown = |client: Client| client.get_connection_info().addr().to_string();
     Client::open(url).map_or_else(|_| "an address that can't be read".to_owned(), shown)
+}
+
+/// Returns why Redis did not answer, or that it holds something of another kind than what was asked for.
+pub(crate) fn away(error: RedisError) -> PortError {
+    let is_unreadable =
+        std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<redis::ParsingError>);
+    // It answered, and what it holds is not what it must be: waiting cures nothing.
+    if error.code() == Some("WRONGTYPE") || error.kind() == ErrorKind::UnexpectedReturnType || is_unreadable {
+        let sentence = format!("Redis holds something else than it should: {error}");
+        return PortError::Corrupt(Problem::caused_by(error, sentence));
+    }
+    PortError::Unavailable(problem(error))
+}
+
+/// Returns what an error of Redis means, with the error as its cause. An error whose text [`describe`] withholds is no
+/// cause: a log would show it.
+pub(crate) fn problem(error: RedisError) -> Problem {
+    let sentence = describe(&error);
+    if sentence.ends_with(&error.to_string()) { Problem::caused_by(error, sentence) } else { sentence.into() }
+}
+
+/// Whether a work stream or its consumer group is gone.
+pub(crate) fn is_no_group(error: &RedisError) -> bool {
+    error.code() == Some("NOGROUP")
+}
+
+/// What Redis holds can't be read.
+pub(crate) fn corrupt(what: impl Into<Problem>) -> PortError {
+    PortError::Corrupt(what.into())
+}
+
+/// What Redis holds can't be read, as this error says.
+pub(crate) fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> PortError {
+    let sentence = error.to_string();
+    PortError::Corrupt(Problem::caused_by(error, sentence))
+}
+
+pub(crate) fn parse_stream_id(text: &str) -> Result<StreamId, PortError> {
+    text.parse().map_err(unreadable)
 }
 
 fn told(error: &RedisError) -> (String, &'static str) {
@@ -78,6 +119,10 @@ mod tests {
         assert!(describe(&refused).starts_with("Redis is away: "), "{}", describe(&refused));
         let garbage = redis::parse_redis_value(b"HTTP/1.1 400 secret\r\n").expect_err("no Redis");
         assert_eq!(describe(&garbage), "what answers is not a Redis");
+        assert_eq!(format!("{:#}", problem(garbage)), "what answers is not a Redis");
+        let refused = RedisError::from(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
+        let (shown, logged) = (describe(&refused), format!("{:#}", away(refused)));
+        assert_eq!(shown.matches("refused").count(), logged.matches("refused").count(), "{logged} tells a cause twice");
     }
 
     #[test]

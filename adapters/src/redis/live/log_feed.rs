@@ -1,7 +1,7 @@
-//! What runs print as it is shown: one reader of all live logs a process, however many look on.
+//! What runs print, as it is shown: one reader of all live logs in each process, for any number of listeners.
 //!
-//! The reader has a connection of its own and runs while anybody listens. It waits on all live logs that somebody
-//! listens to at once; whoever adds one to them has Redis end the wait, so that the reader takes it in at once.
+//! The reader has a connection of its own and runs while there are listeners. It waits on all live logs with listeners
+//! at once. A new listener has Redis end the wait, so that the reader adds its log immediately.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -17,8 +17,9 @@ use tokio::time::sleep;
 
 use super::listeners::{Listener, Listeners, Tellable};
 use super::live_log::BYTES;
+use crate::redis::Redis;
 use crate::redis::connection::backoff::Backoff;
-use crate::redis::{Redis, away, parse_stream_id};
+use crate::redis::connection::trouble::{away, parse_stream_id};
 
 /// How long one read waits for chunks: well below the time that Redis may take to answer.
 const BLOCK: Duration = Duration::from_secs(2);
@@ -174,7 +175,7 @@ impl Reader {
             read.arg(keys).arg(places.collect::<Vec<_>>());
             self.wait.additions.store(roll.additions(), Ordering::Release);
         }
-        let reply: Option<StreamReadReply> = read.query_async(connection).await.map_err(|error| away(&error))?;
+        let reply: Option<StreamReadReply> = read.query_async(connection).await.map_err(away)?;
         Ok(reply.map(|reply| reply.keys).unwrap_or_default())
     }
 
@@ -198,7 +199,7 @@ fn chunk(entry: &Entry) -> Option<LogChunk> {
 
 /// A connection to wait on, and its number.
 async fn connect(redis: &Redis) -> Result<(MultiplexedConnection, i64), PortError> {
-    let mut connection = redis.blocking_connection().await.map_err(|error| away(&error))?;
-    let client = redis::cmd("CLIENT").arg("ID").query_async(&mut connection).await.map_err(|error| away(&error))?;
+    let mut connection = redis.blocking_connection().await.map_err(away)?;
+    let client = redis::cmd("CLIENT").arg("ID").query_async(&mut connection).await.map_err(away)?;
     Ok((connection, client))
 }

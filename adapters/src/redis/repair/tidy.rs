@@ -6,9 +6,10 @@ use projections::keys::{ReadModel, WORKERS_GROUP};
 use projections::patch::SetKind;
 use redis::{Script, Value};
 
+use crate::redis::Redis;
 use crate::redis::commit::wire::decode_lease;
 use crate::redis::connection::raw::{bytes, entries, items, named, parse};
-use crate::redis::{Redis, away, is_no_group};
+use crate::redis::connection::trouble::{away, is_no_group};
 
 /// How much of a content that can't be read is kept, in bytes.
 const KEPT_BYTES: usize = 1_024;
@@ -71,7 +72,7 @@ impl Redis {
                 .arg(&["MATCH", &self.keys().pattern(), "COUNT", "1000"])
                 .query_async(&mut self.connection())
                 .await
-                .map_err(|error| away(&error))?;
+                .map_err(away)?;
             for key in page.into_iter().filter_map(|key| String::from_utf8(key).ok()) {
                 count += match self.keys().read_model(&key) {
                     Some(ReadModel::Index(_) | ReadModel::Window) => self.tidy_index(&key).await?,
@@ -98,7 +99,7 @@ impl Redis {
                 .arg(&["MATCH", &self.keys().pattern(), "COUNT", "500"])
                 .query_async(&mut self.connection())
                 .await
-                .map_err(|error| away(&error))?;
+                .map_err(away)?;
             let page = page.into_iter().filter_map(|key| String::from_utf8(key).ok());
             let records: Vec<(String, events::AggregateId)> = page
                 .filter_map(|key| match self.keys().read_model(&key) {
@@ -134,7 +135,7 @@ impl Redis {
                 .arg(PAGE)
                 .query_async(&mut self.connection())
                 .await
-                .map_err(|error| away(&error))?;
+                .map_err(away)?;
             let page = entries(&page);
             let Some(last) = page.last() else { break };
             after = format!("({}", last.id);
@@ -146,14 +147,7 @@ impl Redis {
             if parse::<events::Consumer>(&name).is_none() {
                 tracing::warn!(key, name = %String::from_utf8_lossy(&name), "a consumer is no worker; its tickets are put back");
                 let evict = Script::new(include_str!("evict.lua"));
-                while evict
-                    .key(key)
-                    .arg(&name)
-                    .invoke_async::<u64>(&mut self.connection())
-                    .await
-                    .map_err(|error| away(&error))?
-                    > 0
-                {}
+                while evict.key(key).arg(&name).invoke_async::<u64>(&mut self.connection()).await.map_err(away)? > 0 {}
                 count += 1;
             }
         }
@@ -167,7 +161,7 @@ impl Redis {
             redis::cmd("XINFO").arg(&["CONSUMERS", key, WORKERS_GROUP]).query_async(&mut self.connection()).await;
         let reply: Value = match reply {
             Err(error) if is_no_group(&error) || error.code() == Some("ERR") => return Ok(vec![]),
-            reply => reply.map_err(|error| away(&error))?,
+            reply => reply.map_err(away)?,
         };
         let consumer = |consumer: &Value| {
             let pending = match named(consumer, "pending") {
@@ -204,7 +198,7 @@ impl Redis {
                 .arg(&["COUNT", "500"])
                 .query_async(&mut self.connection())
                 .await
-                .map_err(|error| away(&error))?;
+                .map_err(away)?;
             leases.extend(page);
             cursor = next;
             if cursor == 0 {
@@ -228,8 +222,7 @@ impl Redis {
             for word in rule.holds {
                 call.arg(*word);
             }
-            let (next, moved): (String, u64) =
-                call.invoke_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+            let (next, moved): (String, u64) = call.invoke_async(&mut self.connection()).await.map_err(away)?;
             count += moved;
             cursor = next;
             if cursor == "0" {
@@ -278,7 +271,7 @@ impl Redis {
         if let Some((entry, seen)) = entry {
             call.arg(entry).arg(seen);
         }
-        call.invoke_async(&mut self.connection()).await.map_err(|error| away(&error))
+        call.invoke_async(&mut self.connection()).await.map_err(away)
     }
 }
 

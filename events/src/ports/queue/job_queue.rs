@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::commit::Ticket;
+use crate::guard::Ticket;
 use crate::id::{ClassName, Consumer, Fence, JobId};
 use crate::ports::{Permits, PortError};
 

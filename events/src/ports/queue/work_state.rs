@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::commit::Ticket;
+use crate::guard::Ticket;
 use crate::id::{ClassName, JobId, UserId};
 use crate::job::Job;
 use crate::ports::{Lease, PortError};
@@ -14,8 +14,8 @@ use crate::time::Timestamp;
 /// Work state as the reconciler sees it.
 #[async_trait]
 pub trait WorkStatePort: Send + Sync {
-    /// Takes a turn that one process has at a time, or keeps it, for this long. Whether it is `holder`'s.
-    async fn take_turn(&self, turn: Turn, holder: &str, lasting: Duration) -> Result<bool, PortError>;
+    /// Takes or renews a leader lease, which one process holds at a time. Returns whether `holder` has it now.
+    async fn take_leader_lease(&self, lease: LeaderLease, holder: &str, lasting: Duration) -> Result<bool, PortError>;
 
     /// Some of the jobs that have not ended, from where `cursor` says; 0 is the beginning. A job may come twice.
     async fn open_jobs(&self, cursor: u64) -> Result<OpenJobs, PortError>;
@@ -30,7 +30,7 @@ pub trait WorkStatePort: Send + Sync {
     /// Every ticket of a class.
     async fn tickets(&self, class: &ClassName) -> Result<Tickets, PortError>;
 
-    /// Replaces a stranded ticket by a new one, unless somebody holds it by now. Whether it did.
+    /// Replaces a stranded ticket by a new one, unless a worker holds it by now. Returns whether it did.
     async fn reissue_stranded(&self, ticket: &Ticket, job: JobId) -> Result<bool, PortError>;
 
     /// Adds a ticket for a waiting job, if the job is still as it was seen. Whether it did.
@@ -43,14 +43,14 @@ pub trait WorkStatePort: Send + Sync {
     async fn drop_lease(&self, job: JobId, seen: &Lease) -> Result<bool, PortError>;
 }
 
-/// What one process does for all.
+/// The lease of a service that one process runs for all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    /// Comparing jobs with the work there is.
+pub enum LeaderLease {
+    /// Reconciles open jobs with the queue.
     Reconciling,
-    /// Removing what was kept for long enough.
+    /// Deletes expired jobs and submissions.
     Expiring,
-    /// Recording in the tracker what it has not got yet.
+    /// Records ended runs in the tracker.
     Tracking,
 }
 
@@ -59,7 +59,7 @@ pub enum Turn {
 pub struct Tickets {
     /// Those that are held or will be handed out, by their job. Of two of one job it has one.
     pub live: HashMap<JobId, Ticket>,
-    /// Those that were handed out once and that nobody holds any more: nobody will ever be handed them again.
+    /// Those that were handed out once and have no holder any more: they will never be handed out again.
     pub stranded: Vec<(Ticket, JobId)>,
 }
 

@@ -1,4 +1,4 @@
-//! Records from the oldest on, for whoever removes what was kept for long enough.
+//! Records from the oldest on, for the service that deletes expired ones.
 
 use std::time::Duration;
 
