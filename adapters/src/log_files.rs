@@ -17,7 +17,7 @@ pub struct LogFiles {
 }
 
 impl LogFiles {
-    /// The logs under `root`, which is created when it is missing.
+    /// Opens the logs under `root`, and creates `root` if it is missing.
     ///
     /// # Errors
     /// If it can't be created.
@@ -81,7 +81,7 @@ impl LogPort for LogFiles {
 struct FileWriter {
     file: File,
     position: u64,
-    /// A write went wrong: a part of its bytes may be there, and stays, for somebody may have read it.
+    /// A write failed. A part of its bytes may be stored, and stays, because a client may have read it.
     torn: bool,
 }
 

@@ -9,7 +9,7 @@ use crate::policy::{PolicyEvent, PolicyRecord};
 use crate::problem::Problem;
 use crate::submission::{Submission, SubmissionEvent};
 
-/// What a commit writes, all of it or nothing.
+/// One commit. All of it is written, or nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Commit {
     /// The aggregate before, and its new events. Its version guard is implied.
@@ -19,9 +19,9 @@ pub struct Commit {
     pub next: Option<Change>,
     /// What else must hold.
     pub guards: Vec<Guard>,
-    /// What happens to the work streams.
+    /// How the work streams change.
     pub work: Vec<WorkChange>,
-    /// Whether a full Redis may refuse it.
+    /// Whether a full event log may refuse it.
     pub lane: Lane,
 }
 
@@ -30,32 +30,32 @@ pub struct Commit {
 pub enum Change {
     /// Of a job.
     Job {
-        /// Whose.
+        /// Which one.
         id: JobId,
-        /// What it was when this was decided.
+        /// The state on which the events were decided.
         before: Option<Job>,
         /// What happened.
         events: Vec<Envelope<JobEvent>>,
     },
     /// Of a submission.
     Submission {
-        /// Whose.
+        /// Which one.
         id: SubmissionId,
-        /// What it was when this was decided.
+        /// The state on which the events were decided.
         before: Option<Submission>,
         /// What happened.
         events: Vec<Envelope<SubmissionEvent>>,
     },
     /// Of the policy.
     Policy {
-        /// What it was when this was decided.
+        /// The state on which the events were decided.
         before: Option<PolicyRecord>,
         /// What happened.
         event: Envelope<PolicyEvent>,
     },
     /// Of the log itself.
     Log {
-        /// What it was when this was decided.
+        /// The state on which the events were decided.
         before: Option<LogRecord>,
         /// What happened.
         event: Envelope<LogEvent>,
@@ -63,7 +63,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// The type of its first event.
+    /// Returns the type of its first event.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -78,13 +78,13 @@ impl Change {
 /// Why a commit was not made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {
-    /// Somebody else changed the aggregate first: load and decide again.
+    /// Another commit changed the aggregate first: load and decide again.
     #[error("the aggregate has changed since it was read")]
     Conflict,
     /// The log has lost what this process has seen of it: load and decide again, once that is recorded.
     #[error("the event log has lost its newest part")]
     Regressed,
-    /// A guard failed: what was to be relied on does not hold.
+    /// A guard failed.
     #[error("a guard does not hold: {0:?}")]
     GuardFailed(Guard),
     /// The event log is at its memory limit and accepts no new work.

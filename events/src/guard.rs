@@ -25,7 +25,7 @@ pub enum Guard {
         /// The limit.
         limit: u64,
     },
-    /// The user has no fewer than this many slots in use.
+    /// The user has at least this many slots in use.
     SlotsFull {
         /// Whose slots.
         user: UserId,
@@ -46,7 +46,7 @@ pub enum Guard {
         /// The limit.
         limit: u64,
     },
-    /// None of the user's jobs is held.
+    /// The user has no held job.
     NoneHeld(UserId),
     /// The user had fewer than this many jobs accepted since a time.
     AcceptedBelow {
@@ -84,7 +84,7 @@ pub enum Guard {
     },
     /// The submission has no jobs.
     WithoutJobs(SubmissionId),
-    /// Nothing was committed under this idempotency key.
+    /// No commit used this idempotency key.
     IdempotencyKeyUnused {
         /// Whose key.
         user: UserId,

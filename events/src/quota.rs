@@ -56,7 +56,7 @@ pub struct HourUsage {
 /// A limit that was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LimitReached {
-    /// The user is at the limit of jobs accepted in an hour.
+    /// So many jobs were accepted in the last hour.
     #[error("the limit of jobs accepted in an hour is reached: {limit} (MAX_SUBMISSIONS_PER_HOUR)")]
     JobsPerHour {
         /// The limit.
@@ -83,7 +83,7 @@ pub enum LimitReached {
         /// The limit.
         limit: u64,
     },
-    /// The user is at the limit of uploads in an hour.
+    /// So many submissions were uploaded in the last hour.
     #[error("the limit of uploads in an hour is reached: {limit} (MAX_UPLOADS_PER_HOUR)")]
     UploadsPerHour {
         /// The limit.

@@ -21,7 +21,7 @@ pub const MAX_NAME_BYTES: usize = 250;
 pub struct Results {
     /// What the run was given: any JSON values.
     pub params: Map<String, Value>,
-    /// The metrics it reached: finite numbers.
+    /// What came of it: finite numbers.
     pub metrics: BTreeMap<String, f64>,
     /// What it cost, as the job measured it itself.
     #[serde(default, skip_serializing_if = "Map::is_empty")]

@@ -25,7 +25,7 @@ pub struct MlflowOptions {
     pub auth: Auth,
     /// CA certificates beside the system's, as PEM.
     pub ca: Option<Vec<u8>>,
-    /// Accepts any certificate. Anyone on the network path can read and change everything.
+    /// Takes any certificate. Whoever stands between reads and changes everything.
     pub insecure_tls: bool,
 }
 

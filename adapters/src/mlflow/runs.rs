@@ -55,7 +55,7 @@ impl Mlflow {
         let Some(experiment) = self.experiment.existing().await? else { return Ok(Vec::new()) };
         let of_job = job.map(|job| format!(" and tags.`leadersboard.job_id` = '{job}'")).unwrap_or_default();
         let filter = format!("attributes.status = 'RUNNING' and tags.`leadersboard.board` = '{}'{of_job}", self.board);
-        // A run whose tags were changed by hand is left alone.
+        // One whose tags somebody changed is nobody's to judge.
         let readable = |run: Run| {
             let job = run.data.tags.get("leadersboard.job_id")?.parse().ok()?;
             let fence = run.data.tags.get("leadersboard.fence")?.parse().ok()?;

@@ -217,7 +217,7 @@ fn is_exact(value: &Value, number: f64) -> bool {
     }
 }
 
-/// Whether two numbers are equal to the last bit. The sign of zero is ignored: not every database keeps it.
+/// To the last bit, but for a sign of zero, which not every database keeps.
 fn is_same(wanted: f64, kept: f64) -> bool {
     wanted.to_bits() == kept.to_bits() || (wanted == 0.0 && kept == 0.0)
 }

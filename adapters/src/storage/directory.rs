@@ -34,14 +34,14 @@ const STALE: Duration = Duration::from_hours(24);
 const METADATA: &str = FileName::METADATA;
 /// Where each board that uses the directory leaves its name.
 const BOARDS: &str = ".boards";
-/// The owner of submissions that were stored before boards left their names.
+/// The name for boards that stored submissions before boards left their names.
 const EARLIER: &str = "earlier";
 
 /// Submissions as folders of a directory.
 #[derive(Debug, Clone)]
 pub struct DirectoryStorage {
     root: PathBuf,
-    /// Limits how many archives are read whole at a time.
+    /// Limits how many archives are read at a time, over all users.
     judging: Arc<Semaphore>,
 }
 

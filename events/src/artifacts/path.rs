@@ -10,7 +10,7 @@ const MAX_BYTES: usize = 1024;
 /// The longest component, in bytes: what every file system takes.
 const MAX_COMPONENT_BYTES: usize = 255;
 
-/// A path of plain components. Joined to a folder, it stays below that folder.
+/// A path of plain components. Whoever joins it to a folder stays below that folder.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ArtifactPath(String);

@@ -76,11 +76,12 @@ struct Read {
 }
 
 /// What follows from a command.
+#[expect(clippy::large_enum_variant, reason = "there is one a try, and it is taken apart at once")]
 enum Plan {
     /// It took effect before.
     AlreadyApplied(Option<Job>),
     /// It takes effect with a commit.
-    Commit(Box<Planned>),
+    Commit(Planned),
 }
 
 /// A commit, and what its answer is judged by.
@@ -119,7 +120,7 @@ impl JobExecutor<'_> {
                 read => read.map_err(unread)?,
             };
             let planned = match self.plan(id, command, read, ending).map_err(ExecuteError::Rejected)? {
-                Plan::Commit(planned) => *planned,
+                Plan::Commit(planned) => planned,
                 Plan::AlreadyApplied(job) => {
                     // This very call may have made the commit, whose answer was lost.
                     self.dispatch_next(ending, job.as_ref().map(|job| &job.spec.user)).await;
@@ -203,7 +204,7 @@ impl JobExecutor<'_> {
         }
         let freed = freed.map(|job| job.spec.user.clone());
         let commit = Commit { change: Change::Job { id, before, events }, next, guards, work, lane };
-        Ok(Plan::Commit(Box::new(Planned { commit, after, freed, handover })))
+        Ok(Plan::Commit(Planned { commit, after, freed, handover }))
     }
 
     /// Returns why the command is refused if this guard failed, or the guard if another try may succeed.

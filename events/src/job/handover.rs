@@ -18,7 +18,7 @@ pub(crate) struct Handover {
     pub(crate) work: Vec<WorkChange>,
 }
 
-/// Whether a change of a job gives its slot back.
+/// Returns whether a change of a job gives its slot back.
 pub(crate) fn frees_slot(before: Option<&Job>, after: Option<&Job>) -> bool {
     if seeded_bug!("slot_released_twice") {
         return before.is_some() && !after.is_some_and(Job::holds_slot);
@@ -32,7 +32,7 @@ pub(crate) fn hand_over(job: &Job, usage: &Usage, next_held: Option<&Job>, limit
     // The slot that is given back still counts when guards are checked.
     let with_own = limits.running.saturating_add(1);
     if usage.active >= with_own {
-        // A limit that was lowered leaves more in use than there are: nobody gets this one.
+        // A lowered limit leaves more slots in use than there are: no job gets this one.
         let guards = vec![Guard::SlotsFull { user: user.clone(), limit: with_own }];
         return Handover { next: None, guards, work: vec![] };
     }

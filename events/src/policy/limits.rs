@@ -14,7 +14,7 @@ pub struct Limits {
     pub jobs_per_hour: u64,
     /// Jobs that have a slot at once: dispatched or running.
     pub running: u64,
-    /// What to do with a new job when its user is at `running`.
+    /// What to do with a new job when its user is at the limit of running jobs.
     pub concurrency: ConcurrencyPolicy,
     /// Jobs in status pending.
     pub queued: u64,
@@ -24,7 +24,7 @@ pub struct Limits {
     pub stored_bytes: u64,
 }
 
-/// What to do with a new job when its user already runs as many jobs as the limit allows.
+/// What to do with a new job when its user is at the limit of running jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConcurrencyPolicy {
@@ -43,7 +43,7 @@ pub struct LimitSettings {
     /// Jobs that have a slot at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_concurrent_running: Option<u64>,
-    /// What to do with a new job when its user is at `max_concurrent_running`.
+    /// What to do with a new job when its user is at the limit of running jobs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency_policy: Option<ConcurrencyPolicy>,
     /// Jobs in status pending.

@@ -169,12 +169,11 @@ impl<'ast> Visit<'ast> for Reader {
         let name = module.ident.to_string();
         let file = module.content.is_none().then(|| self.child(&name));
         self.at.push(name);
-        match file {
-            Some(file) => self.read_file(&file),
-            None => {
-                self.module();
-                visit::visit_item_mod(self, module);
-            }
+        if let Some(file) = file {
+            self.read_file(&file);
+        } else {
+            self.module();
+            visit::visit_item_mod(self, module);
         }
         self.at.pop();
     }

@@ -89,7 +89,7 @@ async fn sweep_tickets(session: &Session, watch: &mut Watch<Unstarted>) -> Resul
         match session.ports.queue.unstarted(&class).await {
             // The reconciler sets aside a work stream that is none.
             Err(PortError::Corrupt(problem)) => {
-                tracing::warn!(%class, %problem, "the tickets of a class can't be read")
+                tracing::warn!(%class, %problem, "the tickets of a class can't be read");
             }
             unstarted => tickets.extend(unstarted?),
         }

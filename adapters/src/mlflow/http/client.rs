@@ -89,7 +89,7 @@ impl Client {
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(["api", "2.0", "mlflow-artifacts", "artifacts"]).extend(path);
         }
-        // Every user whose job waits for the tracker is told of this, and only the owner may see the name.
+        // Whoever waits while the server is away is told of this, and the name is nobody's business but its owner's.
         let call = "the upload of a file";
         let name = source.name().to_owned();
         let watch = Watch::new(source.bytes());

@@ -83,7 +83,7 @@ struct Refusal {
     message: Option<String>,
 }
 
-/// The code of what is too large, both for MLflow and for us.
+/// The code of what is too large, whoever says so.
 pub(crate) const TOO_LARGE: &str = "PAYLOAD_TOO_LARGE";
 
 /// The code of a file that is not what was kept any more; ours.

@@ -1,9 +1,8 @@
-//! Compares every read model with the fold of the log, and restores what differs, right beside a live system.
+//! Compares every read model with the fold of the log, and restores what differs, beside a live system.
 //!
-//! The log is folded once; then the live keys are read batch by batch, each batch at one moment with what the log has
-//! had since, which is folded on top. An aggregate that moved in between is looked at again. So nothing has to stand
-//! still, and what differs really differs. What differs is restored in a script that writes only if the aggregate has
-//! had no event since.
+//! The log is folded once. Then the live keys are read batch by batch. Each batch is read at one moment, together with
+//! the new entries of the log, which are folded on top. An aggregate that changed in between is read again. So the system
+//! goes on, and every difference is real. A script restores a difference only if the aggregate has had no event since.
 
 mod boards;
 mod look;
@@ -37,7 +36,7 @@ const LOG_PAGE: usize = 1_000;
 const BATCH: usize = 64;
 
 impl Redis {
-    /// Some of the keys that match a pattern, and where to go on; 0 is the beginning and the end.
+    /// Returns some of the keys that match a pattern, and the next cursor; 0 is the beginning and the end.
     async fn scan(&self, pattern: &str, cursor: u64) -> Result<(u64, Vec<String>), PortError> {
         let (next, keys): (u64, Vec<Vec<u8>>) = redis::cmd("SCAN")
             .arg(cursor)
@@ -49,7 +48,7 @@ impl Redis {
         Ok((next, keys.into_iter().filter_map(|key| String::from_utf8(key).ok()).collect()))
     }
 
-    /// The next entries of the log, if there are any.
+    /// Returns the next entries of the log, if there are any.
     async fn page_after(&self, at: Option<StreamId>) -> Result<Option<Vec<HistoryEntry>>, PortError> {
         let entries = self.read(at, LOG_PAGE).await?;
         Ok((!entries.is_empty()).then_some(entries))
@@ -89,7 +88,7 @@ struct Audit<'a> {
     fold: Fold,
     /// Up to where the log is folded.
     at: Option<StreamId>,
-    /// Entries of which it is not known whose they are, and why.
+    /// Entries whose aggregate is not known, and why.
     strays: BTreeMap<StreamId, String>,
     report: &'a mut AuditReport,
 }
@@ -133,7 +132,7 @@ impl Audit<'_> {
         Ok(())
     }
 
-    /// Folds entries that follow, and gives whose they are.
+    /// Folds the entries that follow, and returns their aggregates.
     fn fold_on(&mut self, entries: &[HistoryEntry]) -> HashSet<AggregateId> {
         let mut touched = HashSet::new();
         for entry in entries {
@@ -153,8 +152,7 @@ impl Audit<'_> {
         touched
     }
 
-    /// Whether an aggregate has had an event of which the log no longer tells whose it is: by the places that its hash
-    /// names.
+    /// Returns whether one of the entries that an aggregate's hash names no longer tells its aggregate.
     fn has_stray(&self, hash: Option<&Result<Value, String>>) -> bool {
         let Some(Ok(hash)) = hash else { return false };
         let fields: HashMap<Vec<u8>, Vec<u8>> = read_value(hash).unwrap_or_default();

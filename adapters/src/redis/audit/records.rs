@@ -51,7 +51,7 @@ struct RecordsAudit<'a> {
     part: Part,
     /// Whose each job is that has not completed.
     users: HashMap<JobId, UserId>,
-    /// Jobs whose metrics are not known, because one of their events can't be read.
+    /// Jobs whose values are unknown, because one of their events can't be read.
     unreadable: HashSet<JobId>,
     /// Whether there is an event of which not even that is known.
     has_strays: bool,

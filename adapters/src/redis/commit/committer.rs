@@ -22,7 +22,7 @@ const MAX_BATCH: usize = 128;
 const MAX_BATCH_BYTES: usize = 256 * 1024;
 /// The largest commit: results twice, in their event and in their read model, and the boards that they are on.
 const MAX_COMMIT_BYTES: usize = 1280 * 1024;
-/// How many commits may wait before their callers do.
+/// How many commits may queue before their callers wait.
 const MAX_WAITING: usize = 1024;
 
 const BODY: &str = include_str!("commit.lua");
@@ -79,7 +79,7 @@ impl Committer {
     }
 }
 
-/// The script in the form of a lane.
+/// Returns the script in the form of a lane.
 pub(crate) fn script(lane: Lane) -> Script {
     let first_line = match lane {
         Lane::Admission => "#!lua",
@@ -194,7 +194,7 @@ pub(crate) fn read_answer(guards: &[Option<Guard>], answer: &[Value]) -> Result<
     }
 }
 
-/// Sorts the failure of a whole call. Whatever is not known to have been refused may have been made.
+/// Classifies the failure of a whole call. A commit that is not known to be refused may have been made.
 fn refusal(error: RedisError) -> CommitError {
     match error.code() {
         Some("OOM") => CommitError::Full,

@@ -1,7 +1,7 @@
 //! The boards as clients ask for them.
 //!
-//! A page without a filter reads as many of the best as it shows. With one, users are read in the order of their best
-//! value, until enough values that fit are better than all that is left. A user's values that fit can't beat that best.
+//! A page without a filter reads as many of the best as it shows. With one, users are looked at in the order of their
+//! best value, which no matching value can beat, until enough matching values are better than all that is left.
 
 mod candidates;
 mod records;

@@ -99,14 +99,14 @@ impl<Told: Tellable> Roll<Told> {
         self.channels.iter().map(|(name, channel)| (name, &channel.place))
     }
 
-    /// Records how far the reader is in a channel, if it still has listeners.
+    /// Notes where the reader is in a thing, if it is still listened to.
     pub(crate) fn move_to(&mut self, name: &str, place: Told::Place) {
         if let Some(channel) = self.channels.get_mut(name) {
             channel.place = place;
         }
     }
 
-    /// Tells the listeners of `name`. The message is made only if there are any.
+    /// Tells whoever listens to `name`; what is told is made only if somebody does.
     pub(crate) fn tell(&self, name: &str, told: impl FnOnce() -> Told) {
         if let Some(channel) = self.channels.get(name) {
             // It fails only when nobody listens, and then nobody is to be told.

@@ -1,7 +1,7 @@
 //! What runs print, as it is shown: one reader of all live logs in each process, for any number of listeners.
 //!
-//! The reader has a connection of its own and runs while there are listeners. It waits on all live logs with listeners
-//! at once. A new listener has Redis end the wait, so that the reader adds its log immediately.
+//! The reader has a connection of its own and runs while anybody listens. It waits on all live logs that somebody
+//! listens to at once. A new listener has Redis end the wait, so that the reader includes its log at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -129,7 +129,7 @@ impl Reader {
     async fn run(self, mut connection: MultiplexedConnection) {
         loop {
             let Err(error) = self.follow(&mut connection).await else { return };
-            tracing::warn!(%error, "following live logs fails; trying again until it works");
+            tracing::warn!(error = format!("{error:#}"), "following live logs fails; trying again until it works");
             let mut backoff = Backoff::default();
             connection = loop {
                 if self.listeners.retire_reader() {
@@ -142,7 +142,7 @@ impl Reader {
                         self.wait.client.store(client, Ordering::Release);
                         break connection;
                     }
-                    Err(error) => tracing::debug!(%error, "live logs can't be followed yet"),
+                    Err(error) => tracing::debug!(error = format!("{error:#}"), "live logs can't be followed yet"),
                 }
             };
             // Chunks may have come and gone.

@@ -233,7 +233,7 @@ impl JobQueuePort for Redis {
 }
 
 impl Redis {
-    /// Those of some pending entries whose job no lease names. What can't be read is for its holder to quarantine.
+    /// Returns the pending entries whose jobs have no lease. The holder of an unreadable entry quarantines it.
     async fn without_lease(
         &self,
         key: &str,

@@ -56,8 +56,8 @@ impl Reader {
         Ok(connection)
     }
 
-    /// Sets aside a work stream that is none, so that the next call finds no fault in it. What is told: the fault, or that
-    /// this failed too.
+    /// Sets aside a work stream of another type, so that the next call succeeds. Returns the fault, or the error of this
+    /// repair.
     async fn tidied(&self, fault: PortError) -> PortError {
         for class in &self.classes {
             if let Err(error) = self.redis.tidy_queue(&self.redis.keys().queue(class)).await {
@@ -119,7 +119,7 @@ impl Reader {
         Ok(claims)
     }
 
-    /// Where each class's stream ends now.
+    /// Returns the last entry of each class's stream.
     async fn ends(&self, connection: &mut MultiplexedConnection) -> RedisResult<Vec<Vec<u8>>> {
         let mut ends = redis::pipe();
         for class in &self.classes {

@@ -108,7 +108,7 @@ impl Reader {
     async fn run(mut self, mut connection: MultiplexedConnection) {
         loop {
             let Err(error) = self.follow(&mut connection).await else { return };
-            tracing::warn!(%error, "following the event log fails; trying again until it works");
+            tracing::warn!(error = format!("{error:#}"), "following the event log fails; trying again until it works");
             let mut backoff = Backoff::default();
             connection = loop {
                 if self.listeners.retire_reader() {
@@ -118,7 +118,7 @@ impl Reader {
                 sleep(backoff.next_pause()).await;
                 match self.take_up_again().await {
                     Ok(connection) => break connection,
-                    Err(error) => tracing::debug!(%error, "the event log can't be followed yet"),
+                    Err(error) => tracing::debug!(error = format!("{error:#}"), "the event log can't be followed yet"),
                 }
             };
             tracing::info!("following the event log works again");

@@ -20,7 +20,7 @@ type Answer = (i64, u64, String, u64, u64, String, u64, u64, u64, i64, Vec<u8>, 
 /// How far ahead of Redis's clock a time may lie, in microseconds: a week.
 const FURTHEST_AHEAD_MICROS: i64 = 7 * 24 * 3_600 * 1_000_000;
 
-/// How many held jobs that can't be read are passed over. A later one gets its turn once they are restored.
+/// How many unreadable held jobs are passed over. Later ones are dispatched once these are restored.
 const PASSED_OVER: usize = 16;
 
 impl Redis {
@@ -37,7 +37,7 @@ impl Redis {
         }
     }
 
-    /// The usage, where the next held job is none of these; or the next held job and why it can't be read.
+    /// Returns the usage with a next held job that is none of `unreadable`, or the next held job and why it can't be read.
     async fn usage_without(
         &self,
         user: &UserId,
@@ -92,7 +92,7 @@ fn read_held(keys: &Keyspace, id: &[u8], hash: &Value) -> Result<Option<Job>, St
     projections::job::read(&keys.job(id), id, &hash).map_err(|error| error.to_string())
 }
 
-/// When what happened at these milliseconds leaves the hour.
+/// Returns when an event of this time, in milliseconds, leaves the hour.
 fn leaves_hour(at_ms: &str, now_micros: i64) -> Option<Timestamp> {
     if at_ms.is_empty() {
         return None;

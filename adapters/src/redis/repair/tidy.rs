@@ -1,4 +1,4 @@
-//! What can't be read, or that no record accounts for, is set aside: moved into the quarantine, and counted.
+//! Moves unreadable entries, and entries without a record, into the quarantine, and counts them.
 
 use events::ports::PortError;
 use events::{ClassName, UserId};
@@ -34,8 +34,8 @@ struct Rule {
 const ANY_ID: Rule = Rule { submissions: false, field: "state", holds: &["", "*"] };
 
 impl Redis {
-    /// Sets aside what the sweeps of a worker would stumble over: in the leases, in the tickets of these classes, and in
-    /// the indexes of the jobs that have not ended. Gives how many entries those were.
+    /// Sets aside the entries on which the sweeps of a worker would fail: leases, tickets of these classes, and indexes of
+    /// jobs that have not ended. Returns their number.
     pub(crate) async fn tidy_work(&self, classes: &[ClassName]) -> Result<u64, PortError> {
         let keys = self.keys();
         let mut count = self.tidy_leases().await?;
@@ -48,7 +48,7 @@ impl Redis {
         Ok(count)
     }
 
-    /// The same in what a user has in use.
+    /// Does the same for the indexes of what a user has in use.
     pub(crate) async fn tidy_slots(&self, user: &UserId) -> Result<u64, PortError> {
         let keys = self.keys();
         let mut count = 0;
@@ -58,8 +58,7 @@ impl Redis {
         Ok(count)
     }
 
-    /// Sets aside all that can't be read, wherever it is, and gives how many entries those were. Records that can't be
-    /// read stay: only the log can restore them.
+    /// Sets aside all unreadable entries and returns their number. Unreadable records stay: only the log can restore them.
     ///
     /// # Errors
     /// If Redis does not answer.
@@ -87,7 +86,7 @@ impl Redis {
         }
     }
 
-    /// How many records of jobs and submissions can't be read.
+    /// Counts the records of jobs and submissions that can't be read.
     ///
     /// # Errors
     /// If Redis does not answer.
@@ -155,7 +154,7 @@ impl Redis {
         Ok(count)
     }
 
-    /// The consumers of a work stream, and how many tickets each holds.
+    /// Returns the consumers of a work stream, and how many tickets each holds.
     pub(crate) async fn consumers_of(&self, key: &str) -> Result<Vec<(Vec<u8>, u64)>, PortError> {
         let reply =
             redis::cmd("XINFO").arg(&["CONSUMERS", key, WORKERS_GROUP]).query_async(&mut self.connection()).await;
@@ -188,7 +187,7 @@ impl Redis {
         Ok(count)
     }
 
-    /// Every lease as it is stored. One may come twice.
+    /// Returns all leases as they are stored. A lease may come twice.
     pub(crate) async fn raw_leases(&self) -> Result<Vec<RawLease>, PortError> {
         let (mut leases, mut cursor) = (Vec::new(), 0_u64);
         loop {

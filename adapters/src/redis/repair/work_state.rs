@@ -1,4 +1,4 @@
-//! The tickets and leases there are, and how they are put right.
+//! The tickets and leases, and how the reconciler repairs them.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -154,7 +154,7 @@ impl WorkStatePort for Redis {
 }
 
 impl Redis {
-    /// Up to which ticket the group was handed the stream; none where there is no group, which begins with the first.
+    /// The last ticket that the group has received; `None` if there is no group, which begins with the first.
     async fn handed_out_to(&self, key: &str) -> Result<Option<StreamId>, PortError> {
         let groups: RedisResult<Value> =
             redis::cmd("XINFO").arg(&["GROUPS", key]).query_async(&mut self.connection()).await;
@@ -168,7 +168,7 @@ impl Redis {
         Ok(workers.and_then(|group| parse(bytes(named(group, "last-delivered-id")?)?)))
     }
 
-    /// The tickets that somebody holds.
+    /// The tickets that a worker holds.
     async fn held(&self, key: &str) -> Result<HashSet<StreamId>, PortError> {
         let mut held = HashSet::new();
         let mut after = "-".to_owned();

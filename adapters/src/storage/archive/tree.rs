@@ -1,7 +1,7 @@
 //! The rules that every archive must keep, whatever its format.
 //!
-//! Nothing is unpacked by a library's own `unpack`: entries are listed, judged one by one, and written by us into a
-//! directory that holds nothing but what we wrote.
+//! No library unpacks an archive. The entries are listed, checked one by one, and written by this crate into a directory
+//! that holds nothing else.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -15,13 +15,13 @@ use super::refusal::{damaged, refuse};
 /// How a file begins in which macOS keeps the attributes of another.
 const APPLE_DOUBLE: [u8; 4] = [0, 5, 0x16, 7];
 
-/// What is done with the entries of an archive.
+/// Where the files of an archive go.
 pub(crate) trait Sink {
-    /// A file of the tree. What is not read of it is skipped.
+    /// Takes a file of the tree. Content that is not read is skipped.
     fn file(&mut self, path: &str, executable: bool, content: &mut dyn Read) -> io::Result<()>;
 }
 
-/// What all archives of a submission have used of their limits.
+/// What all archives of a submission have spent of their limits.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Spent {
     entries: usize,
@@ -110,7 +110,7 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// Takes one entry in.
+    /// Checks one entry, and hands a file to the sink.
     pub(crate) fn entry(&mut self, name: Name, kind: Kind, content: &mut dyn Read) -> io::Result<()> {
         let path = name.path;
         match kind {

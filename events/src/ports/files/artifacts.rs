@@ -35,7 +35,8 @@ pub trait ArtifactPort: Send + Sync {
 
 /// Files on their way into storage, one after the other.
 ///
-/// All but the last step block, and are for a thread that may block: walking an output directory blocks too, and a hop between threads for each of ten thousand small files would cost more than the files.
+/// All but the last step block, and are for a thread that may be blocked: whoever walks an output directory blocks too,
+/// and a hop between threads for each of ten thousand small files would cost more than the files.
 #[async_trait]
 pub trait StagedArtifacts: Send {
     /// Begins the next file.

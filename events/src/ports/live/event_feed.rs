@@ -1,4 +1,4 @@
-//! The events of a job as any process appends them. What was missed is read from the log.
+//! The events of a job as they are appended, whoever appends them. What was missed is read from the log.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use crate::ports::{HistoryEntry, PortError};
 /// The events of jobs as they are appended.
 #[async_trait]
 pub trait EventFeedPort: Send + Sync {
-    /// Subscribes to a job's events. The feed has every event that is appended after this returns, and may have some
-    /// that were appended before. A caller that subscribes first and then reads the job misses nothing.
+    /// Hears of a job's events from now on: whatever is appended after this has returned is heard of, and some that
+    /// were appended before may be. So whoever subscribes first and reads the job then has no gap between the two.
     async fn subscribe(&self, job: JobId) -> Result<Box<dyn EventFeed>, PortError>;
 }
 

@@ -12,16 +12,16 @@ pub const MAX_CHUNK_BYTES: usize = 16 << 10;
 #[async_trait]
 pub trait LiveLogPort: Send + Sync {
     /// Shows bytes of a run's log, at most [`MAX_CHUNK_BYTES`], that stand in it from `offset` on. They are in the log
-    /// by then, so a client that misses a chunk finds it there.
+    /// by then: whoever misses a chunk finds it there.
     ///
     /// A chunk that ends no later than one before it changes nothing.
     async fn append(&self, job: JobId, fence: &Fence, offset: u64, bytes: &[u8]) -> Result<Shown, PortError>;
 }
 
-/// Whether a chunk or a report is shown.
+/// What became of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shown {
-    /// Clients can see it.
+    /// It is there for whoever looks on.
     Yes,
     /// The fence is not the one that the job runs under: nothing of this run counts any more.
     Refused,

@@ -11,8 +11,8 @@ use crate::ports::PortError;
 /// What runs print, as it is shown.
 #[async_trait]
 pub trait LogFeedPort: Send + Sync {
-    /// Subscribes to a run's chunks. The feed has every chunk that is shown after this returns, and may have some that
-    /// were shown before. A caller that subscribes first and then reads the log misses nothing.
+    /// Hears of a run's chunks from now on: whatever is shown after this has returned is heard of, and some that was
+    /// shown before may be. So whoever subscribes first and reads the log then has no gap between the two.
     async fn subscribe(&self, job: JobId, fence: &Fence) -> Result<Box<dyn LogFeed>, PortError>;
 }
 

@@ -1,4 +1,4 @@
-//! Hints that it is worth looking at a job at once. One may be lost: the receiver also looks by itself, later.
+//! Hints that it is worth looking at a job at once. One may be lost: whoever is nudged looks by itself, later.
 
 use async_trait::async_trait;
 
@@ -8,7 +8,7 @@ use crate::ports::PortError;
 /// Hints that it is worth looking at a job at once.
 #[async_trait]
 pub trait NudgePort: Send + Sync {
-    /// Nudges the worker that runs a job.
+    /// Nudges whoever runs a job.
     async fn nudge(&self, job: JobId) -> Result<(), PortError>;
 
     /// Hears of nudges from now on, on a connection of its own.

@@ -6,7 +6,7 @@ use crate::id::{Fence, JobId};
 use crate::ports::{PortError, Shown};
 use crate::time::Timestamp;
 
-/// Where a worker reports how far a run is, and clients read it.
+/// Where a worker reports the progress of a run, and readers see it.
 #[async_trait]
 pub trait ProgressPort: Send + Sync {
     /// Reports how a run stands. The first report of a run replaces what earlier runs of the job reported.

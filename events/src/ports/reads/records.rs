@@ -1,4 +1,4 @@
-//! Records from the oldest on, for the service that deletes expired ones.
+//! Records from the oldest on, for whoever removes what was kept for long enough.
 
 use std::time::Duration;
 
