@@ -1,5 +1,5 @@
-//! What runs left, as files of a directory that all hosts share: `<root>/<job>/<fence>/files/<path>`, and beside them
-//! `manifest.json`, their list.
+//! The artifacts of runs, as files of a directory that all hosts share: `<root>/<job>/<fence>/files/<path>`, and beside
+//! them `manifest.json`, their list.
 //!
 //! A run's files are written under `<root>/.staging/` and renamed when they are whole, so that a broken store leaves
 //! nothing.
@@ -13,12 +13,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use events::ports::{ArtifactPort, ArtifactReader, DiskReserve, PortError, StagedArtifact, StagedArtifacts};
-use events::{ArtifactPath, Fence, JobId};
+use events::{ArtifactPath, Fence, JobId, Problem};
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use sha2::{Digest, Sha256};
 use tokio::fs;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, SeekFrom};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 
 use crate::faults::failpoint;
 use crate::ids::random_hex;
@@ -27,14 +27,14 @@ use crate::storage::room_of;
 const STAGING: &str = ".staging";
 const FILES: &str = "files";
 const LIST: &str = "manifest.json";
-/// How long after its last change a broken store is taken to be dead.
+/// How long after its last change an unfinished store counts as dead.
 const STALE: Duration = Duration::from_hours(24);
 /// So many files are on their way to the disk at once: what waits for the first of them mostly waits for all.
 const UNDER_WAY: usize = 128;
-/// How much is written between two looks at how much room there is.
+/// Bytes written between two checks of the free space.
 const CHECK_EVERY_BYTES: u64 = 8 << 20;
 
-/// What runs left, as files of a directory.
+/// The artifacts of runs, as files of a directory.
 #[derive(Debug, Clone)]
 pub struct ArtifactFiles {
     root: PathBuf,
@@ -42,7 +42,7 @@ pub struct ArtifactFiles {
 }
 
 impl ArtifactFiles {
-    /// The files under `root`, which is created when it is missing.
+    /// Opens the artifacts under `root`, and creates `root` if it is missing.
     ///
     /// # Errors
     /// If it can't be created.
@@ -53,7 +53,7 @@ impl ArtifactFiles {
         Ok(Self { root, reserve: DiskReserve::of_bytes(0) })
     }
 
-    /// The same, which stores nothing while less of the disk is free than this.
+    /// Returns the same store, which stores nothing while less of the disk is free than `reserve`.
     #[must_use]
     pub fn keeping_free(self, reserve: DiskReserve) -> Self {
         Self { reserve, ..self }
@@ -63,7 +63,7 @@ impl ArtifactFiles {
         self.root.join(job.to_string()).join(fence.as_str())
     }
 
-    /// A name in the staging folder that nobody else has.
+    /// Returns an unused name in the staging folder.
     fn staging(&self, job: JobId) -> PathBuf {
         self.root.join(STAGING).join(format!("{job}-{}", random_hex::<8>()))
     }
@@ -155,7 +155,7 @@ struct Staged {
     under_way: VecDeque<File>,
     current: Option<Current>,
     reserve: DiskReserve,
-    /// How much was written since it was last seen whether there is room, in bytes.
+    /// Bytes written since the last check of the free space.
     unchecked: u64,
 }
 
@@ -178,20 +178,20 @@ impl Staged {
         Ok(())
     }
 
-    /// Refuses to go on while the disk has less free than its reserve.
+    /// Fails if the disk has less free than its reserve.
     fn check_room(&mut self) -> Result<(), PortError> {
         self.unchecked = 0;
         let room = room_of(&self.folder.0).map_err(away)?;
         if self.reserve.is_used_by(&room) {
             let (free, reserve) = (room.free_bytes, self.reserve.bytes_of(&room));
-            return Err(PortError::Unavailable(format!(
-                "the disk of the artifacts has {free} bytes free, and {reserve} must stay free (DISK_RESERVE)"
-            )));
+            let sentence =
+                format!("the disk of the artifacts has {free} bytes free, and {reserve} must stay free (DISK_RESERVE)");
+            return Err(PortError::Unavailable(sentence.into()));
         }
         Ok(())
     }
 
-    /// Has what was staged survive a crash of this machine.
+    /// Writes what was staged to the disk, so that it survives a crash of this machine.
     fn sync(&self) -> io::Result<()> {
         self.under_way.iter().try_for_each(File::sync_all)?;
         self.folders.iter().try_for_each(|folder| sync(folder))?;
@@ -280,14 +280,20 @@ fn sync(path: &Path) -> io::Result<()> {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, PortError> {
-    let done = spawn_blocking(work).await.map_err(|error| PortError::Unavailable(error.to_string()))?;
+    let done = spawn_blocking(work).await.map_err(unfinished)?;
     done.map_err(away)
 }
 
 fn away(error: io::Error) -> PortError {
-    PortError::Unavailable(format!("the artifacts can't be reached: {error}"))
+    let sentence = format!("the artifacts can't be reached: {error}");
+    PortError::Unavailable(Problem::caused_by(error, sentence))
+}
+
+fn unfinished(error: JoinError) -> PortError {
+    let sentence = error.to_string();
+    PortError::Unavailable(Problem::caused_by(error, sentence))
 }
 
 fn no_file() -> PortError {
-    PortError::Corrupt("no artifact was begun".to_owned())
+    PortError::Corrupt("no artifact was begun".into())
 }

@@ -34,11 +34,12 @@ mod on {
         // Without a name it is the crate's own action, such as `off`.
         eprintln!("failpoint {name}: {action}");
         match action.as_str() {
-            "kill" => raise(Signal::SIGKILL).map_err(|error| PortError::Corrupt(error.to_string())),
-            "stop" => raise(Signal::SIGSTOP).map_err(|error| PortError::Corrupt(error.to_string())),
-            "error" => Err(PortError::Unavailable(format!("failpoint {name}"))),
+            "kill" => raise(Signal::SIGKILL).map_err(|error| PortError::Corrupt(error.to_string().into())),
+            "stop" => raise(Signal::SIGSTOP).map_err(|error| PortError::Corrupt(error.to_string().into())),
+            "error" => Err(PortError::Unavailable(format!("failpoint {name}").into())),
             delay_ms => {
-                let delay_ms = delay_ms.parse().map_err(|_| PortError::Corrupt(format!("{name}: {delay_ms:?}")))?;
+                let delay_ms =
+                    delay_ms.parse().map_err(|_| PortError::Corrupt(format!("{name}: {delay_ms:?}").into()))?;
                 tokio::time::sleep(Duration::from_millis(delay_ms)).await;
                 Ok(())
             }

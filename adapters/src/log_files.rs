@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use bytes::Bytes;
 use events::ports::{LogPort, LogWriter, PortError};
-use events::{Fence, JobId};
+use events::{Fence, JobId, Problem};
 use tokio::fs::{self, File};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt, SeekFrom};
 
@@ -17,7 +17,7 @@ pub struct LogFiles {
 }
 
 impl LogFiles {
-    /// The logs under `root`, which is created when it is missing.
+    /// Opens the logs under `root`, and creates `root` if it is missing.
     ///
     /// # Errors
     /// If it can't be created.
@@ -34,7 +34,7 @@ impl LogFiles {
         match File::open(self.path(job, fence)).await {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(away(&error)),
+            Err(error) => Err(away(error)),
         }
     }
 }
@@ -44,9 +44,9 @@ impl LogPort for LogFiles {
     async fn create(&self, job: JobId, fence: &Fence) -> Result<Box<dyn LogWriter>, PortError> {
         let path = self.path(job, fence);
         let folder = path.parent().unwrap_or(&self.root);
-        fs::create_dir_all(folder).await.map_err(|error| away(&error))?;
-        let file = File::options().create(true).append(true).open(&path).await.map_err(|error| away(&error))?;
-        let position = file.metadata().await.map_err(|error| away(&error))?.len();
+        fs::create_dir_all(folder).await.map_err(away)?;
+        let file = File::options().create(true).append(true).open(&path).await.map_err(away)?;
+        let position = file.metadata().await.map_err(away)?.len();
         Ok(Box::new(FileWriter { file, position, torn: false }))
     }
 
@@ -54,7 +54,7 @@ impl LogPort for LogFiles {
         match fs::metadata(self.path(job, fence)).await {
             Ok(metadata) => Ok(Some(metadata.len())),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(away(&error)),
+            Err(error) => Err(away(error)),
         }
     }
 
@@ -63,16 +63,16 @@ impl LogPort for LogFiles {
             return Ok(Bytes::new());
         };
         // Systems refuse to seek beyond 2^63 - 1.
-        let len = file.metadata().await.map_err(|error| away(&error))?.len();
-        file.seek(SeekFrom::Start(offset.min(len))).await.map_err(|error| away(&error))?;
+        let len = file.metadata().await.map_err(away)?.len();
+        file.seek(SeekFrom::Start(offset.min(len))).await.map_err(away)?;
         let mut buffer = Vec::with_capacity(max.min(1 << 20));
-        file.take(max as u64).read_to_end(&mut buffer).await.map_err(|error| away(&error))?;
+        file.take(max as u64).read_to_end(&mut buffer).await.map_err(away)?;
         Ok(buffer.into())
     }
 
     async fn delete(&self, job: JobId) -> Result<(), PortError> {
         match fs::remove_dir_all(self.root.join(job.to_string())).await {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(away(&error)),
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(away(error)),
             _ => Ok(()),
         }
     }
@@ -81,7 +81,7 @@ impl LogPort for LogFiles {
 struct FileWriter {
     file: File,
     position: u64,
-    /// A write went wrong: a part of its bytes may be there, and stays, for somebody may have read it.
+    /// A write failed. A part of its bytes may be stored, and stays, because a client may have read it.
     torn: bool,
 }
 
@@ -89,12 +89,12 @@ struct FileWriter {
 impl LogWriter for FileWriter {
     async fn append(&mut self, chunk: &[u8]) -> Result<(), PortError> {
         if self.torn {
-            self.position = self.file.metadata().await.map_err(|error| away(&error))?.len();
+            self.position = self.file.metadata().await.map_err(away)?.len();
         }
         self.torn = true;
-        self.file.write_all(chunk).await.map_err(|error| away(&error))?;
+        self.file.write_all(chunk).await.map_err(away)?;
         // Tokio's file buffers; a reader must see the bytes now.
-        self.file.flush().await.map_err(|error| away(&error))?;
+        self.file.flush().await.map_err(away)?;
         self.torn = false;
         self.position += chunk.len() as u64;
         Ok(())
@@ -105,8 +105,9 @@ impl LogWriter for FileWriter {
     }
 }
 
-fn away(error: &std::io::Error) -> PortError {
-    PortError::Unavailable(format!("the log can't be reached: {error}"))
+fn away(error: std::io::Error) -> PortError {
+    let sentence = format!("the log can't be reached: {error}");
+    PortError::Unavailable(Problem::caused_by(error, sentence))
 }
 
 #[cfg(test)]

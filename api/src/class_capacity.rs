@@ -208,7 +208,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_is_everybodys_who_asks_within_a_second() {
-        let away = PortError::Unavailable("away".to_owned());
+        let away = PortError::Unavailable("away".into());
         let (there, crews) = crews(There { away: Some(away.clone()), ..There::default() });
         let now = Instant::now();
         assert_eq!(crews.at(&class("small"), now).await, Err(away.clone()));

@@ -48,7 +48,7 @@ pub(crate) async fn me(
     _: Params<NoParams>,
 ) -> Result<Json<MeView>, Error> {
     let limits = api.policy.get().limits;
-    let usage = api.log.load_usage(&caller.user, &limits).await?;
+    let usage = api.log.load_usage(&caller.user, &limits).await?.usage;
     Ok(Json(MeView {
         user_id: caller.user.to_string(),
         role: match caller.role {

@@ -69,7 +69,7 @@ macro_rules! uuid_id {
 }
 
 uuid_id! {
-    /// One job: one accepted wish to run a submission.
+    /// One job: one accepted request to run a submission.
     JobId
 }
 uuid_id! {

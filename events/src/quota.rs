@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use crate::commit::Guard;
+use crate::guard::Guard;
 use crate::id::UserId;
-use crate::job::{Job, Rejection};
 use crate::policy::{ConcurrencyPolicy, Limits};
-use crate::submission;
 use crate::time::Timestamp;
 
 /// The length of the sliding window in which jobs and uploads are counted.
@@ -20,22 +18,20 @@ pub const WINDOW_KEPT: Duration = Duration::from_hours(25);
 pub struct Usage {
     /// Redis's time when it was read.
     pub at: Timestamp,
-    /// Their jobs and uploads of the last hour.
+    /// Jobs and uploads of the last hour.
     pub hour: HourUsage,
-    /// Their jobs that have a slot: dispatched or running.
+    /// Jobs that have a slot: dispatched or running.
     pub active: u64,
-    /// Those of them that run.
+    /// Jobs that run.
     pub running: u64,
-    /// Their jobs in status pending: dispatched, held or delayed.
+    /// Jobs in status pending: dispatched, held or delayed.
     pub pending: u64,
-    /// The held job whose turn it is.
-    pub next_held: Option<Box<Job>>,
-    /// The size of their submissions, in bytes.
+    /// The size of all submissions, in bytes.
     pub stored_bytes: u64,
 }
 
 impl Usage {
-    /// Of a user of whom nothing could be read: nothing is given back to them.
+    /// The usage of a user if it can't be read. Nothing is given back to that user.
     #[must_use]
     pub(crate) fn unknown() -> Self {
         Self { hour: HourUsage { refunds: u64::MAX, ..HourUsage::default() }, ..Self::default() }
@@ -47,13 +43,13 @@ impl Usage {
 pub struct HourUsage {
     /// Jobs accepted and not given back.
     pub jobs: u64,
-    /// When the oldest of them leave the hour, so that one more fits; none while one does.
+    /// When the oldest of them leave the hour, so that one more fits; `None` if one more fits now.
     pub job_fits_at: Option<Timestamp>,
     /// Jobs whose place in the hour was given back.
     pub refunds: u64,
     /// Submissions uploaded.
     pub uploads: u64,
-    /// When the oldest of them leave the hour, so that one more fits; none while one does.
+    /// When the oldest of them leave the hour, so that one more fits; `None` if one more fits now.
     pub upload_fits_at: Option<Timestamp>,
 }
 
@@ -98,7 +94,7 @@ pub enum LimitReached {
         /// When it was asked for.
         asked_at: Timestamp,
     },
-    /// The user's submissions are as large as they may be.
+    /// The user is at the limit of stored bytes.
     #[error(
         "storage quota exceeded: your submissions have {stored} of {limit} bytes, too many for this one \
          (MAX_STORED_BYTES_PER_USER). Unused submissions expire; an administrator can raise the quota"
@@ -176,7 +172,7 @@ pub fn window_start(now: Timestamp) -> Timestamp {
     now - WINDOW
 }
 
-/// The guards of accepting one more job of a user's, in the order in which they are named to a client.
+/// Returns the guards of accepting one more job of a user, in the order in which a client is told of them.
 ///
 /// # Errors
 /// Which limit was reached already.
@@ -208,7 +204,7 @@ pub(crate) fn admit_job(
     Ok(guards)
 }
 
-/// The guards of taking in one more upload of so many bytes.
+/// Returns the guards of accepting one more upload of this many bytes.
 ///
 /// # Errors
 /// Which limit was reached already.
@@ -242,7 +238,7 @@ pub(crate) enum Slot {
 }
 
 impl Slot {
-    /// Whether a slot of a user's is free, and the guard that it still is so.
+    /// Returns whether the user has a free slot, and the guard that this still holds.
     pub(crate) fn of(user: &UserId, usage: &Usage, limits: &Limits) -> (Self, Guard) {
         let (user, limit) = (user.clone(), limits.running);
         if usage.active < limit {
@@ -250,17 +246,5 @@ impl Slot {
         } else {
             (Self::Taken, Guard::SlotsFull { user, limit })
         }
-    }
-}
-
-impl From<LimitReached> for Rejection {
-    fn from(reached: LimitReached) -> Self {
-        Self::Limit(reached)
-    }
-}
-
-impl From<LimitReached> for submission::Rejection {
-    fn from(reached: LimitReached) -> Self {
-        Self::Limit(reached)
     }
 }

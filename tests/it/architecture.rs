@@ -1,9 +1,15 @@
-//! Dependencies point one way.
+//! Dependencies point one way, between crates and between files, and every folder can be surveyed.
+
+mod circles;
+mod source_tree;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
+use leadersboard_tests::board::repository;
 
 const OURS: &str = "leadersboard-";
 
@@ -36,6 +42,27 @@ fn our_crates_know_only_what_stands_before_them() {
         let ours: Vec<&str> = named.iter().map(String::as_str).filter(|name| found.contains_key(*name)).collect();
         assert_eq!(ours, allowed[name.as_str()], "what {name} names of ours");
     }
+}
+
+/// Source files that a folder may hold.
+const MAX_FILES: usize = 14;
+
+#[test]
+fn no_folder_holds_more_files_than_a_reader_can_survey() {
+    let crates = dependencies(&[]);
+    let sources = crates.keys().map(|name| repository().join(name).join("src"));
+    let mut folders: Vec<PathBuf> = sources.collect();
+    let mut crowded = vec![];
+    while let Some(folder) = folders.pop() {
+        let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+        let (within, files): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| path.is_dir());
+        if files.len() > MAX_FILES {
+            crowded.push(format!("{} holds {} files", folder.display(), files.len()));
+        }
+        folders.extend(within);
+    }
+    assert!(crowded.is_empty(), "at most {MAX_FILES} files may lie in a folder; make rooms:\n{}", crowded.join("\n"));
 }
 
 #[test]

@@ -3,21 +3,18 @@
 
 pub mod age;
 pub mod board;
-pub mod certificate;
+mod checks;
 pub mod client;
 pub mod finished;
-pub mod http_faults;
-pub mod invariants;
-pub mod mlflow;
 pub mod preload;
 pub mod processes;
 pub mod programs;
-pub mod proxy;
-pub mod read_back;
-pub mod redis_server;
 pub mod roles;
 pub mod roomy;
-mod slots;
+mod servers;
 pub mod sse;
 pub mod tracked;
 pub mod wait;
+
+pub use checks::{invariants, read_back};
+pub use servers::{certificate, http_faults, mlflow, proxy, redis_server};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use events::JobId;
 use events::job::Tracking;
 use events::policy::LivePolicy;
-use events::ports::Turn;
+use events::ports;
 use tokio::sync::broadcast;
 
 use crate::commands::Commands;
@@ -108,7 +108,7 @@ impl Assembly {
         ServedClasses::new(self.config.classes.clone(), Arc::clone(&self.policy))
     }
 
-    fn leader_lease(&self, duty: Turn, lasting: Duration) -> LeaderLease {
+    fn leader_lease(&self, duty: ports::LeaderLease, lasting: Duration) -> LeaderLease {
         let port = Arc::clone(&self.ports.work_state);
         LeaderLease { port, duty, holder: self.config.consumer.clone(), lasting }
     }
@@ -228,7 +228,7 @@ impl Assembly {
             ids: Arc::clone(&self.ports.ids),
         };
         let interval = self.config.reconcile_interval;
-        let lease = self.leader_lease(Turn::Reconciling, interval * 3);
+        let lease = self.leader_lease(ports::LeaderLease::Reconciling, interval * 3);
         reconciler::run(Reconciler::new(ports, Arc::clone(&self.policy)), lease, interval)
     }
 
@@ -242,7 +242,7 @@ impl Assembly {
             ids: Arc::clone(&self.ports.ids),
         };
         let interval = self.config.expire_interval;
-        let lease = self.leader_lease(Turn::Expiring, interval * 3);
+        let lease = self.leader_lease(ports::LeaderLease::Expiring, interval * 3);
         expirer::run(Expirer::new(ports, Arc::clone(&self.policy)), lease, interval)
     }
 
@@ -272,7 +272,7 @@ impl Assembly {
             records: Arc::clone(&self.ports.records),
             notes: Arc::clone(&self.ports.tracking_notes),
             ids: Arc::clone(&self.ports.ids),
-            lease: self.leader_lease(Turn::Tracking, tracking::LEASE),
+            lease: self.leader_lease(ports::LeaderLease::Tracking, tracking::LEASE),
         });
         async move {
             if let Some(recorder) = recorder {

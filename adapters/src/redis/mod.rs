@@ -11,11 +11,10 @@ pub(crate) mod reads;
 pub(crate) mod repair;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
+use events::Timestamp;
 use events::ports::PortError;
 use events::time::from_unix_micros;
-use events::{StreamId, Timestamp};
 use projections::Keyspace;
 use redis::aio::MultiplexedConnection;
 use redis::{Client, RedisError};
@@ -28,12 +27,7 @@ pub use reads::feed::RedisFeed;
 use commit::committer::Committer;
 use commit::position::Position;
 use connection::shared::Shared;
-use connection::trouble::{WRONG_TYPE, answered};
-
-/// How long Redis may take to answer. Long, because under `appendfsync always` an answer waits for the disk.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection may take to be opened, Redis's greeting included.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+use connection::trouble::away;
 
 /// One namespace of one Redis: implements the event log, the job queue and the job status.
 #[derive(Clone)]
@@ -67,12 +61,12 @@ impl Redis {
     }
 
     async fn connect_from(url: &str, keys: Keyspace, position: Position) -> Result<Self, PortError> {
-        let client = Client::open(url).map_err(|error| away(&error))?;
-        let shared = Shared::open(client.clone()).await.map_err(|error| away(&error))?;
+        let client = Client::open(url).map_err(away)?;
+        let shared = Shared::open(client.clone()).await.map_err(away)?;
         let [admission, progress] = [events::Lane::Admission, events::Lane::Progress]
             .map(|lane| Committer::spawn(lane, shared.clone(), keys.clone(), position.clone()));
         let redis = Self { client, shared, keys, position, began: None, admission, progress };
-        let began = redis.read_began().await.map_err(|error| away(&error))?;
+        let began = redis.read_began().await.map_err(away)?;
         Ok(Self { began, ..redis })
     }
 
@@ -91,7 +85,7 @@ impl Redis {
     /// # Errors
     /// If it does not answer.
     pub async fn now(&self) -> Result<Timestamp, PortError> {
-        let time = redis::cmd("TIME").query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        let time = redis::cmd("TIME").query_async(&mut self.connection()).await.map_err(away)?;
         Ok(redis_time(time))
     }
 
@@ -100,7 +94,7 @@ impl Redis {
         self.shared.clone()
     }
 
-    /// A connection of the caller's own, which may block on it for less than [`RESPONSE_TIMEOUT`].
+    /// A connection of the caller's own, which may block on it for less than [`connection::login::RESPONSE_TIMEOUT`].
     async fn blocking_connection(&self) -> Result<MultiplexedConnection, RedisError> {
         connection::login::open(&self.client).await
     }
@@ -109,31 +103,4 @@ impl Redis {
 /// Redis's answer to `TIME`: seconds and microseconds.
 fn redis_time((seconds, micros): (i64, i64)) -> Timestamp {
     from_unix_micros(seconds.saturating_mul(1_000_000).saturating_add(micros))
-}
-
-/// Why Redis did not answer. What it holds may also be of another kind than what was asked for.
-fn away(error: &RedisError) -> PortError {
-    let is_unreadable =
-        std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<redis::ParsingError>);
-    // It answered, and what it holds is not what it must be: waiting cures nothing.
-    if answered(error).is_some_and(|(code, _)| code == WRONG_TYPE) {
-        return PortError::Corrupt(format!("{}: {}", describe(error), cure(error)));
-    }
-    if error.kind() == redis::ErrorKind::UnexpectedReturnType || is_unreadable {
-        return PortError::Corrupt(format!("Redis holds something else than it should: {error}"));
-    }
-    PortError::Unavailable(describe(error))
-}
-
-/// Whether a work stream or its consumer group is gone.
-fn is_no_group(error: &RedisError) -> bool {
-    error.code() == Some("NOGROUP")
-}
-
-fn corrupt(error: impl ToString) -> PortError {
-    PortError::Corrupt(error.to_string())
-}
-
-fn parse_stream_id(text: &str) -> Result<StreamId, PortError> {
-    text.parse().map_err(corrupt)
 }

@@ -21,10 +21,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use super::archive::{self, How, Usage};
-use super::encoding::Encoding;
-use super::judge::judge;
-use super::unpack::Unpack;
+use super::archive::judge::judge;
+use super::archive::names::encoding::Encoding;
+use super::archive::read;
+use super::archive::tree::{How, Spent};
+use super::archive::unpack::Unpack;
 use crate::ids::random_hex;
 
 const STAGING: &str = ".staging";
@@ -95,7 +96,7 @@ impl StoragePort for DirectoryStorage {
             folder: StagingFolder(folder),
             target: self.folder(id),
             current: None,
-            usage: Arc::new(Mutex::new(Usage::default())),
+            spent: Arc::new(Mutex::new(Spent::default())),
             judging: Arc::clone(&self.judging),
         }))
     }
@@ -177,7 +178,7 @@ struct Staged {
     folder: StagingFolder,
     target: PathBuf,
     current: Option<Current>,
-    usage: Arc<Mutex<Usage>>,
+    spent: Arc<Mutex<Spent>>,
     judging: Arc<Semaphore>,
 }
 
@@ -215,14 +216,14 @@ impl StagedUpload for Staged {
 
     async fn read_archive(&self, name: &FileName, limits: &ArchiveLimits) -> Result<ArchiveContents, StorageError> {
         let path = self.folder.0.join(name.as_str());
-        let (name, limits, usage) = (name.clone(), *limits, Arc::clone(&self.usage));
+        let (name, limits, spent) = (name.clone(), *limits, Arc::clone(&self.spent));
         // It goes with the work, which goes on if its client hangs up.
         let turn = Arc::clone(&self.judging).acquire_owned().await;
         blocking(move || {
             let _turn = turn;
             let file = std::fs::File::open(&path).map_err(failed("opening an archive"))?;
-            let mut usage = usage.lock().unwrap_or_else(PoisonError::into_inner);
-            judge(&name, &file, &limits, &mut usage)
+            let mut spent = spent.lock().unwrap_or_else(PoisonError::into_inner);
+            judge(&name, &file, &limits, &mut spent)
         })
         .await
     }
@@ -311,7 +312,7 @@ fn fetch(
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(StorageError::Missing(id)),
         entries => entries.map_err(failed("listing a submission"))?,
     };
-    let mut usage = Usage::default();
+    let mut spent = Spent::default();
     let mut archives = Vec::new();
     for entry in entries {
         let name = entry.map_err(failed("listing a submission"))?.file_name();
@@ -332,7 +333,7 @@ fn fetch(
         let root = reading.and_then(|reading| reading.root.as_deref());
         let file = std::fs::File::open(&path).map_err(failed("opening an archive"))?;
         let how = How { limits, encoding, root };
-        let found = archive::read(&name, file, how, &mut usage, &mut Unpack { into })?;
+        let found = read::read(&name, file, how, &mut spent, &mut Unpack { into })?;
         if !found.names.undecided.is_empty() {
             return Err(StorageError::Refused(format!("archive {:?} has names that are not UTF-8", name.as_str())));
         }

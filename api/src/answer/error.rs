@@ -176,8 +176,8 @@ impl From<InvalidId> for Error {
 impl From<PortError> for Error {
     fn from(error: PortError) -> Self {
         match error {
-            PortError::Unavailable(why) => Self::Unavailable(why),
-            PortError::Corrupt(what) => Self::Unreadable(what),
+            PortError::Unavailable(why) => Self::Unavailable(format!("{why:#}")),
+            PortError::Corrupt(what) => Self::Unreadable(format!("{what:#}")),
         }
     }
 }
@@ -199,9 +199,9 @@ impl<R: Into<Error>> From<ExecuteError<R>> for Error {
             // Of an idempotency key that was used meanwhile: its answer is looked up where this is caught.
             ExecuteError::GuardFailed(_) => Self::Conflict("another request was faster; ask again".to_owned()),
             ExecuteError::Full => Self::Full,
-            ExecuteError::Unavailable(why) => Self::Unavailable(why),
+            ExecuteError::Unavailable(why) => Self::Unavailable(format!("{why:#}")),
             ExecuteError::TooLarge(bytes) => Self::Internal(format!("the commit is too large: {bytes} bytes")),
-            ExecuteError::Defect(what) => Self::Internal(what),
+            ExecuteError::Defect(what) => Self::Internal(format!("{what:#}")),
         }
     }
 }

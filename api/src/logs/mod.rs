@@ -156,7 +156,7 @@ async fn piece(api: &Api, job: &Job, query: &LogQuery) -> Result<PieceView, Erro
 /// Logs are in the storage, not in Redis.
 fn storage_error(error: PortError) -> Error {
     match error {
-        PortError::Unavailable(why) | PortError::Corrupt(why) => Error::Storage(why),
+        PortError::Unavailable(why) | PortError::Corrupt(why) => Error::Storage(format!("{why:#}")),
     }
 }
 
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_log_that_can_not_be_read_is_a_fault_of_the_storage() {
-        let error = storage_error(PortError::Unavailable("the log can't be reached".to_owned()));
+        let error = storage_error(PortError::Unavailable("the log can't be reached".into()));
         assert!(matches!(error, Error::Storage(_)), "{error:?}");
     }
 }

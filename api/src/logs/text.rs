@@ -125,7 +125,7 @@ async fn render(
     });
     rendered.await.map_err(|error| match error.try_into_panic() {
         Ok(panic) => std::panic::resume_unwind(panic),
-        Err(error) => PortError::Unavailable(format!("the log was not rendered: {error}")),
+        Err(error) => PortError::Unavailable(format!("the log was not rendered: {error}").into()),
     })
 }
 
@@ -212,7 +212,7 @@ mod tests {
     #[async_trait]
     impl LogPort for OneLog {
         async fn create(&self, _: JobId, _: &Fence) -> Result<Box<dyn LogWriter>, PortError> {
-            Err(PortError::Unavailable("read only".to_owned()))
+            Err(PortError::Unavailable("read only".into()))
         }
 
         async fn len(&self, _: JobId, _: &Fence) -> Result<Option<u64>, PortError> {
@@ -227,7 +227,7 @@ mod tests {
         }
 
         async fn delete(&self, _: JobId) -> Result<(), PortError> {
-            Err(PortError::Unavailable("read only".to_owned()))
+            Err(PortError::Unavailable("read only".into()))
         }
     }
 

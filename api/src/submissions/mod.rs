@@ -100,7 +100,7 @@ async fn check_disk(api: &Api) -> Result<(), Error> {
 /// Refuses an upload of at least so many bytes that could not be taken in, unless it may be the repetition of one that was.
 async fn check_room(api: &Api, caller: &Caller, key: &Key, at_least: u64) -> Result<(), Error> {
     let limits = api.policy.get().limits;
-    let usage = api.log.load_usage(&caller.user, &limits).await?;
+    let usage = api.log.load_usage(&caller.user, &limits).await?.usage;
     match admit_upload(&caller.user, &usage, &limits, at_least, usage.at) {
         Err(_) if key.was_used_by(api, caller).await? => Ok(()),
         admitted => admitted.map(drop).map_err(Error::from),

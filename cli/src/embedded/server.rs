@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use adapters::ids::random_hex;
 use anyhow::{Context, Result, bail};
+use events::problem::chain;
 use nix::sys::signal::Signal;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -82,7 +83,7 @@ impl PrivateRedis {
             let mut error = self.tail_of_log(status);
             restarts.note_end(status, began.elapsed());
             while let Some(pause) = restarts.next_pause() {
-                tracing::error!(error = format!("{error:#}"), ?pause, "the private Redis ended; it is started again");
+                tracing::error!(error = chain(error.as_ref()), ?pause, "the private Redis ended; it is started again");
                 sleep(pause).await;
                 match self.start().await {
                     Ok(()) => break,

@@ -18,6 +18,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use events::policy::LivePolicy;
 use events::ports::{Room, StorageError, StoragePort, TrackingError};
+use events::problem::chain;
 use migrations::MigrateError;
 use serde::Serialize;
 use worker::{Python, Reconciler, ReconcilerPorts};
@@ -234,7 +235,7 @@ impl DoctorCommand {
         let site = self.confinement.prepare(python, (&self.redis.data, &self.storage), "doctor", 1).await;
         let sandbox = match site {
             Ok(site) => site.sandbox,
-            Err(error) => return vec![Row::risky(name, "could not be looked at", format!("{error:#}"))],
+            Err(error) => return vec![Row::risky(name, "could not be looked at", chain(error.as_ref()))],
         };
         let unseen = sandbox.unseen();
         if unseen.is_empty() {

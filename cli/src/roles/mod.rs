@@ -16,6 +16,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
+use events::problem::chain;
 use serde::Serialize;
 
 use crate::client::output::human;
@@ -42,7 +43,7 @@ pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
         return ExitCode::from(READER_GONE);
     }
     // Where stderr is closed nobody is there to be told.
-    let _ = writeln!(io::stderr(), "leadersboard: {}", human::plain(&format!("{error:#}")));
+    let _ = writeln!(io::stderr(), "leadersboard: {}", human::plain(&chain(error.as_ref())));
     ExitCode::FAILURE
 }
 

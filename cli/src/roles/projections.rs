@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
 
-use adapters::redis::audit::{Mode, Progress, Report};
+use adapters::redis::audit::{AuditReport, Mode, Progress};
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -74,7 +74,7 @@ fn show(bar: &ProgressBar, progress: Progress) {
     }
 }
 
-fn sentence(mode: Mode, report: &Report) -> String {
+fn sentence(mode: Mode, report: &AuditReport) -> String {
     let folded = format!("{} events of {} jobs and submissions", report.events, report.aggregates);
     let unreadable = unreadable(mode, report);
     if report.differences == 0 {
@@ -93,7 +93,7 @@ fn sentence(mode: Mode, report: &Report) -> String {
 }
 
 /// What of the log can't be read; empty if all of it can.
-fn unreadable(mode: Mode, report: &Report) -> String {
+fn unreadable(mode: Mode, report: &AuditReport) -> String {
     if report.unreadable == 0 {
         return String::new();
     }
@@ -108,7 +108,7 @@ fn unreadable(mode: Mode, report: &Report) -> String {
     format!("{}{unshown}\n\nWhat these tell of {what}: {} in all.\n\n", render(columns, rows), report.unreadable)
 }
 
-fn document(report: &Report) -> serde_json::Value {
+fn document(report: &AuditReport) -> serde_json::Value {
     let first: Vec<_> =
         report.first.iter().map(|it| json!({ "key": it.key, "found": it.found, "wanted": it.wanted })).collect();
     let unreadable: Vec<_> =

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use api::Tokens;
 use clap::Args;
 use events::Actor;
+use events::problem::chain;
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -170,7 +171,7 @@ async fn run_on(
         done = &mut up => return done,
         error = redis.keep() => error,
     };
-    tracing::error!(error = format!("{error:#}"), "ending: nothing works without Redis");
+    tracing::error!(error = chain(error.as_ref()), "ending: nothing works without Redis");
     stop.orderly.cancel();
     stop.now.cancel();
     // The programs of jobs end with it; that there was no Redis is all there is to tell of the rest.

@@ -1,9 +1,9 @@
 //! What can be asked of a job.
 
-use crate::commit::Ticket;
 use crate::failure::{Failure, LossCause};
+use crate::guard::Ticket;
 use crate::id::{Consumer, Fence, RequestId, UserId};
-use crate::job::{ArtifactTotals, JobSpec, TrackedRun, Tracking};
+use crate::job::state::{ArtifactTotals, JobSpec, TrackedRun, Tracking};
 use crate::results::Results;
 
 /// One thing that can be asked of a job.
@@ -88,7 +88,7 @@ pub enum CancelMode {
     Force,
 }
 
-/// A worker's wish to run a job.
+/// A worker's request to run a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {
     /// Drawn for this start alone.

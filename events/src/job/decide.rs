@@ -2,11 +2,12 @@
 
 use chrono::SubsecRound;
 
-use crate::commit::{Guard, Lane, WorkChange};
 use crate::failure::LossCause;
+use crate::guard::{Guard, Lane, WorkChange};
 use crate::id::{Fence, JobId, RequestId, SubmissionId, UserId};
-use crate::job::command::CancelMode;
-use crate::job::{Job, JobCommand, JobEvent, JobSpec, JobState, JobStatus, Start, TrackedRun, Waiting};
+use crate::job::command::{CancelMode, JobCommand, Start};
+use crate::job::event::JobEvent;
+use crate::job::state::{Job, JobSpec, JobState, JobStatus, TrackedRun, Waiting};
 use crate::policy::{AfterLoss, Policy};
 use crate::quota::{LimitReached, Slot, Usage, admit_job, window_start};
 use crate::seeded_bug;
@@ -81,7 +82,7 @@ pub enum Rejection {
     UnknownClass(String),
     /// A limit of its user's was reached.
     #[error(transparent)]
-    Limit(LimitReached),
+    Limit(#[from] LimitReached),
     /// It is held, and its user has no free slot.
     #[error("the job's user has no free slot")]
     NoSlot,

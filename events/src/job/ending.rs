@@ -1,22 +1,21 @@
-//! The ways in which a command that gives a slot back is committed, from the one that mostly holds to the one that
-//! always does.
+//! The ways to commit a command that gives a slot back, from the one that usually works to the one that always works.
 
-use crate::job::JobCommand;
+use crate::job::command::JobCommand;
 
-/// How a job gives its slot back. Each is tried when what the one before relied on did not hold.
+/// How a job gives its slot back. Each way is tried when a guard of the one before fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// Nobody waits for it, as mostly: then what its user has in use need not be read.
+    /// No job waits for the slot, as is usual. What the user has in use is not read.
     HeldByNobody,
-    /// The next held job gets it in the same commit.
+    /// The next held job gets the slot in the same commit.
     HandsOver,
-    /// By itself, because others were at the held jobs too. The next one is dispatched afterwards.
+    /// The job ends alone, because other commits changed the held jobs. The next held job is dispatched afterwards.
     Alone,
-    /// By itself, because what its user has in use can't be read.
+    /// The job ends alone, because what its user has in use can't be read.
     Blind,
 }
 
-/// Whether a command may give a slot back. What its user has in use adds to it no more than a refund.
+/// Whether a command may give a slot back. What the user has in use can only add a refund to it.
 pub(crate) const fn ends(command: &JobCommand) -> bool {
     match command {
         JobCommand::Complete { .. }
@@ -35,7 +34,7 @@ pub(crate) const fn ends(command: &JobCommand) -> bool {
 }
 
 impl Ending {
-    /// What is tried first.
+    /// Returns the way that is tried first.
     pub(crate) const fn first(command: &JobCommand) -> Self {
         match command {
             JobCommand::Complete { .. } | JobCommand::Fail { .. } | JobCommand::AcknowledgeCancel { .. } => {
@@ -54,7 +53,7 @@ impl Ending {
         }
     }
 
-    /// What is tried next.
+    /// Returns the way that is tried next.
     pub(crate) const fn next(self) -> Self {
         match self {
             Self::HeldByNobody => Self::HandsOver,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::{DeadLetterKind, Failure, LossCause};
 use crate::id::{Consumer, Fence, RequestId, UserId};
-use crate::job::{JobSpec, TrackedRun, Tracking};
+use crate::job::state::{ArtifactTotals, JobSpec, TrackedRun, Tracking};
 use crate::results::Results;
 use crate::time::Timestamp;
 
@@ -135,18 +135,6 @@ pub enum JobEvent {
     /// Its records were removed.
     #[serde(rename = "job.expired")]
     Expired {},
-}
-
-/// What a run left beside its results.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct ArtifactTotals {
-    /// How many files.
-    pub count: u64,
-    /// Their size in all.
-    pub bytes: u64,
-    /// The SHA-256 of their manifest; empty where there are none.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub digest: String,
 }
 
 impl JobEvent {

@@ -2,7 +2,8 @@
 
 use crate::failure::LossCause;
 use crate::id::JobId;
-use crate::job::{Completed, DeadLetter, Ended, Job, JobEvent, JobState, Losses, Run, Tracking, Untracked, Waiting};
+use crate::job::event::JobEvent;
+use crate::job::state::{Completed, DeadLetter, Ended, Job, JobState, Losses, Run, Tracking, Untracked, Waiting};
 use crate::log::envelope::Envelope;
 use crate::ranking::ranked;
 use crate::time::Timestamp;

@@ -6,20 +6,22 @@
 //! [`Step`]s that breaks a rule.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 
 use super::*;
-use crate::commit::{Guard, Lane, Ticket, WorkChange};
-use crate::failure::{FailureKind, LossCause};
+use crate::failure::{DeadLetterKind, Failure, FailureKind, LossCause};
+use crate::guard::{Guard, Lane, Ticket, WorkChange};
+use crate::id::{Consumer, Fence, JobId, RequestId, SubmissionId, UserId};
 use crate::log::envelope::{Actor, Envelope, StreamId};
 use crate::log::stored::{Recorded, StoredEvent};
 use crate::policy::{MAX_WORKERS_LOST, Policy};
 use crate::quota::Usage;
 use crate::results::Results;
-use crate::time::from_unix_micros;
+use crate::time::{Timestamp, from_unix_micros};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]

@@ -6,13 +6,16 @@
 use std::time::Duration;
 
 use super::*;
-use crate::commit::{Guard, Lane, Ticket, WorkChange};
-use crate::failure::{FailureKind, LossCause};
+use crate::failure::{DeadLetterKind, Failure, FailureKind, LossCause};
+use crate::guard::{Guard, Lane, Ticket, WorkChange};
+use crate::id::{Consumer, Fence, JobId, RequestId, SubmissionId, UserId};
+use crate::idempotency::Idempotency;
 use crate::log::envelope::{Actor, Envelope, StreamId};
 use crate::policy::{ConcurrencyPolicy, Limits, Policy};
 use crate::quota::{LimitReached, Usage};
 use crate::results::Results;
-use crate::time::from_unix_micros;
+use crate::time::{Timestamp, from_unix_micros};
+use crate::trace::TraceParent;
 
 /// The answer to every command in every state. A new command or state does not compile until it has a name in
 /// [`row`] or [`column`], and the names here are compared with those.
@@ -388,9 +391,8 @@ mod limits {
     fn the_next_held_job_gets_the_slot_if_it_is_still_held() {
         let limits = Limits::default();
         let ending = there([enqueued(), started("a")]);
-        let next = Box::new(there([held()]));
-        let usage = Usage { active: 1, next_held: Some(next.clone()), ..Usage::default() };
-        let handover = hand_over(&ending, &usage, &limits);
+        let next = there([held()]);
+        let handover = hand_over(&ending, &taken(), Some(&next), &limits);
         let at = Guard::JobAt { job: next.id, version: 1 };
         assert_eq!(handover.guards, [at, Guard::SlotsBelow { user: user("alice"), limit: 2 }]);
         assert_eq!(handover.next, Some((next, JobEvent::Dispatched {})));
@@ -400,10 +402,10 @@ mod limits {
     #[test]
     fn nobody_gets_a_slot_where_none_is_held_or_too_many_are_in_use() {
         let ending = there([enqueued(), started("a")]);
-        let handover = hand_over(&ending, &taken(), &Limits::default());
+        let handover = hand_over(&ending, &taken(), None, &Limits::default());
         assert_eq!((handover.next, handover.guards), (None, vec![Guard::NoneHeld(user("alice"))]));
-        let lowered = Usage { active: 3, next_held: Some(Box::new(there([held()]))), ..Usage::default() };
-        let handover = hand_over(&ending, &lowered, &Limits::default());
+        let lowered = Usage { active: 3, ..Usage::default() };
+        let handover = hand_over(&ending, &lowered, Some(&there([held()])), &Limits::default());
         let still = Guard::SlotsFull { user: user("alice"), limit: 2 };
         assert_eq!((handover.next, handover.guards), (None, vec![still]));
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::InvalidPolicy;
+use super::invalid::InvalidPolicy;
 use crate::id::ClassName;
 
 const MIB: u64 = 1 << 20;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::InvalidPolicy;
+use super::invalid::InvalidPolicy;
 
 /// What a user may have in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! What every role must agree on: leases, retries, resource classes, limits, retention.
 
 mod classes;
+mod invalid;
 mod limits;
 mod settings;
 
@@ -9,8 +10,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 pub use classes::{ClassSettings, ResourceClass};
+pub use invalid::InvalidPolicy;
 pub use limits::{ConcurrencyPolicy, LimitSettings, Limits};
-pub use settings::{InvalidPolicy, PolicyEvent, PolicyRecord, PolicySettings, decide, evolve};
+pub use settings::{PolicyEvent, PolicyRecord, PolicySettings, decide, evolve};
 
 use crate::failure::{DeadLetterKind, LossCause};
 use crate::id::ClassName;

@@ -1,11 +1,13 @@
 //! The policy as it is stored: what was ever set, and nothing of what is by default.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ClassSettings, LimitSettings, Policy};
+use super::Policy;
+use super::classes::ClassSettings;
+use super::invalid::InvalidPolicy;
+use super::limits::LimitSettings;
 use crate::log::envelope::Envelope;
 
 /// What was set of the policy. What was not is as by default, also when a newer program has other defaults.
@@ -61,11 +63,6 @@ impl PolicyEvent {
         }
     }
 }
-
-/// A policy that would not work.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct InvalidPolicy(pub(super) Cow<'static, str>);
 
 impl PolicySettings {
     /// These settings, and for what they leave open those of `older`.
@@ -139,12 +136,12 @@ impl PolicySettings {
     }
 }
 
-/// What a wish to change the policy leads to; nothing where it is so already.
+/// Decides a requested change of the policy. `None` if the policy is so already.
 #[must_use]
-pub fn decide(record: Option<&PolicyRecord>, wish: &PolicySettings) -> Option<PolicyEvent> {
+pub fn decide(record: Option<&PolicyRecord>, requested: &PolicySettings) -> Option<PolicyEvent> {
     let nothing = PolicySettings::default();
     let before = record.map_or(&nothing, |record| &record.settings);
-    let after = wish.clone().over(before);
+    let after = requested.clone().over(before);
     (after != *before).then_some(PolicyEvent::Changed(after))
 }
 

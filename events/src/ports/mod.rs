@@ -1,5 +1,6 @@
 //! What the domain asks of the outside world. Adapters implement these; `cli` wires them once.
 
+mod error;
 mod event_log;
 pub(crate) mod files;
 mod ids;
@@ -8,9 +9,8 @@ pub(crate) mod queue;
 pub(crate) mod reads;
 pub(crate) mod tracker;
 
-use crate::commit::CommitError;
-
-pub use event_log::{EventLogPort, HistoryEntry, Loaded};
+pub use error::PortError;
+pub use event_log::{EventLogPort, HistoryEntry, Loaded, LoadedUsage};
 pub use files::artifacts::{ArtifactPort, ArtifactReader, StagedArtifact, StagedArtifacts};
 pub use files::file_name::{FileName, Suffixes};
 pub use files::log::{LogPort, LogWriter};
@@ -23,12 +23,12 @@ pub use live::event_feed::{EventFeed, EventFeedPort, Heard};
 pub use live::live_log::{LiveLogPort, MAX_CHUNK_BYTES, Shown};
 pub use live::log_feed::{LogChunk, LogFeed, LogFeedPort, Printed};
 pub use live::nudge::{NudgePort, Nudges};
-pub use live::progress::{Curve, Progress, ProgressPort, Report, Stage, StageName, StageSeen, Stated};
+pub use live::progress::{Curve, Progress, ProgressPort, ProgressReport, Stage, StageName, StageSeen, Stated};
 pub use queue::dead_letters::{DeadLetterPort, DeadLetterQuery, Quarantined};
 pub use queue::durations::DurationsPort;
 pub use queue::job_queue::{Claim, Heartbeat, JobQueuePort, Lease, QueueDepth, TicketReader, Unstarted};
 pub use queue::permits::Permits;
-pub use queue::work_state::{OpenJobs, Tickets, Turn, WorkStatePort};
+pub use queue::work_state::{LeaderLease, OpenJobs, Tickets, WorkStatePort};
 pub use queue::workers::{GpuPresence, GpuState, Presence, SeenWorker, WorkersPort};
 pub use reads::job_status::{
     FoundResults, JobPage, JobQuery, JobStatusPort, Owned, QueuePosition, SlotHolder, SubmissionPage, SubmissionQuery,
@@ -39,23 +39,3 @@ pub use reads::page::PageCursor;
 pub use reads::records::{OldJobs, OldSubmissions, RecordsPort, UntrackedJobs};
 pub use tracker::tracking::{OpenRun, RunEnd, RunRecord, RunStatus, TrackingError, TrackingPort};
 pub use tracker::tracking_notes::{NoteOf, TrackingNotesPort, WhyUntracked};
-
-impl From<PortError> for CommitError {
-    fn from(error: PortError) -> Self {
-        match error {
-            PortError::Unavailable(what) => Self::Unavailable(what),
-            PortError::Corrupt(what) => Self::Defect(what),
-        }
-    }
-}
-
-/// Why the outside world did not answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PortError {
-    /// It is away; asking again later may help.
-    #[error("{0}")]
-    Unavailable(String),
-    /// What it holds can't be read: a defect, or somebody else's hand.
-    #[error("{0}")]
-    Corrupt(String),
-}

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::commit::{Guard, Lane};
+use crate::guard::{Guard, Lane};
 use crate::id::{SubmissionId, UserId};
 use crate::idempotency::Idempotency;
 use crate::log::envelope::Envelope;
@@ -105,7 +105,7 @@ pub enum Rejection {
     InUse,
     /// A limit of its user's was reached.
     #[error(transparent)]
-    Limit(LimitReached),
+    Limit(#[from] LimitReached),
 }
 
 /// What a decision may know beside the state and the command.

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use events::commit::Ticket;
 use events::failure::{Failure, FailureKind};
 use events::job::{CancelMode, Context, Decision, JobCommand, Start, decide};
 use events::time::from_unix_micros;
-use events::{Actor, Fence, Idempotency, LossCause, Policy, Results, StreamId, Usage};
+use events::{Actor, Fence, Idempotency, LossCause, Policy, Results, StreamId, Ticket, Usage};
 use proptest::prelude::*;
 
 use super::*;

@@ -1,7 +1,7 @@
 //! Read models against the log: what differs is told, and restored, beside a system that goes on.
 
 use adapters::ids::SystemIds;
-use adapters::redis::audit::{Mode, Report};
+use adapters::redis::audit::{AuditReport, Mode};
 use events::ports::Ids;
 use events::{JobCommand, JobId};
 use leadersboard_tests::invariants::Expect;
@@ -9,7 +9,7 @@ use redis::aio::MultiplexedConnection;
 
 use super::Bench;
 
-async fn audit(bench: &Bench, mode: Mode) -> Report {
+async fn audit(bench: &Bench, mode: Mode) -> AuditReport {
     bench.redis.audit(mode, |_| {}).await.expect("an audit")
 }
 
@@ -163,7 +163,7 @@ async fn a_key_of_another_type_refuses_a_completion_whole_and_is_named_until_it_
         run(&mut raw, &["SET", &key, "x"]).await;
         let refused = bench.try_to_complete(job, &fence).await;
         let Err(events::execute::ExecuteError::Defect(why)) = refused else { panic!("{key}: {refused:?}") };
-        assert!(why.contains(&key) && why.contains("doctor --repair"), "{why}");
+        assert!(why.to_string().contains(&key) && why.to_string().contains("doctor --repair"), "{why}");
         assert_eq!(length().await, before, "{key}: nothing was written");
         assert!(audit(&bench, Mode::Rebuild).await.differences > 0, "{key}");
     }
@@ -173,7 +173,7 @@ async fn a_key_of_another_type_refuses_a_completion_whole_and_is_named_until_it_
     let among_others = records.unknown(&[SystemIds.submission()]).await.map(drop);
     for refused in [alone, among_others] {
         let Err(events::ports::PortError::Corrupt(why)) = refused else { panic!("{refused:?}") };
-        assert!(why.contains(&keys.submissions()) && why.contains("doctor --repair"), "{why}");
+        assert!(why.to_string().contains(&keys.submissions()) && why.to_string().contains("doctor --repair"), "{why}");
     }
     audit(&bench, Mode::Rebuild).await;
     bench.complete(job, &fence).await;

@@ -1,8 +1,9 @@
 //! The event log: whole commits or nothing, guarded, in order.
 
 use adapters::ids::SystemIds;
-use events::commit::{Change, Commit, CommitError, Guard, Lane, WorkChange};
+use events::commit::{Change, Commit, CommitError};
 use events::execute;
+use events::guard::{Guard, Lane, WorkChange};
 use events::job::CancelMode;
 use events::ports::{Claim, EventLogPort, Ids};
 use events::{Envelope, JobCommand, JobEvent, JobId, Limits, Policy, StreamId, Ticket, UserId};

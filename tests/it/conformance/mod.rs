@@ -25,8 +25,8 @@ use std::sync::Arc;
 
 use adapters::ids::SystemIds;
 use adapters::redis::Redis;
-use events::commit::Ticket;
 use events::execute::{self, ExecuteError, Origin};
+use events::guard::Ticket;
 use events::job::{ArtifactTotals, Rejection, Start, Tracking};
 use events::ports::{Claim, Ids};
 use events::submission::Manifest;

@@ -1,23 +1,23 @@
 //! How far runs are and how their numbers go: told under the fence of a run that counts, kept for a while.
 
 use adapters::ids::SystemIds;
-use events::ports::{Curve, Ids, PortError, Progress, ProgressPort, Report, Shown, Stage, StageName};
+use events::ports::{Curve, Ids, PortError, Progress, ProgressPort, ProgressReport, Shown, Stage, StageName};
 use events::{Fence, JobCommand, JobId, LossCause};
 use leadersboard_tests::invariants::Expect;
 
 use super::{Bench, MemoryLimit};
 
-fn far(fraction: f64, message: &str) -> Report {
-    Report { progress: Some(Progress { fraction, message: message.to_owned() }), ..Report::default() }
+fn far(fraction: f64, message: &str) -> ProgressReport {
+    ProgressReport { progress: Some(Progress { fraction, message: message.to_owned() }), ..ProgressReport::default() }
 }
 
-fn numbers(curves: &[(&str, &[(f64, f64)])]) -> Report {
+fn numbers(curves: &[(&str, &[(f64, f64)])]) -> ProgressReport {
     let curves = curves.iter().map(|(name, points)| Curve { name: (*name).to_owned(), points: points.to_vec() });
-    Report { curves: Some(curves.collect()), ..Report::default() }
+    ProgressReport { curves: Some(curves.collect()), ..ProgressReport::default() }
 }
 
 impl Bench {
-    async fn report(&self, (job, fence): &(JobId, Fence), report: &Report) -> Result<Shown, PortError> {
+    async fn report(&self, (job, fence): &(JobId, Fence), report: &ProgressReport) -> Result<Shown, PortError> {
         let port: &dyn ProgressPort = &self.redis;
         port.report(*job, fence, report).await
     }
@@ -128,7 +128,7 @@ async fn a_stage_lasts_from_its_first_report_and_is_its_runs_own() {
         let reason = bytes_done.is_none().then(|| "its worker's disk is full".to_owned());
         Stage { name, bytes_done, bytes_total: bytes_done.map(|_| u64::MAX), reason }
     };
-    let told = |stage| Report { stage: Some(stage), ..Report::default() };
+    let told = |stage| ProgressReport { stage: Some(stage), ..ProgressReport::default() };
     assert_eq!(bench.redis.stage(run.0, &run.1).await, Ok(None));
     assert_eq!(bench.report(&run, &far(0.5, "half")).await, Ok(Shown::Yes));
     let mut begun = Vec::new();

@@ -7,8 +7,8 @@ use std::time::Duration;
 use adapters::ids::SystemIds;
 use adapters::redis::Redis;
 use chrono::TimeDelta;
-use events::commit::Ticket;
 use events::execute::{self, ExecuteError};
+use events::guard::Ticket;
 use events::job::{CancelMode, Rejection, Waiting};
 use events::ports::{EventLogPort, Ids};
 use events::{
@@ -369,7 +369,7 @@ impl World {
         for user in 0..USERS {
             let user: UserId = format!("u{user}").parse().expect("a name");
             let now = self.now().await;
-            let usage = self.redis.load_usage(&user, &self.policy.limits).await.expect("a usage");
+            let usage = self.redis.load_usage(&user, &self.policy.limits).await.expect("a usage").usage;
             let (sure, maybe) = self.hour_of(&user, now);
             prop_assert!((sure..=sure + maybe).contains(&usage.hour.jobs), "{:?}: {} to {}", usage, sure, sure + maybe);
             // What had left the hour is in it again once the clock was set back.

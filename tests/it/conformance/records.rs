@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use adapters::ids::SystemIds;
-use events::commit::Guard;
-use events::execute::{self, ExecuteError};
+use events::execute::{self, ExecuteError, JobExecutor};
+use events::guard::Guard;
 use events::job::Rejection;
 use events::ports::{Ids, JobStatusPort, PageCursor, RecordsPort};
 use events::{JobCommand, JobId, SubmissionCommand, SubmissionId};
@@ -123,7 +123,8 @@ async fn what_changed_since_it_was_seen_is_not_removed() {
     let expire = async |version| {
         let seen = Guard::JobAt { job: id, version };
         let expire = JobCommand::Expire;
-        execute::job_if(&bench.redis, &bench.policy, &origin(), id, &expire, 1.0, Some(&seen)).await
+        let (log, policy, origin) = (&bench.redis, &bench.policy, &origin());
+        JobExecutor { log, policy, origin, jitter: 1.0, seen: Some(&seen) }.execute(id, &expire).await
     };
     assert!(matches!(expire(ended.version - 1).await, Err(ExecuteError::GuardFailed(_))));
     assert_eq!(expire(ended.version).await.expect("it is as it was seen"), None);

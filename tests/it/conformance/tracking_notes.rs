@@ -3,7 +3,7 @@
 use events::JobId;
 use std::time::Duration;
 
-use events::ports::{NoteOf, TrackingNotesPort, Turn, WhyUntracked, WorkStatePort};
+use events::ports::{LeaderLease, NoteOf, TrackingNotesPort, WhyUntracked, WorkStatePort};
 
 use super::Bench;
 
@@ -15,7 +15,7 @@ async fn what_is_wrong_with_a_job_comes_before_what_is_wrong_with_the_tracker() 
     let why = async |job: JobId| port.why_untracked(job).await.expect("an answer");
     let wrong = |why: &str| WhyUntracked::Wrong(why.to_owned());
     assert_eq!(why(job).await, WhyUntracked::Nobody);
-    let is_ours = bench.redis.take_turn(Turn::Tracking, "w-1", Duration::from_mins(1)).await;
+    let is_ours = bench.redis.take_leader_lease(LeaderLease::Tracking, "w-1", Duration::from_mins(1)).await;
     assert_eq!((is_ours, why(job).await), (Ok(true), WhyUntracked::InLine));
     port.note(NoteOf::Tracker, Some("it is down")).await.expect("noted");
     port.note(NoteOf::Job(job), Some("its files are \u{1F600} gone")).await.expect("noted");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use adapters::ids::SystemIds;
 use events::JobCommand;
 use events::execute::ExecuteError;
-use events::ports::{DurationsPort, Ids, JobQueuePort, NudgePort, Presence, Turn, WorkStatePort, WorkersPort};
+use events::ports::{DurationsPort, Ids, JobQueuePort, LeaderLease, NudgePort, Presence, WorkStatePort, WorkersPort};
 use leadersboard_tests::wait::until;
 
 use super::{Bench, consumer};
@@ -15,13 +15,14 @@ async fn a_turn_is_one_process_s_until_it_passes() {
     let bench = Bench::new().await;
     let port: &dyn WorkStatePort = &bench.redis;
     let (long, short) = (Duration::from_mins(1), Duration::from_millis(50));
-    assert_eq!(port.take_turn(Turn::Reconciling, "one", short).await, Ok(true));
-    assert_eq!(port.take_turn(Turn::Reconciling, "two", long).await, Ok(false));
-    assert_eq!(port.take_turn(Turn::Reconciling, "one", short).await, Ok(true), "who has it keeps it");
-    let passes = async || port.take_turn(Turn::Reconciling, "two", long).await.ok().filter(|taken| *taken);
+    assert_eq!(port.take_leader_lease(LeaderLease::Reconciling, "one", short).await, Ok(true));
+    assert_eq!(port.take_leader_lease(LeaderLease::Reconciling, "two", long).await, Ok(false));
+    assert_eq!(port.take_leader_lease(LeaderLease::Reconciling, "one", short).await, Ok(true), "who has it keeps it");
+    let passes =
+        async || port.take_leader_lease(LeaderLease::Reconciling, "two", long).await.ok().filter(|taken| *taken);
     until("it passes to another", Duration::from_secs(10), passes).await;
-    assert_eq!(port.take_turn(Turn::Reconciling, "one", long).await, Ok(false));
-    assert_eq!(port.take_turn(Turn::Expiring, "one", long).await, Ok(true), "each turn is apart");
+    assert_eq!(port.take_leader_lease(LeaderLease::Reconciling, "one", long).await, Ok(false));
+    assert_eq!(port.take_leader_lease(LeaderLease::Expiring, "one", long).await, Ok(true), "each turn is apart");
 }
 
 #[tokio::test]
@@ -108,7 +109,7 @@ async fn a_key_of_another_type_refuses_a_commit_whole_until_it_is_set_aside() {
         let log: u64 = redis::cmd("XLEN").arg(bench.keys.events()).query_async(&mut raw).await.expect("a length");
         let enqueue = JobCommand::Enqueue(bench.spec("alice", "small"));
         let refused = bench.command(SystemIds.job(), &enqueue).await;
-        assert!(matches!(&refused, Err(ExecuteError::Defect(why)) if why.contains(&key)), "{refused:?}");
+        assert!(matches!(&refused, Err(ExecuteError::Defect(why)) if why.to_string().contains(&key)), "{refused:?}");
         let now: u64 = redis::cmd("XLEN").arg(bench.keys.events()).query_async(&mut raw).await.expect("a length");
         assert_eq!(now, log, "nothing was written");
         assert_eq!(port.tidy(std::slice::from_ref(&small)).await, Ok(1), "{key}");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use adapters::redis::Redis;
 use chrono::DateTime;
 use events::JobId;
-use events::ports::{Turn, WorkStatePort};
+use events::ports::{LeaderLease, WorkStatePort};
 use leadersboard_tests::board::Process;
 use leadersboard_tests::preload::{Clock, Environment};
 use leadersboard_tests::programs::gated;
@@ -114,7 +114,7 @@ async fn a_redis_clock_that_jumps_back_leaves_no_dead_process_the_reconciler_s_t
     let server = RedisServer::start_with(Persistence::Always, clock.environment()).await;
     let redis = Redis::connect(&server.url(), Keyspace::default()).await.expect("Redis");
     let turn = Duration::from_secs(1);
-    let take = async |holder| redis.take_turn(Turn::Reconciling, holder, turn).await.expect("an answer");
+    let take = async |holder| redis.take_leader_lease(LeaderLease::Reconciling, holder, turn).await.expect("an answer");
     clock.set_ahead(HOUR);
     assert!(take("dead").await);
     assert!(!take("other").await, "it has the turn");

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use events::ports::{ProgressPort, Report, Shown, Stage};
+use events::ports::{ProgressPort, ProgressReport, Shown, Stage};
 use events::{Fence, JobId};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -36,7 +36,7 @@ pub(crate) async fn tell(
         }
         let is_old = |(last, at): &(Stage, Instant)| Some(last) != stage.as_ref() || at.elapsed() >= REPEAT;
         if let Some(stage) = stage.clone().filter(|_| told.as_ref().is_none_or(is_old)) {
-            let report = Report { stage: Some(stage.clone()), ..Report::default() };
+            let report = ProgressReport { stage: Some(stage.clone()), ..ProgressReport::default() };
             match port.report(job, fence, &report).await {
                 Ok(Shown::Yes) => (told, is_away) = (Some((stage, Instant::now())), false),
                 Ok(Shown::Refused) => return std::future::pending().await,
@@ -69,10 +69,10 @@ mod tests {
 
     #[async_trait]
     impl ProgressPort for Board {
-        async fn report(&self, _: JobId, _: &Fence, report: &Report) -> Result<Shown, PortError> {
+        async fn report(&self, _: JobId, _: &Fence, report: &ProgressReport) -> Result<Shown, PortError> {
             let mut told = self.1.lock().unwrap();
             told.push((self.0.elapsed().as_millis() / 100, report.stage.clone().unwrap()));
-            if told.len() == 1 { Err(PortError::Unavailable("away".to_owned())) } else { Ok(Shown::Yes) }
+            if told.len() == 1 { Err(PortError::Unavailable("away".into())) } else { Ok(Shown::Yes) }
         }
 
         async fn progress(&self, _: JobId, _: &Fence) -> Result<Option<Stated>, PortError> {

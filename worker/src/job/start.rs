@@ -78,7 +78,7 @@ impl Starter {
                 // Another try cures nothing, and would keep the slot from other jobs. After the job's record is
                 // restored, the reconciler finds the job without a ticket.
                 Err(ExecuteError::Defect(problem)) => {
-                    tracing::error!(job = %claim.job, problem, "a job can't be read, and is not run; `leadersboard doctor --repair` restores it from the log");
+                    tracing::error!(job = %claim.job, %problem, "a job can't be read, and is not run; `leadersboard doctor --repair` restores it from the log");
                     match self.queue.discard(&self.commands.consumer, &claim.ticket).await {
                         Ok(()) => return Answer::NotOurs,
                         Err(error) => error.to_string(),

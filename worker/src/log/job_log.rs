@@ -231,7 +231,7 @@ mod tests {
     impl LogWriter for FullAtFirst {
         async fn append(&mut self, chunk: &[u8]) -> Result<(), PortError> {
             if std::mem::replace(&mut self.1, false) {
-                return Err(PortError::Unavailable("the disk is full".to_owned()));
+                return Err(PortError::Unavailable("the disk is full".into()));
             }
             self.0.append(chunk).await
         }

@@ -211,7 +211,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_outage_is_waited_out_and_a_refusal_is_not() {
         let away = |shown| match shown {
-            0 => Err(PortError::Unavailable("away".to_owned())),
+            0 => Err(PortError::Unavailable("away".into())),
             1 => Ok(Shown::Yes),
             _ => Ok(Shown::Refused),
         };

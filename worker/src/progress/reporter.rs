@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use events::ports::{ProgressPort, Report, Shown};
+use events::ports::{ProgressPort, ProgressReport, Shown};
 use events::{Fence, JobId};
 use tokio::time::{Instant, sleep_until};
 
@@ -60,7 +60,7 @@ async fn rest(shared: &Shared, until: Instant) {
     tokio::select! { () = sleep_until(until) => {} () = shared.closed.cancelled() => {} }
 }
 
-fn points(report: &Report) -> u32 {
+fn points(report: &ProgressReport) -> u32 {
     let points = report.curves.iter().flatten().map(|curve| curve.points.len()).sum::<usize>();
     u32::try_from(points).unwrap_or(u32::MAX)
 }

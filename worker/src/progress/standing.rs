@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use events::ports::{Curve, Progress, Report};
+use events::ports::{Curve, Progress, ProgressReport};
 
 use super::lines::Marker;
 use super::series::Series;
@@ -64,15 +64,15 @@ impl Standing {
     }
 
     /// What is to be reported now; `None` if there is no news.
-    pub(super) fn news(&mut self, part: Part) -> Option<Report> {
+    pub(super) fn news(&mut self, part: Part) -> Option<ProgressReport> {
         let progress = if std::mem::take(&mut self.progress.is_news) { self.progress.now.clone() } else { None };
         let with_curves = part == Part::All && std::mem::take(&mut self.curves.is_news);
         let curves = with_curves.then(|| self.all_curves());
-        (progress.is_some() || curves.is_some()).then_some(Report { progress, curves, stage: None })
+        (progress.is_some() || curves.is_some()).then_some(ProgressReport { progress, curves, stage: None })
     }
 
     /// A report did not arrive: what it told is news still.
-    pub(super) fn give_back(&mut self, report: &Report) {
+    pub(super) fn give_back(&mut self, report: &ProgressReport) {
         self.progress.is_news |= report.progress.is_some();
         self.curves.is_news |= report.curves.is_some();
     }

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use events::ports::{Curve, PortError, Report, Shown, StageSeen, Stated};
+use events::ports::{Curve, PortError, ProgressReport, Shown, StageSeen, Stated};
 use proptest::prelude::*;
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, sleep};
@@ -56,11 +56,11 @@ proptest! {
 }
 
 /// Keeps what is reported and when, and answers as it is told to.
-struct Screen(Instant, Mutex<Vec<(Duration, Report)>>, fn(usize) -> Result<Shown, PortError>);
+struct Screen(Instant, Mutex<Vec<(Duration, ProgressReport)>>, fn(usize) -> Result<Shown, PortError>);
 
 #[async_trait]
 impl ProgressPort for Screen {
-    async fn report(&self, _: JobId, _: &Fence, report: &Report) -> Result<Shown, PortError> {
+    async fn report(&self, _: JobId, _: &Fence, report: &ProgressReport) -> Result<Shown, PortError> {
         let mut reports = self.1.lock().unwrap();
         reports.push((self.0.elapsed(), report.clone()));
         self.2(reports.len())
@@ -80,7 +80,7 @@ impl ProgressPort for Screen {
 }
 
 impl Screen {
-    fn reports(&self) -> Vec<(Duration, Report)> {
+    fn reports(&self) -> Vec<(Duration, ProgressReport)> {
         self.1.lock().unwrap().clone()
     }
 }
@@ -97,7 +97,7 @@ async fn print(progress: &RunProgress, output: &str) {
     assert_eq!(read, output, "nothing is changed");
 }
 
-fn message(report: &Report) -> Option<&str> {
+fn message(report: &ProgressReport) -> Option<&str> {
     report.progress.as_ref().map(|progress| progress.message.as_str())
 }
 
@@ -139,7 +139,7 @@ async fn what_is_told_again_is_no_news_and_long_curves_are_told_less_often() {
 #[tokio::test(start_paused = true)]
 async fn an_outage_is_waited_out_and_a_refusal_is_not() {
     let (progress, screen) = begin(|reports| match reports {
-        1 => Err(PortError::Unavailable("away".to_owned())),
+        1 => Err(PortError::Unavailable("away".into())),
         2 => Ok(Shown::Yes),
         _ => Ok(Shown::Refused),
     });

@@ -9,13 +9,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use events::commit::Guard;
-use events::execute::{self, ExecuteError, Origin};
+use events::execute::{self, ExecuteError, JobExecutor, Origin};
 use events::policy::{LivePolicy, Policy};
 use events::ports::{
     ArtifactPort, EventLogPort, Ids, LogPort, PageCursor, PortError, RecordsPort, StorageError, StoragePort,
 };
-use events::{Actor, Job, JobCommand, JobId, SubmissionCommand, SubmissionId, Timestamp, submission};
+use events::{Actor, Guard, Job, JobCommand, JobId, SubmissionCommand, SubmissionId, Timestamp, submission};
 use metrics::counter;
 use tokio::time::sleep;
 
@@ -176,7 +175,7 @@ impl Expirer {
             // It was replayed meanwhile, or somebody else was faster.
             Err(ExecuteError::Rejected(_) | ExecuteError::GuardFailed(_)) => Ok(false),
             Err(ExecuteError::Defect(problem)) => Err(PortError::Corrupt(problem)),
-            Err(error) => Err(PortError::Unavailable(error.to_string())),
+            Err(error) => Err(PortError::Unavailable(error.to_string().into())),
         }
     }
 
@@ -193,7 +192,7 @@ impl Expirer {
             }
             Err(ExecuteError::Rejected(_)) => return Ok(false),
             Err(ExecuteError::Defect(problem)) => return Err(PortError::Corrupt(problem)),
-            Err(error) => return Err(PortError::Unavailable(error.to_string())),
+            Err(error) => return Err(PortError::Unavailable(error.to_string().into())),
         }
         self.ports.storage.delete(id).await.map(|()| true).map_err(unreachable_files)
     }
@@ -203,7 +202,7 @@ impl Expirer {
 fn passed_over(removed: Result<bool, PortError>, what: &impl std::fmt::Display) -> Result<bool, PortError> {
     match removed {
         Err(PortError::Corrupt(problem)) => {
-            tracing::error!(%what, problem, "an expired record can't be read, and stays");
+            tracing::error!(%what, %problem, "an expired record can't be read, and stays");
             Ok(false)
         }
         removed => removed,
@@ -243,7 +242,8 @@ pub async fn remove_job(
     }
     files.artifacts.delete(job.id).await.map_err(unavailable)?;
     files.logs.delete(job.id).await.map_err(unavailable)?;
-    execute::job_if(log, policy, origin, job.id, &JobCommand::Expire, jitter, Some(&seen)).await.map(drop)
+    let expire = JobExecutor { log, policy, origin, jitter, seen: Some(&seen) };
+    expire.execute(job.id, &JobCommand::Expire).await.map(drop)
 }
 
 /// Whether a job ended as long ago as jobs are kept.
@@ -257,7 +257,7 @@ fn origin() -> Origin {
 }
 
 fn unreachable_files(error: StorageError) -> PortError {
-    PortError::Unavailable(error.to_string())
+    PortError::Unavailable(error.to_string().into())
 }
 
 fn tell(removed: &Removed) {

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use events::Consumer;
-use events::ports::{PortError, Turn, WorkStatePort};
+use events::ports::{self, PortError, WorkStatePort};
 
 /// The lease of one duty. The process that holds it leads.
 pub(crate) struct LeaderLease {
     pub(crate) port: Arc<dyn WorkStatePort>,
-    pub(crate) duty: Turn,
+    pub(crate) duty: ports::LeaderLease,
     pub(crate) holder: Consumer,
     /// How long the lease lasts if it is not taken again.
     pub(crate) lasting: Duration,
@@ -21,6 +21,6 @@ impl LeaderLease {
     /// # Errors
     /// If Redis does not answer.
     pub(crate) async fn take(&self) -> Result<bool, PortError> {
-        self.port.take_turn(self.duty, self.holder.as_str(), self.lasting).await
+        self.port.take_leader_lease(self.duty, self.holder.as_str(), self.lasting).await
     }
 }

@@ -9,7 +9,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use events::execute::{self, ExecuteError, Origin};
+use events::execute::{ExecuteError, JobExecutor, Origin};
 use events::policy::LivePolicy;
 use events::ports::{EventLogPort, Ids, JobQueuePort, Lease, PortError, Unstarted, WorkersPort};
 use events::{Actor, Fence, Guard, JobCommand, JobId, LossCause};
@@ -81,7 +81,9 @@ impl Reaper {
         let origin = Origin { actor: Actor::System("reaper".to_owned()), trace: None };
         let (log, jitter) = (self.log.as_ref(), self.ids.jitter());
         let beat = Guard::LeaseBeat { job, beat: lease.beat };
-        match execute::job_if(log, &self.policy.get(), &origin, job, &command, jitter, Some(&beat)).await {
+        let policy = self.policy.get();
+        let executor = JobExecutor { log, policy: &policy, origin: &origin, jitter, seen: Some(&beat) };
+        match executor.execute(job, &command).await {
             Ok(_) => {
                 tracing::warn!(%job, worker = %lease.worker, "a worker fell silent; its job is tried again or given up");
                 counter!("leadersboard_leases_reaped_total").increment(1);
@@ -100,7 +102,7 @@ impl Reaper {
             match self.queue.unstarted(&class).await {
                 // The reconciler sets aside a key that is no work stream.
                 Err(PortError::Corrupt(problem)) => {
-                    tracing::warn!(%class, problem, "the tickets of a class can't be read");
+                    tracing::warn!(%class, %problem, "the tickets of a class can't be read");
                 }
                 unstarted => tickets.extend(unstarted?),
             }

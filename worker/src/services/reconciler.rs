@@ -13,7 +13,7 @@ use std::time::Duration;
 use events::execute::{self, ExecuteError, Origin};
 use events::job::Waiting;
 use events::policy::{LivePolicy, Policy};
-use events::ports::{EventLogPort, Ids, JobQueuePort, Lease, PortError, Tickets, WorkStatePort};
+use events::ports::{EventLogPort, Ids, JobQueuePort, Lease, LoadedUsage, PortError, Tickets, WorkStatePort};
 use events::{
     Actor, ClassName, Fence, Job, JobCommand, JobId, JobState, StreamId, Ticket, Timestamp, UserId, seeded_bug,
 };
@@ -207,7 +207,7 @@ impl Reconciler {
                 walk.set_aside += self.ports.work_state.tidy_user(user).await?;
                 match self.fill_slots(user).await {
                     Ok(dispatched) => walk.repaired += dispatched,
-                    Err(PortError::Corrupt(problem)) => tracing::error!(%user, problem, "held jobs can't be read"),
+                    Err(PortError::Corrupt(problem)) => tracing::error!(%user, %problem, "held jobs can't be read"),
                     Err(away) => return Err(away),
                 }
             }
@@ -239,7 +239,7 @@ impl Reconciler {
             Ok(stored) => Ok(Some(stored.state.map(|record| record.settings.policy()).unwrap_or_default())),
             Err(PortError::Corrupt(problem)) => {
                 tracing::error!(
-                    problem,
+                    %problem,
                     "the policy can't be read; `leadersboard doctor --repair` restores it from the log"
                 );
                 Ok(None)
@@ -280,9 +280,9 @@ impl Reconciler {
     /// moment, so one walk is enough.
     async fn fill_slots(&self, user: &UserId) -> Result<u64, PortError> {
         let policy = self.policy.get();
-        let usage = self.ports.log.load_usage(user, &policy.limits).await?;
+        let LoadedUsage { usage, next_held } = self.ports.log.load_usage(user, &policy.limits).await?;
         let free = policy.limits.running.saturating_sub(usage.active);
-        let Some(held) = usage.next_held.filter(|_| free > 0) else { return Ok(0) };
+        let Some(held) = next_held.filter(|_| free > 0) else { return Ok(0) };
         let dispatched = execute::dispatch_held(self.ports.log.as_ref(), &policy, user, self.ports.ids.jitter()).await;
         if dispatched > 0 {
             tracing::warn!(job = %held.id, %user, dispatched, "jobs were held while slots were free; they were dispatched");
@@ -308,7 +308,7 @@ impl Reconciler {
             Ok(_) => Ok(true),
             Err(ExecuteError::Rejected(_)) => Ok(false),
             Err(ExecuteError::Defect(problem)) => Err(PortError::Corrupt(problem)),
-            Err(error) => Err(PortError::Unavailable(error.to_string())),
+            Err(error) => Err(PortError::Unavailable(error.to_string().into())),
         }
     }
 }
@@ -317,7 +317,7 @@ impl Reconciler {
 fn readable(repaired: Result<bool, PortError>, job: JobId) -> Result<bool, PortError> {
     match repaired {
         Err(PortError::Corrupt(problem)) => {
-            tracing::error!(%job, problem, "a job could not be repaired");
+            tracing::error!(%job, %problem, "a job could not be repaired");
             Ok(false)
         }
         repaired => repaired,

@@ -56,8 +56,8 @@ impl From<CallError> for TrackingError {
 impl From<PortError> for CallError {
     fn from(error: PortError) -> Self {
         match error {
-            PortError::Unavailable(what) => Self::Away(what),
-            PortError::Corrupt(what) => Self::refused(what),
+            PortError::Unavailable(what) => Self::Away(what.to_string()),
+            PortError::Corrupt(what) => Self::refused(what.to_string()),
         }
     }
 }

@@ -8,14 +8,15 @@ use projections::board::place;
 use projections::patch::SetKind;
 use redis::Script;
 
-use super::{Difference, Mode, Report};
+use super::report::{AuditReport, Difference, Mode};
+use crate::redis::Redis;
+use crate::redis::connection::trouble::away;
 use crate::redis::reads::index::read_id;
-use crate::redis::{Redis, away};
 
 impl Redis {
     /// Compares the best of each user, and the count of each board's users, with what they follow from, each at one
     /// moment; in [`Mode::Rebuild`] restores them.
-    pub(super) async fn audit_boards(&self, mode: Mode, report: &mut Report) -> Result<(), PortError> {
+    pub(super) async fn audit_boards(&self, mode: Mode, report: &mut AuditReport) -> Result<(), PortError> {
         let boards = self.members(&self.keys().boards()).await?;
         let mut metrics: HashSet<String> =
             boards.into_iter().filter_map(|metric| String::from_utf8(metric).ok()).collect();
@@ -60,12 +61,12 @@ impl Redis {
         for user in &users {
             read.cmd("EXISTS").arg(self.keys().standings(metric, user));
         }
-        let there: Vec<bool> = read.query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        let there: Vec<bool> = read.query_async(&mut self.connection()).await.map_err(away)?;
         Ok(users.into_iter().zip(there).filter(|(_, there)| !there).map(|(user, _)| user).collect())
     }
 
     /// Finds what is no name among the bests at `key`; in [`Mode::Rebuild`] removes it.
-    async fn audit_names(&self, mode: Mode, key: &str, report: &mut Report) -> Result<(), PortError> {
+    async fn audit_names(&self, mode: Mode, key: &str, report: &mut AuditReport) -> Result<(), PortError> {
         for member in self.members(key).await? {
             if read_id::<UserId>(&member).is_none() {
                 self.audit_garbage(mode, key, SetKind::Sorted, member, report).await?;
@@ -79,7 +80,7 @@ impl Redis {
         let read = redis::cmd("ZRANGE").arg(&[key, "0", "-1"]).query_async(&mut self.connection()).await;
         match read {
             Err(error) if error.code() == Some("WRONGTYPE") => Ok(vec![]),
-            read => read.map_err(|error| away(&error)),
+            read => read.map_err(away),
         }
     }
 
@@ -88,9 +89,9 @@ impl Redis {
         mode: Mode,
         metric: &str,
         user: Option<&UserId>,
-        report: &mut Report,
+        report: &mut AuditReport,
     ) -> Result<(), PortError> {
-        // Without a user nobody's standings are looked at.
+        // Without a user no standings are looked at.
         let nobody: UserId = "-".parse().expect("a name");
         let place = place(self.keys(), metric, user.unwrap_or(&nobody), String::new());
         let differences: Vec<(String, String, String)> = Script::new(include_str!("best.lua"))
@@ -106,7 +107,7 @@ impl Redis {
             })
             .invoke_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))?;
+            .map_err(away)?;
         let difference = |(key, found, wanted)| Difference { key, found, wanted };
         report.note(differences.into_iter().map(difference).collect());
         Ok(())

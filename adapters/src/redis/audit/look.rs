@@ -4,10 +4,10 @@ use events::ports::{HistoryEntry, PortError};
 use events::{AggregateId, StreamId};
 use redis::{FromRedisValue, Script, Value};
 
+use crate::redis::Redis;
 use crate::redis::commit::wire::Words;
-use crate::redis::connection::trouble::WRONG_TYPE;
+use crate::redis::connection::trouble::{WRONG_TYPE, away, unreadable};
 use crate::redis::reads::entries::read_entries;
-use crate::redis::{Redis, away, corrupt};
 
 /// How many newer entries of the log one look may read.
 const NEWER: usize = 2_000;
@@ -33,7 +33,7 @@ impl Redis {
             .arg(pack(reads))
             .invoke_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))?;
+            .map_err(away)?;
         let newer = read_entries(&newer)?;
         let reply = |(kind, value): (u8, Value)| match kind {
             1 => Ok(value),
@@ -73,12 +73,12 @@ impl Redis {
             .arg(pack(writes))
             .invoke_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))
+            .map_err(away)
     }
 }
 
 pub(super) fn read_value<T: FromRedisValue>(value: &Value) -> Result<T, PortError> {
-    redis::from_redis_value_ref(value).map_err(corrupt)
+    redis::from_redis_value_ref(value).map_err(unreadable)
 }
 
 /// An error of a read, as a difference shows it.

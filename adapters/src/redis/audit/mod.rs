@@ -1,13 +1,13 @@
-//! Compares every read model with the fold of the log, and restores what differs, right beside a live system.
+//! Compares every read model with the fold of the log, and restores what differs, beside a live system.
 //!
-//! The log is folded once; then the live keys are read batch by batch, each batch at one moment with what the log has
-//! had since, which is folded on top. An aggregate that moved in between is looked at again. So nothing has to stand
-//! still, and what differs really differs. What differs is restored in a script that writes only if the aggregate has
-//! had no event since.
+//! The log is folded once. Then the live keys are read batch by batch. Each batch is read at one moment, together with
+//! the new entries of the log, which are folded on top. An aggregate that changed in between is read again. So the system
+//! goes on, and every difference is real. A script restores a difference only if the aggregate has had no event since.
 
 mod boards;
 mod look;
 mod records;
+mod report;
 mod strangers;
 mod totals;
 mod wanted;
@@ -20,8 +20,11 @@ use projections::fields::EVENT_IDS;
 use projections::fold::{Fold, Part};
 use redis::Value;
 
-use super::{Redis, away};
+use super::Redis;
 use crate::redis::commit::wire::Words;
+use crate::redis::connection::trouble::away;
+pub use report::{AuditReport, Difference, Mode, Progress, Unreadable};
+
 use look::read_value;
 use wanted::Wanted;
 
@@ -31,80 +34,21 @@ const EVENTS_A_PART: u64 = 200_000;
 const LOG_PAGE: usize = 1_000;
 /// How many aggregates are compared in one look.
 const BATCH: usize = 64;
-/// How many differences are kept to be shown.
-const SHOWN: usize = 20;
-
-/// Whether what differs is restored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// It is only told. Nothing is written.
-    Verify,
-    /// It is restored from the log.
-    Rebuild,
-}
-
-/// A read model that is not what the log folds to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
-    /// The key.
-    pub key: String,
-    /// What it holds.
-    pub found: String,
-    /// What the log folds to.
-    pub wanted: String,
-}
-
-/// What was found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Events folded.
-    pub events: u64,
-    /// Aggregates compared.
-    pub aggregates: u64,
-    /// How many differences there are, or were before they were restored.
-    pub differences: u64,
-    /// The first of them.
-    pub first: Vec<Difference>,
-    /// How many aggregates and entries of the log can't be read. What they tell of is neither compared nor restored.
-    pub unreadable: u64,
-    /// The first of them.
-    pub first_unreadable: Vec<Unreadable>,
-}
-
-/// Something in the log that can't be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unreadable {
-    /// The aggregate, or the place in the log if it is not known whose event is there.
-    pub what: String,
-    /// What is wrong with it.
-    pub why: String,
-}
-
-/// How far an audit has come: aggregates compared, of those known so far, in which part of the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// Aggregates compared in this part.
-    pub compared: u64,
-    /// Aggregates of this part.
-    pub of: u64,
-    /// Which part.
-    pub part: Part,
-}
 
 impl Redis {
-    /// Some of the keys that match a pattern, and where to go on; 0 is the beginning and the end.
+    /// Returns some of the keys that match a pattern, and the next cursor; 0 is the beginning and the end.
     async fn scan(&self, pattern: &str, cursor: u64) -> Result<(u64, Vec<String>), PortError> {
         let (next, keys): (u64, Vec<Vec<u8>>) = redis::cmd("SCAN")
             .arg(cursor)
             .arg(&["MATCH", pattern, "COUNT", "1000"])
             .query_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))?;
+            .map_err(away)?;
         // A key that is no text is none of ours.
         Ok((next, keys.into_iter().filter_map(|key| String::from_utf8(key).ok()).collect()))
     }
 
-    /// The next entries of the log, if there are any.
+    /// Returns the next entries of the log, if there are any.
     async fn page_after(&self, at: Option<StreamId>) -> Result<Option<Vec<HistoryEntry>>, PortError> {
         let entries = self.read(at, LOG_PAGE).await?;
         Ok((!entries.is_empty()).then_some(entries))
@@ -114,14 +58,11 @@ impl Redis {
     ///
     /// # Errors
     /// If Redis does not answer. An entry of the log that can't be read is passed over with all that it is about.
-    pub async fn audit(&self, mode: Mode, mut progress: impl FnMut(Progress)) -> Result<Report, PortError> {
-        let len: u64 = redis::cmd("XLEN")
-            .arg(self.keys().events())
-            .query_async(&mut self.connection())
-            .await
-            .map_err(|error| away(&error))?;
+    pub async fn audit(&self, mode: Mode, mut progress: impl FnMut(Progress)) -> Result<AuditReport, PortError> {
+        let len: u64 =
+            redis::cmd("XLEN").arg(self.keys().events()).query_async(&mut self.connection()).await.map_err(away)?;
         let of = len.div_ceil(EVENTS_A_PART).max(1);
-        let mut report = Report::default();
+        let mut report = AuditReport::default();
         for number in 0..of {
             let part = Part { number, of };
             let mut audit = Audit {
@@ -141,30 +82,15 @@ impl Redis {
     }
 }
 
-impl Report {
-    fn note(&mut self, differences: Vec<Difference>) {
-        self.differences += differences.len() as u64;
-        let room = SHOWN.saturating_sub(self.first.len());
-        self.first.extend(differences.into_iter().take(room));
-    }
-
-    fn note_unreadable(&mut self, what: String, why: String) {
-        self.unreadable += 1;
-        if self.first_unreadable.len() < SHOWN {
-            self.first_unreadable.push(Unreadable { what, why });
-        }
-    }
-}
-
 struct Audit<'a> {
     redis: &'a Redis,
     mode: Mode,
     fold: Fold,
     /// Up to where the log is folded.
     at: Option<StreamId>,
-    /// Entries of which it is not known whose they are, and why.
+    /// Entries whose aggregate is not known, and why.
     strays: BTreeMap<StreamId, String>,
-    report: &'a mut Report,
+    report: &'a mut AuditReport,
 }
 
 impl Audit<'_> {
@@ -206,7 +132,7 @@ impl Audit<'_> {
         Ok(())
     }
 
-    /// Folds entries that follow, and gives whose they are.
+    /// Folds the entries that follow, and returns their aggregates.
     fn fold_on(&mut self, entries: &[HistoryEntry]) -> HashSet<AggregateId> {
         let mut touched = HashSet::new();
         for entry in entries {
@@ -226,8 +152,7 @@ impl Audit<'_> {
         touched
     }
 
-    /// Whether an aggregate has had an event of which the log no longer tells whose it is: by the places that its hash
-    /// names.
+    /// Returns whether one of the entries that an aggregate's hash names no longer tells its aggregate.
     fn has_stray(&self, hash: Option<&Result<Value, String>>) -> bool {
         let Some(Ok(hash)) = hash else { return false };
         let fields: HashMap<Vec<u8>, Vec<u8>> = read_value(hash).unwrap_or_default();

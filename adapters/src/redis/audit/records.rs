@@ -12,9 +12,10 @@ use projections::records::{Records, read, store};
 use redis::Value;
 
 use super::look::{as_text, read_value};
-use super::{Difference, Mode, Report};
+use super::report::{AuditReport, Difference, Mode};
+use crate::redis::Redis;
 use crate::redis::commit::wire::{Words, words};
-use crate::redis::{Redis, away};
+use crate::redis::connection::trouble::away;
 
 /// How many metrics the records of one part may be of, about. It bounds the memory.
 const METRICS_A_PART: u64 = 50_000;
@@ -26,12 +27,12 @@ const ORDERS: [Order; 2] = [Order::Desc, Order::Asc];
 
 impl Redis {
     /// Compares the records of each metric with the log; in [`Mode::Rebuild`] it restores what differs.
-    pub(super) async fn audit_records(&self, mode: Mode, report: &mut Report) -> Result<(), PortError> {
+    pub(super) async fn audit_records(&self, mode: Mode, report: &mut AuditReport) -> Result<(), PortError> {
         let metrics = redis::cmd("ZCARD").arg(self.keys().boards()).query_async(&mut self.connection()).await;
         let metrics: u64 = match metrics {
             // That it is of another type was told before.
             Err(error) if error.code() == Some("WRONGTYPE") => 0,
-            metrics => metrics.map_err(|error| away(&error))?,
+            metrics => metrics.map_err(away)?,
         };
         let of = metrics.div_ceil(METRICS_A_PART).max(1);
         for number in 0..of {
@@ -136,7 +137,7 @@ impl RecordsAudit<'_> {
     }
 
     /// Compares all of them, each at a moment to which the log is folded.
-    async fn compare(&mut self, report: &mut Report) -> Result<(), PortError> {
+    async fn compare(&mut self, report: &mut AuditReport) -> Result<(), PortError> {
         let metrics: Vec<String> = self.metrics.keys().cloned().collect();
         for batch in metrics.chunks(BATCH) {
             let mut left: Vec<(&String, Order)> =

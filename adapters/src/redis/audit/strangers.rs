@@ -6,11 +6,13 @@ use projections::Keyspace;
 use projections::keys::ReadModel;
 use projections::patch::SetKind;
 
+use super::Audit;
 use super::look::{as_text, read_value};
+use super::report::{AuditReport, Difference, Mode};
 use super::wanted::in_window;
-use super::{Audit, Difference, Mode, Report};
+use crate::redis::Redis;
 use crate::redis::commit::wire::{Words, words};
-use crate::redis::{Redis, away};
+use crate::redis::connection::trouble::away;
 
 /// Something that is there and, as far as the log is folded, should not be.
 struct Suspect {
@@ -30,19 +32,14 @@ impl Redis {
         key: &str,
         kind: SetKind,
         member: Vec<u8>,
-        report: &mut Report,
+        report: &mut AuditReport,
     ) -> Result<(), PortError> {
         if mode == Mode::Rebuild {
             let remove = match kind {
                 SetKind::Plain => "SREM",
                 SetKind::Sorted => "ZREM",
             };
-            redis::cmd(remove)
-                .arg(key)
-                .arg(&member)
-                .query_async::<()>(&mut self.connection())
-                .await
-                .map_err(|error| away(&error))?;
+            redis::cmd(remove).arg(key).arg(&member).query_async::<()>(&mut self.connection()).await.map_err(away)?;
         }
         let (key, found) = (key.to_owned(), format!("{} present", as_text(member)));
         report.note(vec![Difference { key, found, wanted: "absent".to_owned() }]);
@@ -89,7 +86,7 @@ impl Audit<'_> {
         for (key, _) in &typed {
             read.cmd("TYPE").arg(key);
         }
-        let kinds: Vec<String> = read.query_async(&mut self.redis.connection()).await.map_err(|error| away(&error))?;
+        let kinds: Vec<String> = read.query_async(&mut self.redis.connection()).await.map_err(away)?;
         for ((key, wanted), found) in typed.into_iter().zip(kinds) {
             if found == wanted || found == "none" {
                 continue;
@@ -120,7 +117,7 @@ impl Audit<'_> {
             let (next, entries) = match page {
                 // An index of another type can hold no member: each is told where it is missing.
                 Err(error) if error.code() == Some("WRONGTYPE") => return Ok(()),
-                page => page.map_err(|error| away(&error))?,
+                page => page.map_err(away)?,
             };
             // A sorted set answers with each member's score behind it.
             let step = if kind == SetKind::Sorted { 2 } else { 1 };

@@ -4,12 +4,13 @@ use events::ports::PortError;
 use projections::keys::ReadModel;
 use redis::Script;
 
-use super::{Difference, Mode, Report};
-use crate::redis::{Redis, away};
+use super::report::{AuditReport, Difference, Mode};
+use crate::redis::Redis;
+use crate::redis::connection::trouble::away;
 
 impl Redis {
     /// Compares each user's total with the sum over their submissions, at one moment; in [`Mode::Rebuild`] restores it.
-    pub(super) async fn audit_totals(&self, mode: Mode, report: &mut Report) -> Result<(), PortError> {
+    pub(super) async fn audit_totals(&self, mode: Mode, report: &mut AuditReport) -> Result<(), PortError> {
         let mut cursor = 0_u64;
         loop {
             let (next, found) = self.scan(&self.keys().users_pattern(), cursor).await?;
@@ -26,7 +27,13 @@ impl Redis {
         }
     }
 
-    async fn audit_total(&self, mode: Mode, total: String, index: &str, report: &mut Report) -> Result<(), PortError> {
+    async fn audit_total(
+        &self,
+        mode: Mode,
+        total: String,
+        index: &str,
+        report: &mut AuditReport,
+    ) -> Result<(), PortError> {
         debug_assert_eq!(self.keys().read_model(&total), Some(ReadModel::Stored));
         let (found, wanted): (String, String) = Script::new(include_str!("total.lua"))
             .key(&total)
@@ -38,7 +45,7 @@ impl Redis {
             })
             .invoke_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))?;
+            .map_err(away)?;
         if found != wanted {
             report.note(vec![Difference { key: total, found, wanted }]);
         }

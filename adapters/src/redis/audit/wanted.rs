@@ -13,10 +13,10 @@ use projections::fold::Folded;
 use projections::{Keyspace, Patch, View};
 use redis::Value;
 
-use super::Difference;
 use super::look::{as_text, read_value};
+use super::report::Difference;
 use crate::redis::commit::wire::{Words, encode_patch, words};
-use crate::redis::corrupt;
+use crate::redis::connection::trouble::{corrupt, unreadable};
 use crate::redis::reads::entries::read_entries;
 
 /// What the read models of one aggregate must be.
@@ -209,7 +209,7 @@ struct Hash {
 impl Hash {
     /// Takes the results out of the event that holds them.
     fn fill(&mut self, keys: &Keyspace, entry: &HistoryEntry) -> Result<(), PortError> {
-        let Recorded::Job(id, envelope) = entry.event.read().map_err(corrupt)? else {
+        let Recorded::Job(id, envelope) = entry.event.read().map_err(unreadable)? else {
             return Err(corrupt("results are no job's"));
         };
         let JobEvent::Completed { results, .. } = &envelope.event else {

@@ -2,9 +2,10 @@
 //!
 //! While one call is under way the next batch gathers, so under `appendfsync always` many commits share one `fsync`.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
-use events::{Commit, CommitError, Guard, Lane, StreamId, seeded_bug};
+use events::{Commit, CommitError, Guard, Lane, Problem, StreamId, seeded_bug};
 use projections::Keyspace;
 use redis::{RedisError, Script, Value};
 use tokio::sync::{mpsc, oneshot};
@@ -13,7 +14,7 @@ use tokio::time::Instant;
 use super::position::Position;
 use super::wire::{self, Encoded, encode};
 use crate::redis::connection::shared::Shared;
-use crate::redis::connection::trouble::{cure, describe};
+use crate::redis::connection::trouble::{cure, describe, problem};
 
 /// The most commits in one call.
 const MAX_BATCH: usize = 128;
@@ -21,7 +22,7 @@ const MAX_BATCH: usize = 128;
 const MAX_BATCH_BYTES: usize = 256 * 1024;
 /// The largest commit: results twice, in their event and in their read model, and the boards that they are on.
 const MAX_COMMIT_BYTES: usize = 1280 * 1024;
-/// How many commits may wait before their callers do.
+/// How many commits may queue before their callers wait.
 const MAX_WAITING: usize = 1024;
 
 const BODY: &str = include_str!("commit.lua");
@@ -72,13 +73,13 @@ impl Committer {
 
     async fn send(&self, commit: Encoded) -> Result<Vec<StreamId>, CommitError> {
         let (answer, answered) = oneshot::channel();
-        let stopped = || CommitError::Unavailable("this process is stopping".to_owned());
+        let stopped = || CommitError::Unavailable("this process is stopping".into());
         self.waiting.send(Waiting { commit, answer }).await.map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())?
     }
 }
 
-/// The script in the form of a lane.
+/// Returns the script in the form of a lane.
 pub(crate) fn script(lane: Lane) -> Script {
     let first_line = match lane {
         Lane::Admission => "#!lua",
@@ -164,16 +165,18 @@ impl Batches {
                 answers
             }
             Ok(answers) => {
-                let defect = CommitError::Defect(format!("{} answers to {} commits", answers.len(), batch.len()));
+                let defect = CommitError::Defect(
+                    format!("Redis gave {} answers to {} commits", answers.len(), batch.len()).into(),
+                );
                 vec![Err(defect); batch.len()]
             }
-            Err(error) => vec![Err(refusal(&error)); batch.len()],
+            Err(error) => vec![Err(refusal(error)); batch.len()],
         }
     }
 }
 
 pub(crate) fn read_answer(guards: &[Option<Guard>], answer: &[Value]) -> Result<Vec<StreamId>, CommitError> {
-    let defect = || CommitError::Defect(format!("an answer that can't be read: {answer:?}"));
+    let defect = || CommitError::Defect(format!("Redis gave an answer that can't be read: {answer:?}").into());
     let text = |value: &Value| redis::from_redis_value_ref::<String>(value).map_err(|_| defect());
     let (kind, rest) = answer.split_first().ok_or_else(defect)?;
     match (text(kind)?.as_str(), rest) {
@@ -186,24 +189,32 @@ pub(crate) fn read_answer(guards: &[Option<Guard>], answer: &[Value]) -> Result<
             }
         }
         ("regressed", []) => Err(CommitError::Regressed),
-        ("error", [problem]) => Err(CommitError::Defect(text(problem)?)),
-        ("wrong_type", [key, found, wanted]) => Err(CommitError::Defect(format!(
-            "the key {} in Redis is a {} and must be a {}: `leadersboard doctor --repair` moves it into quarantine and \
-             restores what the log tells",
-            text(key)?,
-            text(found)?,
-            text(wanted)?
-        ))),
+        ("error", [problem]) => Err(CommitError::Defect(refused(text(problem)?).into())),
+        ("wrong_type", [key, found, wanted]) => {
+            let (key, found, wanted) = (text(key)?, text(found)?, text(wanted)?);
+            let problem = format!(
+                "the key {key} in Redis is a {found} and must be a {wanted}: `leadersboard doctor --repair` moves it \
+                 into quarantine and restores what the log tells"
+            );
+            Err(CommitError::Defect(refused(problem).into()))
+        }
         _ => Err(defect()),
     }
 }
 
-/// Sorts the failure of a whole call. Whatever is not known to have been refused may have been made.
-fn refusal(error: &RedisError) -> CommitError {
+/// Classifies the failure of a whole call. A commit that is not known to be refused may have been made.
+fn refusal(error: RedisError) -> CommitError {
     match error.code() {
         Some("OOM") => CommitError::Full,
-        Some("WRONGTYPE") => CommitError::Defect(format!("{}: {}", describe(error), cure(error))),
-        Some("ERR" | "NOPERM") => CommitError::Defect(error.to_string()),
-        _ => CommitError::Unavailable(describe(error)),
+        Some("WRONGTYPE") => CommitError::Defect(refused(format!("{}: {}", describe(&error), cure(&error))).into()),
+        Some("ERR" | "NOPERM") => {
+            let sentence = refused(&error);
+            CommitError::Defect(Problem::caused_by(error, sentence))
+        }
+        _ => CommitError::Unavailable(problem(error)),
     }
+}
+
+fn refused(why: impl Display) -> String {
+    format!("Redis refused the commit: {why}")
 }

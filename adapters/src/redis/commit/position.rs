@@ -51,7 +51,7 @@ impl Position {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            // The process has ended but for this task.
+            // Only this task is left of the process.
             if Arc::strong_count(&self.0) == 1 {
                 return;
             }

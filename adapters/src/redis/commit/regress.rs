@@ -3,13 +3,13 @@
 use events::execute::MAX_TRIES;
 use events::log::regress::LogEvent;
 use events::ports::PortError;
-use events::{Actor, Change, Commit, CommitError, Envelope, Lane, StreamId};
+use events::{Actor, Change, Commit, CommitError, Envelope, Lane, Problem, StreamId};
 
 use super::wire::encode;
 use crate::redis::commit::committer::{read_answer, script};
-use crate::redis::connection::trouble::describe;
+use crate::redis::connection::trouble::{away, problem, unreadable};
 use crate::redis::reads::entries::read_entries;
-use crate::redis::{Redis, away, corrupt, redis_time};
+use crate::redis::{Redis, redis_time};
 
 impl Redis {
     /// Puts on record, once for each run of Redis, that the entry `lost` is gone, and goes on from the log's end.
@@ -17,12 +17,9 @@ impl Redis {
         for _ in 0..MAX_TRIES {
             let key = self.keys().regress();
             let (time, hash) = self.load(&key).await?;
-            let before = projections::regress::read(&key, &hash).map_err(corrupt)?;
-            let info: redis::InfoDict = redis::cmd("INFO")
-                .arg("server")
-                .query_async(&mut self.connection())
-                .await
-                .map_err(|error| away(&error))?;
+            let before = projections::regress::read(&key, &hash).map_err(unreadable)?;
+            let info: redis::InfoDict =
+                redis::cmd("INFO").arg("server").query_async(&mut self.connection()).await.map_err(away)?;
             let run_id: String = info.get("run_id").unwrap_or_default();
             if before.as_ref().is_some_and(|record| record.run_id == run_id) {
                 self.position.fell_back(lost, self.newest_entry().await?);
@@ -51,10 +48,13 @@ impl Redis {
                     return Ok(());
                 }
                 Err(CommitError::Conflict) => {}
-                Err(error) => return Err(PortError::Unavailable(error.to_string())),
+                Err(error) => {
+                    let sentence = error.to_string();
+                    return Err(PortError::Unavailable(Problem::caused_by(error, sentence)));
+                }
             }
         }
-        Err(PortError::Unavailable("the loss of a part of the event log could not be put on record".to_owned()))
+        Err(PortError::Unavailable("the loss of a part of the event log could not be put on record".into()))
     }
 
     /// Makes one commit whatever this process has seen of the log.
@@ -68,7 +68,7 @@ impl Redis {
             .arg(&encoded.bytes)
             .invoke_async(&mut self.connection())
             .await
-            .map_err(|error| CommitError::Unavailable(describe(&error)))?;
+            .map_err(|error| CommitError::Unavailable(problem(error)))?;
         read_answer(&encoded.guards, answers.first().map_or(&[], Vec::as_slice))
     }
 
@@ -78,7 +78,7 @@ impl Redis {
             .arg(&[&self.keys().events(), "+", "-", "COUNT", "1"])
             .query_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))?;
+            .map_err(away)?;
         Ok(read_entries(&newest)?.first().map(|entry| entry.id))
     }
 }

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use redis::{RedisError, RedisResult};
 
-use crate::redis::{Redis, away, cure, describe};
+use crate::redis::Redis;
+use crate::redis::connection::trouble::{away, cure, describe};
 use events::ports::PortError;
 
 /// The oldest Redis whose scripts know `flags=allow-oom`.
@@ -39,8 +40,7 @@ impl Redis {
     /// If it does not answer.
     pub async fn check(&self) -> Result<Vec<Finding>, PortError> {
         let mut connection = self.connection();
-        let info: redis::InfoDict =
-            redis::cmd("INFO").query_async(&mut connection).await.map_err(|error| away(&error))?;
+        let info: redis::InfoDict = redis::cmd("INFO").query_async(&mut connection).await.map_err(away)?;
         let text = |field: &str| info.get::<String>(field);
         let version = text("redis_version").unwrap_or_default();
         let persistence = async |name: &str| {

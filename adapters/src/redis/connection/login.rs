@@ -1,9 +1,14 @@
 //! Opening a connection to a server that serves.
 
+use std::time::Duration;
+
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Client, ErrorKind, Pipeline, RedisConnectionInfo, RedisError, RedisResult, Value};
 
-use crate::redis::{CONNECT_TIMEOUT, RESPONSE_TIMEOUT};
+/// How long Redis may take to answer. Long, because under `appendfsync always` an answer waits for the disk.
+pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may take to be opened, Redis's greeting included.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The codes of a server that can't serve this connection; another connection may reach one that can.
 const WRONG_SERVER: [&str; 4] = ["NOAUTH", "WRONGPASS", "READONLY", "MASTERDOWN"];

@@ -1,5 +1,7 @@
 //! What is wrong with a Redis, in words: what happened, and how to cure it.
 
+use events::ports::PortError;
+use events::{Problem, StreamId};
 use redis::{Client, ErrorKind, RedisError};
 
 /// The code of an error about a key that holds a value of another type.
@@ -34,6 +36,48 @@ pub(crate) fn answered(error: &RedisError) -> Option<(String, String)> {
         return Some((first.code().to_owned(), first.details().unwrap_or_default().to_owned()));
     }
     Some((error.code()?.to_owned(), error.detail().unwrap_or_default().to_owned()))
+}
+
+/// Returns why Redis did not answer, or that it holds something of another kind than what was asked for.
+pub(crate) fn away(error: RedisError) -> PortError {
+    let is_unreadable =
+        std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<redis::ParsingError>);
+    // It answered, and what it holds is not what it must be: waiting cures nothing.
+    if answered(&error).is_some_and(|(code, _)| code == WRONG_TYPE) {
+        return PortError::Corrupt(format!("{}: {}", describe(&error), cure(&error)).into());
+    }
+    if error.kind() == ErrorKind::UnexpectedReturnType || is_unreadable {
+        let sentence = format!("Redis holds something else than it should: {error}");
+        return PortError::Corrupt(Problem::caused_by(error, sentence));
+    }
+    PortError::Unavailable(problem(error))
+}
+
+/// Returns what an error of Redis means, with the error as its cause. An error whose text [`describe`] withholds is no
+/// cause: a log would show it.
+pub(crate) fn problem(error: RedisError) -> Problem {
+    let sentence = describe(&error);
+    if sentence.ends_with(&error.to_string()) { Problem::caused_by(error, sentence) } else { sentence.into() }
+}
+
+/// Whether a work stream or its consumer group is gone.
+pub(crate) fn is_no_group(error: &RedisError) -> bool {
+    error.code() == Some("NOGROUP")
+}
+
+/// What Redis holds can't be read.
+pub(crate) fn corrupt(what: impl Into<Problem>) -> PortError {
+    PortError::Corrupt(what.into())
+}
+
+/// What Redis holds can't be read, as this error says.
+pub(crate) fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> PortError {
+    let sentence = error.to_string();
+    PortError::Corrupt(Problem::caused_by(error, sentence))
+}
+
+pub(crate) fn parse_stream_id(text: &str) -> Result<StreamId, PortError> {
+    text.parse().map_err(unreadable)
 }
 
 fn told(error: &RedisError) -> (String, &'static str) {
@@ -117,6 +161,10 @@ mod tests {
         assert!(describe(&refused).starts_with("Redis is away: "), "{}", describe(&refused));
         let garbage = redis::parse_redis_value(b"HTTP/1.1 400 secret\r\n").expect_err("no Redis");
         assert_eq!(describe(&garbage), "what answers is not a Redis");
+        assert_eq!(format!("{:#}", problem(garbage)), "what answers is not a Redis");
+        let refused = RedisError::from(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
+        let (shown, logged) = (describe(&refused), format!("{:#}", away(refused)));
+        assert_eq!(shown.matches("refused").count(), logged.matches("refused").count(), "{logged} tells a cause twice");
     }
 
     #[test]

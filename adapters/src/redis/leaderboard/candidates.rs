@@ -8,7 +8,8 @@ use projections::board::{self, score};
 use redis::Value;
 
 use super::PARAMS;
-use crate::redis::{Redis, away};
+use crate::redis::Redis;
+use crate::redis::connection::trouble::away;
 
 impl Redis {
     /// The first job of each of these users that reached their best value.
@@ -22,8 +23,7 @@ impl Redis {
             let (key, value) = (self.keys().standings(&query.metric, user), score(*value));
             read.cmd("ZRANGE").arg(&[&key, &value, &value, "BYSCORE", "LIMIT", "0", "1"]);
         }
-        let members: Vec<Value> =
-            read.ignore_errors().query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        let members: Vec<Value> = read.ignore_errors().query_async(&mut self.connection()).await.map_err(away)?;
         let (mut first, mut moved) = (Vec::new(), Vec::new());
         for ((user, value), members) in bests.iter().zip(members) {
             let members: Vec<Vec<u8>> = redis::from_redis_value(members).unwrap_or_default();
@@ -91,8 +91,7 @@ impl Redis {
             let key = self.keys().standings(&query.metric, user);
             read.cmd("ZRANGE").arg(&[&key, from, to, "BYSCORE", "WITHSCORES"]);
         }
-        let found: Vec<Value> =
-            read.ignore_errors().query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        let found: Vec<Value> = read.ignore_errors().query_async(&mut self.connection()).await.map_err(away)?;
         let of_user = |(user, found): (&UserId, Value)| {
             let found: Vec<(Vec<u8>, f64)> = redis::from_redis_value(found).unwrap_or_default();
             let all = found.iter().filter_map(|(member, value)| read_member(user, member, *value));
@@ -114,8 +113,7 @@ impl Redis {
         for standing in standings {
             read.cmd("HGET").arg(self.keys().result(standing.job)).arg("params");
         }
-        let found: Vec<Value> =
-            read.ignore_errors().query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        let found: Vec<Value> = read.ignore_errors().query_async(&mut self.connection()).await.map_err(away)?;
         // Params that can't be read are none that anybody asks for.
         let fits = |text: Value| {
             let text: Option<Vec<u8>> = redis::from_redis_value(text).ok().flatten();

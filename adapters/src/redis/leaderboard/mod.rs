@@ -13,8 +13,9 @@ use events::{Order, Standing, UserId};
 use projections::board::{best, score};
 use redis::Script;
 
+use crate::redis::Redis;
+use crate::redis::connection::trouble::away;
 use crate::redis::reads::index::read_id;
-use crate::redis::{Redis, away};
 
 /// How many users' best jobs are read in one go.
 const USERS: usize = 200;
@@ -32,16 +33,9 @@ impl LeaderboardPort for Redis {
     async fn boards(&self, limit: usize) -> Result<Boards, PortError> {
         let key = self.keys().boards();
         let page = Script::new(include_str!("page.lua"));
-        let found: Vec<(Vec<u8>, f64)> = page
-            .key(&key)
-            .arg(limit)
-            .arg("REV")
-            .arg(limit)
-            .invoke_async(&mut self.connection())
-            .await
-            .map_err(|error| away(&error))?;
-        let total: u64 =
-            redis::cmd("ZCARD").arg(&key).query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        let found: Vec<(Vec<u8>, f64)> =
+            page.key(&key).arg(limit).arg("REV").arg(limit).invoke_async(&mut self.connection()).await.map_err(away)?;
+        let total: u64 = redis::cmd("ZCARD").arg(&key).query_async(&mut self.connection()).await.map_err(away)?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of users")]
         let board = |(metric, users): (Vec<u8>, f64)| {
             Some(Board { metric: String::from_utf8(metric).ok()?, users: users as u64 })
@@ -147,7 +141,7 @@ impl Redis {
             .arg(&[&best(self.keys(), &query.metric, query.order), user.as_str()])
             .query_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))?;
+            .map_err(away)?;
         let Some(value) = value else { return Ok(None) };
         Ok(self.first_with(query, &[(user.clone(), value)]).await?.pop())
     }
@@ -166,7 +160,7 @@ impl Redis {
             .arg(&[&key, &value, &value, "BYSCORE"])
             .query_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))?;
+            .map_err(away)?;
         let tied: Vec<(UserId, f64)> = tied.iter().filter_map(|user| Some((read_id(user)?, own.value))).collect();
         let tied = self.first_with(query, &tied).await?;
         let earlier = tied.iter().filter(|other| query.order.compare(other, own).is_lt()).count();
@@ -188,7 +182,7 @@ impl Redis {
                 read.query_async(&mut self.connection()).await
             }
         }
-        .map_err(|error| away(&error))?;
+        .map_err(away)?;
         // A member that is no name is nobody.
         Ok(found.into_iter().filter_map(|(user, value)| Some((read_id(&user)?, value))).collect())
     }

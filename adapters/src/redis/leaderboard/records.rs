@@ -6,7 +6,8 @@ use projections::board::score;
 use projections::records::{Records, read};
 
 use super::{PARAMS, Reach, USERS_WITH_ALL};
-use crate::redis::{Redis, away};
+use crate::redis::Redis;
+use crate::redis::connection::trouble::away;
 
 /// How many records are read in one go.
 const PAGE: usize = 1_000;
@@ -31,7 +32,7 @@ impl Redis {
                 .arg("WITHSCORES")
                 .query_async(&mut self.connection())
                 .await
-                .map_err(|error| away(&error))?;
+                .map_err(away)?;
             let Some((_, last)) = found.last() else { return Ok(newest) };
             from = format!("({}", score(*last));
             for (member, value) in found {

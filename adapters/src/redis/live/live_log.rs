@@ -7,7 +7,8 @@ use events::ports::{LiveLogPort, PortError, Shown};
 use events::{Fence, JobId};
 use redis::Script;
 
-use crate::redis::{Redis, away};
+use crate::redis::Redis;
+use crate::redis::connection::trouble::away;
 
 /// How many chunks of a run are kept: at most a MiB.
 const KEPT: usize = 64;
@@ -30,7 +31,7 @@ impl LiveLogPort for Redis {
             .arg(KEPT_FOR.as_millis().to_string())
             .invoke_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))?;
+            .map_err(away)?;
         Ok(if shown { Shown::Yes } else { Shown::Refused })
     }
 }

@@ -1,4 +1,4 @@
-//! What runs print as it is shown: one reader of all live logs a process, however many look on.
+//! What runs print, as it is shown: one reader of all live logs in each process, for any number of listeners.
 //!
 //! The reader has a connection of its own and runs while anybody listens. It waits on all live logs that somebody
 //! listens to at once. A new listener has Redis end the wait, so that the reader includes its log at once.
@@ -17,8 +17,9 @@ use tokio::time::sleep;
 
 use super::listeners::{Listener, Listeners, Tellable};
 use super::live_log::BYTES;
+use crate::redis::Redis;
 use crate::redis::connection::backoff::Backoff;
-use crate::redis::{Redis, away, parse_stream_id};
+use crate::redis::connection::trouble::{away, parse_stream_id};
 
 /// How long one read waits for chunks: well below the time that Redis may take to answer.
 const BLOCK: Duration = Duration::from_secs(2);
@@ -128,7 +129,7 @@ impl Reader {
     async fn run(self, mut connection: MultiplexedConnection) {
         loop {
             let Err(error) = self.follow(&mut connection).await else { return };
-            tracing::warn!(%error, "following live logs fails; trying again until it works");
+            tracing::warn!(error = format!("{error:#}"), "following live logs fails; trying again until it works");
             let mut backoff = Backoff::default();
             connection = loop {
                 if self.listeners.retire_reader() {
@@ -141,7 +142,7 @@ impl Reader {
                         self.wait.client.store(client, Ordering::Release);
                         break connection;
                     }
-                    Err(error) => tracing::debug!(%error, "live logs can't be followed yet"),
+                    Err(error) => tracing::debug!(error = format!("{error:#}"), "live logs can't be followed yet"),
                 }
             };
             // Chunks may have come and gone.
@@ -174,7 +175,7 @@ impl Reader {
             read.arg(keys).arg(places.collect::<Vec<_>>());
             self.wait.additions.store(roll.additions(), Ordering::Release);
         }
-        let reply: Option<StreamReadReply> = read.query_async(connection).await.map_err(|error| away(&error))?;
+        let reply: Option<StreamReadReply> = read.query_async(connection).await.map_err(away)?;
         Ok(reply.map(|reply| reply.keys).unwrap_or_default())
     }
 
@@ -198,7 +199,7 @@ fn chunk(entry: &Entry) -> Option<LogChunk> {
 
 /// A connection to wait on, and its number.
 async fn connect(redis: &Redis) -> Result<(MultiplexedConnection, i64), PortError> {
-    let mut connection = redis.blocking_connection().await.map_err(|error| away(&error))?;
-    let client = redis::cmd("CLIENT").arg("ID").query_async(&mut connection).await.map_err(|error| away(&error))?;
+    let mut connection = redis.blocking_connection().await.map_err(away)?;
+    let client = redis::cmd("CLIENT").arg("ID").query_async(&mut connection).await.map_err(away)?;
     Ok((connection, client))
 }

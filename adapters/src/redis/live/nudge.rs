@@ -10,7 +10,9 @@ use redis::RedisResult;
 use redis::aio::{PubSub, PubSubSink, PubSubStream};
 use tokio::time::timeout;
 
-use crate::redis::{CONNECT_TIMEOUT, RESPONSE_TIMEOUT, Redis, away};
+use crate::redis::Redis;
+use crate::redis::connection::login::{CONNECT_TIMEOUT, RESPONSE_TIMEOUT};
+use crate::redis::connection::trouble::away;
 
 /// How often a connection on which nothing is heard is asked whether it still carries anything.
 const ASK_EVERY: Duration = Duration::from_secs(30);
@@ -23,14 +25,15 @@ impl NudgePort for Redis {
             .arg(job.to_string())
             .query_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))
+            .map_err(away)
     }
 
     async fn nudges(&self) -> Result<Box<dyn Nudges>, PortError> {
         let subscribed = timeout(CONNECT_TIMEOUT, self.subscribe_to_nudges()).await;
-        let late =
-            |_| PortError::Unavailable(format!("Redis did not let this process listen within {CONNECT_TIMEOUT:?}"));
-        let (sink, messages) = subscribed.map_err(late)?.map_err(|error| away(&error))?.split();
+        let late = |_| {
+            PortError::Unavailable(format!("Redis did not let this process listen within {CONNECT_TIMEOUT:?}").into())
+        };
+        let (sink, messages) = subscribed.map_err(late)?.map_err(away)?.split();
         Ok(Box::new(Subscription { sink, messages }))
     }
 }

@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use events::ports::{Curve, PortError, Progress, ProgressPort, Report, Shown, Stage, StageName, StageSeen, Stated};
+use events::ports::{
+    Curve, PortError, Progress, ProgressPort, ProgressReport, Shown, Stage, StageName, StageSeen, Stated,
+};
 use events::time::from_unix_micros;
 use events::{Fence, JobId};
 use redis::Script;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::redis::{Redis, away, corrupt};
+use crate::redis::Redis;
+use crate::redis::connection::trouble::{away, unreadable};
 
 /// How long it is kept after the last report.
 const KEPT_FOR: Duration = Duration::from_hours(1);
@@ -20,8 +23,8 @@ type StoredCurve = (String, Vec<(f64, f64)>);
 
 #[async_trait]
 impl ProgressPort for Redis {
-    async fn report(&self, job: JobId, fence: &Fence, report: &Report) -> Result<Shown, PortError> {
-        let Report { progress, curves, stage } = report;
+    async fn report(&self, job: JobId, fence: &Fence, report: &ProgressReport) -> Result<Shown, PortError> {
+        let ProgressReport { progress, curves, stage } = report;
         let done = stage.as_ref().map(|stage| text(&(stage.bytes_done, stage.bytes_total))).transpose()?;
         let progress = progress.as_ref().map(|progress| text(&(progress.fraction, &progress.message))).transpose()?;
         let curves = curves
@@ -39,7 +42,7 @@ impl ProgressPort for Redis {
             .arg(stage.as_ref().and_then(|stage| stage.reason.as_deref()).unwrap_or_default())
             .invoke_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))?;
+            .map_err(away)?;
         Ok(if told { Shown::Yes } else { Shown::Refused })
     }
 
@@ -50,7 +53,7 @@ impl ProgressPort for Redis {
             return Ok(None);
         }
         let (fraction, message) = parsed(&progress)?;
-        let at = from_unix_micros(at.parse().map_err(corrupt)?);
+        let at = from_unix_micros(at.parse().map_err(unreadable)?);
         Ok(Some(Stated { progress: Progress { fraction, message }, at }))
     }
 
@@ -61,7 +64,7 @@ impl ProgressPort for Redis {
         // A newer worker may know of more stages.
         let Some(name) = StageName::of(&stage).filter(|_| of == fence.as_str()) else { return Ok(None) };
         let (bytes_done, bytes_total) = parsed(&done)?;
-        let since = from_unix_micros(since.parse().map_err(corrupt)?);
+        let since = from_unix_micros(since.parse().map_err(unreadable)?);
         let reason = reason.filter(|reason| !reason.is_empty());
         Ok(Some(StageSeen { stage: Stage { name, bytes_done, bytes_total, reason }, since }))
     }
@@ -86,14 +89,14 @@ impl Redis {
     ) -> Result<[Option<String>; N], PortError> {
         let mut read = redis::cmd("HMGET");
         read.arg(self.keys().progress(job)).arg(&fields);
-        read.query_async(&mut self.connection()).await.map_err(|error| away(&error))
+        read.query_async(&mut self.connection()).await.map_err(away)
     }
 }
 
 fn text(value: &impl Serialize) -> Result<String, PortError> {
-    serde_json::to_string(value).map_err(corrupt)
+    serde_json::to_string(value).map_err(unreadable)
 }
 
 fn parsed<T: DeserializeOwned>(text: &str) -> Result<T, PortError> {
-    serde_json::from_str(text).map_err(corrupt)
+    serde_json::from_str(text).map_err(unreadable)
 }

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use events::JobId;
 use events::ports::{NoteOf, PortError, TrackingNotesPort, WhyUntracked};
 
-use crate::redis::{Redis, away};
+use crate::redis::Redis;
+use crate::redis::connection::trouble::away;
 
 /// How long it is kept after it was told last: what fails is tried again twice a minute at least.
 const KEPT_FOR: Duration = Duration::from_mins(2);
@@ -27,7 +28,7 @@ impl TrackingNotesPort for Redis {
             delete.arg(key);
             delete
         };
-        note.query_async::<()>(&mut self.connection()).await.map_err(|error| away(&error))
+        note.query_async::<()>(&mut self.connection()).await.map_err(away)
     }
 
     async fn why_untracked(&self, job: JobId) -> Result<WhyUntracked, PortError> {
@@ -35,7 +36,7 @@ impl TrackingNotesPort for Redis {
             .arg(&[self.keys().tracking_note(job), self.keys().tracker_note(), self.keys().tracker()])
             .query_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))?;
+            .map_err(away)?;
         Ok(match (of_job.or(of_tracker), turn) {
             (Some(why), _) => WhyUntracked::Wrong(why),
             (None, Some(_)) => WhyUntracked::InLine,

@@ -13,7 +13,8 @@ use super::reader::{Reader, read_tickets};
 use crate::faults::failpoint;
 use crate::redis::commit::wire::decode_lease;
 use crate::redis::connection::raw::{RawEntry, entries, items, parse};
-use crate::redis::{Redis, away, corrupt, is_no_group, redis_time};
+use crate::redis::connection::trouble::{away, corrupt, is_no_group};
+use crate::redis::{Redis, redis_time};
 
 /// How many entries of a pending list are read at a time.
 const PENDING_PAGE: usize = 500;
@@ -40,7 +41,7 @@ impl JobQueuePort for Redis {
             .arg(self.keys().queue_prefix())
             .invoke_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))?;
+            .map_err(away)?;
         failpoint!("heartbeat.after");
         match answer.as_str() {
             "ok" => Ok(Heartbeat::Ok),
@@ -58,7 +59,7 @@ impl JobQueuePort for Redis {
             .arg(consumer.as_str())
             .invoke_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))?;
+            .map_err(away)?;
         failpoint!("discard.after");
         Ok(())
     }
@@ -69,8 +70,8 @@ impl JobQueuePort for Redis {
             .arg(job.to_string())
             .query_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))?;
-        // One that can't be read is nobody's.
+            .map_err(away)?;
+        // A lease that can't be read counts as none.
         Ok(lease.and_then(|lease| decode_lease(std::str::from_utf8(&lease).ok()?)))
     }
 
@@ -96,7 +97,7 @@ impl JobQueuePort for Redis {
                 .await;
             let pending = match pending {
                 Err(error) if is_no_group(&error) => return Ok(found),
-                pending => pending.map_err(|error| away(&error))?,
+                pending => pending.map_err(away)?,
             };
             let Some((last, ..)) = pending.last() else { return Ok(found) };
             after = format!("({}", String::from_utf8_lossy(last));
@@ -118,7 +119,7 @@ impl JobQueuePort for Redis {
             .arg(ticket.job.to_string())
             .invoke_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))?;
+            .map_err(away)?;
         failpoint!("reissue.after");
         Ok(reissued)
     }
@@ -133,7 +134,7 @@ impl JobQueuePort for Redis {
             .arg(claim.job.to_string())
             .invoke_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))
+            .map_err(away)
     }
 
     async fn adopt(&self, from: &Consumer, to: &Consumer, classes: &[ClassName]) -> Result<Vec<Claim>, PortError> {
@@ -145,7 +146,7 @@ impl JobQueuePort for Redis {
                 let mut remove = redis::cmd("XGROUP");
                 remove.arg(&["DELCONSUMER", &key, WORKERS_GROUP, from.as_str()]);
                 let removed: Result<redis::Value, _> = remove.query_async(&mut self.connection()).await;
-                removed.map_err(|error| away(&error))?;
+                removed.map_err(away)?;
             }
         }
         for class in classes {
@@ -157,7 +158,7 @@ impl JobQueuePort for Redis {
                     .arg(to.as_str())
                     .invoke_async(&mut self.connection())
                     .await
-                    .map_err(|error| away(&error))?;
+                    .map_err(away)?;
                 failpoint!("adopt.after");
                 if looked_at == 0 {
                     break;
@@ -176,14 +177,14 @@ impl JobQueuePort for Redis {
                 .arg(consumer.as_str())
                 .invoke_async(&mut self.connection())
                 .await
-                .map_err(|error| away(&error))?;
+                .map_err(away)?;
         }
         Ok(())
     }
 
     async fn due(&self, count: usize, longest_wait: Duration) -> Result<Vec<JobId>, PortError> {
         let mut connection = self.connection();
-        let time = redis::cmd("TIME").query_async(&mut connection).await.map_err(|error| away(&error))?;
+        let time = redis::cmd("TIME").query_async(&mut connection).await.map_err(away)?;
         let now = redis_time(time);
         let latest = now + longest_wait;
         let mut found: Vec<JobId> = Vec::new();
@@ -202,7 +203,7 @@ impl JobQueuePort for Redis {
                     .arg(page * count)
                     .arg(count);
             }
-            let pages: [Vec<Vec<u8>>; 2] = read.query_async(&mut connection).await.map_err(|error| away(&error))?;
+            let pages: [Vec<Vec<u8>>; 2] = read.query_async(&mut connection).await.map_err(away)?;
             // The reconciler sets aside what is no id. Until then it keeps nobody waiting.
             found.extend(pages.iter().flatten().filter_map(|id| parse::<JobId>(id)));
             if found.len() >= count || pages.iter().all(|page| page.len() < count) {
@@ -216,7 +217,7 @@ impl JobQueuePort for Redis {
     async fn depth(&self, class: &ClassName) -> Result<QueueDepth, PortError> {
         let key = self.keys().queue(class);
         let mut connection = self.connection();
-        let len: u64 = redis::cmd("XLEN").arg(&key).query_async(&mut connection).await.map_err(|error| away(&error))?;
+        let len: u64 = redis::cmd("XLEN").arg(&key).query_async(&mut connection).await.map_err(away)?;
         let pending: RedisResult<Value> =
             redis::cmd("XPENDING").arg(&key).arg(WORKERS_GROUP).query_async(&mut connection).await;
         let claimed = match pending {
@@ -225,14 +226,14 @@ impl JobQueuePort for Redis {
                 _ => 0,
             },
             Err(error) if is_no_group(&error) => 0,
-            Err(error) => return Err(away(&error)),
+            Err(error) => return Err(away(error)),
         };
         Ok(QueueDepth { waiting: len.saturating_sub(claimed), claimed })
     }
 }
 
 impl Redis {
-    /// Those of some pending entries whose job no lease names. What can't be read is for its holder to quarantine.
+    /// Returns the pending entries whose jobs have no lease. The holder of an unreadable entry quarantines it.
     async fn without_lease(
         &self,
         key: &str,
@@ -244,7 +245,7 @@ impl Redis {
         for (id, ..) in pending {
             read.cmd("XRANGE").arg(key).arg(id).arg(id);
         }
-        let replies: Vec<Value> = read.query_async(&mut connection).await.map_err(|error| away(&error))?;
+        let replies: Vec<Value> = read.query_async(&mut connection).await.map_err(away)?;
         let mut found = Vec::new();
         for ((id, holder, _, deliveries), reply) in pending.iter().zip(replies) {
             let job = entries(&reply).first().and_then(RawEntry::job);
@@ -259,7 +260,7 @@ impl Redis {
         if found.is_empty() {
             return Ok(found);
         }
-        let leased: Vec<bool> = leased.query_async(&mut connection).await.map_err(|error| away(&error))?;
+        let leased: Vec<bool> = leased.query_async(&mut connection).await.map_err(away)?;
         let mut leased = leased.into_iter();
         found.retain(|_| !leased.next().unwrap_or(false));
         Ok(found)

@@ -15,8 +15,10 @@ use redis::aio::MultiplexedConnection;
 use redis::{RedisError, RedisResult, Script, Value};
 
 use crate::faults::failpoint;
+use crate::redis::Redis;
+use crate::redis::connection::login::RESPONSE_TIMEOUT;
 use crate::redis::connection::raw::{RawEntry, bytes, entries_read, named};
-use crate::redis::{RESPONSE_TIMEOUT, Redis, away, is_no_group};
+use crate::redis::connection::trouble::{away, is_no_group};
 
 /// How many of its own pending tickets are read at a time after an error.
 const RECOVERY_PAGE: usize = 500;
@@ -39,10 +41,10 @@ impl Reader {
     }
 
     async fn open(&mut self) -> Result<MultiplexedConnection, PortError> {
-        let mut connection = self.redis.blocking_connection().await.map_err(|error| away(&error))?;
+        let mut connection = self.redis.blocking_connection().await.map_err(away)?;
         self.recovered.clear();
         for class in self.classes.clone() {
-            ensure_group(&mut connection, &self.redis.keys().queue(&class)).await.map_err(|error| away(&error))?;
+            ensure_group(&mut connection, &self.redis.keys().queue(&class)).await.map_err(away)?;
             let mut after = "0-0".to_owned();
             loop {
                 let entries = self.read(&mut connection, &class, RECOVERY_PAGE, &after).await?;
@@ -54,8 +56,8 @@ impl Reader {
         Ok(connection)
     }
 
-    /// Sets aside a work stream that is none, so that the next call finds no fault in it. What is told: the fault, or that
-    /// this failed too.
+    /// Sets aside a work stream of another type, so that the next call succeeds. Returns the fault, or the error of this
+    /// repair.
     async fn tidied(&self, fault: PortError) -> PortError {
         for class in &self.classes {
             if let Err(error) = self.redis.tidy_queue(&self.redis.keys().queue(class)).await {
@@ -87,10 +89,10 @@ impl Reader {
         match reply {
             Ok(reply) => Ok(entries_read(&reply)),
             Err(error) if is_no_group(&error) => {
-                ensure_group(connection, &key).await.map_err(|error| away(&error))?;
+                ensure_group(connection, &key).await.map_err(away)?;
                 Ok(vec![])
             }
-            Err(error) => Err(away(&error)),
+            Err(error) => Err(away(error)),
         }
     }
 
@@ -117,7 +119,7 @@ impl Reader {
         Ok(claims)
     }
 
-    /// Where each class's stream ends now.
+    /// Returns the last entry of each class's stream.
     async fn ends(&self, connection: &mut MultiplexedConnection) -> RedisResult<Vec<Vec<u8>>> {
         let mut ends = redis::pipe();
         for class in &self.classes {
@@ -165,13 +167,13 @@ impl Reader {
         // rings the bell.
         let ends = match self.ends(connection).await {
             Ok(ends) => ends,
-            Err(error) => return Err(away(&error)),
+            Err(error) => return Err(away(error)),
         };
         let claims = self.pass(connection, permits.clone()).await?;
         if !claims.is_empty() {
             return Ok(claims);
         }
-        self.doorbell(connection, &ends, wait).await.map_err(|error| away(&error))?;
+        self.doorbell(connection, &ends, wait).await.map_err(away)?;
         self.pass(connection, permits).await
     }
 }
@@ -239,5 +241,5 @@ async fn quarantine(redis: &Redis, consumer: &Consumer, ticket: &Ticket) -> Resu
         .arg(ticket.class.as_str())
         .invoke_async(&mut redis.connection())
         .await
-        .map_err(|error| away(&error))
+        .map_err(away)
 }

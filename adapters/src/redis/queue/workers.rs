@@ -9,8 +9,9 @@ use events::{ClassName, Consumer};
 use redis::{RedisResult, Script, Value};
 use serde::{Deserialize, Serialize};
 
+use crate::redis::Redis;
 use crate::redis::connection::raw::{bytes, parse};
-use crate::redis::{Redis, away, corrupt};
+use crate::redis::connection::trouble::{away, unreadable};
 
 /// What is stored of a worker.
 #[derive(Serialize, Deserialize)]
@@ -24,7 +25,7 @@ struct Stored {
 impl WorkersPort for Redis {
     async fn announce(&self, presence: &Presence, lasting: Duration) -> Result<(), PortError> {
         let lasting_ms = u64::try_from(lasting.as_millis()).unwrap_or(u64::MAX);
-        let stored = serde_json::to_string(&Stored { presence: presence.clone(), lasting_ms }).map_err(corrupt)?;
+        let stored = serde_json::to_string(&Stored { presence: presence.clone(), lasting_ms }).map_err(unreadable)?;
         Script::new(include_str!("announce.lua"))
             .key(self.keys().worker(&presence.worker))
             .key(self.keys().workers())
@@ -33,7 +34,7 @@ impl WorkersPort for Redis {
             .arg(presence.worker.as_str())
             .invoke_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))
+            .map_err(away)
     }
 
     async fn withdraw(&self, worker: &Consumer) -> Result<(), PortError> {
@@ -41,7 +42,7 @@ impl WorkersPort for Redis {
         let mut withdraw = redis::pipe();
         withdraw.cmd("DEL").arg(self.keys().worker(worker)).ignore();
         withdraw.cmd("ZREM").arg(self.keys().workers()).arg(worker.as_str()).ignore();
-        withdraw.query_async(&mut connection).await.map_err(|error| away(&error))
+        withdraw.query_async(&mut connection).await.map_err(away)
     }
 
     async fn workers(&self, classes: &[ClassName]) -> Result<Vec<SeenWorker>, PortError> {
@@ -59,7 +60,7 @@ impl WorkersPort for Redis {
             read.cmd("GET").arg(&key).cmd("PTTL").arg(&key);
         }
         let replies: Vec<RedisResult<Value>> =
-            read.ignore_errors().query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+            read.ignore_errors().query_async(&mut self.connection()).await.map_err(away)?;
         let seen = |((worker, tickets), told): ((Consumer, u64), &[RedisResult<Value>])| {
             // What can't be read tells nothing; a living worker tells it again within seconds.
             let told = |nth: usize| told[nth].as_ref().ok();
@@ -97,7 +98,7 @@ impl Redis {
             .arg(&["0", "-1"])
             .query_async::<Vec<Vec<u8>>>(&mut self.connection())
             .await;
-        match told.map_err(|error| away(&error)) {
+        match told.map_err(away) {
             Ok(names) => Ok(names.iter().filter_map(|name| parse(name)).collect()),
             Err(PortError::Corrupt(_)) => Ok(vec![]),
             Err(error) => Err(error),

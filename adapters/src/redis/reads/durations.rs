@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use events::ClassName;
 use events::ports::{DurationsPort, PortError};
 
+use crate::redis::Redis;
 use crate::redis::connection::raw::parse;
-use crate::redis::{Redis, away};
+use crate::redis::connection::trouble::away;
 
 /// How many are kept of each class.
 const KEPT: isize = 100;
@@ -24,7 +25,7 @@ impl DurationsPort for Redis {
         note.cmd("LPUSH").arg(&key).arg(format!("{:.3}", took.as_secs_f64())).ignore();
         note.cmd("LTRIM").arg(&key).arg(0).arg(KEPT - 1).ignore();
         note.cmd("EXPIRE").arg(&key).arg(KEPT_FOR.as_secs()).ignore();
-        note.query_async(&mut self.connection()).await.map_err(|error| away(&error))
+        note.query_async(&mut self.connection()).await.map_err(away)
     }
 
     async fn recent(&self, class: &ClassName) -> Result<Vec<Duration>, PortError> {
@@ -34,7 +35,7 @@ impl DurationsPort for Redis {
             .arg(KEPT - 1)
             .query_async::<Vec<Vec<u8>>>(&mut self.connection())
             .await;
-        let seconds = match seconds.map_err(|error| away(&error)) {
+        let seconds = match seconds.map_err(away) {
             Err(PortError::Corrupt(_)) => vec![],
             seconds => seconds?,
         };

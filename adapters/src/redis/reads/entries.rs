@@ -9,7 +9,7 @@ use events::ports::{HistoryEntry, PortError};
 use redis::Value;
 
 use crate::redis::commit::wire::STORED_VERSION;
-use crate::redis::{corrupt, parse_stream_id};
+use crate::redis::connection::trouble::{corrupt, parse_stream_id, unreadable};
 
 /// The entries of an answer to `XRANGE`, oldest first.
 ///
@@ -40,8 +40,8 @@ pub(crate) fn read_new_entries(reply: &Value) -> Result<Vec<HistoryEntry>, PortE
 fn read_entry(entry: &Value) -> Result<HistoryEntry, PortError> {
     let Value::Array(parts) = entry else { return Err(corrupt("an entry is no list")) };
     let [id, fields] = parts.as_slice() else { return Err(corrupt("an entry is no id with fields")) };
-    let id = parse_stream_id(&redis::from_redis_value_ref::<String>(id).map_err(corrupt)?)?;
-    let fields: HashMap<Vec<u8>, Vec<u8>> = redis::from_redis_value_ref(fields).map_err(corrupt)?;
+    let id = parse_stream_id(&redis::from_redis_value_ref::<String>(id).map_err(unreadable)?)?;
+    let fields: HashMap<Vec<u8>, Vec<u8>> = redis::from_redis_value_ref(fields).map_err(unreadable)?;
     Ok(HistoryEntry { id, event: read_event(&fields) })
 }
 

@@ -5,14 +5,15 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use events::log::stored::StoredEvent;
 use events::policy::PolicyRecord;
-use events::ports::{EventLogPort, HistoryEntry, Loaded, PortError};
-use events::{Commit, CommitError, Job, JobId, Lane, Limits, StreamId, Submission, SubmissionId, Usage, UserId};
+use events::ports::{EventLogPort, HistoryEntry, Loaded, LoadedUsage, PortError};
+use events::{Commit, CommitError, Job, JobId, Lane, Limits, StreamId, Submission, SubmissionId, UserId};
 use projections::fields::EVENT_IDS;
 use redis::Value;
 
 use super::entries::read_entries;
 use crate::faults::failpoint;
-use crate::redis::{Redis, away, corrupt, redis_time};
+use crate::redis::connection::trouble::{away, unreadable};
+use crate::redis::{Redis, redis_time};
 
 pub(crate) type Hash = HashMap<String, String>;
 
@@ -20,7 +21,7 @@ impl Redis {
     pub(crate) async fn load(&self, key: &str) -> Result<((i64, i64), Hash), PortError> {
         let mut read = redis::pipe();
         read.cmd("TIME").cmd("HGETALL").arg(key);
-        read.query_async(&mut self.connection()).await.map_err(|error| away(&error))
+        read.query_async(&mut self.connection()).await.map_err(away)
     }
 }
 
@@ -29,25 +30,25 @@ impl EventLogPort for Redis {
     async fn load_job(&self, id: JobId) -> Result<Loaded<Job>, PortError> {
         let key = self.keys().job(id);
         let (time, hash) = self.load(&key).await?;
-        let state = projections::job::read(&key, id, &hash).map_err(corrupt)?;
+        let state = projections::job::read(&key, id, &hash).map_err(unreadable)?;
         Ok(Loaded { state, now: redis_time(time) })
     }
 
     async fn load_submission(&self, id: SubmissionId) -> Result<Loaded<Submission>, PortError> {
         let key = self.keys().submission(id);
         let (time, hash) = self.load(&key).await?;
-        let state = projections::submission::read(&key, id, &hash).map_err(corrupt)?;
+        let state = projections::submission::read(&key, id, &hash).map_err(unreadable)?;
         Ok(Loaded { state, now: redis_time(time) })
     }
 
     async fn load_policy(&self) -> Result<Loaded<PolicyRecord>, PortError> {
         let key = self.keys().policy();
         let (time, hash) = self.load(&key).await?;
-        let state = projections::policy::read(&key, &hash).map_err(corrupt)?;
+        let state = projections::policy::read(&key, &hash).map_err(unreadable)?;
         Ok(Loaded { state, now: redis_time(time) })
     }
 
-    async fn load_usage(&self, user: &UserId, limits: &Limits) -> Result<Usage, PortError> {
+    async fn load_usage(&self, user: &UserId, limits: &Limits) -> Result<LoadedUsage, PortError> {
         self.usage(user, limits).await
     }
 
@@ -73,7 +74,7 @@ impl EventLogPort for Redis {
             .arg(EVENT_IDS)
             .query_async(&mut connection)
             .await
-            .map_err(|error| away(&error))?;
+            .map_err(away)?;
         let ids = ids.unwrap_or_default();
         let mut read = redis::pipe();
         // The n-th id is of the event with seq n: versions have no gap.
@@ -84,8 +85,7 @@ impl EventLogPort for Redis {
         if read.is_empty() {
             return Ok(vec![]);
         }
-        let replies: Vec<Value> =
-            read.ignore_errors().query_async(&mut connection).await.map_err(|error| away(&error))?;
+        let replies: Vec<Value> = read.ignore_errors().query_async(&mut connection).await.map_err(away)?;
         let mut history = Vec::with_capacity(replies.len());
         for (seq, reply) in (after.saturating_add(1)..).zip(&replies) {
             for mut entry in read_entries(reply).unwrap_or_else(|error| vec![no_entry(&error)]) {
@@ -107,7 +107,7 @@ impl EventLogPort for Redis {
             .arg(count)
             .query_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))?;
+            .map_err(away)?;
         read_entries(&reply)
     }
 }

@@ -14,9 +14,10 @@ use redis::aio::MultiplexedConnection;
 use tokio::time::sleep;
 
 use super::entries::read_new_entries;
+use crate::redis::Redis;
 use crate::redis::connection::backoff::Backoff;
+use crate::redis::connection::trouble::away;
 use crate::redis::live::listeners::{Listener, Listeners, Tellable};
-use crate::redis::{Redis, away};
 
 /// How long one read waits for entries: well below the time that Redis may take to answer.
 const BLOCK: Duration = Duration::from_secs(2);
@@ -45,7 +46,7 @@ impl RedisFeed {
         if self.listeners.lock().reader_runs() {
             return Ok(());
         }
-        let connection = self.redis.blocking_connection().await.map_err(|error| away(&error))?;
+        let connection = self.redis.blocking_connection().await.map_err(away)?;
         let after = self.redis.newest_entry().await?;
         self.listeners.lock().reader_begins();
         let reader = Reader { redis: self.redis.clone(), listeners: Arc::clone(&self.listeners), after };
@@ -88,7 +89,7 @@ fn tell(listeners: &Listeners<Heard>, entries: Vec<HistoryEntry>) {
     let roll = listeners.lock();
     for entry in entries {
         let aggregate = entry.event.aggregate.clone();
-        // Whoever looks up an entry that can't be read is told what is wrong with it.
+        // A listener that looks up an entry that can't be read learns what is wrong with it.
         let heard = || if entry.event.is_unreadable() { Heard::Missed } else { Heard::Event(Arc::new(entry)) };
         roll.tell(&aggregate, heard);
     }
@@ -107,7 +108,7 @@ impl Reader {
     async fn run(mut self, mut connection: MultiplexedConnection) {
         loop {
             let Err(error) = self.follow(&mut connection).await else { return };
-            tracing::warn!(%error, "following the event log fails; trying again until it works");
+            tracing::warn!(error = format!("{error:#}"), "following the event log fails; trying again until it works");
             let mut backoff = Backoff::default();
             connection = loop {
                 if self.listeners.retire_reader() {
@@ -117,7 +118,7 @@ impl Reader {
                 sleep(backoff.next_pause()).await;
                 match self.take_up_again().await {
                     Ok(connection) => break connection,
-                    Err(error) => tracing::debug!(%error, "the event log can't be followed yet"),
+                    Err(error) => tracing::debug!(error = format!("{error:#}"), "the event log can't be followed yet"),
                 }
             };
             tracing::info!("following the event log works again");
@@ -140,13 +141,13 @@ impl Reader {
     /// and this reader never saw, so all are told to look for themselves. If the last entry seen is gone, those that
     /// come may have smaller ids than it had, and reading begins anew at the log's end.
     async fn take_up_again(&mut self) -> Result<MultiplexedConnection, PortError> {
-        let mut connection = self.redis.blocking_connection().await.map_err(|error| away(&error))?;
+        let mut connection = self.redis.blocking_connection().await.map_err(away)?;
         if let Some(place) = self.after.map(|id| id.to_string()) {
             let found: Value = redis::cmd("XRANGE")
                 .arg(&[&self.redis.keys().events(), &place, &place])
                 .query_async(&mut connection)
                 .await
-                .map_err(|error| away(&error))?;
+                .map_err(away)?;
             if found == Value::Array(vec![]) {
                 self.after = self.redis.newest_entry().await?;
             }
@@ -167,7 +168,7 @@ impl Reader {
             .arg(after)
             .query_async(connection)
             .await
-            .map_err(|error| away(&error))?;
+            .map_err(away)?;
         read_new_entries(&reply)
     }
 }

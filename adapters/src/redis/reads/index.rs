@@ -5,7 +5,8 @@ use std::str::FromStr;
 use events::id::InvalidId;
 use events::ports::{PageCursor, PortError};
 
-use crate::redis::{Redis, away};
+use crate::redis::Redis;
+use crate::redis::connection::trouble::away;
 
 /// How many index entries one page may read.
 pub(crate) const MAX_ENTRIES_A_PAGE: usize = 1_000;
@@ -35,7 +36,7 @@ impl Redis {
                 .arg("WITHSCORES")
                 .query_async(&mut self.connection())
                 .await
-                .map_err(|error| away(&error))?;
+                .map_err(away)?;
             offset += entries.len();
             let last_chunk = entries.len() < CHUNK;
             for (id, score) in entries {

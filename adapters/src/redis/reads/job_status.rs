@@ -15,8 +15,8 @@ use projections::job::RUNNING;
 use redis::{RedisResult, Value};
 
 use super::index::{MAX_ENTRIES_A_PAGE, MAX_PAGE};
-use crate::redis::connection::trouble::WRONG_TYPE;
-use crate::redis::{Redis, away, corrupt};
+use crate::redis::Redis;
+use crate::redis::connection::trouble::{WRONG_TYPE, away, corrupt, unreadable};
 
 type Hash = HashMap<String, String>;
 
@@ -32,7 +32,7 @@ pub(crate) enum Record {
 
 impl Redis {
     async fn hash(&self, key: &str) -> Result<Hash, PortError> {
-        redis::cmd("HGETALL").arg(key).query_async(&mut self.connection()).await.map_err(|error| away(&error))
+        redis::cmd("HGETALL").arg(key).query_async(&mut self.connection()).await.map_err(away)
     }
 
     /// Jobs, each by itself: none for one without a record, or what is wrong with its record.
@@ -76,8 +76,7 @@ impl Redis {
         for key in keys {
             read.cmd("HGETALL").arg(key);
         }
-        let replies: Vec<Value> =
-            read.ignore_errors().query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        let replies: Vec<Value> = read.ignore_errors().query_async(&mut self.connection()).await.map_err(away)?;
         Ok(replies.into_iter().map(read_hash).collect())
     }
 }
@@ -96,21 +95,21 @@ fn read_hash(reply: Value) -> Result<Hash, String> {
 impl JobStatusPort for Redis {
     async fn job(&self, id: JobId) -> Result<Option<Job>, PortError> {
         let key = self.keys().job(id);
-        projections::job::read(&key, id, &self.hash(&key).await?).map_err(corrupt)
+        projections::job::read(&key, id, &self.hash(&key).await?).map_err(unreadable)
     }
 
     async fn results(&self, id: JobId) -> Result<Option<FoundResults>, PortError> {
         let key = self.keys().result(id);
         match self.hash(&key).await {
             Ok(hash) => Ok(projections::results::read(&key, &hash)),
-            Err(PortError::Corrupt(why)) => Ok(Some(projections::results::unreadable(&why))),
+            Err(PortError::Corrupt(why)) => Ok(Some(projections::results::unreadable(&why.to_string()))),
             Err(away) => Err(away),
         }
     }
 
     async fn submission(&self, id: SubmissionId) -> Result<Option<Submission>, PortError> {
         let key = self.keys().submission(id);
-        projections::submission::read(&key, id, &self.hash(&key).await?).map_err(corrupt)
+        projections::submission::read(&key, id, &self.hash(&key).await?).map_err(unreadable)
     }
 
     async fn owner(&self, what: Owned) -> Result<Option<UserId>, PortError> {
@@ -120,7 +119,7 @@ impl JobStatusPort for Redis {
         };
         let user: RedisResult<Option<String>> =
             redis::cmd("HGET").arg(&[&key, USER]).query_async(&mut self.connection()).await;
-        match user.map_err(|error| away(&error)) {
+        match user.map_err(away) {
             Ok(user) => Ok(user.and_then(|user| user.parse().ok())),
             Err(PortError::Corrupt(_)) => Ok(None),
             Err(away) => Err(away),
@@ -129,7 +128,7 @@ impl JobStatusPort for Redis {
 
     async fn answered(&self, user: &UserId, key_sha256: &str) -> Result<Option<Answered>, PortError> {
         let key = self.keys().idempotency(user, key_sha256);
-        projections::idempotency::read(&key, &self.hash(&key).await?).map_err(corrupt)
+        projections::idempotency::read(&key, &self.hash(&key).await?).map_err(unreadable)
     }
 
     async fn jobs(&self, query: &JobQuery) -> Result<JobPage, PortError> {
@@ -204,8 +203,7 @@ impl JobStatusPort for Redis {
         if ranked.is_empty() {
             return Ok(positions);
         }
-        let replies: Vec<Value> =
-            read.ignore_errors().query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        let replies: Vec<Value> = read.ignore_errors().query_async(&mut self.connection()).await.map_err(away)?;
         let mut replies = replies.iter();
         let mut next = || replies.next().ok_or_else(|| corrupt("a reply is missing"));
         for (number, is_held) in ranked {
@@ -222,7 +220,7 @@ impl JobStatusPort for Redis {
     }
 
     async fn ping(&self) -> Result<(), PortError> {
-        redis::cmd("PING").query_async(&mut self.connection()).await.map_err(|error| away(&error))
+        redis::cmd("PING").query_async(&mut self.connection()).await.map_err(away)
     }
 }
 

@@ -9,8 +9,9 @@ use events::ports::{OldJobs, OldSubmissions, PageCursor, PortError, RecordsPort,
 use events::{Job, JobId, SubmissionId, Timestamp};
 
 use super::job_status::Record;
+use crate::redis::Redis;
 use crate::redis::connection::raw::parse;
-use crate::redis::{Redis, away};
+use crate::redis::connection::trouble::away;
 
 #[async_trait]
 impl RecordsPort for Redis {
@@ -40,7 +41,7 @@ impl RecordsPort for Redis {
         for id in &ids {
             read.cmd("EXISTS").arg(self.keys().submission_jobs(*id));
         }
-        let used: Vec<bool> = read.query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        let used: Vec<bool> = read.query_async(&mut self.connection()).await.map_err(away)?;
         let unused = ids.into_iter().zip(used).filter(|(_, is_used)| !is_used).map(|(id, _)| id).collect();
         Ok(OldSubmissions { unused, next })
     }
@@ -52,7 +53,7 @@ impl RecordsPort for Redis {
 
     async fn count_untracked(&self) -> Result<u64, PortError> {
         let count = redis::cmd("ZCARD").arg(self.keys().untracked()).query_async(&mut self.connection()).await;
-        count.map_err(|error| away(&error))
+        count.map_err(away)
     }
 
     async fn unknown(&self, submissions: &[SubmissionId]) -> Result<Vec<SubmissionId>, PortError> {
@@ -60,8 +61,8 @@ impl RecordsPort for Redis {
             return Ok(vec![]);
         }
         // A Redis that was emptied knows of nothing, and may be restored tomorrow.
-        if self.read_began().await.map_err(|error| away(&error))? != self.began {
-            return Err(PortError::Corrupt("Redis holds another board than when this process began".to_owned()));
+        if self.read_began().await.map_err(away)? != self.began {
+            return Err(PortError::Corrupt("Redis holds another board than when this process began".into()));
         }
         let index = self.keys().submissions();
         let mut read = redis::pipe();
@@ -69,7 +70,7 @@ impl RecordsPort for Redis {
             read.cmd("EXISTS").arg(self.keys().submission(*id)).arg(self.keys().submission_jobs(*id));
             read.cmd("ZSCORE").arg(&index).arg(id.to_string());
         }
-        let traces: Vec<Option<f64>> = read.query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        let traces: Vec<Option<f64>> = read.query_async(&mut self.connection()).await.map_err(away)?;
         let is_unknown = |traces: &[Option<f64>]| matches!(traces, [Some(keys), None] if *keys == 0.0);
         let unknown = submissions.iter().zip(traces.chunks(2)).filter(|(_, traces)| is_unknown(traces));
         Ok(unknown.map(|(id, _)| *id).collect())
@@ -115,7 +116,7 @@ impl Redis {
                 .arg("WITHSCORES")
                 .query_async(&mut self.connection())
                 .await
-                .map_err(|error| away(&error))?;
+                .map_err(away)?;
             offset += entries.len();
             let was_last = entries.len() < count;
             for (id, score) in entries {

@@ -5,10 +5,11 @@ use events::ports::{DeadLetterPort, DeadLetterQuery, JobPage, PortError, Quarant
 use events::{JobId, JobState};
 use redis::Value;
 
+use crate::redis::Redis;
 use crate::redis::connection::raw::{RawEntry, entries};
+use crate::redis::connection::trouble::away;
 use crate::redis::reads::index::{MAX_ENTRIES_A_PAGE, MAX_PAGE};
 use crate::redis::reads::job_status::Record;
-use crate::redis::{Redis, away};
 
 #[async_trait]
 impl DeadLetterPort for Redis {
@@ -59,14 +60,14 @@ impl DeadLetterPort for Redis {
             .arg(limit)
             .query_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))?;
+            .map_err(away)?;
         Ok(entries(&reply).iter().map(read_quarantined).collect())
     }
 
     async fn purge_quarantine(&self) -> Result<u64, PortError> {
         let mut purge = redis::pipe();
         purge.atomic().cmd("XLEN").arg(self.keys().quarantine()).cmd("DEL").arg(self.keys().quarantine()).ignore();
-        let (count,): (u64,) = purge.query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+        let (count,): (u64,) = purge.query_async(&mut self.connection()).await.map_err(away)?;
         Ok(count)
     }
 }
@@ -97,6 +98,6 @@ impl Redis {
     pub async fn count_dead_letters(&self) -> Result<u64, PortError> {
         let mut connection = self.connection();
         let key = self.keys().dead_letters();
-        redis::cmd("ZCARD").arg(key).query_async(&mut connection).await.map_err(|error| away(&error))
+        redis::cmd("ZCARD").arg(key).query_async(&mut connection).await.map_err(away)
     }
 }

@@ -1,4 +1,4 @@
-//! What can't be read, or that no record accounts for, is set aside: moved into the quarantine, and counted.
+//! Moves unreadable entries, and entries without a record, into the quarantine, and counts them.
 
 use events::ports::PortError;
 use events::{ClassName, UserId};
@@ -6,9 +6,10 @@ use projections::keys::{ReadModel, WORKERS_GROUP};
 use projections::patch::SetKind;
 use redis::{Script, Value};
 
+use crate::redis::Redis;
 use crate::redis::commit::wire::decode_lease;
 use crate::redis::connection::raw::{bytes, entries, items, named, parse};
-use crate::redis::{Redis, away, is_no_group};
+use crate::redis::connection::trouble::{away, is_no_group};
 
 /// How much of a content that can't be read is kept, in bytes.
 const KEPT_BYTES: usize = 1_024;
@@ -33,8 +34,8 @@ struct Rule {
 const ANY_ID: Rule = Rule { submissions: false, field: "state", holds: &["", "*"] };
 
 impl Redis {
-    /// Sets aside what the sweeps of a worker would stumble over: in the leases, in the tickets of these classes, and in
-    /// the indexes of the jobs that have not ended. Gives how many entries those were.
+    /// Sets aside the entries on which the sweeps of a worker would fail: leases, tickets of these classes, and indexes of
+    /// jobs that have not ended. Returns their number.
     pub(crate) async fn tidy_work(&self, classes: &[ClassName]) -> Result<u64, PortError> {
         let keys = self.keys();
         let mut count = self.tidy_leases().await?;
@@ -47,7 +48,7 @@ impl Redis {
         Ok(count)
     }
 
-    /// The same in what a user has in use.
+    /// Does the same for the indexes of what a user has in use.
     pub(crate) async fn tidy_slots(&self, user: &UserId) -> Result<u64, PortError> {
         let keys = self.keys();
         let mut count = 0;
@@ -57,8 +58,7 @@ impl Redis {
         Ok(count)
     }
 
-    /// Sets aside all that can't be read, wherever it is, and gives how many entries those were. Records that can't be
-    /// read stay: only the log can restore them.
+    /// Sets aside all unreadable entries and returns their number. Unreadable records stay: only the log can restore them.
     ///
     /// # Errors
     /// If Redis does not answer.
@@ -71,7 +71,7 @@ impl Redis {
                 .arg(&["MATCH", &self.keys().pattern(), "COUNT", "1000"])
                 .query_async(&mut self.connection())
                 .await
-                .map_err(|error| away(&error))?;
+                .map_err(away)?;
             for key in page.into_iter().filter_map(|key| String::from_utf8(key).ok()) {
                 count += match self.keys().read_model(&key) {
                     Some(ReadModel::Index(_) | ReadModel::Window) => self.tidy_index(&key).await?,
@@ -86,7 +86,7 @@ impl Redis {
         }
     }
 
-    /// How many records of jobs and submissions can't be read.
+    /// Counts the records of jobs and submissions that can't be read.
     ///
     /// # Errors
     /// If Redis does not answer.
@@ -98,7 +98,7 @@ impl Redis {
                 .arg(&["MATCH", &self.keys().pattern(), "COUNT", "500"])
                 .query_async(&mut self.connection())
                 .await
-                .map_err(|error| away(&error))?;
+                .map_err(away)?;
             let page = page.into_iter().filter_map(|key| String::from_utf8(key).ok());
             let records: Vec<(String, events::AggregateId)> = page
                 .filter_map(|key| match self.keys().read_model(&key) {
@@ -134,7 +134,7 @@ impl Redis {
                 .arg(PAGE)
                 .query_async(&mut self.connection())
                 .await
-                .map_err(|error| away(&error))?;
+                .map_err(away)?;
             let page = entries(&page);
             let Some(last) = page.last() else { break };
             after = format!("({}", last.id);
@@ -146,14 +146,7 @@ impl Redis {
             if parse::<events::Consumer>(&name).is_none() {
                 tracing::warn!(key, name = %String::from_utf8_lossy(&name), "a consumer is not a worker; returning its tickets to the queue");
                 let evict = Script::new(include_str!("evict.lua"));
-                while evict
-                    .key(key)
-                    .arg(&name)
-                    .invoke_async::<u64>(&mut self.connection())
-                    .await
-                    .map_err(|error| away(&error))?
-                    > 0
-                {}
+                while evict.key(key).arg(&name).invoke_async::<u64>(&mut self.connection()).await.map_err(away)? > 0 {}
                 count += 1;
             }
         }
@@ -161,13 +154,13 @@ impl Redis {
         Ok(count)
     }
 
-    /// The consumers of a work stream, and how many tickets each holds.
+    /// Returns the consumers of a work stream, and how many tickets each holds.
     pub(crate) async fn consumers_of(&self, key: &str) -> Result<Vec<(Vec<u8>, u64)>, PortError> {
         let reply =
             redis::cmd("XINFO").arg(&["CONSUMERS", key, WORKERS_GROUP]).query_async(&mut self.connection()).await;
         let reply: Value = match reply {
             Err(error) if is_no_group(&error) || error.code() == Some("ERR") => return Ok(vec![]),
-            reply => reply.map_err(|error| away(&error))?,
+            reply => reply.map_err(away)?,
         };
         let consumer = |consumer: &Value| {
             let pending = match named(consumer, "pending") {
@@ -194,7 +187,7 @@ impl Redis {
         Ok(count)
     }
 
-    /// Every lease as it is stored. One may come twice.
+    /// Returns all leases as they are stored. A lease may come twice.
     pub(crate) async fn raw_leases(&self) -> Result<Vec<RawLease>, PortError> {
         let (mut leases, mut cursor) = (Vec::new(), 0_u64);
         loop {
@@ -204,7 +197,7 @@ impl Redis {
                 .arg(&["COUNT", "500"])
                 .query_async(&mut self.connection())
                 .await
-                .map_err(|error| away(&error))?;
+                .map_err(away)?;
             leases.extend(page);
             cursor = next;
             if cursor == 0 {
@@ -228,8 +221,7 @@ impl Redis {
             for word in rule.holds {
                 call.arg(*word);
             }
-            let (next, moved): (String, u64) =
-                call.invoke_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+            let (next, moved): (String, u64) = call.invoke_async(&mut self.connection()).await.map_err(away)?;
             count += moved;
             cursor = next;
             if cursor == "0" {
@@ -283,7 +275,7 @@ impl Redis {
         if let Some((entry, seen)) = entry {
             call.arg(entry).arg(seen);
         }
-        call.invoke_async(&mut self.connection()).await.map_err(|error| away(&error))
+        call.invoke_async(&mut self.connection()).await.map_err(away)
     }
 }
 

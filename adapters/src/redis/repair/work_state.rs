@@ -1,10 +1,10 @@
-//! The tickets and leases there are, and how they are put right.
+//! The tickets and leases, and how the reconciler repairs them.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use events::ports::{Lease, OpenJobs, PortError, Tickets, Turn, WorkStatePort};
+use events::ports::{LeaderLease, Lease, OpenJobs, PortError, Tickets, WorkStatePort};
 use events::{ClassName, Job, JobId, StreamId, Ticket, UserId};
 use projections::keys::WORKERS_GROUP;
 use redis::{RedisResult, Script, Value};
@@ -12,35 +12,36 @@ use redis::{RedisResult, Script, Value};
 use crate::faults::failpoint;
 use crate::redis::commit::wire::encode_lease;
 use crate::redis::connection::raw::{bytes, entries, items, named, parse};
+use crate::redis::connection::trouble::{away, is_no_group};
 use crate::redis::queue::job_queue::Pending;
 use crate::redis::reads::job_status::Record;
-use crate::redis::{Redis, away, is_no_group, redis_time};
+use crate::redis::{Redis, redis_time};
 
 /// How many tickets are read at a time.
 const TICKETS_PAGE: usize = 1_000;
 
 #[async_trait]
 impl WorkStatePort for Redis {
-    async fn take_turn(&self, turn: Turn, holder: &str, lasting: Duration) -> Result<bool, PortError> {
-        let key = match turn {
-            Turn::Reconciling => self.keys().reconciler(),
-            Turn::Expiring => self.keys().expirer(),
-            Turn::Tracking => self.keys().tracker(),
+    async fn take_leader_lease(&self, lease: LeaderLease, holder: &str, lasting: Duration) -> Result<bool, PortError> {
+        let key = match lease {
+            LeaderLease::Reconciling => self.keys().reconciler(),
+            LeaderLease::Expiring => self.keys().expirer(),
+            LeaderLease::Tracking => self.keys().tracker(),
         };
-        Script::new(include_str!("take_turn.lua"))
+        Script::new(include_str!("take_leader_lease.lua"))
             .key(key)
             .arg(holder)
             .arg(lasting.as_millis().to_string())
             .invoke_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))
+            .map_err(away)
     }
 
     async fn open_jobs(&self, cursor: u64) -> Result<OpenJobs, PortError> {
         let mut read = redis::pipe();
         read.cmd("TIME").cmd("SSCAN").arg(self.keys().open()).arg(cursor).arg(&["COUNT", "500"]);
         let (time, (next, ids)): ((i64, i64), (u64, Vec<Vec<u8>>)) =
-            read.query_async(&mut self.connection()).await.map_err(|error| away(&error))?;
+            read.query_async(&mut self.connection()).await.map_err(away)?;
         let ids: Vec<JobId> = ids.iter().filter_map(|id| parse(id)).collect();
         let mut page =
             OpenJobs { now: redis_time(time), jobs: vec![], without_status: vec![], unreadable: vec![], next };
@@ -75,7 +76,7 @@ impl WorkStatePort for Redis {
                 .arg(TICKETS_PAGE)
                 .query_async(&mut connection)
                 .await
-                .map_err(|error| away(&error))?;
+                .map_err(away)?;
             let page = entries(&page);
             let Some(last) = page.last() else { return Ok(tickets) };
             after = format!("({}", last.id);
@@ -100,7 +101,7 @@ impl WorkStatePort for Redis {
             .arg(job.to_string())
             .invoke_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))?;
+            .map_err(away)?;
         failpoint!("reissue_stranded.after");
         Ok(done)
     }
@@ -114,7 +115,7 @@ impl WorkStatePort for Redis {
             .arg(job.id.to_string())
             .invoke_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))?;
+            .map_err(away)?;
         failpoint!("restore_ticket.after");
         Ok(done)
     }
@@ -129,7 +130,7 @@ impl WorkStatePort for Redis {
             .arg(encode_lease(lease))
             .invoke_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))?;
+            .map_err(away)?;
         failpoint!("restore_lease.after");
         Ok(done)
     }
@@ -146,7 +147,7 @@ impl WorkStatePort for Redis {
             .arg(seen.ticket.id.to_string())
             .invoke_async(&mut self.connection())
             .await
-            .map_err(|error| away(&error))?;
+            .map_err(away)?;
         failpoint!("drop_lease.after");
         Ok(done)
     }
@@ -160,14 +161,14 @@ impl Redis {
         let groups = match groups {
             // There is no such stream.
             Err(error) if error.code() == Some("ERR") => return Ok(None),
-            groups => groups.map_err(|error| away(&error))?,
+            groups => groups.map_err(away)?,
         };
         let is_workers = |group: &&Value| named(group, "name").and_then(bytes) == Some(WORKERS_GROUP.as_bytes());
         let workers = items(&groups).iter().find(is_workers);
         Ok(workers.and_then(|group| parse(bytes(named(group, "last-delivered-id")?)?)))
     }
 
-    /// The tickets that somebody holds.
+    /// The tickets that a worker holds.
     async fn held(&self, key: &str) -> Result<HashSet<StreamId>, PortError> {
         let mut held = HashSet::new();
         let mut after = "-".to_owned();
@@ -179,7 +180,7 @@ impl Redis {
                 .await;
             let page = match page {
                 Err(error) if is_no_group(&error) => return Ok(held),
-                page => page.map_err(|error| away(&error))?,
+                page => page.map_err(away)?,
             };
             let Some((last, ..)) = page.last() else { return Ok(held) };
             after = format!("({}", String::from_utf8_lossy(last));

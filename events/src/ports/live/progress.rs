@@ -9,8 +9,8 @@ use crate::time::Timestamp;
 /// Where a worker reports the progress of a run, and readers see it.
 #[async_trait]
 pub trait ProgressPort: Send + Sync {
-    /// Tells how a run stands. What earlier runs of the job told is gone with the first report of this one.
-    async fn report(&self, job: JobId, fence: &Fence, report: &Report) -> Result<Shown, PortError>;
+    /// Reports how a run stands. The first report of a run replaces what earlier runs of the job reported.
+    async fn report(&self, job: JobId, fence: &Fence, report: &ProgressReport) -> Result<Shown, PortError>;
 
     /// The last reported progress of a run; `None` if unknown or expired.
     async fn progress(&self, job: JobId, fence: &Fence) -> Result<Option<Stated>, PortError>;
@@ -22,9 +22,9 @@ pub trait ProgressPort: Send + Sync {
     async fn curves(&self, job: JobId, fence: &Fence) -> Result<Vec<Curve>, PortError>;
 }
 
-/// How a run stands. What is none stays as it was told before.
+/// How a run stands. A field that is `None` stays as it was reported before.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Report {
+pub struct ProgressReport {
     /// How far it is.
     pub progress: Option<Progress>,
     /// All its curves.

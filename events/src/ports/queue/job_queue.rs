@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::commit::Ticket;
+use crate::guard::Ticket;
 use crate::id::{ClassName, Consumer, Fence, JobId};
 use crate::ports::{Permits, PortError};
 
@@ -14,59 +14,60 @@ pub trait JobQueuePort: Send + Sync {
     /// Opens a reader of these classes' streams for one worker process, on a connection of its own.
     async fn reader(&self, consumer: &Consumer, classes: &[ClassName]) -> Result<Box<dyn TicketReader>, PortError>;
 
-    /// Tells that the run under `fence` is alive and takes its ticket back, should another hold it.
+    /// Renews the lease of the run under `fence`, and takes its ticket back if another process holds it.
     async fn heartbeat(&self, job: JobId, fence: &Fence, consumer: &Consumer) -> Result<Heartbeat, PortError>;
 
-    /// Acknowledges and deletes a ticket that is of no use, if `consumer` holds it.
+    /// Acknowledges and deletes a useless ticket if `consumer` holds it.
     async fn discard(&self, consumer: &Consumer, ticket: &Ticket) -> Result<(), PortError>;
 
-    /// Who holds a job, if anybody does.
+    /// Returns the lease of a job; `None` if no worker holds it.
     async fn lease(&self, job: JobId) -> Result<Option<Lease>, PortError>;
 
-    /// Every lease there is.
+    /// Returns all leases.
     async fn leases(&self) -> Result<Vec<(JobId, Lease)>, PortError>;
 
-    /// Every claimed ticket of a class whose job no lease names: claimed, and not started so far.
+    /// Returns the tickets of a class that were claimed and not started yet: no lease names their jobs.
     async fn unstarted(&self, class: &ClassName) -> Result<Vec<Unstarted>, PortError>;
 
-    /// Replaces a ticket by a new one, unless its holder has started it or another holds it by now. Whether it did.
+    /// Replaces a ticket by a new one, unless its holder has started it or another process holds it by now. Returns whether
+    /// it did.
     async fn reissue(&self, ticket: &Unstarted) -> Result<bool, PortError>;
 
-    /// Replaces a ticket that `consumer` holds and has not started by a new one at the end of the stream. Whether it did.
+    /// Replaces a ticket that `consumer` holds and has not started by a new one at the end of the stream. Returns whether it
+    /// did.
     async fn put_back(&self, consumer: &Consumer, claim: &Claim) -> Result<bool, PortError>;
 
-    /// Hands every ticket that the dead process `from` held in these classes to `to`, and removes `from` from the
-    /// group once it holds none.
+    /// Hands all tickets that the dead process `from` held in these classes to `to`, then removes `from` from the group.
     async fn adopt(&self, from: &Consumer, to: &Consumer, classes: &[ClassName]) -> Result<Vec<Claim>, PortError>;
 
-    /// Removes a process that holds no ticket from the groups; one that holds some stays.
+    /// Removes a process from the groups, unless it holds a ticket.
     async fn retire(&self, consumer: &Consumer, classes: &[ClassName]) -> Result<(), PortError>;
 
-    /// The delayed jobs that are due by Redis's own clock, at most `count`. What is due further ahead than
-    /// `longest_wait` was put off before that clock was set back, and is due too.
+    /// Returns at most `count` delayed jobs that are due by the clock of Redis. A job that is due later than
+    /// `longest_wait` from now was delayed before that clock was set back, and is due too.
     async fn due(&self, count: usize, longest_wait: Duration) -> Result<Vec<JobId>, PortError>;
 
-    /// How much waits and how much is held in a class.
+    /// Counts the waiting and the claimed tickets of a class.
     async fn depth(&self, class: &ClassName) -> Result<QueueDepth, PortError>;
 }
 
 /// A reader of the work streams, owned by one worker process.
 #[async_trait]
 pub trait TicketReader: Send {
-    /// Takes the tickets that there are permits for, waiting up to `wait` for the first.
+    /// Claims as many tickets as there are permits for, and waits up to `wait` for the first.
     ///
-    /// After an error the next call opens a new connection and first gives what this process already holds, for a
-    /// reply may have been lost on the way: the caller skips the tickets it is busy with. Dropping the future while it
-    /// waits loses nothing.
+    /// After an error the next call opens a new connection and first returns the tickets that this process already holds,
+    /// because a reply may have been lost. The caller skips the tickets it is busy with. Dropping the future while it waits
+    /// loses nothing.
     async fn claim_within(&mut self, permits: Permits, wait: Duration) -> Result<Vec<Claim>, PortError>;
 
-    /// Takes at most `slots` tickets of jobs that need nothing but a slot.
+    /// Claims at most `slots` tickets of jobs that need a slot and no GPU.
     async fn claim(&mut self, slots: usize, wait: Duration) -> Result<Vec<Claim>, PortError> {
         self.claim_within(Permits::of_slots(slots), wait).await
     }
 }
 
-/// A ticket in a worker's hands.
+/// A ticket that a worker holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// The ticket.
@@ -78,11 +79,11 @@ pub struct Claim {
 /// The answer to a heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heartbeat {
-    /// Go on.
+    /// The run goes on.
     Ok,
-    /// Stop: somebody asked for the job's end.
+    /// The run must stop: a user cancelled the job.
     Cancel,
-    /// Stop: this run is no longer the job's.
+    /// The run must stop: its fence is no longer the job's.
     Lost,
 }
 
@@ -117,8 +118,8 @@ pub struct Unstarted {
 /// The state of a class's work stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct QueueDepth {
-    /// Tickets that nobody holds.
+    /// Tickets that no worker holds.
     pub waiting: u64,
-    /// Tickets in workers' hands.
+    /// Tickets that workers hold.
     pub claimed: u64,
 }

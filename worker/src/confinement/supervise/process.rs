@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::confinement::limits::Breach;
-use crate::confinement::{COMMAND, Order, SupervisorReport, SUPERVISOR_KILLED, Spec};
+use crate::confinement::{COMMAND, Order, SUPERVISOR_KILLED, Spec, SupervisorReport};
 use crate::job::interrupt::{Interrupt, Reason};
 use crate::recovery::leftovers::kill_marked;
 use crate::recovery::orphans::kill_orphans;

@@ -17,7 +17,7 @@ use super::descendants::Descendants;
 use super::launch;
 use crate::confinement::floor::system_calls::{Forked, fork_single_threaded};
 use crate::confinement::full::namespaces;
-use crate::confinement::{Isolation, Order, SupervisorReport, Spec};
+use crate::confinement::{Isolation, Order, Spec, SupervisorReport};
 
 /// How long the supervisor waits before it looks again for what does not die.
 const KILL_AGAIN: u16 = 20;

@@ -201,5 +201,5 @@ fn joined(within: &str, name: &str) -> String {
 
 /// Storing can be tried again: what lacks now may be there in a moment.
 pub(crate) fn short(error: Errno) -> PortError {
-    PortError::Unavailable(format!("the worker can't look at --output: {error}"))
+    PortError::Unavailable(format!("the worker can't look at --output: {error}").into())
 }

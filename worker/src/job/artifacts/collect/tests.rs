@@ -27,7 +27,7 @@ struct Memory {
 impl StagedArtifacts for Memory {
     fn begin(&mut self, path: &ArtifactPath) -> Result<(), PortError> {
         if self.room == Some(self.files.len()) {
-            return Err(PortError::Unavailable("the disk is full".to_owned()));
+            return Err(PortError::Unavailable("the disk is full".into()));
         }
         self.files.insert(path.to_string(), vec![]);
         self.current = Some(path.to_string());

@@ -1,66 +1,54 @@
 //! The rules that every archive must keep, whatever its format.
 //!
-//! Nothing is unpacked by a library's own `unpack`: entries are listed, judged one by one, and written by us into a
-//! directory that holds nothing but what we wrote.
+//! No library unpacks an archive. The entries are listed, checked one by one, and written by this crate into a directory
+//! that holds nothing else.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{self, Read};
 
-use events::ports::{ArchiveLimits, FileName, StorageError};
-use nix::errno::Errno;
+use events::ports::ArchiveLimits;
 
-use super::encoding::Encoding;
+use super::names::encoding::Encoding;
 use super::names::{Name, Names, is_left_out, may_be_apple_double};
-use super::{tar_gz, zip_file};
+use super::refusal::{Flaw, damaged, refuse};
 
 /// How a file begins in which macOS keeps the attributes of another.
 const APPLE_DOUBLE: [u8; 4] = [0, 5, 0x16, 7];
 
-/// A rule that an archive breaks, carried through `io::Error` where a library stands between.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct Refusal(pub(super) String);
-
-/// What is wrong with the content of an entry, carried in the same way.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct Flaw(pub(super) &'static str);
-
-/// What is done with the entries of an archive.
-pub(super) trait Sink {
-    /// A file of the tree. What is not read of it is skipped.
+/// Where the files of an archive go.
+pub(crate) trait Sink {
+    /// Takes a file of the tree. Content that is not read is skipped.
     fn file(&mut self, path: &str, executable: bool, content: &mut dyn Read) -> io::Result<()>;
 }
 
-/// What all archives of a submission have used of their limits.
+/// What all archives of a submission have spent of their limits.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Usage {
+pub(crate) struct Spent {
     entries: usize,
     unpacked_bytes: u64,
 }
 
 /// How an archive is read.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct How<'a> {
-    pub(super) limits: &'a ArchiveLimits,
+pub(crate) struct How<'a> {
+    pub(crate) limits: &'a ArchiveLimits,
     /// The encoding of names that are not UTF-8, if it is known.
-    pub(super) encoding: Option<Encoding>,
+    pub(crate) encoding: Option<Encoding>,
     /// The folder whose content is at the root.
-    pub(super) root: Option<&'a str>,
+    pub(crate) root: Option<&'a str>,
 }
 
 /// What an archive was found to hold.
-pub(super) struct Found {
-    pub(super) names: Names,
+pub(crate) struct Found {
+    pub(crate) names: Names,
     /// The one folder at its top, if there is nothing beside it.
-    pub(super) top_folder: Option<String>,
+    pub(crate) top_folder: Option<String>,
 }
 
 /// One archive being read: its paths, and what is left to it.
-pub(super) struct Tree<'a> {
+pub(crate) struct Tree<'a> {
     how: How<'a>,
-    usage: &'a mut Usage,
+    spent: &'a mut Spent,
     sink: &'a mut dyn Sink,
     names: Names,
     entries: usize,
@@ -70,7 +58,7 @@ pub(super) struct Tree<'a> {
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     File {
         executable: bool,
     },
@@ -79,8 +67,18 @@ pub(super) enum Kind {
     Other(&'static str),
 }
 
-impl Tree<'_> {
-    pub(super) const fn limits(&self) -> &ArchiveLimits {
+impl<'a> Tree<'a> {
+    pub(crate) fn new(how: How<'a>, spent: &'a mut Spent, sink: &'a mut dyn Sink) -> Self {
+        let names = Names::of(how.encoding);
+        Self { how, spent, sink, names, entries: 0, files: BTreeSet::new(), folders: BTreeSet::new() }
+    }
+
+    /// Returns what the archive was found to hold, once it is read.
+    pub(crate) fn into_found(self) -> Found {
+        Found { top_folder: self.top_folder(), names: self.names }
+    }
+
+    pub(crate) const fn limits(&self) -> &ArchiveLimits {
         self.how.limits
     }
 
@@ -89,14 +87,14 @@ impl Tree<'_> {
     }
 
     /// Counts one entry and reads its name. `None` for an entry that is passed over.
-    pub(super) fn name(&mut self, raw: &[u8]) -> io::Result<Option<Name>> {
+    pub(crate) fn name(&mut self, raw: &[u8]) -> io::Result<Option<Name>> {
         let ArchiveLimits { entries, total_entries, .. } = *self.how.limits;
         self.entries += 1;
-        self.usage.entries += 1;
+        self.spent.entries += 1;
         if self.entries > entries {
             return refuse(format!("has more than {entries} entries; pack many small files into fewer larger ones"));
         }
-        if self.usage.entries > total_entries {
+        if self.spent.entries > total_entries {
             return refuse(format!(
                 "is one too many: the archives of a submission may have {total_entries} entries in all"
             ));
@@ -116,8 +114,8 @@ impl Tree<'_> {
         }
     }
 
-    /// Takes one entry in.
-    pub(super) fn entry(&mut self, name: Name, kind: Kind, content: &mut dyn Read) -> io::Result<()> {
+    /// Checks one entry, and hands a file to the sink.
+    pub(crate) fn entry(&mut self, name: Name, kind: Kind, content: &mut dyn Read) -> io::Result<()> {
         let path = name.path;
         match kind {
             Kind::Other(what) => refuse(format!("entry {path:?} is a {what}; only files and folders are taken")),
@@ -148,10 +146,10 @@ impl Tree<'_> {
     }
 
     /// Counts bytes as they are unpacked.
-    pub(super) fn spend(&mut self, path: &str, bytes: u64) -> io::Result<()> {
-        self.usage.unpacked_bytes = self.usage.unpacked_bytes.saturating_add(bytes);
+    pub(crate) fn spend(&mut self, path: &str, bytes: u64) -> io::Result<()> {
+        self.spent.unpacked_bytes = self.spent.unpacked_bytes.saturating_add(bytes);
         let limit = self.how.limits.unpacked_bytes;
-        if self.usage.unpacked_bytes <= limit {
+        if self.spent.unpacked_bytes <= limit {
             return Ok(());
         }
         let limit = limit >> 20;
@@ -162,7 +160,7 @@ impl Tree<'_> {
     }
 
     /// Refuses a large entry that is packed more tightly than data is.
-    pub(super) fn judge_ratio(&self, path: &str, unpacked: u64, packed: u64) -> io::Result<()> {
+    pub(crate) fn judge_ratio(&self, path: &str, unpacked: u64, packed: u64) -> io::Result<()> {
         let ArchiveLimits { ratio, ratio_from_bytes, .. } = *self.how.limits;
         if unpacked <= ratio_from_bytes || unpacked <= packed.saturating_mul(ratio) {
             return Ok(());
@@ -196,9 +194,9 @@ impl Tree<'_> {
 }
 
 /// The content of an entry at exactly the size that its header says.
-pub(super) struct Announced<R> {
-    pub(super) inner: R,
-    pub(super) left: u64,
+pub(crate) struct Announced<R> {
+    pub(crate) inner: R,
+    pub(crate) left: u64,
 }
 
 impl<R: Read> Read for Announced<R> {
@@ -212,73 +210,5 @@ impl<R: Read> Read for Announced<R> {
             None => return Err(io::Error::other(Flaw("it is longer than its header says"))),
         }
         Ok(read)
-    }
-}
-
-/// An entry whose content can't be read is its author's to cure, unless the system says otherwise.
-fn damaged(path: &str, error: io::Error) -> io::Error {
-    if is_refusal(&error) || is_of_system(&error) {
-        return error;
-    }
-    let why = in_words(&error);
-    let rule = format!("is damaged: the content of entry {path:?} can't be read ({why}). Make the archive anew");
-    io::Error::other(Refusal(rule))
-}
-
-fn is_refusal(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Refusal>)
-}
-
-pub(super) fn refuse<T>(rule: String) -> io::Result<T> {
-    Err(io::Error::other(Refusal(rule)))
-}
-
-/// Reads the archive `name` and hands its files to `sink`.
-///
-/// # Errors
-/// [`StorageError::Refused`] with a sentence that names the archive and the culprit, or an error of the disk.
-pub(super) fn read(
-    name: &FileName,
-    file: File,
-    how: How<'_>,
-    usage: &mut Usage,
-    sink: &mut dyn Sink,
-) -> Result<Found, StorageError> {
-    let names = Names::of(how.encoding);
-    let mut tree = Tree { how, usage, sink, names, entries: 0, files: BTreeSet::new(), folders: BTreeSet::new() };
-    let done =
-        if name.as_str().ends_with(".zip") { zip_file::read(file, &mut tree) } else { tar_gz::read(file, &mut tree) };
-    match done {
-        Ok(()) => Ok(Found { top_folder: tree.top_folder(), names: tree.names }),
-        Err(error) if is_of_system(&error) => {
-            Err(StorageError::Io { context: format!("reading {}", name.as_str()), source: error })
-        }
-        Err(error) => Err(StorageError::Refused(format!("archive {:?} {}", name.as_str(), sentence(&error)))),
-    }
-}
-
-/// Whether an error is the system's, and not about a name that the archive brings.
-fn is_of_system(error: &io::Error) -> bool {
-    let about_names = [Errno::EEXIST, Errno::ENOTDIR, Errno::EISDIR, Errno::ENAMETOOLONG, Errno::EINVAL, Errno::EILSEQ];
-    error.raw_os_error().is_some_and(|number| !about_names.contains(&Errno::from_raw(number)))
-        || matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
-fn sentence(error: &io::Error) -> String {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<Refusal>()) {
-        Some(Refusal(rule)) => rule.clone(),
-        None => format!("is damaged, or is of another format ({}). Make the archive anew", in_words(error)),
-    }
-}
-
-/// What a library says of the bytes that it was given, in words of ours.
-fn in_words(error: &io::Error) -> &'static str {
-    if let Some(Flaw(flaw)) = error.get_ref().and_then(|inner| inner.downcast_ref::<Flaw>()) {
-        return flaw;
-    }
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => "it ends too early",
-        io::ErrorKind::InvalidData => "its checksum is wrong, or it is not what its header says",
-        _ => "it is not as this format has it",
     }
 }

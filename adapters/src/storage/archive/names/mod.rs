@@ -1,9 +1,12 @@
 //! The names of an archive's entries: bytes first, then text, then paths.
 
+pub(crate) mod encoding;
+mod work_path;
+
 use events::ports::ArchiveLimits;
 
-use super::encoding::Encoding;
-use super::work_path::normalise;
+use encoding::Encoding;
+use work_path::normalise;
 
 /// How many names are shown as examples.
 const MAX_EXAMPLES: usize = 5;
@@ -12,29 +15,29 @@ const MAX_UNDECIDED_BYTES: usize = 4 << 20;
 
 /// Reads the names of one archive.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(crate) struct Names {
     /// The encoding of names that are not UTF-8; `None` until it is known.
-    pub(super) encoding: Option<Encoding>,
+    pub(crate) encoding: Option<Encoding>,
     /// Names that are not UTF-8, while their encoding is not known.
-    pub(super) undecided: Vec<Vec<u8>>,
+    pub(crate) undecided: Vec<Vec<u8>>,
     /// How many names were not UTF-8, or held backslashes.
-    pub(super) renamed: usize,
+    pub(crate) renamed: usize,
     /// The first of those, as they were read.
-    pub(super) examples: Vec<String>,
+    pub(crate) examples: Vec<String>,
     undecided_bytes: usize,
 }
 
 /// A name that keeps the rules for paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Name {
-    pub(super) path: String,
+pub(crate) struct Name {
+    pub(crate) path: String,
     /// It ends as the names of folders do.
-    pub(super) is_folder: bool,
+    pub(crate) is_folder: bool,
 }
 
 impl Names {
     /// Names in this encoding, where they are not UTF-8.
-    pub(super) fn of(encoding: Option<Encoding>) -> Self {
+    pub(crate) fn of(encoding: Option<Encoding>) -> Self {
         Self { encoding, ..Self::default() }
     }
 
@@ -43,7 +46,7 @@ impl Names {
     ///
     /// # Errors
     /// The rule that the name breaks.
-    pub(super) fn read(&mut self, raw: &[u8], limits: &ArchiveLimits) -> Result<Option<Name>, String> {
+    pub(crate) fn read(&mut self, raw: &[u8], limits: &ArchiveLimits) -> Result<Option<Name>, String> {
         let (text, is_decoded) = match (std::str::from_utf8(raw), self.encoding) {
             (Ok(text), _) => (text.to_owned(), false),
             (Err(_), Some(encoding)) => (encoding.decode(raw), true),
@@ -69,12 +72,12 @@ impl Names {
 }
 
 /// Whether an entry is what macOS puts beside the files that were meant.
-pub(super) fn is_left_out(path: &str) -> bool {
+pub(crate) fn is_left_out(path: &str) -> bool {
     path == "__MACOSX" || path.starts_with("__MACOSX/") || base_name(path) == ".DS_Store"
 }
 
 /// Whether a file may be what macOS keeps of another's attributes, by its name.
-pub(super) fn may_be_apple_double(path: &str) -> bool {
+pub(crate) fn may_be_apple_double(path: &str) -> bool {
     base_name(path).starts_with("._")
 }
 

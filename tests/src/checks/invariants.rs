@@ -13,8 +13,8 @@ use projections::{Keyspace, View};
 use redis::aio::MultiplexedConnection;
 use redis::streams::StreamRangeReply;
 
+use super::slots::{self, SlotWatch};
 use crate::redis_server::connect;
-use crate::slots::{self, SlotWatch};
 
 /// Whether jobs may still be waiting or running when the invariants are checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

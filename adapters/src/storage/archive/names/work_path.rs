@@ -13,7 +13,7 @@ const MAX_COMPONENT_BYTES: usize = 255;
 ///
 /// # Errors
 /// The rule the name breaks.
-pub(super) fn normalise(name: &str, limits: &ArchiveLimits) -> Result<Option<String>, String> {
+pub(crate) fn normalise(name: &str, limits: &ArchiveLimits) -> Result<Option<String>, String> {
     let refuse = |rule: &str| Err(format!("entry {name:?} {rule}"));
     if name.is_empty() {
         return Err("has an entry without a name. Make the archive anew".to_owned());

@@ -9,8 +9,9 @@ use zip::read::ZipFileEntry;
 use zip::result::ZipError;
 use zip::{CompressionMethod, ZipArchive};
 
-use super::archive::{Announced, Flaw, Kind, Tree, refuse};
 use super::names::Name;
+use super::refusal::{Flaw, refuse};
+use super::tree::{Announced, Kind, Tree};
 use super::zip_source::{ZipSource, begins_with_end};
 
 /// What may be read to find the directory and to read it, in bytes: so much, and so much for each entry. All of the

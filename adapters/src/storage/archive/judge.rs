@@ -5,33 +5,34 @@ use std::io::{self, Read, Seek};
 
 use events::ports::{ArchiveContents, ArchiveLimits, FileName, StorageError};
 
-use super::archive::{self, Found, How, Sink, Usage};
-use super::encoding::Encoding;
+use super::names::encoding::Encoding;
+use super::read;
+use super::tree::{Found, How, Sink, Spent};
 
 /// Checks an archive against all the rules, as a server does that takes it in.
 ///
 /// # Errors
 /// [`StorageError::Refused`] with a sentence that names the archive, the culprit and what to do; or an error of the disk.
 pub fn check_archive(name: &FileName, file: &File, limits: &ArchiveLimits) -> Result<ArchiveContents, StorageError> {
-    judge(name, file, limits, &mut Usage::default())
+    judge(name, file, limits, &mut Spent::default())
 }
 
-/// Reads an archive that counts towards `usage`: twice, if its names are in an encoding that must be guessed first.
-pub(super) fn judge(
+/// Reads an archive that counts towards `spent`: twice, if its names are in an encoding that must be guessed first.
+pub(crate) fn judge(
     name: &FileName,
     file: &File,
     limits: &ArchiveLimits,
-    usage: &mut Usage,
+    spent: &mut Spent,
 ) -> Result<ArchiveContents, StorageError> {
-    let before = *usage;
+    let before = *spent;
     let mut listing = Listing::default();
     let mut encoding = None;
-    let mut found = read(name, file, How { limits, encoding, root: None }, usage, &mut listing)?;
+    let mut found = read(name, file, How { limits, encoding, root: None }, spent, &mut listing)?;
     if !found.names.undecided.is_empty() {
         encoding = Some(Encoding::guess(&found.names.undecided));
-        *usage = before;
+        *spent = before;
         listing.0.clear();
-        found = read(name, file, How { limits, encoding, root: None }, usage, &mut listing)?;
+        found = read(name, file, How { limits, encoding, root: None }, spent, &mut listing)?;
     }
     Ok(ArchiveContents {
         paths: listing.0,
@@ -46,13 +47,13 @@ fn read(
     name: &FileName,
     file: &File,
     how: How<'_>,
-    usage: &mut Usage,
+    spent: &mut Spent,
     listing: &mut Listing,
 ) -> Result<Found, StorageError> {
     let disk = |source| StorageError::Io { context: format!("reading {}", name.as_str()), source };
     let mut file = file.try_clone().map_err(disk)?;
     file.rewind().map_err(disk)?;
-    archive::read(name, file, how, usage, listing)
+    read::read(name, file, how, spent, listing)
 }
 
 /// Lists the files of a tree, and reads each to its end.

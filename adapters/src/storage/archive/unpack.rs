@@ -5,11 +5,12 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::archive::{Sink, refuse};
+use super::refusal::refuse;
+use super::tree::Sink;
 
 /// Writes the files of a tree beneath a directory that is private to us and held nothing before.
-pub(super) struct Unpack<'a> {
-    pub(super) into: &'a Path,
+pub(crate) struct Unpack<'a> {
+    pub(crate) into: &'a Path,
 }
 
 impl Sink for Unpack<'_> {

@@ -10,7 +10,7 @@ const CP437_LABEL: &str = "cp437";
 
 /// An encoding in which every ASCII character stands for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub(crate) enum Encoding {
     /// Of DOS, and of the zip format.
     Cp437,
     /// Of the web, which has those of Windows; `Shift_JIS` is code page 932.
@@ -22,7 +22,7 @@ impl Encoding {
     ///
     /// The detector is made for pages, and names are short: an accented letter of DOS and the ASCII letter behind it are
     /// one character of code page 932. So its answer is taken only where the names become words by it.
-    pub(super) fn guess(names: &[Vec<u8>]) -> Self {
+    pub(crate) fn guess(names: &[Vec<u8>]) -> Self {
         let text = names.join(&b'\n');
         let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
         detector.feed(&text, true);
@@ -57,7 +57,7 @@ impl Encoding {
     }
 
     /// The encoding of this label.
-    pub(super) fn of_label(label: &str) -> Option<Self> {
+    pub(crate) fn of_label(label: &str) -> Option<Self> {
         if label == CP437_LABEL {
             return Some(Self::Cp437);
         }
@@ -65,7 +65,7 @@ impl Encoding {
     }
 
     /// A name that [`Encoding::of_label`] knows.
-    pub(super) fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Cp437 => CP437_LABEL,
             Self::Web(encoding) => encoding.name(),
@@ -73,7 +73,7 @@ impl Encoding {
     }
 
     /// What these bytes say. What is malformed becomes U+FFFD.
-    pub(super) fn decode(self, bytes: &[u8]) -> String {
+    pub(crate) fn decode(self, bytes: &[u8]) -> String {
         match self {
             Self::Web(encoding) => encoding.decode_without_bom_handling(bytes).0.into_owned(),
             Self::Cp437 => bytes.iter().map(|byte| of_cp437(*byte)).collect(),

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Read};
 
 use flate2::bufread::GzDecoder;
 
-use super::archive::refuse;
+use super::refusal::refuse;
 
 /// Inflates all members of a file to its very end. Zeros behind the last member are padding; anything else is refused.
 pub(super) struct Members<R> {

@@ -10,9 +10,10 @@ use std::rc::Rc;
 
 use tar::{Archive, EntryType, PaxExtensions};
 
-use super::archive::{Announced, Kind, Tree, refuse};
 use super::members::Members;
 use super::names::Name;
+use super::refusal::refuse;
+use super::tree::{Announced, Kind, Tree};
 
 /// The largest header extension: names are far shorter.
 const MAX_EXTENSION_BYTES: u64 = 64 * 1024;

@@ -1,0 +1,7 @@
+//! What a board talks to: Redis, `MLflow`, and proxies that break connections to them.
+
+pub mod certificate;
+pub mod http_faults;
+pub mod mlflow;
+pub mod proxy;
+pub mod redis_server;
