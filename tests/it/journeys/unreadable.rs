@@ -35,9 +35,8 @@ async fn what_could_not_be_read_again_is_refused_by_name_and_what_python_writes_
     let job = alice.run(&leaving(&kept)).await;
     alice.wait_for(&job, "completed").await;
     let results = alice.get(&format!("/jobs/{job}/results")).await.body;
-    let too_deep = "[".repeat(100 - 61);
     let deep = results["params"]["deep"].to_string();
-    assert!(deep.contains(&format!("\"{too_deep}")) && deep.starts_with(&"[".repeat(61)), "{deep}");
+    assert!(deep.contains("[\"[") && deep.matches('[').count() == 100, "{deep}");
     assert_eq!((&results["params"]["missing"], &results["params"]["seed"]), (&json!("NaN"), &json!(big)));
     assert_eq!(results["performance"], json!({ "speed": "-Infinity" }));
 

@@ -13,8 +13,8 @@ use crate::confinement::full::identities::OwnIdentity;
 use crate::confinement::full::view::DEVICES;
 use crate::confinement::limits;
 use crate::confinement::limits::{Allowance, Bounds, Breach, Group, SharedMemory};
-use crate::confinement::mark::Mark;
 use crate::confinement::run_directory::RunDirectory;
+use crate::confinement::supervise::mark::Mark;
 use crate::confinement::supervise::process::Ended;
 
 /// What holds one run.

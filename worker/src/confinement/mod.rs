@@ -17,7 +17,6 @@ pub(crate) mod full;
 pub(crate) mod job_variables;
 mod level;
 pub(crate) mod limits;
-pub(crate) mod mark;
 mod options;
 mod probe;
 pub(crate) mod program;
@@ -61,7 +60,7 @@ pub(crate) struct Spec {
     /// Who it runs as; none: as who the worker is.
     pub(crate) identity: Option<Identity>,
     pub(crate) limits: ProcessLimits,
-    /// What each of its processes bears, by [`Mark::limit`](crate::confinement::mark::Mark::limit).
+    /// What each of its processes bears, by [`Mark::limit`](crate::confinement::supervise::mark::Mark::limit).
     pub(crate) mark: u64,
     /// The files of control groups in which it is entered.
     pub(crate) groups: Vec<PathBuf>,

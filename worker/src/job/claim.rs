@@ -1,5 +1,7 @@
 //! The loop: take free slots and GPUs, claim as many tickets, run each in a task that owns its own; at the end, drain.
 
+pub(crate) mod held;
+
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::confinement::{Sandbox, Turn};
 use crate::gpu::{GpuLease, Gpus, Offer};
-use crate::job::held::{Held, HeldClaim};
+use crate::job::claim::held::{Held, HeldClaim};
 use crate::job::life::JobLife;
 use crate::job::run::Settled;
 use crate::observe;

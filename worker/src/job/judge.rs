@@ -1,5 +1,8 @@
 //! From the end of a program to the outcome of its run, in sentences that its author can act on.
 
+pub(crate) mod metrics_file;
+pub(crate) mod oom;
+
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -18,12 +21,10 @@ use crate::confinement::limits::{Breach, LargestFile, MAX_FILES, Measure, larges
 use crate::confinement::runner::LAST_OUTPUT;
 use crate::confinement::supervise::process::Ended;
 use crate::confinement::{Network, Sandbox};
-use crate::job::attempt::Attempt;
 use crate::job::execute::Execution;
-use crate::job::metrics_file;
-use crate::job::metrics_file::Found;
-use crate::job::oom;
+use crate::job::judge::metrics_file::Found;
 use crate::job::outcome::Outcome;
+use crate::job::run::Attempt;
 use crate::log::job_log::JobLog;
 
 /// Judges how runs ended.

@@ -1,16 +1,12 @@
 //! One job, from its ticket to its recorded end. `life` is the whole of it on one page; each other file is one step.
 
 pub(crate) mod artifacts;
-pub(crate) mod attempt;
 pub(crate) mod claim;
 pub(crate) mod execute;
 pub(crate) mod heartbeat;
-pub(crate) mod held;
 pub(crate) mod interrupt;
 pub(crate) mod judge;
 pub(crate) mod life;
-pub(crate) mod metrics_file;
-pub(crate) mod oom;
 pub(crate) mod outcome;
 pub(crate) mod prepare;
 pub(crate) mod record;

@@ -10,8 +10,8 @@ use tokio::time::timeout;
 
 use crate::confinement::Sandbox;
 use crate::confinement::limits::Shortage;
-use crate::job::attempt::Attempt;
 use crate::job::outcome::Outcome;
+use crate::job::run::Attempt;
 use crate::machine::platform_fault::is_platforms_io;
 use crate::outage::Outage;
 

@@ -1,9 +1,14 @@
-//! A job in this worker's hands.
+//! A job in this worker's hands, and what the steps of its run share.
 
 use std::time::Duration;
 
 use events::{Fence, Job};
 use tracing::Span;
+
+use crate::confinement::run_directory::RunDirectory;
+use crate::gpu::GpuLease;
+use crate::job::interrupt::Interrupt;
+use crate::job::stage_watchdog::StageWatchdog;
 
 /// A job in this worker's hands, from its start to its recorded end.
 pub(crate) struct Run {
@@ -24,6 +29,19 @@ impl Run {
         let id = self.job.id.to_string();
         format!("{}-{}", &id[id.len() - 12..], self.job.attempt())
     }
+}
+
+/// A run under way: what its steps share.
+#[derive(Clone, Copy)]
+pub(crate) struct Attempt<'a> {
+    pub(crate) run: &'a Run,
+    pub(crate) gpus: &'a GpuLease,
+    /// The directory of the run, removed when its steps are over.
+    pub(crate) directory: &'a RunDirectory,
+    /// Tells when the run is to stop before its program ends by itself.
+    pub(crate) interrupt: &'a Interrupt,
+    /// Learns which stage the run is in, and how long that may last.
+    pub(crate) watchdog: &'a StageWatchdog,
 }
 
 /// Whether nothing of a ticket is left for another worker to clear up.

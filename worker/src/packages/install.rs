@@ -6,9 +6,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::demand::{Demand, Packages};
 use super::environments::interpreter;
 use super::lines::Lines;
-use super::{Demand, Packages};
 use crate::confinement::limits::Breach;
 use crate::confinement::program;
 use crate::confinement::run_directory::RunDirectory;

@@ -3,39 +3,31 @@
 //! `lines` is what may stand in it, `environments` the cache, `installer` the program that fills it, and `install` how it
 //! is run.
 
+mod demand;
 mod environments;
 mod install;
 mod installer;
 mod lines;
 
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
-use events::ResourceClass;
-use events::failure::{Failure, FailureKind};
 use sha2::{Digest, Sha256};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
+pub(crate) use demand::{Demand, Packages};
 pub(crate) use environments::Environment;
 pub(crate) use environments::Environments;
 use environments::{KEPT, Place, Vacancy};
 pub use installer::{Installer, InstallerError, InstallerOptions, RequirementsMode};
 use lines::Lines;
 
-use crate::confinement::Sandbox;
 use crate::confinement::run_directory::RunDirectory;
-use crate::confinement::supervise::process::Graces;
-use crate::job::interrupt::Interrupt;
 use crate::job::outcome::Outcome;
-use crate::job::stage_watchdog::StageWatchdog;
-use crate::log::job_log::JobLog;
 use crate::machine::open_output::{Refusal, open_directory, open_file};
 use crate::machine::platform_fault::is_platforms;
-use crate::python::Python;
-use crate::stop::Stop;
 
 const NAME: &str = "requirements.txt";
 /// How long somebody else's installation of the same is waited for.
@@ -44,33 +36,6 @@ const WAIT_LIMIT: Duration = Duration::from_mins(40);
 const LOOK: Duration = Duration::from_millis(200);
 /// How long it may take to move an environment into place and to remove others.
 const MOVE_LIMIT: Duration = Duration::from_mins(10);
-
-/// Installs what submissions require, once for every list of requirements.
-pub(crate) struct Packages {
-    pub(crate) installer: Installer,
-    pub(crate) sandbox: Arc<Sandbox>,
-    /// The interpreter that environments extend.
-    pub(crate) python: Python,
-    /// Where environments lie, for all workers of this machine.
-    pub(crate) work_root: PathBuf,
-    /// Where directories of installations lie.
-    pub(crate) directory: PathBuf,
-    pub(crate) graces: Graces,
-    pub(crate) stop: Stop,
-}
-
-/// A run that may need an environment.
-#[derive(Clone, Copy)]
-pub(crate) struct Demand<'a> {
-    /// The name of the run's own directory.
-    pub(crate) name: &'a str,
-    /// Marks every process of the run.
-    pub(crate) marker: &'a str,
-    pub(crate) class: &'a ResourceClass,
-    pub(crate) log: &'a JobLog,
-    pub(crate) interrupt: &'a Interrupt,
-    pub(crate) watchdog: &'a StageWatchdog,
-}
 
 impl Packages {
     /// Returns the environment that the submission in `directory` asks for, `None` if it asks for none.
@@ -149,14 +114,6 @@ impl Packages {
         if let Err(error) = pruned.map_err(io::Error::other).and_then(|pruned| pruned) {
             tracing::warn!(%error, "environments that are not used any more could not be removed");
         }
-    }
-}
-
-impl Demand<'_> {
-    /// The failure of a run whose requirements can't be met.
-    fn refused(&self, error: String) -> Outcome {
-        let log_tail = self.log.tail();
-        Outcome::Failed(Failure { kind: FailureKind::Setup, error, exit_code: None, log_tail })
     }
 }
 

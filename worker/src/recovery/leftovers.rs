@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
-use crate::confinement::mark::Mark;
+use crate::confinement::supervise::mark::Mark;
 use crate::machine::procfs;
 use crate::machine::procfs::Stat;
 

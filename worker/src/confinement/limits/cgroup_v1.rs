@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Allowance, Bounds, Group, Limiter, without_cache};
+use super::limiter::{Allowance, Bounds, Group, Limiter, without_cache};
 
 /// The folders of this worker in both hierarchies.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::getxattr;
 
-use super::{Allowance, Bounds, Group, Limiter, without_cache};
+use super::limiter::{Allowance, Bounds, Group, Limiter, without_cache};
 
 const HIERARCHY: &str = "/sys/fs/cgroup";
 /// What systemd puts on a group that it has delegated.

@@ -2,5 +2,6 @@
 
 pub(crate) mod descendants;
 pub(crate) mod launch;
+pub(crate) mod mark;
 pub(crate) mod process;
 pub(crate) mod supervisor;

@@ -79,7 +79,7 @@ struct Exit {
 }
 
 impl Process {
-    /// Starts a program, every process of which bears this marker: as a [`Mark`](crate::confinement::mark::Mark), and in its
+    /// Starts a program, every process of which bears this marker: as a [`Mark`](crate::confinement::supervise::mark::Mark), and in its
     /// environment.
     pub(crate) async fn start(spec: &Spec, marker: &str) -> io::Result<Self> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;

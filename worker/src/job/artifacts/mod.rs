@@ -16,9 +16,9 @@ use events::ports::{ArtifactPort, Ids, PortError};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 
-use crate::job::attempt::Attempt;
 use crate::job::interrupt::Reason;
 use crate::job::outcome::{Outcome, RunEnd};
+use crate::job::run::Attempt;
 use crate::log::job_log::JobLog;
 use crate::outage::Outage;
 use crate::stop::Stop;
