@@ -9,7 +9,6 @@ pub mod commit;
 pub mod envelope;
 pub mod execute;
 pub mod failure;
-pub mod faults;
 pub mod id;
 pub mod idempotency;
 pub mod job;

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use events::{Commit, CommitError, Guard, Lane, StreamId, seeded_bug};
+use events::{Commit, CommitError, Guard, Lane, StreamId};
 use projections::Keyspace;
 use redis::{RedisError, Script, Value};
 use tokio::sync::{mpsc, oneshot};
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::position::Position;
 use super::shared::Shared;
 use super::trouble::describe;
-use super::wire::{self, Encoded, encode};
+use super::wire::{Encoded, encode};
 
 /// The most commits in one call.
 const MAX_BATCH: usize = 128;
@@ -58,13 +58,7 @@ impl Committer {
         if encoded.bytes.len() > MAX_COMMIT_BYTES {
             return Err(CommitError::TooLarge(encoded.bytes.len()));
         }
-        let result = if seeded_bug!("commit_in_two_steps") {
-            let [events, rest] = wire::halves(keys, commit);
-            let made = self.send(events).await?;
-            self.send(rest).await.map(|_| made)
-        } else {
-            self.send(encoded).await
-        };
+        let result = self.send(encoded).await;
         metrics::histogram!("leadersboard_commit_seconds", "lane" => self.lane).record(began.elapsed());
         metrics::counter!("leadersboard_commits_total", "lane" => self.lane, "result" => label(&result)).increment(1);
         result
@@ -84,9 +78,6 @@ pub(super) fn script(lane: Lane) -> Script {
         Lane::Admission => "#!lua",
         Lane::Progress => "#!lua flags=allow-oom",
     };
-    if seeded_bug!("lease_kept_after_finish") {
-        return Script::new(&format!("{first_line}\n{}", BODY.replace("redis.call('HDEL', LEASES, job)", "")));
-    }
     Script::new(&format!("{first_line}\n{BODY}"))
 }
 
