@@ -166,7 +166,7 @@ ordered() {
 mode=${1-}
 case $mode in
 --check | --some) shift ;;
--*) fail "$(sed -n 's/^# usage: /usage: /p' "$0")" ;;
+-*) fail "$(sed -n '/^# usage: /,/^#$/s/^# \?//p' "$0")" ;;
 esac
 names=("$@")
 if [ ${#names[@]} -eq 0 ]; then
