@@ -9,7 +9,6 @@ use crate::log::envelope::{Actor, Envelope};
 use crate::policy::{self, InvalidPolicy, Policy, PolicySettings};
 use crate::ports::{EventLogPort, Loaded, PortError};
 use crate::quota::Usage;
-use crate::seeded_bug;
 use crate::submission::{self, SubmissionCommand};
 use crate::time::Timestamp;
 use crate::trace::TraceParent;
@@ -81,22 +80,18 @@ pub async fn job_if(
     seen: Option<&Guard>,
 ) -> Result<Option<Job>, ExecuteError<job::Rejection>> {
     let mut last = String::new();
-    let mut command = std::borrow::Cow::Borrowed(command);
-    let mut ending = Ending::first(&command);
-    for tries in 0..MAX_TRIES {
-        if tries > 0 && seeded_bug!("retry_with_fresh_fence") {
-            command = std::borrow::Cow::Owned(with_another_fence(&command));
-        }
-        let (loaded, usage) = match load_with_usage(log, policy, id, &command, ending).await {
+    let mut ending = Ending::first(command);
+    for _ in 0..MAX_TRIES {
+        let (loaded, usage) = match load_with_usage(log, policy, id, command, ending).await {
             // An end waits for no other job's record, readable or not.
-            Err(PortError::Corrupt(_)) if ending != Ending::Blind && ends(&command) => {
+            Err(PortError::Corrupt(_)) if ending != Ending::Blind && ends(command) => {
                 ending = Ending::Blind;
                 continue;
             }
             loaded => loaded.map_err(unreachable_port)?,
         };
         let context = Context { now: loaded.now, policy, usage: &usage, jitter };
-        let decided = job::decide(id, loaded.state.as_ref(), &command, &context).map_err(ExecuteError::Rejected)?;
+        let decided = job::decide(id, loaded.state.as_ref(), command, &context).map_err(ExecuteError::Rejected)?;
         let Decision::Happens { events, mut guards, mut work, lane } = decided else {
             // It may be this very call's ending, made alone, whose answer was lost.
             if let (Some(job), Ending::Alone) = (&loaded.state, ending) {
@@ -220,16 +215,6 @@ pub async fn dispatch_held(log: &dyn EventLogPort, policy: &Policy, user: &UserI
         dispatched += 1;
     }
     dispatched
-}
-
-/// The command of a caller who draws a new fence for every try: a known mistake.
-fn with_another_fence(command: &JobCommand) -> JobCommand {
-    let mut command = command.clone();
-    if let JobCommand::Start(start) = &mut command {
-        let another: String = start.fence.as_str().chars().rev().collect();
-        start.fence = another.parse().expect("the digits of a fence");
-    }
-    command
 }
 
 /// Carries out a command on a submission.

@@ -4,7 +4,6 @@ use crate::commit::{Guard, WorkChange};
 use crate::job::{Job, JobEvent};
 use crate::policy::Limits;
 use crate::quota::Usage;
-use crate::seeded_bug;
 
 /// What follows from a slot that is given back.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,9 +18,6 @@ pub(crate) struct Handover {
 
 /// Whether a change of a job gives its slot back.
 pub(crate) fn frees_slot(before: Option<&Job>, after: Option<&Job>) -> bool {
-    if seeded_bug!("slot_released_twice") {
-        return before.is_some() && !after.is_some_and(Job::holds_slot);
-    }
     before.is_some_and(Job::holds_slot) && !after.is_some_and(Job::holds_slot)
 }
 

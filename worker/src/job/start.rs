@@ -5,7 +5,7 @@ use std::time::Duration;
 use events::execute::ExecuteError;
 use events::job::{Rejection, Start};
 use events::ports::{Claim, PortError};
-use events::{Consumer, Fence, Job, JobCommand, JobState, seeded_bug};
+use events::{Fence, Job, JobCommand, JobState};
 use opentelemetry::propagation::Extractor;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -37,13 +37,7 @@ pub(crate) enum Answer {
 
 /// Draws a fence and starts the job that the ticket is for, on these GPUs.
 pub(crate) async fn start(session: &Session, claim: &Claim, gpus: Vec<String>) -> Answer {
-    let mut fence = session.ports.ids.fence();
-    if seeded_bug!("fence_by_worker_name") {
-        fence = named_after(&session.config.consumer);
-    }
-    if seeded_bug!("ack_before_commit") {
-        let _ = session.ports.queue.discard(&session.config.consumer, &claim.ticket).await;
-    }
+    let fence = session.ports.ids.fence();
     let command = JobCommand::Start(Start {
         fence: fence.clone(),
         ticket: claim.ticket.clone(),
@@ -95,23 +89,12 @@ async fn try_start(session: &Session, claim: &Claim, fence: &Fence, command: &Jo
     }
 }
 
-/// The fence of a worker that draws none: a known mistake.
-fn named_after(worker: &Consumer) -> Fence {
-    let digits: String = worker
-        .as_str()
-        .bytes()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0'))
-        .collect();
-    format!("{digits:0<24}")[..24].parse().expect("24 hexadecimal digits")
-}
-
 /// Removes a ticket that is of no use. The ticket on which the job runs is left alone: a group that was made anew hands
 /// it out again, and its holder's next heartbeat takes it back.
 async fn refuse(session: &Session, claim: &Claim) -> Result<(), PortError> {
     let job = session.ports.status.job(claim.job).await?;
     let running = job.is_some_and(|job| matches!(job.state, JobState::Running));
-    if running && !seeded_bug!("refused_start_acks_running_ticket") {
+    if running {
         let lease = session.ports.queue.lease(claim.job).await?;
         if lease.is_some_and(|lease| lease.ticket == claim.ticket) {
             return Ok(());

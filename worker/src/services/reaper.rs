@@ -6,12 +6,12 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use events::execute::{self, ExecuteError, Origin};
 use events::ports::{Lease, PortError, Unstarted};
-use events::{Actor, Fence, Guard, JobCommand, JobId, LossCause, Timestamp, seeded_bug};
+use events::{Actor, Fence, Guard, JobCommand, JobId, LossCause};
 use metrics::counter;
 use tokio::time::{Instant, sleep};
 
@@ -50,7 +50,7 @@ pub(crate) async fn run(session: Arc<Session>) {
 async fn sweep_leases(session: &Session, watch: &mut Watch<(JobId, Fence, u64)>) -> Result<(), PortError> {
     let leases = session.ports.queue.leases().await?;
     let seen = leases.iter().map(|(job, lease)| (*job, lease.fence.clone(), lease.beat));
-    let now = now(session).await?;
+    let now = Instant::now();
     watch.saw(seen, now);
     for (job, lease) in &leases {
         let unchanged = watch.unchanged_for(&(*job, lease.fence.clone(), lease.beat), now);
@@ -90,7 +90,7 @@ async fn sweep_tickets(session: &Session, watch: &mut Watch<Unstarted>) -> Resul
             unstarted => tickets.extend(unstarted?),
         }
     }
-    let now = now(session).await?;
+    let now = Instant::now();
     watch.saw(tickets.iter().cloned(), now);
     let lease = session.policy.get().lease;
     for ticket in &tickets {
@@ -100,17 +100,6 @@ async fn sweep_tickets(session: &Session, watch: &mut Watch<Unstarted>) -> Resul
         }
     }
     Ok(())
-}
-
-/// This process's own clock, which nobody can set.
-async fn now(session: &Session) -> Result<Instant, PortError> {
-    if seeded_bug!("reaper_by_wall_clock") {
-        static BEGAN: OnceLock<(Instant, Timestamp)> = OnceLock::new();
-        let wall = session.ports.log.load_policy().await?.now;
-        let (instant, at) = BEGAN.get_or_init(|| (Instant::now(), wall));
-        return Ok(*instant + (wall - *at).to_std().unwrap_or_default());
-    }
-    Ok(Instant::now())
 }
 
 /// Since when this process has seen things as they are.

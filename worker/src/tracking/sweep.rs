@@ -2,7 +2,7 @@
 //! came through after its sender had given it up.
 
 use events::ports::OpenRun;
-use events::{Job, JobId, seeded_bug};
+use events::{Job, JobId};
 
 use super::Tracker;
 use super::settle::Unsettled;
@@ -10,9 +10,6 @@ use crate::session::Session;
 
 /// Deletes the open runs of a job, or of this board, that are nobody's.
 pub(super) async fn sweep(session: &Session, tracker: &Tracker, of: Option<JobId>) -> Result<(), Unsettled> {
-    if seeded_bug!("open_runs_are_never_swept") {
-        return Ok(());
-    }
     let port = &tracker.config.port;
     // The jobs are read after the runs were listed: a run that is open has been started in the log before.
     for open in port.open_runs(of).await? {
