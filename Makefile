@@ -8,9 +8,9 @@ ARGS ?=
 VENV_PYTHON := $(CURDIR)/.venv/bin/python
 # `up` respects an interpreter of your own; tests and figures need the one whose packages are known.
 up: export JOB_PYTHON ?= $(VENV_PYTHON)
-test test-faults bench chaos coverage: export JOB_PYTHON := $(VENV_PYTHON)
+test test-faults mistakes bench chaos coverage: export JOB_PYTHON := $(VENV_PYTHON)
 
-# Looked up only where it is used. One failure hides no other; what looks for known mistakes ends with the first.
+# Looked up only where it is used. One failure hides no other.
 TEST_RUNNER = $(if $(shell cargo nextest --version 2>/dev/null),nextest run,test) --no-fail-fast
 
 help: ## Show what can be made
@@ -34,6 +34,7 @@ lint: ## Check the prose, the formatting and the lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	bash -n scripts/*.sh .ci/run
+	scripts/mistakes.sh --check
 	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; fi
 
 deny: ## Check licences, banned crates and sources (needs cargo-deny)
@@ -41,7 +42,7 @@ deny: ## Check licences, banned crates and sources (needs cargo-deny)
 		{ echo "cargo-deny is missing: cargo install --locked cargo-deny --version '^0.18'" >&2; exit 1; }
 	cargo deny check licenses bans sources
 
-test-faults: ## Fail at every step, confine by the least there is, and see that every known mistake is noticed
+test-faults: ## Fail at every step, confine by the least there is, and plant known mistakes for ten minutes
 	@scripts/bootstrap.sh redis venv sandbox-venv mlflow-venv
 	cargo build -p leadersboard-cli --features faults
 	mkdir -p target/faults && cp target/debug/leadersboard target/faults/leadersboard
@@ -49,7 +50,11 @@ test-faults: ## Fail at every step, confine by the least there is, and see that 
 		cargo $(TEST_RUNNER) -p leadersboard-tests --features faults --test failpoints --test sandbox
 	LEADERSBOARD_BINARY=$(CURDIR)/target/faults/leadersboard CHAOS_JOBS=100 CHAOS_SECONDS=20 \
 		cargo bench --profile dev -p leadersboard-tests --bench chaos
-	scripts/seeded-bugs.sh
+	scripts/mistakes.sh --some
+
+mistakes: ## Plant every known mistake in a copy of the tree and check that the tests notice it
+	@scripts/bootstrap.sh redis venv sandbox-venv mlflow-venv
+	scripts/mistakes.sh
 
 bench: ## Measure, and print the figures
 	@scripts/bootstrap.sh redis wrk venv mlflow-venv
@@ -74,4 +79,4 @@ clean: ## Remove what was built; data stays
 	cargo clean
 	rm -rf .venv
 
-.PHONY: help up build test test-faults lint deny bench chaos coverage ci fmt clean
+.PHONY: help up build test test-faults mistakes lint deny bench chaos coverage ci fmt clean

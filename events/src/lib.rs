@@ -8,7 +8,6 @@ pub mod artifacts;
 pub mod commit;
 pub mod execute;
 pub mod failure;
-pub mod faults;
 pub mod guard;
 pub mod id;
 pub mod idempotency;

@@ -7,7 +7,7 @@ use events::job::{
     ArtifactTotals, Completed, DeadLetter, Ended, Losses, Run, TrackedRun, Tracking, Untracked, Waiting, evolve,
 };
 use events::time::from_unix_micros;
-use events::{AggregateId, Envelope, Job, JobEvent, JobId, JobSpec, JobState, seeded_bug};
+use events::{AggregateId, Envelope, Job, JobEvent, JobId, JobSpec, JobState};
 use serde_json::Value;
 
 use crate::fields::{CANCEL_REQUESTED_BY, FENCE, Fields, IDEMPOTENCY, USER, Unreadable, VERSION, store_time};
@@ -91,9 +91,6 @@ fn memberships(keys: &Keyspace, job: &Job) -> BTreeMap<String, Option<i64>> {
         }
         JobState::DeadLettered(ended) => {
             sets.insert(keys.dead_letters(), Some(ended.at.timestamp_millis()));
-            if seeded_bug!("slot_kept_after_dead_letter") {
-                sets.insert(keys.user_active(user), Some(RUNNING));
-            }
         }
         // What waited longest is first, and a retry or a replay was accepted before what came later.
         JobState::Pending(Waiting::Held) => {

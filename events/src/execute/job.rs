@@ -11,7 +11,6 @@ use crate::log::envelope::{Actor, Envelope};
 use crate::policy::Policy;
 use crate::ports::{EventLogPort, Loaded, LoadedUsage, PortError};
 use crate::quota::Usage;
-use crate::seeded_bug;
 use crate::time::Timestamp;
 use crate::trace::TraceParent;
 
@@ -108,8 +107,6 @@ impl JobExecutor<'_> {
         let mut tries = Tries::default();
         let mut ending = Ending::first(command);
         loop {
-            let another = (!tries.is_first() && seeded_bug!("retry_with_fresh_fence")).then(|| another_fence(command));
-            let command = another.as_ref().unwrap_or(command);
             let read = match self.read(id, command, ending).await {
                 // An end waits for no other job's record, readable or not.
                 Err(PortError::Corrupt(_)) if ending != Ending::Blind && ends(command) => {
@@ -245,14 +242,4 @@ fn envelopes(
         .zip(events)
         .map(|(seq, event)| Envelope { seq, at, actor: actor.clone(), trace: trace.cloned(), event })
         .collect()
-}
-
-/// The command of a caller who draws a new fence for every try: a known mistake.
-fn another_fence(command: &JobCommand) -> JobCommand {
-    let mut command = command.clone();
-    if let JobCommand::Start(start) = &mut command {
-        let another: String = start.fence.as_str().chars().rev().collect();
-        start.fence = another.parse().expect("the digits of a fence");
-    }
-    command
 }

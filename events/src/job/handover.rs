@@ -5,7 +5,6 @@ use crate::job::event::JobEvent;
 use crate::job::state::Job;
 use crate::policy::Limits;
 use crate::quota::Usage;
-use crate::seeded_bug;
 
 /// What follows when a job gives its slot back.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,9 +19,6 @@ pub(crate) struct Handover {
 
 /// Returns whether a change of a job gives its slot back.
 pub(crate) fn frees_slot(before: Option<&Job>, after: Option<&Job>) -> bool {
-    if seeded_bug!("slot_released_twice") {
-        return before.is_some() && !after.is_some_and(Job::holds_slot);
-    }
     before.is_some_and(Job::holds_slot) && !after.is_some_and(Job::holds_slot)
 }
 

@@ -14,9 +14,7 @@ use events::execute::{self, ExecuteError, Origin};
 use events::job::Waiting;
 use events::policy::{LivePolicy, Policy};
 use events::ports::{EventLogPort, Ids, JobQueuePort, Lease, LoadedUsage, PortError, Tickets, WorkStatePort};
-use events::{
-    Actor, ClassName, Fence, Job, JobCommand, JobId, JobState, StreamId, Ticket, Timestamp, UserId, seeded_bug,
-};
+use events::{Actor, ClassName, Fence, Job, JobCommand, JobId, JobState, StreamId, Ticket, Timestamp, UserId};
 use metrics::{counter, gauge};
 use tokio::time::sleep;
 
@@ -202,14 +200,12 @@ impl Reconciler {
         }
         walk.unreadable = unreadable.len() as u64;
         gauge!("leadersboard_unreadable_jobs").set(walk.unreadable as f64);
-        if !seeded_bug!("reconciler_looks_at_running_only") {
-            for user in &waiting_users {
-                walk.set_aside += self.ports.work_state.tidy_user(user).await?;
-                match self.fill_slots(user).await {
-                    Ok(dispatched) => walk.repaired += dispatched,
-                    Err(PortError::Corrupt(problem)) => tracing::error!(%user, %problem, "held jobs can't be read"),
-                    Err(away) => return Err(away),
-                }
+        for user in &waiting_users {
+            walk.set_aside += self.ports.work_state.tidy_user(user).await?;
+            match self.fill_slots(user).await {
+                Ok(dispatched) => walk.repaired += dispatched,
+                Err(PortError::Corrupt(problem)) => tracing::error!(%user, %problem, "held jobs can't be read"),
+                Err(away) => return Err(away),
             }
         }
         for (job, lease) in &leases {
@@ -334,9 +330,6 @@ fn tell(finding: &Finding, job: JobId, repaired: bool) {
 /// What is wrong with a job that has not ended, if anything is.
 fn look_at(job: &Job, has_ticket: bool, leases: &HashMap<JobId, Lease>, now: Timestamp) -> Option<Finding> {
     let (id, version) = (job.id, job.version);
-    if seeded_bug!("reconciler_looks_at_running_only") && !matches!(job.state, JobState::Running) {
-        return None;
-    }
     match &job.state {
         JobState::Pending(Waiting::Dispatched(_)) => (!has_ticket).then_some(Finding::TicketLost(id, version)),
         JobState::Pending(Waiting::Delayed(due)) => (*due + OVERDUE < now).then_some(Finding::Forgotten(id, version)),

@@ -5,14 +5,14 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
-use events::{Commit, CommitError, Guard, Lane, Problem, StreamId, seeded_bug};
+use events::{Commit, CommitError, Guard, Lane, Problem, StreamId};
 use projections::Keyspace;
 use redis::{RedisError, Script, Value};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::position::Position;
-use super::wire::{self, Encoded, encode};
+use super::wire::{Encoded, encode};
 use crate::redis::connection::shared::Shared;
 use crate::redis::connection::trouble::{cure, describe, problem};
 
@@ -59,13 +59,7 @@ impl Committer {
         if encoded.bytes.len() > MAX_COMMIT_BYTES {
             return Err(CommitError::TooLarge(encoded.bytes.len()));
         }
-        let result = if seeded_bug!("commit_in_two_steps") {
-            let [events, rest] = wire::halves(keys, commit);
-            let made = self.send(events).await?;
-            self.send(rest).await.map(|_| made)
-        } else {
-            self.send(encoded).await
-        };
+        let result = self.send(encoded).await;
         metrics::histogram!("leadersboard_commit_seconds", "lane" => self.lane).record(began.elapsed());
         metrics::counter!("leadersboard_commits_total", "lane" => self.lane, "result" => label(&result)).increment(1);
         result
@@ -85,9 +79,6 @@ pub(crate) fn script(lane: Lane) -> Script {
         Lane::Admission => "#!lua",
         Lane::Progress => "#!lua flags=allow-oom",
     };
-    if seeded_bug!("lease_kept_after_finish") {
-        return Script::new(&format!("{first_line}\n{}", BODY.replace("redis.call('HDEL', LEASES, job)", "")));
-    }
     Script::new(&format!("{first_line}\n{BODY}"))
 }
 

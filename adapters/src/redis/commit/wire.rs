@@ -49,17 +49,6 @@ pub(crate) fn encode(keys: &Keyspace, commit: &Commit) -> Encoded {
     }
 }
 
-/// A commit as two that follow each other, the events first: a known mistake.
-pub(crate) fn halves(keys: &Keyspace, commit: &Commit) -> [Encoded; 2] {
-    let whole = encode(keys, commit);
-    let (guards, events, changes): (Vec<Words>, Vec<Words>, Vec<Words>) =
-        rmp_serde::from_slice(&whole.bytes).expect("it was just encoded");
-    let (noted, rest): (Vec<Words>, Vec<Words>) = changes.into_iter().partition(|change| change[0] == "note_ids");
-    let bytes = |part: (Vec<Words>, Vec<Words>, Vec<Words>)| rmp_serde::to_vec(&part).expect("lists of strings");
-    let first = Encoded { bytes: bytes((guards, events, noted)), guards: whole.guards };
-    [first, Encoded { bytes: bytes((vec![], vec![], rest)), guards: vec![] }]
-}
-
 fn version_guard(keys: &Keyspace, change: &Change) -> Words {
     let (key, version) = match change {
         Change::Job { id, before, .. } => (keys.job(*id), before.as_ref().map_or(0, |job| job.version)),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use events::ports::{Claim, Heartbeat, JobQueuePort, Lease, PortError, QueueDepth, TicketReader, Unstarted};
-use events::{ClassName, Consumer, Fence, JobId, Ticket, seeded_bug};
+use events::{ClassName, Consumer, Fence, JobId, Ticket};
 use projections::keys::WORKERS_GROUP;
 use redis::{RedisResult, Script, Value};
 
@@ -102,9 +102,6 @@ impl JobQueuePort for Redis {
             let Some((last, ..)) = pending.last() else { return Ok(found) };
             after = format!("({}", String::from_utf8_lossy(last));
             found.extend(self.without_lease(&key, class, &pending).await?);
-            if seeded_bug!("cursor_not_carried") {
-                return Ok(found);
-            }
         }
     }
 
@@ -140,15 +137,6 @@ impl JobQueuePort for Redis {
     async fn adopt(&self, from: &Consumer, to: &Consumer, classes: &[ClassName]) -> Result<Vec<Claim>, PortError> {
         let script = Script::new(include_str!("adopt.lua"));
         let mut adopted = Vec::new();
-        if seeded_bug!("delconsumer_on_restart") {
-            for class in classes {
-                let key = self.keys().queue(class);
-                let mut remove = redis::cmd("XGROUP");
-                remove.arg(&["DELCONSUMER", &key, WORKERS_GROUP, from.as_str()]);
-                let removed: Result<redis::Value, _> = remove.query_async(&mut self.connection()).await;
-                removed.map_err(away)?;
-            }
-        }
         for class in classes {
             loop {
                 failpoint!("adopt.before");

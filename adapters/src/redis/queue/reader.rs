@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use events::ports::{Claim, Permits, PortError, TicketReader};
-use events::{ClassName, Consumer, Ticket, seeded_bug};
+use events::{ClassName, Consumer, Ticket};
 use projections::keys::WORKERS_GROUP;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, RedisResult, Script, Value};
@@ -205,11 +205,7 @@ impl TicketReader for Reader {
 
 /// Makes the group at `0`, so that tickets added before it are handed out too.
 async fn ensure_group(connection: &mut MultiplexedConnection, key: &str) -> Result<(), RedisError> {
-    let mut script = Script::new(include_str!("ensure_group.lua"));
-    if seeded_bug!("group_created_at_its_end") {
-        script = Script::new(&include_str!("ensure_group.lua").replace("'0'", "'$'"));
-    }
-    script.key(key).invoke_async(connection).await
+    Script::new(include_str!("ensure_group.lua")).key(key).invoke_async(connection).await
 }
 
 /// Reads tickets; one that can't be read goes to the quarantine with its raw fields and is acknowledged.

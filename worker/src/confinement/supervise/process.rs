@@ -6,7 +6,6 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use events::seeded_bug;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -135,9 +134,7 @@ impl Process {
             }
             () = sleep(limit) => self.stop(Ended::TimedOut, graces, at_once).await?,
         };
-        if !seeded_bug!("event_before_tree_is_gone") {
-            self.vanish().await?;
-        }
+        self.vanish().await?;
         Ok(match (ended, self.gave_up) {
             (Ended::Exited(_), Some(status)) => {
                 Ended::Exceeded(Breach::Platform(format!("its supervisor gave up: {status}")))
