@@ -71,11 +71,6 @@ impl Tries {
         let others = || Problem::from("others changed the same aggregates at every try");
         Err(ExecuteError::Unavailable(self.last.take().unwrap_or_else(others)))
     }
-
-    /// Whether this is the first try.
-    pub(super) const fn is_first(&self) -> bool {
-        self.failed == 0
-    }
 }
 
 /// Turns the failure of a read into that of the command.
