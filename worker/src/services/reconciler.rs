@@ -6,6 +6,8 @@
 //! job. What the domain knows of is repaired by a command, what it doesn't (tickets, leases) as work state, guarded by
 //! that version.
 
+mod finding;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,11 +20,10 @@ use events::{Actor, ClassName, Fence, Job, JobCommand, JobId, JobState, StreamId
 use metrics::{counter, gauge};
 use tokio::time::sleep;
 
+use finding::{Finding, look_at};
+
 use crate::outage::Outage;
 use crate::services::leader_lease::LeaderLease;
-
-/// How long after it is due a delayed job counts as forgotten by the dispatchers.
-const OVERDUE: Duration = Duration::from_secs(10);
 
 /// What a reconciler asks of the outside world.
 #[derive(Clone)]
@@ -59,36 +60,6 @@ pub struct Walk {
     pub set_aside: u64,
     /// Jobs that have not ended and can't be read: only the log can restore them.
     pub unreadable: u64,
-}
-
-/// Something that is not as it must be, at a version of the job.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Finding {
-    /// It waits for a worker, and no ticket is for it.
-    TicketLost(JobId, u64),
-    /// It runs, and no lease has its fence.
-    LeaseLost(JobId, u64),
-    /// It waits for a time that has long come.
-    Forgotten(JobId, u64),
-    /// A ticket that nobody holds and nobody will be handed.
-    Stranded(Ticket),
-    /// A lease whose fence is no running job's.
-    Orphan(JobId, Fence, u64),
-    /// It waits for a resource class that is not offered any more.
-    Unserved(JobId, u64),
-}
-
-impl Finding {
-    const fn kind(&self) -> &'static str {
-        match self {
-            Self::TicketLost(..) => "ticket_lost",
-            Self::LeaseLost(..) => "lease_lost",
-            Self::Forgotten(..) => "forgotten",
-            Self::Stranded(_) => "ticket_stranded",
-            Self::Orphan(..) => "orphan_lease",
-            Self::Unserved(..) => "class_removed",
-        }
-    }
 }
 
 /// Reconciles for as long as the future is polled, whenever this process leads.
@@ -130,67 +101,75 @@ impl Reconciler {
     /// Walks through all jobs that have not ended, and repairs what this walk and the one before it found.
     ///
     /// # Errors
-    /// If Redis does not answer; what was found so far counts for nothing then.
+    /// If Redis does not answer. What was found so far counts for nothing then.
     pub async fn walk(&mut self) -> Result<Walk, PortError> {
+        let mut under_way = self.begin().await?;
+        self.reissue_stranded_tickets(&mut under_way).await?;
+        self.look_at_open_jobs(&mut under_way).await?;
+        self.fill_free_slots(&mut under_way).await?;
+        self.drop_orphan_leases(&mut under_way).await?;
+        let UnderWay { mut walk, found, unreadable, .. } = under_way;
+        walk.suspected = found.len() as u64;
+        (self.before, self.unreadable) = (found, unreadable);
+        Ok(walk)
+    }
+
+    /// Reads the work there is.
+    async fn begin(&mut self) -> Result<UnderWay, PortError> {
         let before = std::mem::take(&mut self.before);
         let classes: Vec<ClassName> = self.policy.get().classes.keys().cloned().collect();
         // What can't be read is moved out of the way first: then all that is left can be judged by itself.
-        let mut walk = Walk { set_aside: self.ports.work_state.tidy(&classes).await?, ..Walk::default() };
-        let leases: HashMap<JobId, Lease> = self.ports.queue.leases().await?.into_iter().collect();
+        let set_aside = self.ports.work_state.tidy(&classes).await?;
+        let leases = self.ports.queue.leases().await?.into_iter().collect();
         let mut tickets = Tickets::default();
         for class in &classes {
             let of_class = self.ports.work_state.tickets(class).await?;
             tickets.live.extend(of_class.live);
             tickets.stranded.extend(of_class.stranded);
         }
-        let mut found = HashSet::new();
-        for (ticket, job) in &tickets.stranded {
+        Ok(UnderWay {
+            walk: Walk { set_aside, ..Walk::default() },
+            before,
+            found: HashSet::new(),
+            leases,
+            tickets,
+            running: HashMap::new(),
+            waiting_users: BTreeSet::new(),
+            unreadable: HashSet::new(),
+        })
+    }
+
+    async fn reissue_stranded_tickets(&self, under_way: &mut UnderWay) -> Result<(), PortError> {
+        for (ticket, job) in under_way.tickets.stranded.clone() {
             let finding = Finding::Stranded(ticket.clone());
-            if before.contains(&finding) {
-                let reissued = readable(self.ports.work_state.reissue_stranded(ticket, *job).await, *job)?;
-                tell(&finding, *job, reissued);
-                walk.repaired += u64::from(reissued);
-            } else {
-                found.insert(finding);
+            if under_way.is_confirmed(&finding) {
+                let reissued = self.ports.work_state.reissue_stranded(&ticket, job).await;
+                under_way.note(&finding, job, reissued)?;
             }
         }
-        let stranded: HashSet<JobId> = tickets.stranded.iter().map(|(_, job)| *job).collect();
+        Ok(())
+    }
+
+    async fn look_at_open_jobs(&self, under_way: &mut UnderWay) -> Result<(), PortError> {
         let offered = self.offered().await?;
-        let mut running = HashMap::new();
-        let mut waiting_users = BTreeSet::new();
         let mut cursor = 0;
-        let mut unreadable = HashSet::new();
         loop {
             let page = self.ports.work_state.open_jobs(cursor).await?;
             for (id, why) in page.unreadable {
                 if !self.unreadable.contains(&id) {
                     tracing::error!(job = %id, why, "a job can't be read; `leadersboard doctor --repair` restores it from the log");
                 }
-                unreadable.insert(id);
+                under_way.unreadable.insert(id);
             }
             for id in page.without_status {
                 tracing::error!(job = %id, "a job is said to be open and has no status: `leadersboard projections rebuild` restores it");
             }
             for job in page.jobs {
-                walk.open += 1;
-                if matches!(job.state, JobState::Pending(Waiting::Held)) {
-                    waiting_users.insert(job.spec.user.clone());
-                }
-                running.extend(job.current_fence().map(|fence| (job.id, fence.clone())));
-                let has_ticket = tickets.live.contains_key(&job.id) || stranded.contains(&job.id);
-                let is_unserved = matches!(job.state, JobState::Pending(_))
-                    && offered.as_ref().is_some_and(|offered| offered.class(&job.spec.class).is_none());
-                let finding = if is_unserved {
-                    Some(Finding::Unserved(job.id, job.version))
-                } else {
-                    look_at(&job, has_ticket, &leases, page.now)
-                };
-                let Some(finding) = finding else { continue };
-                if before.contains(&finding) {
-                    let repaired = self.repair(&finding, &job, tickets.live.get(&job.id)).await;
-                    walk.repaired += u64::from(readable(repaired, job.id)?);
-                } else {
-                    found.insert(finding);
+                under_way.count(&job);
+                let Some(finding) = under_way.look_at(&job, offered.as_ref(), page.now) else { continue };
+                if under_way.is_confirmed(&finding) {
+                    let repaired = self.repair(&finding, &job, under_way.tickets.live.get(&job.id)).await;
+                    under_way.note(&finding, job.id, repaired)?;
                 }
             }
             cursor = page.next;
@@ -198,34 +177,36 @@ impl Reconciler {
                 break;
             }
         }
-        walk.unreadable = unreadable.len() as u64;
-        gauge!("leadersboard_unreadable_jobs").set(walk.unreadable as f64);
-        for user in &waiting_users {
-            walk.set_aside += self.ports.work_state.tidy_user(user).await?;
-            match self.fill_slots(user).await {
-                Ok(dispatched) => walk.repaired += dispatched,
+        under_way.walk.unreadable = under_way.unreadable.len() as u64;
+        gauge!("leadersboard_unreadable_jobs").set(under_way.walk.unreadable as f64);
+        Ok(())
+    }
+
+    async fn fill_free_slots(&self, under_way: &mut UnderWay) -> Result<(), PortError> {
+        for user in std::mem::take(&mut under_way.waiting_users) {
+            under_way.walk.set_aside += self.ports.work_state.tidy_user(&user).await?;
+            match self.fill_slots(&user).await {
+                Ok(dispatched) => under_way.walk.repaired += dispatched,
                 Err(PortError::Corrupt(problem)) => tracing::error!(%user, %problem, "held jobs can't be read"),
                 Err(away) => return Err(away),
             }
         }
-        for (job, lease) in &leases {
-            // Whether a job runs that can't be read is not known.
-            if running.get(job) == Some(&lease.fence) || unreadable.contains(job) {
+        Ok(())
+    }
+
+    async fn drop_orphan_leases(&self, under_way: &mut UnderWay) -> Result<(), PortError> {
+        for (job, lease) in std::mem::take(&mut under_way.leases) {
+            // Whether an unreadable job runs is not known.
+            if under_way.running.get(&job) == Some(&lease.fence) || under_way.unreadable.contains(&job) {
                 continue;
             }
-            let finding = Finding::Orphan(*job, lease.fence.clone(), lease.beat);
-            if before.contains(&finding) {
-                let dropped = readable(self.ports.work_state.drop_lease(*job, lease).await, *job)?;
-                tell(&finding, *job, dropped);
-                walk.repaired += u64::from(dropped);
-            } else {
-                found.insert(finding);
+            let finding = Finding::Orphan(job, lease.fence.clone(), lease.beat);
+            if under_way.is_confirmed(&finding) {
+                let dropped = self.ports.work_state.drop_lease(job, &lease).await;
+                under_way.note(&finding, job, dropped)?;
             }
         }
-        walk.suspected = found.len() as u64;
-        self.before = found;
-        self.unreadable = unreadable;
-        Ok(walk)
+        Ok(())
     }
 
     /// The stored policy, and not what this process last heard: nothing is cancelled for a class that has just come.
@@ -244,9 +225,9 @@ impl Reconciler {
         }
     }
 
-    /// Repairs a finding about a job. Whether there still was something to repair.
+    /// Repairs a finding about a job. Returns whether there still was something to repair.
     async fn repair(&self, finding: &Finding, job: &Job, ticket: Option<&Ticket>) -> Result<bool, PortError> {
-        let repaired = match finding {
+        Ok(match finding {
             Finding::TicketLost(..) => self.ports.work_state.restore_ticket(job).await?,
             Finding::LeaseLost(..) => match self.lease_of(job, ticket) {
                 Some(lease) => self.ports.work_state.restore_lease(job, &lease).await?,
@@ -255,9 +236,7 @@ impl Reconciler {
             Finding::Forgotten(..) => self.dispatch(job).await?,
             Finding::Unserved(..) => self.withdraw(job).await?,
             Finding::Stranded(_) | Finding::Orphan(..) => false,
-        };
-        tell(finding, job.id, repaired);
-        Ok(repaired)
+        })
     }
 
     /// The lease that a running job must have had. From its first beat on the reapers watch it.
@@ -309,39 +288,68 @@ impl Reconciler {
     }
 }
 
-/// Whether a repair was made. One that meets what can't be read keeps no other.
-fn readable(repaired: Result<bool, PortError>, job: JobId) -> Result<bool, PortError> {
-    match repaired {
-        Err(PortError::Corrupt(problem)) => {
-            tracing::error!(%job, %problem, "a job could not be repaired");
-            Ok(false)
-        }
-        repaired => repaired,
-    }
+/// A walk under way: what it reads, and what it has come to so far.
+struct UnderWay {
+    walk: Walk,
+    /// What the walk before found.
+    before: HashSet<Finding>,
+    /// What only the next walk can confirm.
+    found: HashSet<Finding>,
+    leases: HashMap<JobId, Lease>,
+    tickets: Tickets,
+    /// The running jobs, each with its fence.
+    running: HashMap<JobId, Fence>,
+    /// The users with held jobs.
+    waiting_users: BTreeSet<UserId>,
+    unreadable: HashSet<JobId>,
 }
 
-fn tell(finding: &Finding, job: JobId, repaired: bool) {
-    if repaired {
-        tracing::warn!(%job, repair = finding.kind(), "repaired a job");
-        counter!("leadersboard_reconciler_repairs_total", "repair" => finding.kind()).increment(1);
-    }
-}
-
-/// What is wrong with a job that has not ended, if anything is.
-fn look_at(job: &Job, has_ticket: bool, leases: &HashMap<JobId, Lease>, now: Timestamp) -> Option<Finding> {
-    let (id, version) = (job.id, job.version);
-    match &job.state {
-        JobState::Pending(Waiting::Dispatched(_)) => (!has_ticket).then_some(Finding::TicketLost(id, version)),
-        JobState::Pending(Waiting::Delayed(due)) => (*due + OVERDUE < now).then_some(Finding::Forgotten(id, version)),
-        JobState::Running => {
-            let held = leases.get(&id).is_some_and(|lease| Some(&lease.fence) == job.current_fence());
-            (!held).then_some(Finding::LeaseLost(id, version))
+impl UnderWay {
+    /// Whether the walk before has found this too. If not, it is kept for the next walk.
+    fn is_confirmed(&mut self, finding: &Finding) -> bool {
+        let is_confirmed = self.before.contains(finding);
+        if !is_confirmed {
+            self.found.insert(finding.clone());
         }
-        // Whether a held one waits in vain is for its user's slots to tell.
-        JobState::Pending(Waiting::Held)
-        | JobState::Completed(_)
-        | JobState::Failed(_)
-        | JobState::Cancelled(_)
-        | JobState::DeadLettered(_) => None,
+        is_confirmed
+    }
+
+    /// Counts a job that has not ended.
+    fn count(&mut self, job: &Job) {
+        self.walk.open += 1;
+        if matches!(job.state, JobState::Pending(Waiting::Held)) {
+            self.waiting_users.insert(job.spec.user.clone());
+        }
+        self.running.extend(job.current_fence().map(|fence| (job.id, fence.clone())));
+    }
+
+    /// What is wrong with a job, if anything is. `offered` is the policy, if that can be read.
+    fn look_at(&self, job: &Job, offered: Option<&Policy>, now: Timestamp) -> Option<Finding> {
+        let is_unserved = matches!(job.state, JobState::Pending(_))
+            && offered.is_some_and(|offered| offered.class(&job.spec.class).is_none());
+        if is_unserved {
+            return Some(Finding::Unserved(job.id, job.version));
+        }
+        let is_stranded = || self.tickets.stranded.iter().any(|(_, stranded)| *stranded == job.id);
+        let has_ticket = self.tickets.live.contains_key(&job.id) || is_stranded();
+        look_at(job, has_ticket, &self.leases, now)
+    }
+
+    /// Notes a repair. A record that can't be read holds up no other.
+    fn note(&mut self, finding: &Finding, job: JobId, repaired: Result<bool, PortError>) -> Result<(), PortError> {
+        match repaired {
+            Ok(true) => {
+                tracing::warn!(%job, repair = finding.kind(), "repaired a job");
+                counter!("leadersboard_reconciler_repairs_total", "repair" => finding.kind()).increment(1);
+                self.walk.repaired += 1;
+                Ok(())
+            }
+            Ok(false) => Ok(()),
+            Err(PortError::Corrupt(problem)) => {
+                tracing::error!(%job, %problem, "a job could not be repaired");
+                Ok(())
+            }
+            Err(away) => Err(away),
+        }
     }
 }
