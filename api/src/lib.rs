@@ -31,13 +31,13 @@ use events::ports::{
 use tokio_util::sync::CancellationToken;
 
 pub use artifacts::Artifacts;
-pub use class_capacity::Crews;
+pub use class_capacity::ClassCapacities;
 pub use http::connections::Connections;
 pub use http::serve::serve;
 pub use jobs::results::MlflowLinks;
 pub use leaderboard::{BoardMetrics, BoardMetricsError, BoardReads};
 pub use request::auth::{Role, TokenError, Tokens};
-pub use request::idempotency::UnderWay;
+pub use request::idempotency::InFlight;
 
 /// Renders all metrics in Prometheus' text format.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -52,8 +52,8 @@ pub struct Api {
     pub nudges: Arc<dyn NudgePort>,
     /// Where jobs and submissions are read.
     pub status: Arc<dyn JobStatusPort>,
-    /// Who would run what waits.
-    pub crews: Crews,
+    /// The workers that would run pending jobs.
+    pub capacities: ClassCapacities,
     /// Where uploads go.
     pub storage: Arc<dyn StoragePort>,
     /// Where the logs of runs are read.
@@ -72,8 +72,8 @@ pub struct Api {
     pub policy: Arc<LivePolicy>,
     /// Who may ask.
     pub tokens: Tokens,
-    /// The idempotency keys whose requests are under way.
-    pub under_way: UnderWay,
+    /// The idempotency keys whose requests are in flight.
+    pub in_flight: InFlight,
     /// What an upload may hold.
     pub upload_limits: UploadLimits,
     /// What an archive in an upload may hold.

@@ -1,4 +1,4 @@
-//! Asking for a job's end.
+//! Cancelling a job.
 
 use std::sync::Arc;
 
@@ -18,12 +18,12 @@ use crate::request::extract::VisibleJob;
 use crate::request::json_body::{Body, Members, OptionalBody};
 use crate::request::query::{NoParams, Params};
 
-/// How to end it. An empty body is an empty wish.
-pub(crate) struct Wish {
+/// How to cancel the job. The body may be empty.
+pub(crate) struct CancelRequest {
     force: bool,
 }
 
-impl Body for Wish {
+impl Body for CancelRequest {
     const MEMBERS: &'static [&'static str] = &["force"];
 
     fn read(members: Members) -> Result<Self, Error> {
@@ -37,9 +37,9 @@ pub(crate) async fn cancel(
     caller: Caller,
     VisibleJob(job): VisibleJob,
     _: Params<NoParams>,
-    OptionalBody(wish): OptionalBody<Wish>,
+    OptionalBody(request): OptionalBody<CancelRequest>,
 ) -> Result<(StatusCode, Json<StatusView>), Error> {
-    let mode = if wish.force { CancelMode::Force } else { CancelMode::Graceful };
+    let mode = if request.force { CancelMode::Force } else { CancelMode::Graceful };
     let origin = Origin { actor: caller.actor(), trace: current_traceparent() };
     let command = JobCommand::RequestCancel { by: caller.user, force: mode };
     let jitter = api.ids.jitter();

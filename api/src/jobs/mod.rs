@@ -79,13 +79,13 @@ pub(crate) async fn create(
     JsonBody(new): JsonBody<NewJob>,
 ) -> Result<(StatusCode, Json<Accepted>), Error> {
     let (text, config) = config::read(new.config.as_deref())?;
-    let idempotency = key.of(&wish(&new.submission_id, &config));
+    let idempotency = key.with_fingerprint(&content(&new.submission_id, &config));
     let accepted = |id: String| {
         let submission_id = new.submission_id.clone();
         let (status, warnings) = (JobStatus::Pending, config::warnings(&config));
         Ok((StatusCode::ACCEPTED, Json(Accepted { job_id: id, submission_id, status, warnings })))
     };
-    let _turn = api.under_way.turn(&caller, &key).await;
+    let _lock = api.in_flight.lock(&caller, &key).await;
     // Before anything is looked at that may have changed since.
     if let Some(AggregateId::Job(earlier)) = made_before(&api, &caller, idempotency.as_ref()).await? {
         return accepted(earlier.to_string());
@@ -108,8 +108,8 @@ pub(crate) async fn create(
     }
 }
 
-/// What is asked for, however it is written.
-fn wish(submission: &str, config: &Map<String, Value>) -> Value {
+/// The content of a request, however it is written.
+fn content(submission: &str, config: &Map<String, Value>) -> Value {
     json!({ "call": "POST /jobs", "submission_id": submission, "config": config })
 }
 

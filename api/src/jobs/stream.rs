@@ -13,7 +13,7 @@ use events::ports::{EventFeed, Heard};
 use tokio::time::{sleep, timeout};
 
 use super::progress::{self, StageView};
-use super::story::{StatusEvent, Story, Turn};
+use super::story::{Novelty, StatusEvent, Story};
 use crate::Api;
 use crate::answer::error::Error;
 use crate::answer::sse;
@@ -122,14 +122,14 @@ impl Follower {
             let Ok(heard) = timeout(LOOK, self.feed.next()).await else { return Ok(self.new_stage().await) };
             // Until what is heard is dealt with: whatever goes wrong on the way, the history has it.
             self.phase = Phase::Behind;
-            let turn = match heard {
+            let novelty = match heard {
                 Heard::Event(entry) => self.story.hear(entry.event.clone()),
-                Heard::Missed => Turn::Gap,
+                Heard::Missed => Novelty::Gap,
             };
-            match turn {
-                Turn::Known => {}
-                Turn::Next(status) => self.unsent.push_back(*status),
-                Turn::Gap | Turn::Gone => self.catch_up().await?,
+            match novelty {
+                Novelty::Known => {}
+                Novelty::Next(status) => self.unsent.push_back(*status),
+                Novelty::Gap | Novelty::Gone => self.catch_up().await?,
             }
         } else {
             self.catch_up().await?;
@@ -158,9 +158,9 @@ impl Follower {
         }
         for entry in entries {
             match self.story.hear(entry.event) {
-                Turn::Known => {}
-                Turn::Next(status) => self.unsent.push_back(*status),
-                Turn::Gap | Turn::Gone => return self.show_as_found().await,
+                Novelty::Known => {}
+                Novelty::Next(status) => self.unsent.push_back(*status),
+                Novelty::Gap | Novelty::Gone => return self.show_as_found().await,
             }
         }
         Ok(())
@@ -171,10 +171,10 @@ impl Follower {
     async fn go_on_after(&mut self, last_seen: u64) -> Result<(), Error> {
         for entry in self.api.log.history(self.job, 0).await? {
             match self.story.hear(entry.event) {
-                Turn::Known => {}
-                Turn::Next(status) if status.seq <= last_seen => {}
-                Turn::Next(status) => self.unsent.push_back(*status),
-                Turn::Gap | Turn::Gone => return self.show_as_found().await,
+                Novelty::Known => {}
+                Novelty::Next(status) if status.seq <= last_seen => {}
+                Novelty::Next(status) => self.unsent.push_back(*status),
+                Novelty::Gap | Novelty::Gone => return self.show_as_found().await,
             }
         }
         if self.story.seq() < last_seen.max(1) {

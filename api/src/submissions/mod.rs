@@ -54,7 +54,7 @@ pub(crate) async fn create(
 ) -> Result<(StatusCode, Json<Created>), Error> {
     let at_least = check_head(&request, &api.upload_limits)?;
     check_disk(&api).await?;
-    let _turn = api.under_way.turn(&caller, &key).await;
+    let _lock = api.in_flight.lock(&caller, &key).await;
     // Better to hear of it before the upload than after it.
     check_room(&api, &caller, &key, at_least).await?;
     let id = api.ids.submission();
@@ -66,7 +66,7 @@ pub(crate) async fn create(
     tree.must_hold("config_file", &form.config_file, ".yaml")?;
     let (readings, warnings) = tree.into_readings();
 
-    let idempotency = key.of(&wish(&form)?);
+    let idempotency = key.with_fingerprint(&content(&form)?);
     let created = |id: SubmissionId| {
         let (submission_id, user_id) = (id.to_string(), caller.user.to_string());
         let created = Created { submission_id, user_id, warnings: warnings.clone() };
@@ -107,8 +107,8 @@ async fn check_room(api: &Api, caller: &Caller, key: &Key, at_least: u64) -> Res
     }
 }
 
-/// What is asked for, however the form is ordered.
-fn wish(form: &Form) -> Result<Value, Error> {
+/// The content of a request, in whatever order the form has it.
+fn content(form: &Form) -> Result<Value, Error> {
     let metadata = json::read_object(&form.metadata).map_err(|error| Error::Internal(chain(&error)))?;
     let mut files: Vec<_> = form.files.iter().collect();
     files.sort_by_key(|file| &file.name);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use api::{Api, Connections, Crews, RenderMetrics, Tokens};
+use api::{Api, ClassCapacities, Connections, RenderMetrics, Tokens};
 use clap::Args;
 use events::policy::LivePolicy;
 use serde_json::json;
@@ -99,7 +99,7 @@ pub(super) async fn serve(
         feed: Arc::clone(&ports.feed),
         nudges: Arc::clone(&ports.nudges),
         status: Arc::clone(&ports.status),
-        crews: Crews::new(Arc::clone(&ports.workers), Arc::clone(&ports.durations)),
+        capacities: ClassCapacities::new(Arc::clone(&ports.workers), Arc::clone(&ports.durations)),
         storage: Arc::clone(&ports.storage),
         logs: Arc::clone(&ports.logs),
         artifacts: api::Artifacts::new(Arc::clone(&ports.artifacts)),
@@ -109,7 +109,7 @@ pub(super) async fn serve(
         ids: Arc::clone(&ports.ids),
         policy,
         tokens,
-        under_way: api::UnderWay::default(),
+        in_flight: api::InFlight::default(),
         upload_limits: access.upload_limits(),
         archive_limits: archive_limits(),
         leaderboard: Arc::clone(&ports.leaderboard),
