@@ -34,8 +34,8 @@ pub(crate) async fn observe(State(api): State<Arc<Api>>, request: Request, next:
         route,
         request_id,
         user = field::Empty,
-        job_id = field::Empty,
-        submission_id = field::Empty,
+        job = field::Empty,
+        submission = field::Empty,
         status = field::Empty,
     );
     if let Some(parent) = request.headers().get(&TRACEPARENT).and_then(remote_parent) {

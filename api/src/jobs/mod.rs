@@ -94,7 +94,7 @@ pub(crate) async fn create(
     let class = config::class(&config, &policy)?;
     let submission = visible_submission(&api, &caller, &new.submission_id).await?.id;
     let id = api.ids.job();
-    tracing::Span::current().record("job_id", tracing::field::display(id));
+    tracing::Span::current().record("job", tracing::field::display(id));
     let origin = Origin { actor: caller.actor(), trace: current_traceparent() };
     let spec = JobSpec { submission, user: caller.user.clone(), class, config: text, idempotency: idempotency.clone() };
     let jitter = api.ids.jitter();

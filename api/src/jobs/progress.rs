@@ -51,7 +51,7 @@ pub(super) async fn of(api: &Api, job: &Job) -> Result<Option<ProgressView>, Err
         Some(fence) if job.status() != JobStatus::Pending => match api.progress.progress(job.id, fence).await {
             Ok(stated) => Ok(stated.map(ProgressView::from)),
             Err(PortError::Corrupt(problem)) => {
-                tracing::warn!(job_id = %job.id, problem, "a job's progress can't be read");
+                tracing::warn!(job = %job.id, problem, "a job's progress can't be read");
                 Ok(None)
             }
             Err(away) => Err(away.into()),

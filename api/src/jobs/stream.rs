@@ -103,13 +103,13 @@ impl Follower {
                 Ok(None) => {}
                 Ok(Some(stage)) => return Some(sse::event("stage", &stage)),
                 Err(Error::Unavailable(error)) => {
-                    tracing::debug!(job_id = %self.job, error, "a stream waits for Redis");
+                    tracing::debug!(job = %self.job, error, "a stream waits for Redis");
                     tokio::select! { () = stop.cancelled() => return None, () = sleep(PAUSE) => {} }
                 }
                 // Its records are gone. Whoever asks again is told so.
                 Err(Error::Unknown(_)) => return None,
                 Err(error) => {
-                    tracing::error!(job_id = %self.job, ?error, "a stream can't go on");
+                    tracing::error!(job = %self.job, ?error, "a stream can't go on");
                     return None;
                 }
             }

@@ -91,13 +91,13 @@ impl Follower {
             match gone_on {
                 Ok(()) => {}
                 Err(Error::Unavailable(error) | Error::Storage(error)) => {
-                    tracing::debug!(job_id = %self.job.id, error, "a log stream waits");
+                    tracing::debug!(job = %self.job.id, error, "a log stream waits");
                     tokio::select! { () = stop.cancelled() => return None, () = sleep(PAUSE) => {} }
                 }
                 // Its records are gone. Whoever asks again is told so.
                 Err(Error::Unknown(_)) => return None,
                 Err(error) => {
-                    tracing::error!(job_id = %self.job.id, ?error, "a log stream can't go on");
+                    tracing::error!(job = %self.job.id, ?error, "a log stream can't go on");
                     return None;
                 }
             }

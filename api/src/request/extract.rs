@@ -38,7 +38,7 @@ impl FromRequestParts<Arc<Api>> for VisibleJob {
         let unknown = || Error::Unknown("there is no such job".to_owned());
         let Path(OfJob { id }) = Path::from_request_parts(parts, api).await.map_err(|_| unknown())?;
         let id: JobId = id.parse().map_err(|_| unknown())?;
-        tracing::Span::current().record("job_id", tracing::field::display(id));
+        tracing::Span::current().record("job", tracing::field::display(id));
         match api.status.job(id).await {
             Ok(Some(job)) if caller.may_see(&job.spec.user) => Ok(Self(job)),
             Ok(_) => Err(unknown()),
@@ -65,7 +65,7 @@ impl FromRequestParts<Arc<Api>> for VisibleSubmission {
 pub(crate) async fn visible_submission(api: &Api, caller: &Caller, id: &str) -> Result<Submission, Error> {
     let unknown = || Error::Unknown("there is no such submission".to_owned());
     let id: SubmissionId = id.parse().map_err(|_| unknown())?;
-    tracing::Span::current().record("submission_id", tracing::field::display(id));
+    tracing::Span::current().record("submission", tracing::field::display(id));
     match api.status.submission(id).await {
         Ok(Some(submission)) if caller.may_see(&submission.manifest.user) => Ok(submission),
         Ok(_) => Err(unknown()),

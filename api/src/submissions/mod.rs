@@ -58,7 +58,7 @@ pub(crate) async fn create(
     // Better to hear of it before the upload than after it.
     check_room(&api, &caller, &key, at_least).await?;
     let id = api.ids.submission();
-    tracing::Span::current().record("submission_id", tracing::field::display(id));
+    tracing::Span::current().record("submission", tracing::field::display(id));
     let mut upload = api.storage.stage(id).await?;
     let form = form::receive(request, &mut *upload, &api.upload_limits).await?;
     let tree = Tree::of(&form.files, &mut *upload, &api.archive_limits, &form.entrypoint).await?;

@@ -42,7 +42,7 @@ pub(crate) async fn tell(
                 Ok(Shown::Refused) => return std::future::pending().await,
                 Err(error) => {
                     if !std::mem::replace(&mut is_away, true) {
-                        tracing::warn!(job_id = %job, %error, "the stage of the job can't be shown");
+                        tracing::warn!(%job, %error, "the stage of the job can't be shown");
                     }
                 }
             }

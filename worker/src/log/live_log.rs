@@ -121,7 +121,7 @@ async fn show(port: Arc<dyn LiveLogPort>, job: JobId, fence: Fence, shared: Arc<
             // Whoever looks on reads the log instead.
             Err(error) => {
                 if !std::mem::replace(&mut is_away, true) {
-                    tracing::warn!(job_id = %job, %error, "the live log of the job can't be shown");
+                    tracing::warn!(%job, %error, "the live log of the job can't be shown");
                 }
             }
         }

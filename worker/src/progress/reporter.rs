@@ -43,7 +43,7 @@ pub(super) async fn run(port: Arc<dyn ProgressPort>, job: JobId, fence: Fence, s
             Ok(Shown::Refused) => return,
             Err(error) => {
                 if !std::mem::replace(&mut is_away, true) {
-                    tracing::warn!(job_id = %job, %error, "the progress of the job can't be shown");
+                    tracing::warn!(%job, %error, "the progress of the job can't be shown");
                 }
                 if is_last {
                     return;
