@@ -13,7 +13,7 @@ use tokio::time::Instant;
 const GOOD_FOR: Duration = Duration::from_secs(1);
 
 /// The capacities of all classes. A reading older than [`GOOD_FOR`] is repeated at the next request.
-pub struct ClassCapacities {
+pub(crate) struct ClassCapacities {
     workers: Arc<dyn WorkersPort>,
     durations: Arc<dyn DurationsPort>,
     known: Mutex<HashMap<ClassName, Known>>,
@@ -49,8 +49,7 @@ struct Known {
 
 impl ClassCapacities {
     /// Reads the capacities from these ports.
-    #[must_use]
-    pub fn new(workers: Arc<dyn WorkersPort>, durations: Arc<dyn DurationsPort>) -> Self {
+    pub(crate) fn new(workers: Arc<dyn WorkersPort>, durations: Arc<dyn DurationsPort>) -> Self {
         Self { workers, durations, known: Mutex::default() }
     }
 

@@ -1,16 +1,59 @@
 //! What pending jobs wait for.
 
+use std::sync::Arc;
+
 use events::job::Waiting;
-use events::ports::{QueuePosition, SlotHolder};
+use events::ports::{EventLogPort, JobStatusPort, QueuePosition, SlotHolder};
 use events::{ClassName, Job, JobState, LossCause, Timestamp};
 use serde::Serialize;
 
 use super::estimate::{seconds_to_start, whole_seconds};
-use crate::Api;
 use crate::answer::error::Error;
-use crate::class_capacity::{ClassCapacity, Unfit};
+use crate::class_capacity::{ClassCapacities, ClassCapacity, Unfit};
 
-/// What a pending job waits for. The reason names the most important cause alone.
+/// Tells what pending jobs wait for.
+pub(crate) struct Queues {
+    pub(crate) log: Arc<dyn EventLogPort>,
+    pub(crate) status: Arc<dyn JobStatusPort>,
+    pub(crate) capacities: ClassCapacities,
+}
+
+impl Queues {
+    /// Returns what each of these jobs waits for, in their order; `None` for a job that is not pending.
+    pub(crate) async fn of(&self, jobs: &[Job]) -> Result<Vec<Option<QueueView>>, Error> {
+        let waiting = |job: &Job| match job.state {
+            JobState::Pending(waiting) => Some(waiting),
+            JobState::Running
+            | JobState::Completed(_)
+            | JobState::Failed(_)
+            | JobState::Cancelled(_)
+            | JobState::DeadLettered(_) => None,
+        };
+        let positions = self.status.positions(jobs).await?;
+        let delayed = jobs.iter().find(|job| matches!(waiting(job), Some(Waiting::Delayed(_))));
+        let now = match delayed {
+            Some(job) => self.log.load_job(job.id).await?.now,
+            None => Timestamp::default(),
+        };
+        let mut queues = Vec::with_capacity(jobs.len());
+        for (job, position) in jobs.iter().zip(positions) {
+            let Some(waiting) = waiting(job) else {
+                queues.push(None);
+                continue;
+            };
+            let class = &job.spec.class;
+            let capacity = self.capacities.of(class).await?;
+            queues.push(Some(match waiting {
+                Waiting::Held => QueueView::held(class, &capacity, position),
+                Waiting::Dispatched(_) => QueueView::dispatched(class, &capacity, position),
+                Waiting::Delayed(due) => QueueView::delayed(class, &capacity, due, now, job.last_loss),
+            }));
+        }
+        Ok(queues)
+    }
+}
+
+/// What a pending job waits for. The reason names only the most important cause.
 #[derive(Serialize)]
 pub(crate) struct QueueView {
     position: Option<u64>,
@@ -20,41 +63,8 @@ pub(crate) struct QueueView {
     reason: String,
 }
 
-/// What each of these jobs waits for, in their order; none for one that does not wait.
-pub(super) async fn queues(api: &Api, jobs: &[Job]) -> Result<Vec<Option<QueueView>>, Error> {
-    let waiting = |job: &Job| match job.state {
-        JobState::Pending(waiting) => Some(waiting),
-        JobState::Running
-        | JobState::Completed(_)
-        | JobState::Failed(_)
-        | JobState::Cancelled(_)
-        | JobState::DeadLettered(_) => None,
-    };
-    let positions = api.status.positions(jobs).await?;
-    let delayed = jobs.iter().find(|job| matches!(waiting(job), Some(Waiting::Delayed(_))));
-    let now = match delayed {
-        Some(job) => api.log.load_job(job.id).await?.now,
-        None => Timestamp::default(),
-    };
-    let mut queues = Vec::with_capacity(jobs.len());
-    for (job, position) in jobs.iter().zip(positions) {
-        let Some(waiting) = waiting(job) else {
-            queues.push(None);
-            continue;
-        };
-        let class = &job.spec.class;
-        let capacity = api.capacities.of(class).await?;
-        queues.push(Some(match waiting {
-            Waiting::Held => QueueView::held(class, &capacity, position),
-            Waiting::Dispatched(_) => QueueView::dispatched(class, &capacity, position),
-            Waiting::Delayed(due) => QueueView::delayed(class, &capacity, due, now, job.last_loss),
-        }));
-    }
-    Ok(queues)
-}
-
 impl QueueView {
-    /// For a slot of its user's.
+    /// The job waits for a slot of its user.
     fn held(class: &ClassName, capacity: &ClassCapacity, position: Option<QueuePosition>) -> Self {
         let (ahead, holder) = match position {
             Some(QueuePosition::Held { ahead, holder }) => (ahead, holder),
@@ -77,7 +87,7 @@ impl QueueView {
         }
     }
 
-    /// For a worker.
+    /// The job waits for a worker.
     fn dispatched(class: &ClassName, capacity: &ClassCapacity, position: Option<QueuePosition>) -> Self {
         let ahead = match position {
             Some(QueuePosition::Dispatched { ahead }) => Some(ahead),
@@ -89,7 +99,7 @@ impl QueueView {
             Some(many) => format!("{many} jobs of class {class} are ahead of you"),
             None => "a worker has just taken it".to_owned(),
         };
-        // One that is in no line any more was started since it was read, whoever is known of.
+        // A job without a position was started after it was read, even if no worker is known.
         let without_workers = ahead.and_then(|_| without_workers(class, capacity));
         Self {
             position: ahead.map(|ahead| ahead + 1),
@@ -100,7 +110,7 @@ impl QueueView {
         }
     }
 
-    /// For its time.
+    /// The job waits for the time of its retry.
     fn delayed(
         class: &ClassName,
         capacity: &ClassCapacity,
@@ -125,7 +135,7 @@ impl QueueView {
     }
 }
 
-/// The reason before all others: where nobody would run it, nothing else helps.
+/// The reason that comes before all others: no worker takes jobs of the class.
 fn without_workers(class: &ClassName, capacity: &ClassCapacity) -> Option<String> {
     let sick = |unfit: &Unfit| match unfit.others {
         0 => format!("worker {} is not taking jobs: {}", unfit.worker, unfit.why),

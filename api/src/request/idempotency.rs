@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use events::ports::JobStatusPort;
 use events::{AggregateId, Idempotency, UserId};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::sync::OwnedMutexGuard;
 
-use crate::Api;
 use crate::answer::error::Error;
 use crate::request::auth::Caller;
 
@@ -31,12 +31,6 @@ impl Key {
         // The keys of objects are sorted, so equal requests have equal texts.
         let body_sha256 = hex::encode(Sha256::digest(request.to_string()));
         self.0.clone().map(|key_sha256| Idempotency { key_sha256, body_sha256 })
-    }
-
-    /// Whether an earlier request of the caller had this key, whatever its fingerprint.
-    pub(crate) async fn was_used_by(&self, api: &Api, caller: &Caller) -> Result<bool, Error> {
-        let Some(key_sha256) = &self.0 else { return Ok(false) };
-        Ok(api.status.answered(&caller.user, key_sha256).await?.is_some())
     }
 }
 
@@ -59,21 +53,44 @@ impl<S: Send + Sync> FromRequestParts<S> for Key {
     }
 }
 
-/// Returns the object that an earlier request of the caller with this key created.
-///
-/// # Errors
-/// [`Error::Conflict`] if the earlier request has another fingerprint.
-pub(crate) async fn made_before(
-    api: &Api,
-    caller: &Caller,
-    idempotency: Option<&Idempotency>,
-) -> Result<Option<AggregateId>, Error> {
-    let Some(wanted) = idempotency else { return Ok(None) };
-    match api.status.answered(&caller.user, &wanted.key_sha256).await? {
-        None => Ok(None),
-        Some(answered) if answered.body_sha256 == wanted.body_sha256 => Ok(Some(answered.made)),
-        Some(_) => {
-            Err(Error::Conflict("this Idempotency-Key was used for another request in the last 24 hours".to_owned()))
+/// The idempotency keys of all callers, used before or in flight.
+pub(crate) struct IdempotencyKeys {
+    status: Arc<dyn JobStatusPort>,
+    in_flight: InFlight,
+}
+
+impl IdempotencyKeys {
+    pub(crate) fn new(status: Arc<dyn JobStatusPort>) -> Self {
+        Self { status, in_flight: InFlight::default() }
+    }
+
+    /// Waits until no other request of the caller with this key is in flight. Without a key, it returns `None` at once.
+    pub(crate) async fn lock(&self, caller: &Caller, key: &Key) -> Option<KeyLock> {
+        self.in_flight.lock(caller, key).await
+    }
+
+    /// Whether an earlier request of the caller had this key, whatever its fingerprint.
+    pub(crate) async fn was_used(&self, caller: &Caller, key: &Key) -> Result<bool, Error> {
+        let Some(key_sha256) = &key.0 else { return Ok(false) };
+        Ok(self.status.answered(&caller.user, key_sha256).await?.is_some())
+    }
+
+    /// Returns the object that an earlier request of the caller with this key created.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if the earlier request has another fingerprint.
+    pub(crate) async fn made_before(
+        &self,
+        caller: &Caller,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Option<AggregateId>, Error> {
+        let Some(wanted) = idempotency else { return Ok(None) };
+        match self.status.answered(&caller.user, &wanted.key_sha256).await? {
+            None => Ok(None),
+            Some(answered) if answered.body_sha256 == wanted.body_sha256 => Ok(Some(answered.made)),
+            Some(_) => Err(Error::Conflict(
+                "this Idempotency-Key was used for another request in the last 24 hours".to_owned(),
+            )),
         }
     }
 }
@@ -83,7 +100,7 @@ type WhoseKey = (UserId, String);
 
 /// The keys whose requests are in flight in this process.
 #[derive(Debug, Default)]
-pub struct InFlight(Arc<Mutex<HashMap<WhoseKey, Lock>>>);
+struct InFlight(Arc<Mutex<HashMap<WhoseKey, Lock>>>);
 
 /// The lock of one request on its key. The next request with the key goes on when this is dropped.
 #[derive(Debug)]
@@ -94,8 +111,7 @@ pub(crate) struct KeyLock {
 }
 
 impl InFlight {
-    /// Waits until no other request of the caller with this key is in flight. Without a key, it returns `None` at once.
-    pub(crate) async fn lock(&self, caller: &Caller, key: &Key) -> Option<KeyLock> {
+    async fn lock(&self, caller: &Caller, key: &Key) -> Option<KeyLock> {
         let whose = (caller.user.clone(), key.0.clone()?);
         let lock = Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(whose.clone()).or_default());
         // Made before the wait, so that an abandoned request is removed too.
