@@ -1,4 +1,4 @@
-//! Who serves each resource class, and how fast: known to about a second.
+//! The workers that serve each resource class, and how fast they are. The figures are at most about a second old.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,28 +9,28 @@ use events::ports::{DurationsPort, PortError, SeenWorker, WorkersPort};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// How long what was read is good enough: every poll of a waiting job asks, and a read costs one step a worker.
+/// How long a reading stays fresh. Every poll of a waiting job asks for one, and a reading costs one step per worker.
 const GOOD_FOR: Duration = Duration::from_secs(1);
 
-/// The crews of all classes, read again when somebody asks after [`GOOD_FOR`].
-pub struct Crews {
+/// The capacities of all classes. A reading older than [`GOOD_FOR`] is repeated at the next request.
+pub(crate) struct ClassCapacities {
     workers: Arc<dyn WorkersPort>,
     durations: Arc<dyn DurationsPort>,
     known: Mutex<HashMap<ClassName, Known>>,
 }
 
-/// The workers that take a class's jobs, and how long its runs took of late.
+/// The workers that take the jobs of a class, and how long its runs took recently.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct Crew {
-    /// Workers that tell of themselves, serve the class, and still claim.
+pub(crate) struct ClassCapacity {
+    /// Live workers that serve the class and claim jobs.
     pub(crate) workers: u64,
     /// How many jobs they run at once.
     pub(crate) slots: u64,
-    /// How many of these slots are in use, by jobs of whatever class.
+    /// How many of these slots are in use, by jobs of any class.
     pub(crate) busy: u64,
     /// How long a run of the class takes on average; `None` if no run has ended recently.
     pub(crate) mean_run_s: Option<f64>,
-    /// Workers that would serve the class and can't set up jobs.
+    /// Workers of the class that can't set up jobs.
     pub(crate) unfit: Option<Unfit>,
 }
 
@@ -44,50 +44,50 @@ pub(crate) struct Unfit {
 
 struct Known {
     at: Instant,
-    crew: Result<Crew, PortError>,
+    capacity: Result<ClassCapacity, PortError>,
 }
 
-impl Crews {
-    /// The crews as these ports know them.
-    #[must_use]
-    pub fn new(workers: Arc<dyn WorkersPort>, durations: Arc<dyn DurationsPort>) -> Self {
+impl ClassCapacities {
+    /// Reads the capacities from these ports.
+    pub(crate) fn new(workers: Arc<dyn WorkersPort>, durations: Arc<dyn DurationsPort>) -> Self {
         Self { workers, durations, known: Mutex::default() }
     }
 
-    /// The crew of a class.
-    pub(crate) async fn of(&self, class: &ClassName) -> Result<Crew, PortError> {
+    /// Returns the capacity of a class.
+    pub(crate) async fn of(&self, class: &ClassName) -> Result<ClassCapacity, PortError> {
         self.at(class, Instant::now()).await
     }
 
-    /// The crew of a class at a time. Concurrent callers wait for the same answer, even if it is a failure.
-    async fn at(&self, class: &ClassName, now: Instant) -> Result<Crew, PortError> {
+    /// Returns the capacity of a class at a time. Concurrent callers wait for the same answer, even if it is a failure.
+    async fn at(&self, class: &ClassName, now: Instant) -> Result<ClassCapacity, PortError> {
         let mut known = self.known.lock().await;
         if let Some(fresh) = known.get(class).filter(|known| now.saturating_duration_since(known.at) < GOOD_FOR) {
-            return fresh.crew.clone();
+            return fresh.capacity.clone();
         }
-        let crew = self.read(class).await;
-        known.insert(class.clone(), Known { at: now, crew: crew.clone() });
-        crew
+        let capacity = self.read(class).await;
+        known.insert(class.clone(), Known { at: now, capacity: capacity.clone() });
+        capacity
     }
 
-    async fn read(&self, class: &ClassName) -> Result<Crew, PortError> {
+    async fn read(&self, class: &ClassName) -> Result<ClassCapacity, PortError> {
         let workers = self.workers.workers(std::slice::from_ref(class)).await?;
-        let mut crew = Crew { mean_run_s: mean_s(&self.durations.recent(class).await?), ..Crew::default() };
+        let mut capacity =
+            ClassCapacity { mean_run_s: mean_s(&self.durations.recent(class).await?), ..ClassCapacity::default() };
         for presence in workers.iter().filter_map(|SeenWorker { presence, .. }| presence.as_ref()) {
             if let Some(why) = presence.unfit.as_ref().filter(|_| presence.classes.contains(class)) {
                 let (worker, why) = (presence.worker.to_string(), why.clone());
-                crew.unfit = Some(match crew.unfit.take() {
+                capacity.unfit = Some(match capacity.unfit.take() {
                     None => Unfit { worker, why, others: 0 },
                     Some(unfit) => Unfit { others: unfit.others + 1, ..unfit },
                 });
             }
             if presence.takes(class) {
-                crew.workers += 1;
-                crew.slots += presence.slots as u64;
-                crew.busy += presence.busy.min(presence.slots) as u64;
+                capacity.workers += 1;
+                capacity.slots += presence.slots as u64;
+                capacity.busy += presence.busy.min(presence.slots) as u64;
             }
         }
-        Ok(crew)
+        Ok(capacity)
     }
 }
 
@@ -146,11 +146,13 @@ mod tests {
         }
     }
 
-    fn crews(there: There) -> (Arc<There>, Crews) {
+    fn capacities(there: There) -> (Arc<There>, ClassCapacities) {
         let there = Arc::new(there);
-        let crews =
-            Crews::new(Arc::clone(&there) as Arc<dyn WorkersPort>, Arc::clone(&there) as Arc<dyn DurationsPort>);
-        (there, crews)
+        let capacities = ClassCapacities::new(
+            Arc::clone(&there) as Arc<dyn WorkersPort>,
+            Arc::clone(&there) as Arc<dyn DurationsPort>,
+        );
+        (there, capacities)
     }
 
     fn class(name: &str) -> ClassName {
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_crew_is_who_tells_of_itself_serves_the_class_and_still_claims() {
+    async fn a_class_has_the_workers_that_are_alive_serve_it_and_still_claim() {
         let silent = SeenWorker { presence: None, silent: None, ..worker(&["small"], 1, false) };
         let workers = vec![
             worker(&["small", "medium"], 1, false),
@@ -186,33 +188,33 @@ mod tests {
             silent,
         ];
         let durations = vec![Duration::from_secs(10), Duration::from_secs(40)];
-        let (_, crews) = crews(There { workers, durations, ..There::default() });
-        let small = Crew { workers: 2, slots: 4, busy: 3, mean_run_s: Some(25.0), unfit: None };
-        assert_eq!(crews.of(&class("small")).await, Ok(small));
-        assert_eq!(crews.of(&class("large")).await.map(|crew| crew.workers), Ok(0));
+        let (_, capacities) = capacities(There { workers, durations, ..There::default() });
+        let small = ClassCapacity { workers: 2, slots: 4, busy: 3, mean_run_s: Some(25.0), unfit: None };
+        assert_eq!(capacities.of(&class("small")).await, Ok(small));
+        assert_eq!(capacities.of(&class("large")).await.map(|capacity| capacity.workers), Ok(0));
     }
 
     #[tokio::test]
     async fn many_who_ask_within_a_second_cost_one_read_of_each_class() {
-        let (there, crews) = crews(There::default());
+        let (there, capacities) = capacities(There::default());
         let (small, now) = (class("small"), Instant::now());
         let asked = || there.asked.load(Ordering::Relaxed);
         for ms in [0, 1, 999] {
-            assert_eq!(crews.at(&small, now + Duration::from_millis(ms)).await, Ok(Crew::default()));
+            assert_eq!(capacities.at(&small, now + Duration::from_millis(ms)).await, Ok(ClassCapacity::default()));
         }
         assert_eq!(asked(), 1);
-        assert!(crews.at(&class("medium"), now).await.is_ok());
-        assert!(crews.at(&small, now + GOOD_FOR).await.is_ok());
+        assert!(capacities.at(&class("medium"), now).await.is_ok());
+        assert!(capacities.at(&small, now + GOOD_FOR).await.is_ok());
         assert_eq!(asked(), 3);
     }
 
     #[tokio::test]
     async fn a_failure_is_everybodys_who_asks_within_a_second() {
         let away = PortError::Unavailable("away".into());
-        let (there, crews) = crews(There { away: Some(away.clone()), ..There::default() });
+        let (there, capacities) = capacities(There { away: Some(away.clone()), ..There::default() });
         let now = Instant::now();
-        assert_eq!(crews.at(&class("small"), now).await, Err(away.clone()));
-        assert_eq!(crews.at(&class("small"), now).await, Err(away));
+        assert_eq!(capacities.at(&class("small"), now).await, Err(away.clone()));
+        assert_eq!(capacities.at(&class("small"), now).await, Err(away));
         assert_eq!(there.asked.load(Ordering::Relaxed), 1);
     }
 }

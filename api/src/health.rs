@@ -1,4 +1,4 @@
-//! Whether this process lives, and whether it can do its work.
+//! Whether this process is alive, and whether it can do its work.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,20 +8,33 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use events::ports::{Room, StorageError};
+use events::ports::{JobStatusPort, Room, StorageError, StoragePort};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::answer::error::chain;
 use crate::answer::json_answer::Json;
-use crate::{Api, RenderMetrics};
+
+/// Renders all metrics in Prometheus' text format.
+pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// Returns why a worker takes no jobs; `None` if it takes jobs.
+pub type WorkerState = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
 /// How long a check may take before it counts as failed.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 const OK: &str = "ok";
-/// Uploads are refused, and all else goes on: no reason to send nobody here.
+/// Uploads are refused, but everything else works, so the process counts as ready.
 const NEARLY_FULL: &str = "is nearly full, uploads are refused: less than 5 % is free";
+
+/// Checks whether this process can do its work.
+pub(crate) struct Readiness {
+    pub(crate) status: Arc<dyn JobStatusPort>,
+    pub(crate) storage: Arc<dyn StoragePort>,
+    /// `None` if this process has no worker.
+    pub(crate) worker: Option<WorkerState>,
+}
 
 #[derive(Serialize)]
 struct Checks {
@@ -43,11 +56,12 @@ pub(crate) async fn live() -> Json<Value> {
 
 /// `GET /health/ready`: Redis answers, storage can be written and has room, the worker of this process takes jobs.
 ///
-/// What Redis lacks is told, for its operator has to cure it. Paths go to the log only, for anybody may ask.
-pub(crate) async fn ready(State(api): State<Arc<Api>>) -> Response {
+/// The answer says what is wrong with Redis, so that an operator can repair it. Paths go only to the log, because anybody
+/// may call this.
+pub(crate) async fn ready(State(readiness): State<Arc<Readiness>>) -> Response {
     let (redis, storage) = tokio::join!(
-        tokio::time::timeout(PATIENCE, api.status.ping()),
-        tokio::time::timeout(PATIENCE, look_at_storage(&api)),
+        tokio::time::timeout(PATIENCE, readiness.status.ping()),
+        tokio::time::timeout(PATIENCE, look_at_storage(&*readiness.storage)),
     );
     let checks = Checks {
         redis: match redis {
@@ -67,7 +81,7 @@ pub(crate) async fn ready(State(api): State<Arc<Api>>) -> Response {
             }
             Err(_) => "can't be written in time",
         },
-        worker: api.worker.as_ref().map(|unfit| match unfit() {
+        worker: readiness.worker.as_ref().map(|unfit| match unfit() {
             None => OK,
             Some(why) => {
                 tracing::warn!(why, "not ready: the worker");
@@ -89,9 +103,9 @@ pub(crate) async fn ready(State(api): State<Arc<Api>>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
 }
 
-async fn look_at_storage(api: &Api) -> Result<Room, StorageError> {
-    api.storage.probe().await?;
-    api.storage.room().await
+async fn look_at_storage(storage: &dyn StoragePort) -> Result<Room, StorageError> {
+    storage.probe().await?;
+    storage.room().await
 }
 
 /// `GET /metrics`

@@ -1,17 +1,24 @@
-//! What a user may do, and what of it they have done.
+//! The limits of a user, and how much of them is used.
 
 use std::sync::Arc;
 
 use axum::extract::State;
+use events::policy::LivePolicy;
+use events::ports::EventLogPort;
 use events::time::to_rfc3339;
 use events::{ConcurrencyPolicy, Timestamp};
 use serde::Serialize;
 
-use crate::Api;
 use crate::answer::error::Error;
 use crate::answer::json_answer::Json;
 use crate::request::auth::{Caller, Role};
 use crate::request::query::{NoParams, Params};
+
+/// Reads what users have used of their limits.
+pub(crate) struct Usages {
+    pub(crate) log: Arc<dyn EventLogPort>,
+    pub(crate) policy: Arc<LivePolicy>,
+}
 
 #[derive(Serialize)]
 pub(crate) struct MeView {
@@ -31,7 +38,7 @@ struct LimitView {
     limit: u64,
     used: u64,
     remaining: u64,
-    /// When one more fits; null while one does, and where only the end of a job makes room.
+    /// When the next one fits; null if one fits now, or if only the end of a job makes room.
     reset_at: Option<String>,
 }
 
@@ -43,12 +50,12 @@ impl LimitView {
 
 /// `GET /me`
 pub(crate) async fn me(
-    State(api): State<Arc<Api>>,
+    State(usages): State<Arc<Usages>>,
     caller: Caller,
     _: Params<NoParams>,
 ) -> Result<Json<MeView>, Error> {
-    let limits = api.policy.get().limits;
-    let usage = api.log.load_usage(&caller.user, &limits).await?.usage;
+    let limits = usages.policy.get().limits;
+    let usage = usages.log.load_usage(&caller.user, &limits).await?.usage;
     Ok(Json(MeView {
         user_id: caller.user.to_string(),
         role: match caller.role {

@@ -11,8 +11,8 @@ use events::ports::{PortError, Room, StorageError};
 use events::{JobId, LimitReached, job, submission};
 use serde::Serialize;
 
-use crate::answer::json_answer::Json;
-use crate::answer::limited;
+use crate::answer::json_text::json_text;
+use crate::answer::limited::LimitedBody;
 
 /// When to ask again after a refusal that passes by itself, in seconds.
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("2");
@@ -144,10 +144,12 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         self.log();
         if let Self::Limited(reached, jobs) = &self {
-            return limited::answer(reached, jobs);
+            let after = reached.retry_after().as_secs().max(1).to_string();
+            let body = json(&LimitedBody::of(reached, jobs));
+            return (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, after)], body).into_response();
         }
         let (status, code, detail) = self.answer();
-        let mut response = (status, Json(Body { detail, code })).into_response();
+        let mut response = (status, json(&Body { detail, code })).into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {
             let is_for_long = matches!(self, Self::StorageFull(_) | Self::Unreadable(_));
             let after = if is_for_long { RETRY_AFTER_ROOM_S } else { RETRY_AFTER_S };
@@ -159,6 +161,10 @@ impl IntoResponse for Error {
         }
         response
     }
+}
+
+fn json(body: &impl Serialize) -> Response {
+    json_text(serde_json::to_vec(body).expect("texts and numbers always serialise")).into_response()
 }
 
 impl From<LimitReached> for Error {

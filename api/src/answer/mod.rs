@@ -1,7 +1,8 @@
-//! What handlers give out: errors, JSON, server-sent events.
+//! What handlers answer with: errors, JSON, server-sent events.
 
 pub(crate) mod error;
 pub(crate) mod json_answer;
+pub(crate) mod json_text;
 pub(crate) mod limited;
 pub(crate) mod spliced;
 pub(crate) mod sse;

@@ -1,12 +1,12 @@
-//! Answers that hold JSON as it was written, digit by digit.
+//! Answers that contain JSON exactly as it was written.
 
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::answer::error::{Error, chain};
-use crate::answer::json_answer::answer;
+use crate::answer::json_text::json_text;
 
-/// An object with one more member, whose value is JSON text that was checked before.
+/// An object with one additional member. The member's value is JSON text that was checked before.
 pub(crate) struct Spliced<T> {
     /// The object.
     pub(crate) object: T,
@@ -19,7 +19,7 @@ pub(crate) struct Spliced<T> {
 impl<T: Serialize> IntoResponse for Spliced<T> {
     fn into_response(self) -> Response {
         match serde_json::to_string(&self.object) {
-            Ok(object) => answer(splice(&object, self.name, &self.text)).into_response(),
+            Ok(object) => json_text(splice(&object, self.name, &self.text)).into_response(),
             Err(error) => Error::Internal(chain(&error)).into_response(),
         }
     }

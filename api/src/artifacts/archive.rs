@@ -15,9 +15,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures::stream;
 
-use super::catalogue::Kept;
+use super::catalogue::{Artifacts, Kept};
 use super::{download, media};
-use crate::Api;
 use crate::answer::error::Error;
 use crate::request::extract::VisibleJob;
 use crate::request::query::{NoParams, Params};
@@ -29,14 +28,14 @@ const BLOCK_BYTES: u64 = 512;
 
 /// `GET /jobs/{id}/artifacts.tar.gz`: the files under their paths, those of the list and no others.
 pub(crate) async fn archive(
-    State(api): State<Arc<Api>>,
+    State(artifacts): State<Arc<Artifacts>>,
     VisibleJob(job): VisibleJob,
     _: Params<NoParams>,
 ) -> Result<Response, Error> {
-    let kept = api.artifacts.of(&job).await?;
+    let kept = artifacts.of(&job).await?;
     let mtime = job.ended_at().and_then(|at| u64::try_from(at.timestamp()).ok()).unwrap_or(0);
     let packer = Packer {
-        port: Arc::clone(&api.artifacts.port),
+        port: Arc::clone(&artifacts.port),
         job: job.id,
         kept,
         mtime,

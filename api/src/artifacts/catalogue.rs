@@ -16,7 +16,7 @@ use crate::answer::error::Error;
 const KEPT_BYTES: usize = 32 << 20;
 
 /// Where the files that jobs left are read.
-pub struct Artifacts {
+pub(crate) struct Artifacts {
     pub(super) port: Arc<dyn ArtifactPort>,
     /// The newest last. Held while a list is read, so that the same is not read twice at once.
     lists: Mutex<VecDeque<Entry>>,
@@ -48,9 +48,8 @@ pub(crate) struct Picture {
 }
 
 impl Artifacts {
-    /// Reads from there.
-    #[must_use]
-    pub fn new(port: Arc<dyn ArtifactPort>) -> Self {
+    /// Reads the files from this port.
+    pub(crate) fn new(port: Arc<dyn ArtifactPort>) -> Self {
         Self { port, lists: Mutex::default() }
     }
 

@@ -20,14 +20,13 @@ use events::artifacts::Skipped;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
-use crate::Api;
 use crate::answer::error::Error;
 use crate::answer::json_answer::Json;
 use crate::request::extract::VisibleJob;
 use crate::request::query::{NoParams, Params};
 
 pub(crate) use archive::archive;
-pub use catalogue::Artifacts;
+pub(crate) use catalogue::Artifacts;
 pub(crate) use pictures::{picture, pictures};
 
 /// What stands for itself in the path of an address.
@@ -61,23 +60,23 @@ pub(crate) struct Below {
 
 /// `GET /jobs/{id}/artifacts`: empty until the job has ended.
 pub(crate) async fn list(
-    State(api): State<Arc<Api>>,
+    State(artifacts): State<Arc<Artifacts>>,
     VisibleJob(job): VisibleJob,
     _: Params<NoParams>,
 ) -> Result<Json<ListView>, Error> {
-    let kept = api.artifacts.of(&job).await?;
+    let kept = artifacts.of(&job).await?;
     let view = |file: &events::Artifact| ArtifactView {
         path: file.path.to_string(),
         bytes: file.bytes,
         sha256: file.sha256.clone(),
         url: address(&job, "artifacts", file.path.as_str()),
     };
-    let artifacts: Vec<ArtifactView> = kept.list.files.iter().map(view).collect();
+    let views: Vec<ArtifactView> = kept.list.files.iter().map(view).collect();
     Ok(Json(ListView {
         job_id: job.id.to_string(),
-        count: artifacts.len(),
+        count: views.len(),
         bytes: kept.list.files.iter().map(|file| file.bytes).sum(),
-        artifacts,
+        artifacts: views,
         digest: kept.digest.clone(),
         skipped: kept.list.skipped.clone(),
         skipped_count: kept.list.skipped_count,
@@ -87,17 +86,17 @@ pub(crate) async fn list(
 
 /// `GET /jobs/{id}/artifacts/{path}`
 pub(crate) async fn file(
-    State(api): State<Arc<Api>>,
+    State(artifacts): State<Arc<Artifacts>>,
     VisibleJob(job): VisibleJob,
     _: Params<NoParams>,
     path: Result<Path<Below>, PathRejection>,
     request: Parts,
 ) -> Result<Response, Error> {
-    let kept = api.artifacts.of(&job).await?;
+    let kept = artifacts.of(&job).await?;
     // A path that can't be decoded names nothing either.
     let file = path.as_ref().ok().and_then(|path| kept.list.file(&path.path));
     let file = file.ok_or_else(|| Error::Unknown("the job has left no such file".to_owned()))?;
-    download::answer(&api.artifacts, &job, &kept, file, file.path.file_name(), &request).await
+    download::answer(&artifacts, &job, &kept, file, file.path.file_name(), &request).await
 }
 
 fn address(job: &Job, kind: &str, path: &str) -> String {

@@ -10,9 +10,8 @@ use events::artifacts::{VisualizationKind, is_table};
 use events::{Job, JobStatus};
 use serde::{Deserialize, Serialize};
 
-use super::catalogue::{Kept, Picture};
+use super::catalogue::{Artifacts, Kept, Picture};
 use super::{address, download};
-use crate::Api;
 use crate::answer::error::Error;
 use crate::answer::json_answer::Json;
 use crate::request::extract::VisibleJob;
@@ -40,29 +39,29 @@ pub(crate) struct Named {
 
 /// `GET /jobs/{id}/visualizations`: empty until the job has completed.
 pub(crate) async fn pictures(
-    State(api): State<Arc<Api>>,
+    State(artifacts): State<Arc<Artifacts>>,
     VisibleJob(job): VisibleJob,
 ) -> Result<Json<PicturesView>, Error> {
-    let kept = of_completed(&api, &job).await?;
+    let kept = of_completed(&artifacts, &job).await?;
     let view = |picture: &Picture| PictureView {
         filename: picture.file_name.clone(),
         artifact_type: picture.kind,
         url: address(&job, "visualizations", &picture.file_name),
     };
-    let artifacts = kept.pictures.iter().map(view).collect();
+    let pictures = kept.pictures.iter().map(view).collect();
     let tables = kept.list.files.iter().filter(|file| is_table(&file.path));
     let csv_files = tables.map(|file| file.path.to_string()).collect();
-    Ok(Json(PicturesView { job_id: job.id.to_string(), artifacts, csv_files }))
+    Ok(Json(PicturesView { job_id: job.id.to_string(), artifacts: pictures, csv_files }))
 }
 
 /// `GET /jobs/{id}/visualizations/{filename}`
 pub(crate) async fn picture(
-    State(api): State<Arc<Api>>,
+    State(artifacts): State<Arc<Artifacts>>,
     VisibleJob(job): VisibleJob,
     name: Result<Path<Named>, PathRejection>,
     request: Parts,
 ) -> Result<Response, Error> {
-    let kept = of_completed(&api, &job).await?;
+    let kept = of_completed(&artifacts, &job).await?;
     let file = name.as_ref().ok().and_then(|name| {
         if let Some(table) = kept.list.file(&name.filename).filter(|file| is_table(&file.path)) {
             return Some(table);
@@ -71,9 +70,9 @@ pub(crate) async fn picture(
         kept.list.file(kept.pictures[at].path.as_str())
     });
     let file = file.ok_or_else(|| Error::Unknown("the job has left no such visualization".to_owned()))?;
-    download::answer(&api.artifacts, &job, &kept, file, file.path.file_name(), &request).await
+    download::answer(&artifacts, &job, &kept, file, file.path.file_name(), &request).await
 }
 
-async fn of_completed(api: &Api, job: &Job) -> Result<Arc<Kept>, Error> {
-    if job.status() == JobStatus::Completed { api.artifacts.of(job).await } else { Ok(Arc::default()) }
+async fn of_completed(artifacts: &Artifacts, job: &Job) -> Result<Arc<Kept>, Error> {
+    if job.status() == JobStatus::Completed { artifacts.of(job).await } else { Ok(Arc::default()) }
 }

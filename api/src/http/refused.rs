@@ -19,7 +19,8 @@ use hyper::service::Service;
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use crate::http::serve::HEAD;
+/// How long a client may take for the head of a request. An idle connection counts as a request that has begun.
+pub(crate) const HEAD: Duration = Duration::from_secs(30);
 
 /// How long a refused client may take to read why, and how much it may still send meanwhile.
 const PARTING: Duration = Duration::from_secs(2);

@@ -22,10 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::answer::unread::Bounded;
 use crate::http::connections::{Answer, Connection, Connections};
 use crate::http::refused;
-use crate::http::refused::{Course, Noting, Watched};
-
-/// How long a client may take for the head of a request; an idle connection counts as one that has begun.
-pub(crate) const HEAD: Duration = Duration::from_secs(30);
+use crate::http::refused::{Course, HEAD, Noting, Watched};
 
 /// How long requests under way may take to end after shutdown was asked for.
 const GRACE: Duration = Duration::from_secs(10);

@@ -7,6 +7,7 @@ use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 use events::TraceParent;
+use events::ports::Ids;
 use metrics::{counter, histogram};
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
@@ -14,28 +15,26 @@ use tokio::time::Instant;
 use tracing::{Instrument, Span, field, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::Api;
-
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Runs a request in its span and counts it by the template of its path, never by the path itself.
-pub(crate) async fn observe(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+pub(crate) async fn observe(State(ids): State<Arc<dyn Ids>>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let method = name_of(request.method());
     let route = request
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
-    let request_id = api.ids.request().to_string();
+    let request_id = ids.request().to_string();
     let span = info_span!(
         "request",
         method,
         route,
         request_id,
         user = field::Empty,
-        job_id = field::Empty,
-        submission_id = field::Empty,
+        job = field::Empty,
+        submission = field::Empty,
         status = field::Empty,
     );
     if let Some(parent) = request.headers().get(&TRACEPARENT).and_then(remote_parent) {

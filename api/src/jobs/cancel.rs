@@ -1,4 +1,4 @@
-//! Asking for a job's end.
+//! Cancelling a job.
 
 use std::sync::Arc;
 
@@ -7,9 +7,10 @@ use axum::http::StatusCode;
 use events::JobCommand;
 use events::execute::{self, Origin};
 use events::job::CancelMode;
+use events::policy::LivePolicy;
+use events::ports::{EventLogPort, Ids, NudgePort};
 
 use super::view::StatusView;
-use crate::Api;
 use crate::answer::error::Error;
 use crate::answer::json_answer::Json;
 use crate::http::trace::current_traceparent;
@@ -18,12 +19,20 @@ use crate::request::extract::VisibleJob;
 use crate::request::json_body::{Body, Members, OptionalBody};
 use crate::request::query::{NoParams, Params};
 
-/// How to end it. An empty body is an empty wish.
-pub(crate) struct Wish {
+/// Cancels jobs.
+pub(crate) struct Cancellations {
+    pub(crate) log: Arc<dyn EventLogPort>,
+    pub(crate) ids: Arc<dyn Ids>,
+    pub(crate) policy: Arc<LivePolicy>,
+    pub(crate) nudges: Arc<dyn NudgePort>,
+}
+
+/// How to cancel the job. The body may be empty.
+pub(crate) struct CancelRequest {
     force: bool,
 }
 
-impl Body for Wish {
+impl Body for CancelRequest {
     const MEMBERS: &'static [&'static str] = &["force"];
 
     fn read(members: Members) -> Result<Self, Error> {
@@ -31,21 +40,22 @@ impl Body for Wish {
     }
 }
 
-/// `POST /jobs/{id}/cancel`: a pending job ends at once, a running one when its worker hears of it. Idempotent.
+/// `POST /jobs/{id}/cancel`: a pending job ends at once, a running one when its worker hears of the request. Idempotent.
 pub(crate) async fn cancel(
-    State(api): State<Arc<Api>>,
+    State(cancellations): State<Arc<Cancellations>>,
     caller: Caller,
     VisibleJob(job): VisibleJob,
     _: Params<NoParams>,
-    OptionalBody(wish): OptionalBody<Wish>,
+    OptionalBody(request): OptionalBody<CancelRequest>,
 ) -> Result<(StatusCode, Json<StatusView>), Error> {
-    let mode = if wish.force { CancelMode::Force } else { CancelMode::Graceful };
+    let mode = if request.force { CancelMode::Force } else { CancelMode::Graceful };
     let origin = Origin { actor: caller.actor(), trace: current_traceparent() };
     let command = JobCommand::RequestCancel { by: caller.user, force: mode };
-    let jitter = api.ids.jitter();
-    let after = execute::job(&*api.log, &api.policy.get(), &origin, job.id, &command, jitter).await?;
-    // Its worker looks at its job by itself, at its next heartbeat: a nudge that is lost costs only time.
-    if let Err(error) = api.nudges.nudge(job.id).await {
+    let jitter = cancellations.ids.jitter();
+    let after =
+        execute::job(&*cancellations.log, &cancellations.policy.get(), &origin, job.id, &command, jitter).await?;
+    // The worker looks at its job at its next heartbeat anyway. A lost nudge costs only time.
+    if let Err(error) = cancellations.nudges.nudge(job.id).await {
         tracing::debug!(%error, "the worker could not be nudged");
     }
     Ok((StatusCode::ACCEPTED, Json(StatusView::of(after.as_ref().unwrap_or(&job)))))

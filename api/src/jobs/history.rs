@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use events::log::stored::{Recorded, StoredEvent, Unreadable};
+use events::ports::EventLogPort;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::Api;
 use crate::answer::error::Error;
 use crate::answer::json_answer::Json;
 use crate::request::extract::VisibleJob;
@@ -46,11 +46,11 @@ struct EventView {
 
 /// `GET /jobs/{id}/events`: those after `since`, oldest first.
 pub(crate) async fn history(
-    State(api): State<Arc<Api>>,
+    State(log): State<Arc<dyn EventLogPort>>,
     VisibleJob(job): VisibleJob,
     Params(query): Params<HistoryQuery>,
 ) -> Result<Json<HistoryView>, Error> {
-    let entries = api.log.history(job.id, query.since.unwrap_or(0)).await?;
+    let entries = log.history(job.id, query.since.unwrap_or(0)).await?;
     let events = entries.into_iter().map(|entry| view(entry.event)).collect();
     Ok(Json(HistoryView { job_id: job.id.to_string(), events }))
 }

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use events::ports::{JobQuery, Unreadable};
+use events::ports::{JobQuery, JobStatusPort, Unreadable};
 use events::{JobId, JobStatus};
 use serde::Serialize;
 
-use crate::Api;
 use crate::answer::error::Error;
 use crate::answer::json_answer::Json;
-use crate::jobs::queue::queues;
+use crate::jobs::queue::Queues;
 use crate::jobs::view::SummaryView;
 use crate::request::auth::Caller;
 use crate::request::page;
@@ -55,7 +54,8 @@ impl From<Unreadable<JobId>> for UnreadableView {
 
 /// `GET /jobs`: a user's own; an admin's are everybody's.
 pub(crate) async fn list(
-    State(api): State<Arc<Api>>,
+    State(status): State<Arc<dyn JobStatusPort>>,
+    State(queues): State<Arc<Queues>>,
     caller: Caller,
     Params(query): Params<ListQuery>,
 ) -> Result<Json<ListView>, Error> {
@@ -65,8 +65,8 @@ pub(crate) async fn list(
         status: query.status.as_deref().map(parse_status).transpose()?,
         cursor: page::cursor(query.cursor.as_deref())?,
     };
-    let page = api.status.jobs(&query).await?;
-    let queues = queues(&api, &page.jobs).await?;
+    let page = status.jobs(&query).await?;
+    let queues = queues.of(&page.jobs).await?;
     Ok(Json(ListView {
         unreadable: page.unreadable.into_iter().map(UnreadableView::from).collect(),
         jobs: page.jobs.iter().zip(queues).map(|(job, queue)| SummaryView::of(job, queue)).collect(),

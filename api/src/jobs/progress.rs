@@ -1,14 +1,13 @@
-//! How far a job is and how its numbers go, as it was last told.
+//! The stage, the progress and the curves of a run, as its worker reported them last.
 
 use std::sync::Arc;
 
 use axum::extract::State;
-use events::ports::{Curve, PortError, Stage, StageSeen, Stated};
+use events::ports::{Curve, PortError, ProgressPort, Stage, StageSeen, Stated};
 use events::time::to_rfc3339;
 use events::{Job, JobStatus};
 use serde::Serialize;
 
-use crate::Api;
 use crate::answer::error::Error;
 use crate::answer::json_answer::Json;
 use crate::request::extract::VisibleJob;
@@ -21,7 +20,7 @@ pub(crate) struct ProgressView {
     at: String,
 }
 
-/// What a run does, and how much of it is done.
+/// The stage of a run, and how much of it is done.
 #[derive(Serialize, Clone, PartialEq)]
 pub(crate) struct StageView {
     name: &'static str,
@@ -41,17 +40,17 @@ pub(crate) struct CurvesView {
 #[derive(Serialize)]
 struct CurveView {
     name: String,
-    /// The step, or the seconds since the program began, and the number.
+    /// The step, or the seconds since the program began, and the value.
     points: Vec<(f64, f64)>,
 }
 
-/// How far the newest attempt of a job said it was; none for a job that waits.
-pub(super) async fn of(api: &Api, job: &Job) -> Result<Option<ProgressView>, Error> {
+/// Returns the progress that the newest attempt of a job reported; `None` for a pending job.
+pub(super) async fn of(port: &dyn ProgressPort, job: &Job) -> Result<Option<ProgressView>, Error> {
     match job.fences.last() {
-        Some(fence) if job.status() != JobStatus::Pending => match api.progress.progress(job.id, fence).await {
+        Some(fence) if job.status() != JobStatus::Pending => match port.progress(job.id, fence).await {
             Ok(stated) => Ok(stated.map(ProgressView::from)),
             Err(PortError::Corrupt(problem)) => {
-                tracing::warn!(job_id = %job.id, %problem, "a job's progress can't be read");
+                tracing::warn!(job = %job.id, %problem, "a job's progress can't be read");
                 Ok(None)
             }
             Err(away) => Err(away.into()),
@@ -60,24 +59,22 @@ pub(super) async fn of(api: &Api, job: &Job) -> Result<Option<ProgressView>, Err
     }
 }
 
-/// What the run of a running job does; `None` if that is not known.
-pub(super) async fn stage(api: &Api, job: &Job) -> Result<Option<StageView>, Error> {
+/// Returns the stage of a running job; `None` if it is not known.
+pub(super) async fn stage(port: &dyn ProgressPort, job: &Job) -> Result<Option<StageView>, Error> {
     match job.fences.last() {
-        Some(fence) if job.status() == JobStatus::Running => {
-            Ok(api.progress.stage(job.id, fence).await?.map(StageView::from))
-        }
+        Some(fence) if job.status() == JobStatus::Running => Ok(port.stage(job.id, fence).await?.map(StageView::from)),
         _ => Ok(None),
     }
 }
 
 /// `GET /jobs/{id}/curves`, of the newest attempt.
 pub(crate) async fn curves(
-    State(api): State<Arc<Api>>,
+    State(port): State<Arc<dyn ProgressPort>>,
     VisibleJob(job): VisibleJob,
     _: Params<NoParams>,
 ) -> Result<Json<CurvesView>, Error> {
     let curves = match job.fences.last() {
-        Some(fence) => api.progress.curves(job.id, fence).await?,
+        Some(fence) => port.curves(job.id, fence).await?,
         None => Vec::new(),
     };
     let curves = curves.into_iter().map(|Curve { name, points }| CurveView { name, points }).collect();

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use axum::extract::State;
 use events::JobStatus;
 use events::job::TrackedRun;
+use events::ports::JobStatusPort;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::Api;
 use crate::answer::error::Error;
 use crate::answer::json_answer::Json;
 use crate::request::extract::VisibleJob;
@@ -50,18 +50,18 @@ pub(crate) struct ResultsView {
 
 /// `GET /jobs/{id}/results`: unknown until the job has completed.
 pub(crate) async fn results(
-    State(api): State<Arc<Api>>,
+    State(status): State<Arc<dyn JobStatusPort>>,
+    State(mlflow): State<Option<Arc<MlflowLinks>>>,
     VisibleJob(job): VisibleJob,
 ) -> Result<Json<ResultsView>, Error> {
-    let status = job.status();
-    if status != JobStatus::Completed {
-        return Err(Error::Unknown(format!("the job has no results: its status is {status}")));
+    if job.status() != JobStatus::Completed {
+        return Err(Error::Unknown(format!("the job has no results: its status is {}", job.status())));
     }
-    let Some(results) = api.status.results(job.id).await? else {
+    let Some(results) = status.results(job.id).await? else {
         return Err(Error::Unknown("the job's results are no longer kept".to_owned()));
     };
     let run = job.tracked.as_ref();
-    let links = api.mlflow.as_ref().zip(run);
+    let links = mlflow.as_ref().zip(run);
     Ok(Json(ResultsView {
         job_id: job.id.to_string(),
         run_id: run.map(|run| run.run_id.clone()),

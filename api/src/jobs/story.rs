@@ -16,9 +16,9 @@ pub(super) enum Story {
     Told(Box<Job>),
 }
 
-/// What an event is to one who knows the story so far.
-pub(super) enum Turn {
-    /// Nothing new.
+/// What an event adds to the story so far.
+pub(super) enum Novelty {
+    /// Nothing.
     Known,
     /// The next one: the job as it is after it.
     Next(Box<StatusEvent>),
@@ -80,20 +80,20 @@ impl Story {
 
     /// Takes in an event that was appended to the job's history. One that can't be read, as when a newer program wrote
     /// it, leaves a gap.
-    pub(super) fn hear(&mut self, event: StoredEvent) -> Turn {
+    pub(super) fn hear(&mut self, event: StoredEvent) -> Novelty {
         let seq = self.seq();
         if event.seq <= seq {
-            return Turn::Known;
+            return Novelty::Known;
         }
         if event.seq > seq + 1 {
-            return Turn::Gap;
+            return Novelty::Gap;
         }
         let (id, envelope) = match event.read() {
             Ok(Recorded::Job(id, envelope)) => (id, envelope),
-            Ok(Recorded::Submission(..) | Recorded::Policy(_) | Recorded::Log(_)) => return Turn::Gap,
+            Ok(Recorded::Submission(..) | Recorded::Policy(_) | Recorded::Log(_)) => return Novelty::Gap,
             Err(error) => {
                 tracing::warn!(%error, aggregate = event.aggregate, seq = event.seq, "an event can't be read");
-                return Turn::Gap;
+                return Novelty::Gap;
             }
         };
         let before = match std::mem::replace(self, Self::Untold) {
@@ -101,11 +101,11 @@ impl Story {
             Self::Told(job) => Some(*job),
         };
         let Some(job) = evolve(id, before, &envelope) else {
-            return Turn::Gone;
+            return Novelty::Gone;
         };
-        let turn = StatusEvent { kind: Some(event.kind), ..StatusEvent::as_found(&job) };
+        let next = StatusEvent { kind: Some(event.kind), ..StatusEvent::as_found(&job) };
         *self = Self::Told(Box::new(job));
-        Turn::Next(Box::new(turn))
+        Novelty::Next(Box::new(next))
     }
 }
 
@@ -163,12 +163,12 @@ mod tests {
         ]
     }
 
-    fn told(turn: Turn) -> serde_json::Value {
-        match turn {
-            Turn::Next(event) => serde_json::to_value(event).unwrap(),
-            Turn::Known => "known".into(),
-            Turn::Gap => "gap".into(),
-            Turn::Gone => "gone".into(),
+    fn told(novelty: Novelty) -> serde_json::Value {
+        match novelty {
+            Novelty::Next(event) => serde_json::to_value(event).unwrap(),
+            Novelty::Known => "known".into(),
+            Novelty::Gap => "gap".into(),
+            Novelty::Gone => "gone".into(),
         }
     }
 

@@ -9,12 +9,12 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::response::sse::Event;
 use events::JobId;
-use events::ports::{EventFeed, Heard};
+use events::ports::{EventFeed, EventFeedPort, EventLogPort, Heard, JobStatusPort, ProgressPort};
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::progress::{self, StageView};
-use super::story::{StatusEvent, Story, Turn};
-use crate::Api;
+use super::story::{Novelty, StatusEvent, Story};
 use crate::answer::error::Error;
 use crate::answer::sse;
 use crate::request::extract::VisibleJob;
@@ -26,22 +26,31 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long to wait for Redis before it is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Streams the status of jobs.
+pub(crate) struct StatusStreams {
+    pub(crate) feed: Arc<dyn EventFeedPort>,
+    pub(crate) log: Arc<dyn EventLogPort>,
+    pub(crate) status: Arc<dyn JobStatusPort>,
+    pub(crate) progress: Arc<dyn ProgressPort>,
+    pub(crate) stop: CancellationToken,
+}
+
 /// `GET /jobs/{id}/stream`: the status as it is, or what the client has missed; then each change; then how it ended.
 ///
 /// Between the changes, what a running job does, as `stage`. Such an event has no id: it is gone on from the last change.
 ///
 /// An answer that stops without `end` was cut off, and the client comes back with the last id it has.
 pub(crate) async fn stream(
-    State(api): State<Arc<Api>>,
+    State(streams): State<Arc<StatusStreams>>,
     VisibleJob(job): VisibleJob,
     _: Params<NoParams>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let last_seen = sse::last_event_id(&headers, "the number of an event")?;
     // Before anything is read: what is appended between the two is heard of.
-    let feed = api.feed.subscribe(job.id).await?;
+    let feed = streams.feed.subscribe(job.id).await?;
     let mut follower = Follower {
-        api,
+        streams,
         feed,
         job: job.id,
         story: Story::Untold,
@@ -59,7 +68,7 @@ pub(crate) async fn stream(
 
 /// One client's way through a job's events.
 struct Follower {
-    api: Arc<Api>,
+    streams: Arc<StatusStreams>,
     feed: Box<dyn EventFeed>,
     job: JobId,
     /// What the client has been told, with what waits in `unsent`.
@@ -83,7 +92,7 @@ enum Phase {
 impl Follower {
     /// The next event to send; none when the stream is over, whether or not the job is.
     async fn next(&mut self) -> Option<Event> {
-        let stop = self.api.stop.clone();
+        let stop = self.streams.stop.clone();
         loop {
             if let Some(status) = self.unsent.pop_front() {
                 return Some(sse::event("status", &status).id(status.seq.to_string()));
@@ -103,13 +112,13 @@ impl Follower {
                 Ok(None) => {}
                 Ok(Some(stage)) => return Some(sse::event("stage", &stage)),
                 Err(Error::Unavailable(error)) => {
-                    tracing::debug!(job_id = %self.job, error, "a stream waits for Redis");
+                    tracing::debug!(job = %self.job, error, "a stream waits for Redis");
                     tokio::select! { () = stop.cancelled() => return None, () = sleep(PAUSE) => {} }
                 }
                 // Its records are gone. Whoever asks again is told so.
                 Err(Error::Unknown(_)) => return None,
                 Err(error) => {
-                    tracing::error!(job_id = %self.job, ?error, "a stream can't go on");
+                    tracing::error!(job = %self.job, ?error, "a stream can't go on");
                     return None;
                 }
             }
@@ -122,14 +131,14 @@ impl Follower {
             let Ok(heard) = timeout(LOOK, self.feed.next()).await else { return Ok(self.new_stage().await) };
             // Until what is heard is dealt with: whatever goes wrong on the way, the history has it.
             self.phase = Phase::Behind;
-            let turn = match heard {
+            let novelty = match heard {
                 Heard::Event(entry) => self.story.hear(entry.event.clone()),
-                Heard::Missed => Turn::Gap,
+                Heard::Missed => Novelty::Gap,
             };
-            match turn {
-                Turn::Known => {}
-                Turn::Next(status) => self.unsent.push_back(*status),
-                Turn::Gap | Turn::Gone => self.catch_up().await?,
+            match novelty {
+                Novelty::Known => {}
+                Novelty::Next(status) => self.unsent.push_back(*status),
+                Novelty::Gap | Novelty::Gone => self.catch_up().await?,
             }
         } else {
             self.catch_up().await?;
@@ -140,7 +149,7 @@ impl Follower {
 
     /// What the run does, if the client was not told so. It is live state: if it can't be read, there is none.
     async fn new_stage(&mut self) -> Option<StageView> {
-        let stage = progress::stage(&self.api, self.story.job()?).await.ok()??;
+        let stage = progress::stage(&*self.streams.progress, self.story.job()?).await.ok()??;
         if self.stage.as_ref() == Some(&stage) {
             return None;
         }
@@ -152,15 +161,15 @@ impl Follower {
     /// the client believes: it is told how things stand.
     async fn catch_up(&mut self) -> Result<(), Error> {
         let seq = self.story.seq();
-        let mut entries = self.api.log.history(self.job, seq.saturating_sub(1)).await?.into_iter();
+        let mut entries = self.streams.log.history(self.job, seq.saturating_sub(1)).await?.into_iter();
         if !entries.next().is_some_and(|last| self.story.ends_with(&last.event)) {
             return self.show_as_found().await;
         }
         for entry in entries {
             match self.story.hear(entry.event) {
-                Turn::Known => {}
-                Turn::Next(status) => self.unsent.push_back(*status),
-                Turn::Gap | Turn::Gone => return self.show_as_found().await,
+                Novelty::Known => {}
+                Novelty::Next(status) => self.unsent.push_back(*status),
+                Novelty::Gap | Novelty::Gone => return self.show_as_found().await,
             }
         }
         Ok(())
@@ -169,12 +178,12 @@ impl Follower {
     /// Begins after the event `last_seen` of the job's history. One that the history does not have can't be gone on
     /// from, so that client is told how things stand.
     async fn go_on_after(&mut self, last_seen: u64) -> Result<(), Error> {
-        for entry in self.api.log.history(self.job, 0).await? {
+        for entry in self.streams.log.history(self.job, 0).await? {
             match self.story.hear(entry.event) {
-                Turn::Known => {}
-                Turn::Next(status) if status.seq <= last_seen => {}
-                Turn::Next(status) => self.unsent.push_back(*status),
-                Turn::Gap | Turn::Gone => return self.show_as_found().await,
+                Novelty::Known => {}
+                Novelty::Next(status) if status.seq <= last_seen => {}
+                Novelty::Next(status) => self.unsent.push_back(*status),
+                Novelty::Gap | Novelty::Gone => return self.show_as_found().await,
             }
         }
         if self.story.seq() < last_seen.max(1) {
@@ -185,7 +194,7 @@ impl Follower {
 
     /// Has the job's present status sent, and goes on from that.
     async fn show_as_found(&mut self) -> Result<(), Error> {
-        let found = self.api.status.job(self.job).await?;
+        let found = self.streams.status.job(self.job).await?;
         let job = found.ok_or_else(|| Error::Unknown("there is no such job".to_owned()))?;
         self.unsent.push_back(StatusEvent::as_found(&job));
         self.story = Story::Told(Box::new(job));

@@ -3,7 +3,7 @@
 mod csv;
 mod query;
 mod reads;
-mod settings;
+pub(crate) mod settings;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,20 +13,27 @@ use axum::http::HeaderMap;
 use axum::http::header::ACCEPT;
 use axum::response::{IntoResponse, Response};
 use events::Standing;
-use events::ports::{Board, BoardQuery, Boards, Leader, Leaders};
+use events::ports::{Board, BoardQuery, Boards, Leader, LeaderboardPort, Leaders};
 use events::time::to_rfc3339;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-pub use reads::BoardReads;
-pub use settings::{BoardMetrics, BoardMetricsError};
-
-use crate::Api;
 use crate::answer::error::Error;
 use crate::answer::json_answer::Json;
+use crate::jobs::results::MlflowLinks;
 use crate::request::auth::Caller;
 use crate::request::query::Params;
 use query::Asked;
+pub(crate) use reads::BoardReads;
+use settings::BoardMetrics;
+
+/// Reads the boards.
+pub(crate) struct Leaderboard {
+    pub(crate) port: Arc<dyn LeaderboardPort>,
+    pub(crate) metrics: BoardMetrics,
+    pub(crate) reads: BoardReads,
+    pub(crate) mlflow: Option<Arc<MlflowLinks>>,
+}
 
 /// The answer to `GET /leaderboard`.
 #[derive(Serialize)]
@@ -72,7 +79,7 @@ struct RowView {
 }
 
 impl RowView {
-    fn of(api: &Api, leader: Leader) -> Self {
+    fn of(mlflow: Option<&MlflowLinks>, leader: Leader) -> Self {
         let Leader { rank, standing, job, method, performance } = leader;
         let run = job.tracked.as_ref();
         Self {
@@ -84,57 +91,60 @@ impl RowView {
             submission_id: job.spec.submission.to_string(),
             completed_at: to_rfc3339(standing.completed_at),
             run_id: run.map(|run| run.run_id.clone()),
-            mlflow_ui_link: api.mlflow.as_ref().zip(run).map(|(mlflow, run)| mlflow.ui_link(run)),
+            mlflow_ui_link: mlflow.zip(run).map(|(mlflow, run)| mlflow.ui_link(run)),
             metrics: job.ranked().cloned().unwrap_or_default(),
             performance,
         }
     }
 }
 
-/// `GET /leaderboard`: for every user, as JSON, or as CSV where the client would rather have that.
+/// `GET /leaderboard`: for every user, as JSON, or as CSV if the client prefers that.
 pub(crate) async fn leaderboard(
-    State(api): State<Arc<Api>>,
+    State(leaderboard): State<Arc<Leaderboard>>,
     _: Caller,
     headers: HeaderMap,
     Params(asked): Params<Vec<(String, String)>>,
 ) -> Result<Response, Error> {
-    let board = read(&api, asked).await?;
+    let board = leaderboard.read(asked).await?;
     if prefers_csv(&headers) { Ok(csv::answer(&board)) } else { Ok(Json(board).into_response()) }
 }
 
 /// `GET /leaderboard.csv`.
 pub(crate) async fn leaderboard_csv(
-    State(api): State<Arc<Api>>,
+    State(leaderboard): State<Arc<Leaderboard>>,
     _: Caller,
     Params(asked): Params<Vec<(String, String)>>,
 ) -> Result<Response, Error> {
-    Ok(csv::answer(&read(&api, asked).await?))
+    Ok(csv::answer(&leaderboard.read(asked).await?))
 }
 
-async fn read(api: &Api, asked: Vec<(String, String)>) -> Result<LeaderboardView, Error> {
-    let query = complete(api, asked).await?;
-    let read = api.leaderboard.leaders(&query);
-    let is_filtered = query.since.is_some() || !query.params.is_empty();
-    let leaders = if is_filtered { api.board_reads.run(read).await? } else { read.await? };
-    let Leaders { leaders, unreadable } = leaders;
-    let rows = leaders.into_iter().map(|leader| RowView::of(api, leader)).collect();
-    let unreadable = unreadable.into_iter().map(UnreadableView::of).collect();
-    Ok(LeaderboardView { metric: query.metric, order: query.order.as_str(), rows, unreadable })
+impl Leaderboard {
+    async fn read(&self, asked: Vec<(String, String)>) -> Result<LeaderboardView, Error> {
+        let query = self.complete(asked).await?;
+        let read = self.port.leaders(&query);
+        let is_filtered = query.since.is_some() || !query.params.is_empty();
+        let leaders = if is_filtered { self.reads.run(read).await? } else { read.await? };
+        let Leaders { leaders, unreadable } = leaders;
+        let mlflow = self.mlflow.as_deref();
+        let rows = leaders.into_iter().map(|leader| RowView::of(mlflow, leader)).collect();
+        let unreadable = unreadable.into_iter().map(UnreadableView::of).collect();
+        Ok(LeaderboardView { metric: query.metric, order: query.order.as_str(), rows, unreadable })
+    }
+
+    /// Adds the defaults to a query.
+    async fn complete(&self, asked: Vec<(String, String)>) -> Result<BoardQuery, Error> {
+        let asked = Asked::read(asked)?;
+        let Some(metric) = asked.metric.clone().or_else(|| self.metrics.first().map(str::to_owned)) else {
+            let boards = self.port.boards(query::NAMED).await?;
+            return Err(Error::Invalid(query::no_metric(&boards)));
+        };
+        let order = asked.order.unwrap_or_else(|| self.metrics.order_of(&metric));
+        Ok(asked.query(metric, order))
+    }
 }
 
-/// What was asked for, with what goes without saying.
-async fn complete(api: &Api, asked: Vec<(String, String)>) -> Result<BoardQuery, Error> {
-    let asked = Asked::read(asked)?;
-    let Some(metric) = asked.metric.clone().or_else(|| api.board_metrics.first().map(str::to_owned)) else {
-        let boards = api.leaderboard.boards(query::NAMED).await?;
-        return Err(Error::Invalid(query::no_metric(&boards)));
-    };
-    let order = asked.order.unwrap_or_else(|| api.board_metrics.order_of(&metric));
-    Ok(asked.query(metric, order))
-}
-
-/// Whether a client names CSV and would not rather have JSON: by the weights in its `Accept` (RFC 9110, 12.5.1), of equal
-/// ones the first.
+/// Whether the `Accept` header (RFC 9110, 12.5.1) names CSV and does not prefer JSON. Of two equal weights, the first
+/// wins.
 fn prefers_csv(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let ranges: Vec<(String, f32)> = accepted.flat_map(|text| text.split(',')).map(media_range).collect();
@@ -172,13 +182,13 @@ struct MetricView {
 
 /// `GET /leaderboard/metrics`: what can be ranked.
 pub(crate) async fn metrics(
-    State(api): State<Arc<Api>>,
+    State(leaderboard): State<Arc<Leaderboard>>,
     _: Caller,
     Params(asked): Params<Vec<(String, String)>>,
 ) -> Result<Json<MetricsView>, Error> {
-    let Boards { boards, total } = api.leaderboard.boards(Asked::read_metrics_limit(&asked)?).await?;
+    let Boards { boards, total } = leaderboard.port.boards(Asked::read_metrics_limit(&asked)?).await?;
     let view = |Board { metric, users }| {
-        let order = api.board_metrics.order_of(&metric).as_str();
+        let order = leaderboard.metrics.order_of(&metric).as_str();
         MetricView { metric, order, users }
     };
     Ok(Json(MetricsView { metrics: boards.into_iter().map(view).collect(), total }))
@@ -203,13 +213,13 @@ struct RecordView {
 
 /// `GET /leaderboard/history`: each improvement of the best, oldest first.
 pub(crate) async fn history(
-    State(api): State<Arc<Api>>,
+    State(leaderboard): State<Arc<Leaderboard>>,
     _: Caller,
     Params(asked): Params<Vec<(String, String)>>,
 ) -> Result<Json<HistoryView>, Error> {
-    let query = complete(&api, asked).await?;
-    let read = api.leaderboard.records(&query);
-    let records = if query.params.is_empty() { read.await? } else { api.board_reads.run(read).await? };
+    let query = leaderboard.complete(asked).await?;
+    let read = leaderboard.port.records(&query);
+    let records = if query.params.is_empty() { read.await? } else { leaderboard.reads.run(read).await? };
     let view = |Standing { user, value, completed_at, job }| RecordView {
         at: to_rfc3339(completed_at),
         value,

@@ -1,4 +1,4 @@
-//! How much of the server boards may take that are read job by job.
+//! The limits of boards that are read job by job.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use tokio::time::timeout;
 
 use crate::answer::error::Error;
 
-/// How many boards are filtered at once: each looks at as many jobs as it takes.
+/// How many boards are filtered at once. Each may read any number of jobs.
 const AT_ONCE: usize = 2;
-/// How long one may wait for its turn and be read.
+/// How long one request may wait for its turn and read.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// The turns of those who filter boards.
+/// The turns of requests that filter boards.
 #[derive(Debug)]
-pub struct BoardReads(Semaphore);
+pub(crate) struct BoardReads(Semaphore);
 
 impl Default for BoardReads {
     fn default() -> Self {
@@ -24,7 +24,7 @@ impl Default for BoardReads {
 }
 
 impl BoardReads {
-    /// Waits for a read in its turn, and for no longer than [`LIMIT`].
+    /// Runs a read in its turn, for no longer than [`LIMIT`] in all.
     pub(crate) async fn run<T>(&self, read: impl Future<Output = Result<T, PortError>>) -> Result<T, Error> {
         let in_turn = async {
             let _turn = self.0.acquire().await;

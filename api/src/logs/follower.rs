@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use axum::response::sse::Event;
 use bytes::Bytes;
-use events::ports::{EventFeed, LogChunk, LogFeed, Printed};
+use events::ports::{EventFeed, EventFeedPort, JobStatusPort, LogChunk, LogFeed, LogFeedPort, LogPort, Printed};
 use events::{Fence, Job, JobId};
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use super::lines::{Excerpt, Lines, View};
 use super::place::Place;
 use super::{fence_of, messages, storage_error};
-use crate::Api;
 use crate::answer::error::Error;
 
 /// The most bytes of a log that one message shows.
@@ -25,10 +25,27 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long nothing may be heard before the log is looked at: its worker may be unable to show what it writes.
 const SILENCE: Duration = Duration::from_secs(2);
 
+/// Streams the logs of jobs.
+pub(crate) struct LogStreams {
+    pub(crate) feed: Arc<dyn EventFeedPort>,
+    pub(crate) log_feed: Arc<dyn LogFeedPort>,
+    pub(crate) logs: Arc<dyn LogPort>,
+    pub(crate) status: Arc<dyn JobStatusPort>,
+    pub(crate) stop: CancellationToken,
+}
+
+impl LogStreams {
+    /// Reads a job as it is now.
+    pub(super) async fn read_job(&self, id: JobId) -> Result<Job, Error> {
+        let found = self.status.job(id).await?;
+        found.ok_or_else(|| Error::Unknown("there is no such job".to_owned()))
+    }
+}
+
 /// One client's way through the logs of a job's attempts. It holds no more than one message, and goes no further than
 /// its client takes.
 pub(super) struct Follower {
-    pub(super) api: Arc<Api>,
+    pub(super) streams: Arc<LogStreams>,
     /// As it was read last.
     pub(super) job: Job,
     events: Box<dyn EventFeed>,
@@ -58,9 +75,9 @@ enum Phase {
 }
 
 impl Follower {
-    pub(super) fn new(api: Arc<Api>, events: Box<dyn EventFeed>, job: Job, view: View) -> Self {
+    pub(super) fn new(streams: Arc<LogStreams>, events: Box<dyn EventFeed>, job: Job, view: View) -> Self {
         Self {
-            api,
+            streams,
             job,
             events,
             attempt: 0,
@@ -76,7 +93,7 @@ impl Follower {
 
     /// The next event to send; none when the stream is over, whether or not the job is.
     pub(super) async fn next(&mut self) -> Option<Event> {
-        let stop = self.api.stop.clone();
+        let stop = self.streams.stop.clone();
         loop {
             if let Some(event) = self.unsent.pop_front() {
                 return Some(event);
@@ -91,13 +108,13 @@ impl Follower {
             match gone_on {
                 Ok(()) => {}
                 Err(Error::Unavailable(error) | Error::Storage(error)) => {
-                    tracing::debug!(job_id = %self.job.id, error, "a log stream waits");
+                    tracing::debug!(job = %self.job.id, error, "a log stream waits");
                     tokio::select! { () = stop.cancelled() => return None, () = sleep(PAUSE) => {} }
                 }
                 // Its records are gone. Whoever asks again is told so.
                 Err(Error::Unknown(_)) => return None,
                 Err(error) => {
-                    tracing::error!(job_id = %self.job.id, ?error, "a log stream can't go on");
+                    tracing::error!(job = %self.job.id, ?error, "a log stream can't go on");
                     return None;
                 }
             }
@@ -117,7 +134,7 @@ impl Follower {
     }
 
     async fn look_at_job(&mut self) -> Result<(), Error> {
-        self.job = read_job(&self.api, self.job.id).await?;
+        self.job = self.streams.read_job(self.job.id).await?;
         if fence_of(&self.job, self.attempt) != self.fence.as_ref() {
             // Redis came back without what this client was told of.
             return self.begin(Place { attempt: self.job.attempt(), offset: 0 }).await;
@@ -152,9 +169,12 @@ impl Follower {
     /// Reads what the log has more.
     async fn read_on(&mut self) -> Result<(), Error> {
         let bytes = match &self.fence {
-            Some(fence) => {
-                self.api.logs.read(self.job.id, fence, self.lines.end(), MESSAGE_BYTES).await.map_err(storage_error)?
-            }
+            Some(fence) => self
+                .streams
+                .logs
+                .read(self.job.id, fence, self.lines.end(), MESSAGE_BYTES)
+                .await
+                .map_err(storage_error)?,
             None => Bytes::new(),
         };
         let full = bytes.len() == MESSAGE_BYTES;
@@ -175,7 +195,7 @@ impl Follower {
         let (Some(chunk), Some(fence)) = (self.ahead.take(), &self.fence) else { return Ok(()) };
         if chunk.offset <= self.lines.end() {
             self.take(chunk);
-        } else if self.api.logs.len(self.job.id, fence).await.map_err(storage_error)?.is_none() {
+        } else if self.streams.logs.len(self.job.id, fence).await.map_err(storage_error)?.is_none() {
             self.lines = Lines::from(chunk.offset, self.view);
             self.take(chunk);
         }
@@ -209,7 +229,7 @@ impl Follower {
         let is_over = place.attempt < self.job.attempt() || self.job.is_terminal();
         // Before the log is read: what is printed between the two is heard of.
         self.printed = match &fence {
-            Some(fence) if !is_over => Some(self.api.log_feed.subscribe(self.job.id, fence).await?),
+            Some(fence) if !is_over => Some(self.streams.log_feed.subscribe(self.job.id, fence).await?),
             _ => None,
         };
         self.attempt = place.attempt;
@@ -231,10 +251,4 @@ async fn next(printed: &mut Option<Box<dyn LogFeed>>) -> Printed {
         Some(printed) => printed.next().await,
         None => std::future::pending().await,
     }
-}
-
-/// A job as it is now.
-pub(super) async fn read_job(api: &Api, id: JobId) -> Result<Job, Error> {
-    let found = api.status.job(id).await?;
-    found.ok_or_else(|| Error::Unknown("there is no such job".to_owned()))
 }

@@ -1,7 +1,6 @@
 //! What a client is shown of a log's bytes: whole characters, and lines as a terminal shows them.
 
 use super::screen::Screen;
-use super::text::whole_characters;
 
 /// How a log is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +125,22 @@ impl Lines {
     }
 }
 
+/// How many of these bytes end with a whole character: all but the at most three that only begin one.
+///
+/// What is no UTF-8 at all counts as whole; it is shown as U+FFFD wherever it is cut.
+fn whole_characters(bytes: &[u8]) -> usize {
+    let last = bytes.len().saturating_sub(3)..bytes.len();
+    for at in last.rev() {
+        let continues = bytes[at] & 0b1100_0000 == 0b1000_0000;
+        if !continues {
+            let incomplete = std::str::from_utf8(&bytes[at..])
+                .is_err_and(|error| error.valid_up_to() == 0 && error.error_len().is_none());
+            return if incomplete { at } else { bytes.len() };
+        }
+    }
+    bytes.len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,6 +243,21 @@ mod tests {
             let mut lines = Lines::from(0, View::Live);
             lines.take(log);
             assert_eq!(lines.resume(), resume, "{log:?}");
+        }
+    }
+
+    #[test]
+    fn a_character_is_never_cut() {
+        for text in ["aé", "a€", "a😀"] {
+            let bytes = text.as_bytes();
+            for cut in 2..bytes.len() {
+                assert_eq!(whole_characters(&bytes[..cut]), 1, "{text} {cut}");
+            }
+            assert_eq!(whole_characters(bytes), bytes.len());
+        }
+        assert_eq!(whole_characters(b""), 0);
+        for broken in [&b"a\xff"[..], b"a\xc0\x80", b"\x80\x80\x80\x80", b"a\xe2("] {
+            assert_eq!(whole_characters(broken), broken.len(), "{broken:?}");
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::lines::Excerpt;
 use super::place::Place;
 use crate::answer::sse;
-use crate::jobs::StatusEvent;
+use crate::jobs::story::StatusEvent;
 
 /// The data of an `attempt` message.
 #[derive(Serialize)]

@@ -1,28 +1,26 @@
 //! What a job printed: all of it, its end, or piece by piece for clients that poll.
 
-mod follower;
+pub(crate) mod follower;
 mod lines;
 mod messages;
 mod place;
 mod screen;
-mod stream;
+pub(crate) mod stream;
 mod text;
 
 use std::sync::Arc;
 
 use axum::extract::State;
-use events::ports::PortError;
+use events::ports::{LogPort, PortError};
 use events::{Fence, Job};
 use serde::Serialize;
 
-use crate::Api;
 use crate::answer::error::Error;
 use crate::answer::json_answer::Json;
 use crate::request::extract::VisibleJob;
 use crate::request::query::{Asked, Pairs, Params};
 
 use lines::{Lines, View};
-pub(crate) use stream::stream;
 use text::Part;
 
 /// The most bytes that one answer to a polling client carries, and how many it does unless told.
@@ -80,27 +78,25 @@ pub(crate) struct PieceView {
 
 /// `GET /jobs/{id}/logs`, of the latest attempt unless told otherwise; nothing printed yet is an empty text.
 pub(crate) async fn logs(
-    State(api): State<Arc<Api>>,
+    State(log): State<Arc<dyn LogPort>>,
     VisibleJob(job): VisibleJob,
     Params(query): Params<LogQuery>,
 ) -> Result<Json<PieceView>, Error> {
     if query.attempt.is_none() && query.offset.is_none() && query.max_bytes.is_none() {
-        return Ok(Json(latest(&api, &job, query.tail_lines, query.view(View::Settled)).await?));
+        return Ok(Json(latest(&*log, &job, query.tail_lines, query.view(View::Settled)).await?));
     }
     if query.tail_lines.is_some() {
         return Err(Error::Invalid("tail_lines can't be combined with attempt, offset or max_bytes".to_owned()));
     }
-    Ok(Json(piece(&api, &job, &query).await?))
+    Ok(Json(piece(&*log, &job, &query).await?))
 }
 
 /// The log of the latest attempt, or its last lines. `job` was read before the log is, as for [`piece`].
-async fn latest(api: &Api, job: &Job, tail_lines: Option<u64>, view: View) -> Result<PieceView, Error> {
+async fn latest(log: &dyn LogPort, job: &Job, tail_lines: Option<u64>, view: View) -> Result<PieceView, Error> {
     let part = match (job.fences.last(), tail_lines) {
         (None, _) => Part::default(),
-        (Some(fence), None) => text::whole(&*api.logs, job.id, fence, view).await.map_err(storage_error)?,
-        (Some(fence), Some(lines)) => {
-            text::tail(&*api.logs, job.id, fence, lines, view).await.map_err(storage_error)?
-        }
+        (Some(fence), None) => text::whole(log, job.id, fence, view).await.map_err(storage_error)?,
+        (Some(fence), Some(lines)) => text::tail(log, job.id, fence, lines, view).await.map_err(storage_error)?,
     };
     let Part { text: logs, offset, next_offset, truncated } = part;
     let complete = job.is_terminal();
@@ -111,7 +107,7 @@ async fn latest(api: &Api, job: &Job, tail_lines: Option<u64>, view: View) -> Re
 /// behind what is read here, and `complete` hides no line.
 ///
 /// Before its first start a job is at attempt 0, whose log is empty.
-async fn piece(api: &Api, job: &Job, query: &LogQuery) -> Result<PieceView, Error> {
+async fn piece(log: &dyn LogPort, job: &Job, query: &LogQuery) -> Result<PieceView, Error> {
     let latest = job.attempt();
     let attempt = query.attempt.unwrap_or(latest);
     let offset = query.offset.unwrap_or(0);
@@ -133,8 +129,8 @@ async fn piece(api: &Api, job: &Job, query: &LogQuery) -> Result<PieceView, Erro
         truncated: false,
     };
     if let Some(fence) = fence_of(job, attempt) {
-        let bytes = api.logs.read(job.id, fence, offset, max).await.map_err(storage_error)?;
-        let end = api.logs.len(job.id, fence).await.map_err(storage_error)?;
+        let bytes = log.read(job.id, fence, offset, max).await.map_err(storage_error)?;
+        let end = log.len(job.id, fence).await.map_err(storage_error)?;
         piece.complete = over && offset.saturating_add(bytes.len() as u64) >= end.unwrap_or(0);
         // A place behind the end is one of another log.
         piece.offset = offset.min(end.unwrap_or(offset));

@@ -11,13 +11,13 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use events::Job;
+use events::ports::LogPort;
 use tokio::time::sleep;
 
-use super::follower::{Follower, read_job};
+use super::follower::{Follower, LogStreams};
 use super::lines::View;
 use super::place::Place;
 use super::{fence_of, storage_error, text};
-use crate::Api;
 use crate::answer::error::Error;
 use crate::answer::sse;
 use crate::request::extract::VisibleJob;
@@ -44,28 +44,28 @@ impl Asked for StreamQuery {
 ///
 /// An answer that stops without `end` was cut off, and the client comes back with the last id it has.
 pub(crate) async fn stream(
-    State(api): State<Arc<Api>>,
+    State(streams): State<Arc<LogStreams>>,
     VisibleJob(job): VisibleJob,
     Params(query): Params<StreamQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let last_seen = sse::last_event_id::<Place>(&headers, "<attempt>:<byte offset>")?;
     // Before anything is read: what happens between the two is heard of.
-    let events = api.feed.subscribe(job.id).await?;
-    let job = read_job(&api, job.id).await?;
+    let events = streams.feed.subscribe(job.id).await?;
+    let job = streams.read_job(job.id).await?;
     let view = if query.raw == Some(true) { View::Raw } else { View::Live };
-    let mut follower = Follower::new(api, events, job, view);
+    let mut follower = Follower::new(streams, events, job, view);
     match last_seen {
         // A place that the job never had is one of another log, of which this one has nothing.
         Some(place) if place.attempt > follower.job.attempt() => {
             follower.begin(Place { attempt: follower.job.attempt(), offset: 0 }).await?;
         }
-        Some(place) if is_behind_end(&follower.api, &follower.job, place).await? => {
+        Some(place) if is_behind_end(&*follower.streams.logs, &follower.job, place).await? => {
             follower.begin(Place { offset: 0, ..place }).await?;
         }
         Some(place) => follower.turn_to(place).await?,
         None => {
-            let place = newest(&follower.api, &follower.job, query.tail_lines).await?;
+            let place = newest(&*follower.streams.logs, &follower.job, query.tail_lines).await?;
             follower.begin(place).await?;
         }
     }
@@ -75,12 +75,12 @@ pub(crate) async fn stream(
 
 /// Whether a log is shorter than that. A log that this host does not have may be longer; one that is written elsewhere
 /// may be seen late.
-async fn is_behind_end(api: &Api, job: &Job, place: Place) -> Result<bool, Error> {
+async fn is_behind_end(logs: &dyn LogPort, job: &Job, place: Place) -> Result<bool, Error> {
     let Some(fence) = fence_of(job, place.attempt) else { return Ok(false) };
     let is_over = place.attempt < job.attempt() || job.is_terminal();
     let mut looks = if is_over { 1 } else { LOOKS };
     loop {
-        let len = api.logs.len(job.id, fence).await.map_err(storage_error)?;
+        let len = logs.len(job.id, fence).await.map_err(storage_error)?;
         if len.is_none_or(|len| place.offset <= len) {
             return Ok(false);
         }
@@ -93,12 +93,12 @@ async fn is_behind_end(api: &Api, job: &Job, place: Place) -> Result<bool, Error
 }
 
 /// The beginning of the newest attempt's log, or that of its last lines.
-async fn newest(api: &Api, job: &Job, tail_lines: Option<u64>) -> Result<Place, Error> {
+async fn newest(logs: &dyn LogPort, job: &Job, tail_lines: Option<u64>) -> Result<Place, Error> {
     let attempt = job.attempt();
     let mut place = Place { attempt, offset: 0 };
     if let (Some(fence), Some(lines)) = (fence_of(job, attempt), tail_lines) {
-        let end = api.logs.len(job.id, fence).await.map_err(storage_error)?.unwrap_or(0);
-        place.offset = text::tail_start(&*api.logs, job.id, fence, end, lines).await.map_err(storage_error)?;
+        let end = logs.len(job.id, fence).await.map_err(storage_error)?.unwrap_or(0);
+        place.offset = text::tail_start(logs, job.id, fence, end, lines).await.map_err(storage_error)?;
     }
     Ok(place)
 }

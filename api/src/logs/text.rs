@@ -159,22 +159,6 @@ pub(super) async fn tail_start(
     Ok(start)
 }
 
-/// How many of these bytes end with a whole character: all but the at most three that only begin one.
-///
-/// What is no UTF-8 at all counts as whole; it is shown as U+FFFD wherever it is cut.
-pub(super) fn whole_characters(bytes: &[u8]) -> usize {
-    let last = bytes.len().saturating_sub(3)..bytes.len();
-    for at in last.rev() {
-        let continues = bytes[at] & 0b1100_0000 == 0b1000_0000;
-        if !continues {
-            let incomplete = std::str::from_utf8(&bytes[at..])
-                .is_err_and(|error| error.valid_up_to() == 0 && error.error_len().is_none());
-            return if incomplete { at } else { bytes.len() };
-        }
-    }
-    bytes.len()
-}
-
 /// The bytes from `start` to `end`; fewer where the log has been cut meanwhile.
 async fn range(log: &dyn LogPort, job: JobId, fence: &Fence, start: u64, end: u64) -> Result<Vec<u8>, PortError> {
     let mut bytes = Vec::new();
@@ -304,20 +288,5 @@ mod tests {
         let raw = tail(&OneLog::of(log.as_str()), job, &fence, 2, View::Raw).await.unwrap();
         assert_eq!(raw.text, "\nlast\n");
         assert_eq!(log.len() as u64, raw.next_offset);
-    }
-
-    #[test]
-    fn a_character_is_never_cut() {
-        for text in ["aé", "a€", "a😀"] {
-            let bytes = text.as_bytes();
-            for cut in 2..bytes.len() {
-                assert_eq!(whole_characters(&bytes[..cut]), 1, "{text} {cut}");
-            }
-            assert_eq!(whole_characters(bytes), bytes.len());
-        }
-        assert_eq!(whole_characters(b""), 0);
-        for broken in [&b"a\xff"[..], b"a\xc0\x80", b"\x80\x80\x80\x80", b"a\xe2("] {
-            assert_eq!(whole_characters(broken), broken.len(), "{broken:?}");
-        }
     }
 }

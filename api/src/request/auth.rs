@@ -1,19 +1,18 @@
-//! Who asks: bearer tokens, compared in constant time and never shown.
+//! The sender of a request: bearer tokens, compared in constant time and never shown.
 
 use std::fmt;
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRef, FromRequestParts};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use events::{Actor, UserId};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::Api;
 use crate::answer::error::Error;
 
-/// Which tokens are taken, and for whom. Holds digests only.
+/// The accepted tokens and their users. Holds only digests.
 pub struct Tokens {
     entries: Vec<Entry>,
     strangers: Strangers,
@@ -25,7 +24,7 @@ struct Entry {
     role: Role,
 }
 
-/// What to do with a token that is in no list.
+/// What to do with an unknown token.
 #[derive(PartialEq, Eq)]
 enum Strangers {
     Refused,
@@ -163,10 +162,14 @@ impl Caller {
     }
 }
 
-impl FromRequestParts<Arc<Api>> for Caller {
+impl<S> FromRequestParts<S> for Caller
+where
+    S: Send + Sync,
+    Arc<Tokens>: FromRef<S>,
+{
     type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Error> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
         let Some(header) = parts.headers.get(AUTHORIZATION) else {
             return Err(Error::Unauthenticated("the header Authorization: Bearer <token> is missing"));
         };
@@ -177,7 +180,8 @@ impl FromRequestParts<Arc<Api>> for Caller {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim())
             .ok_or(Error::Unauthenticated("the Authorization header is not of the form: Bearer <token>"))?;
-        let caller = api.tokens.holder(token).ok_or(Error::Unauthenticated("the token is not known"))?;
+        let caller =
+            Arc::<Tokens>::from_ref(state).holder(token).ok_or(Error::Unauthenticated("the token is not known"))?;
         tracing::Span::current().record("user", caller.user.as_str());
         Ok(caller)
     }

@@ -1,19 +1,19 @@
 //! Repeated requests: the same key with the same request gets the first answer again.
 //!
-//! The record is made by the commit itself, guarded by its absence, so that no two processes can make two of one wish.
-//! Within this process a repeated request also waits while the first one is under way.
+//! The commit itself makes the record, with a guard for its absence. So two processes never create two objects for one
+//! request. Within this process, a repeated request also waits while the first one is in flight.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use events::ports::JobStatusPort;
 use events::{AggregateId, Idempotency, UserId};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::sync::OwnedMutexGuard;
 
-use crate::Api;
 use crate::answer::error::Error;
 use crate::request::auth::Caller;
 
@@ -21,22 +21,16 @@ const HEADER: &str = "idempotency-key";
 /// The most characters a key may have.
 const MAX_CHARACTERS: usize = 255;
 
-/// The SHA-256 of the header `Idempotency-Key`, where a client sends one.
+/// The SHA-256 of the header `Idempotency-Key`; `None` if the client sends none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Key(Option<String>);
 
 impl Key {
-    /// The key together with the digest of what is asked for.
-    pub(crate) fn of(&self, wish: &Value) -> Option<Idempotency> {
-        // The keys of objects are sorted, so equal wishes have equal texts.
-        let body_sha256 = hex::encode(Sha256::digest(wish.to_string()));
+    /// Returns the key with the fingerprint of a request, which is the SHA-256 of its content as JSON.
+    pub(crate) fn with_fingerprint(&self, request: &Value) -> Option<Idempotency> {
+        // The keys of objects are sorted, so equal requests have equal texts.
+        let body_sha256 = hex::encode(Sha256::digest(request.to_string()));
         self.0.clone().map(|key_sha256| Idempotency { key_sha256, body_sha256 })
-    }
-
-    /// Whether an earlier request of the caller's had it, whatever that one asked for.
-    pub(crate) async fn was_used_by(&self, api: &Api, caller: &Caller) -> Result<bool, Error> {
-        let Some(key_sha256) = &self.0 else { return Ok(false) };
-        Ok(api.status.answered(&caller.user, key_sha256).await?.is_some())
     }
 }
 
@@ -59,21 +53,44 @@ impl<S: Send + Sync> FromRequestParts<S> for Key {
     }
 }
 
-/// What an earlier request of the caller's under this key made.
-///
-/// # Errors
-/// [`Error::Conflict`] if that one asked for something else.
-pub(crate) async fn made_before(
-    api: &Api,
-    caller: &Caller,
-    idempotency: Option<&Idempotency>,
-) -> Result<Option<AggregateId>, Error> {
-    let Some(wanted) = idempotency else { return Ok(None) };
-    match api.status.answered(&caller.user, &wanted.key_sha256).await? {
-        None => Ok(None),
-        Some(answered) if answered.body_sha256 == wanted.body_sha256 => Ok(Some(answered.made)),
-        Some(_) => {
-            Err(Error::Conflict("this Idempotency-Key was used for another request in the last 24 hours".to_owned()))
+/// The idempotency keys of all callers, used before or in flight.
+pub(crate) struct IdempotencyKeys {
+    status: Arc<dyn JobStatusPort>,
+    in_flight: InFlight,
+}
+
+impl IdempotencyKeys {
+    pub(crate) fn new(status: Arc<dyn JobStatusPort>) -> Self {
+        Self { status, in_flight: InFlight::default() }
+    }
+
+    /// Waits until no other request of the caller with this key is in flight. Without a key, it returns `None` at once.
+    pub(crate) async fn lock(&self, caller: &Caller, key: &Key) -> Option<KeyLock> {
+        self.in_flight.lock(caller, key).await
+    }
+
+    /// Whether an earlier request of the caller had this key, whatever its fingerprint.
+    pub(crate) async fn was_used(&self, caller: &Caller, key: &Key) -> Result<bool, Error> {
+        let Some(key_sha256) = &key.0 else { return Ok(false) };
+        Ok(self.status.answered(&caller.user, key_sha256).await?.is_some())
+    }
+
+    /// Returns the object that an earlier request of the caller with this key created.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if the earlier request has another fingerprint.
+    pub(crate) async fn made_before(
+        &self,
+        caller: &Caller,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Option<AggregateId>, Error> {
+        let Some(wanted) = idempotency else { return Ok(None) };
+        match self.status.answered(&caller.user, &wanted.key_sha256).await? {
+            None => Ok(None),
+            Some(answered) if answered.body_sha256 == wanted.body_sha256 => Ok(Some(answered.made)),
+            Some(_) => Err(Error::Conflict(
+                "this Idempotency-Key was used for another request in the last 24 hours".to_owned(),
+            )),
         }
     }
 }
@@ -81,35 +98,34 @@ pub(crate) async fn made_before(
 type Lock = Arc<tokio::sync::Mutex<()>>;
 type WhoseKey = (UserId, String);
 
-/// The keys whose requests are under way in this process.
+/// The keys whose requests are in flight in this process.
 #[derive(Debug, Default)]
-pub struct UnderWay(Arc<Mutex<HashMap<WhoseKey, Lock>>>);
+struct InFlight(Arc<Mutex<HashMap<WhoseKey, Lock>>>);
 
-/// The turn of one request; the next one of its key has its turn when this is dropped.
+/// The lock of one request on its key. The next request with the key goes on when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Turn {
+pub(crate) struct KeyLock {
     keys: Arc<Mutex<HashMap<WhoseKey, Lock>>>,
     whose: WhoseKey,
     guard: Option<OwnedMutexGuard<()>>,
 }
 
-impl UnderWay {
-    /// Waits until no other request of the caller's under this key is under way. At once where there is no key.
-    pub(crate) async fn turn(&self, caller: &Caller, key: &Key) -> Option<Turn> {
+impl InFlight {
+    async fn lock(&self, caller: &Caller, key: &Key) -> Option<KeyLock> {
         let whose = (caller.user.clone(), key.0.clone()?);
         let lock = Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(whose.clone()).or_default());
-        // Made before the wait, so that a request that is given up meanwhile clears up too.
-        let mut turn = Turn { keys: Arc::clone(&self.0), whose, guard: None };
-        turn.guard = Some(lock.lock_owned().await);
-        Some(turn)
+        // Made before the wait, so that an abandoned request is removed too.
+        let mut locked = KeyLock { keys: Arc::clone(&self.0), whose, guard: None };
+        locked.guard = Some(lock.lock_owned().await);
+        Some(locked)
     }
 }
 
-impl Drop for Turn {
+impl Drop for KeyLock {
     fn drop(&mut self) {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         self.guard = None;
-        // Whoever waits for this key shares its lock.
+        // A request that waits for this key shares its lock.
         if keys.get(&self.whose).is_some_and(|lock| Arc::strong_count(lock) == 1) {
             keys.remove(&self.whose);
         }
@@ -142,31 +158,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn equal_wishes_have_one_digest_however_they_are_written() {
+    async fn equal_requests_have_one_fingerprint_however_they_are_written() {
         let key = key(&["k"]).await.unwrap();
-        let read = |text: &str| key.of(&serde_json::from_str(text).unwrap()).unwrap();
+        let read = |text: &str| key.with_fingerprint(&serde_json::from_str(text).unwrap()).unwrap();
         assert_eq!(read(r#"{"a": 1, "b": {"c": 2, "d": 3}}"#), read(r#"{"b":{"d":3,"c":2},"a":1}"#));
         assert_ne!(read(r#"{"a": 1}"#), read(r#"{"a": 2}"#));
-        assert_eq!(Key(None).of(&json!({})), None);
+        assert_eq!(Key(None).with_fingerprint(&json!({})), None);
     }
 
     #[tokio::test]
-    async fn one_request_of_a_key_is_under_way_at_a_time_and_none_leaves_a_trace() {
-        let under_way = UnderWay::default();
+    async fn one_request_of_a_key_is_in_flight_at_a_time_and_none_leaves_a_trace() {
+        let in_flight = InFlight::default();
         let caller = |name: &str| Caller { user: name.parse().unwrap(), role: Role::User };
         let (alice, bob, key) = (caller("alice"), caller("bob"), key(&["k"]).await.unwrap());
-        let first = under_way.turn(&alice, &key).await.unwrap();
-        assert!(under_way.turn(&bob, &key).await.is_some(), "a key is each user's own");
-        let second = under_way.turn(&alice, &key);
+        let first = in_flight.lock(&alice, &key).await.unwrap();
+        assert!(in_flight.lock(&bob, &key).await.is_some(), "a key is each user's own");
+        let second = in_flight.lock(&alice, &key);
         tokio::pin!(second);
         assert!(futures::poll!(&mut second).is_pending());
         {
-            let given_up = under_way.turn(&alice, &key);
+            let given_up = in_flight.lock(&alice, &key);
             tokio::pin!(given_up);
             assert!(futures::poll!(&mut given_up).is_pending());
         }
         drop(first);
         drop(second.await);
-        assert!(under_way.0.lock().unwrap().is_empty());
+        assert!(in_flight.0.lock().unwrap().is_empty());
     }
 }

@@ -1,15 +1,14 @@
-//! Submissions as they were taken in: many, newest first, or one with its files.
+//! Listing submissions, newest first, and showing one with its files.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
-use events::ports::{StorageError, SubmissionQuery, Unreadable};
+use events::ports::{JobStatusPort, StorageError, StoragePort, SubmissionQuery, Unreadable};
 use events::time::to_rfc3339;
 use events::{Submission, SubmissionId, json};
 use serde::Serialize;
 
-use crate::Api;
 use crate::answer::error::Error;
 use crate::answer::json_answer::Json;
 use crate::answer::spliced::Spliced;
@@ -95,7 +94,7 @@ pub(crate) struct SubmissionView {
 
 /// `GET /submissions`: a user's own; an admin's are everybody's.
 pub(crate) async fn list(
-    State(api): State<Arc<Api>>,
+    State(status): State<Arc<dyn JobStatusPort>>,
     caller: Caller,
     Params(query): Params<ListQuery>,
 ) -> Result<Json<ListView>, Error> {
@@ -104,7 +103,7 @@ pub(crate) async fn list(
         user: page::whose(&caller, query.user.as_deref(), "submissions")?,
         cursor: page::cursor(query.cursor.as_deref())?,
     };
-    let page = api.status.submissions(&query).await?;
+    let page = status.submissions(&query).await?;
     Ok(Json(ListView {
         unreadable: page.unreadable.into_iter().map(UnreadableView::from).collect(),
         submissions: page.submissions.iter().map(SummaryView::of).collect(),
@@ -114,11 +113,11 @@ pub(crate) async fn list(
 
 /// `GET /submissions/{id}`
 pub(crate) async fn show(
-    State(api): State<Arc<Api>>,
+    State(storage): State<Arc<dyn StoragePort>>,
     VisibleSubmission(submission): VisibleSubmission,
     _: Params<NoParams>,
 ) -> Result<Spliced<SubmissionView>, Error> {
-    let stored = match api.storage.metadata(submission.id).await {
+    let stored = match storage.metadata(submission.id).await {
         Err(StorageError::Missing(_)) => Err(Error::Unknown("the submission's files are no longer kept".to_owned())),
         stored => stored.map_err(Error::from),
     }?;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use api::{Api, Connections, Crews, RenderMetrics, Tokens};
+use api::{Api, Connections, RenderMetrics, Tokens};
 use clap::Args;
 use events::policy::LivePolicy;
 use serde_json::json;
@@ -95,26 +95,27 @@ pub(super) async fn serve(
 ) {
     let metrics_text = metrics.is_none().then(|| Arc::clone(&render));
     let router = api::router(Api {
-        log: Arc::clone(&ports.log),
-        feed: Arc::clone(&ports.feed),
-        nudges: Arc::clone(&ports.nudges),
-        status: Arc::clone(&ports.status),
-        crews: Crews::new(Arc::clone(&ports.workers), Arc::clone(&ports.durations)),
-        storage: Arc::clone(&ports.storage),
-        logs: Arc::clone(&ports.logs),
-        artifacts: api::Artifacts::new(Arc::clone(&ports.artifacts)),
-        log_feed: Arc::clone(&ports.log_feed),
-        progress: Arc::clone(&ports.progress),
-        tracking_notes: Arc::clone(&ports.tracking_notes),
-        ids: Arc::clone(&ports.ids),
+        ports: api::Ports {
+            log: Arc::clone(&ports.log),
+            feed: Arc::clone(&ports.feed),
+            nudges: Arc::clone(&ports.nudges),
+            status: Arc::clone(&ports.status),
+            workers: Arc::clone(&ports.workers),
+            durations: Arc::clone(&ports.durations),
+            storage: Arc::clone(&ports.storage),
+            logs: Arc::clone(&ports.logs),
+            artifacts: Arc::clone(&ports.artifacts),
+            log_feed: Arc::clone(&ports.log_feed),
+            progress: Arc::clone(&ports.progress),
+            tracking_notes: Arc::clone(&ports.tracking_notes),
+            leaderboard: Arc::clone(&ports.leaderboard),
+            ids: Arc::clone(&ports.ids),
+        },
         policy,
         tokens,
-        under_way: api::UnderWay::default(),
         upload_limits: access.upload_limits(),
         archive_limits: archive_limits(),
-        leaderboard: Arc::clone(&ports.leaderboard),
         board_metrics: access.leaderboard_metrics.clone(),
-        board_reads: api::BoardReads::default(),
         mlflow,
         metrics_text,
         worker,

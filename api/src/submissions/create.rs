@@ -1,0 +1,207 @@
+//! Creating a submission: receive, check, publish, commit. A failure on the way leaves nothing behind.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_LENGTH;
+use bytes::Bytes;
+use events::execute::{self, ExecuteError, Origin};
+use events::policy::LivePolicy;
+use events::ports::{ArchiveLimits, EventLogPort, Ids, Loaded, StagedFile, StagedUpload, StoragePort, UploadLimits};
+use events::quota::admit_upload;
+use events::submission::Manifest;
+use events::{AggregateId, Idempotency, SubmissionCommand, SubmissionId, UserId, json};
+use serde::Serialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tracing::Instrument;
+
+use super::form::{self, Form};
+use super::tree::Tree;
+use crate::answer::error::{Error, chain};
+use crate::answer::json_answer::Json;
+use crate::http::trace::current_traceparent;
+use crate::request::auth::Caller;
+use crate::request::extract::media_type;
+use crate::request::idempotency::{IdempotencyKeys, Key};
+
+/// The most bytes of a form beside the content of its files: names, headers, texts.
+const FORM_OVERHEAD_BYTES: u64 = 1 << 20;
+
+/// Takes uploads.
+pub(crate) struct Uploads {
+    pub(crate) storage: Arc<dyn StoragePort>,
+    pub(crate) log: Arc<dyn EventLogPort>,
+    pub(crate) ids: Arc<dyn Ids>,
+    pub(crate) policy: Arc<LivePolicy>,
+    pub(crate) keys: Arc<IdempotencyKeys>,
+    pub(crate) upload_limits: UploadLimits,
+    pub(crate) archive_limits: ArchiveLimits,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Created {
+    submission_id: String,
+    user_id: String,
+    /// Changes to the archives that the client may not expect.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+}
+
+/// `POST /submissions`
+pub(crate) async fn create(
+    State(uploads): State<Arc<Uploads>>,
+    caller: Caller,
+    key: Key,
+    request: Request,
+) -> Result<(StatusCode, Json<Created>), Error> {
+    let at_least = check_head(&request, &uploads.upload_limits)?;
+    uploads.check_disk().await?;
+    let _lock = uploads.keys.lock(&caller, &key).await;
+    // A client should hear of a reached limit before the upload, not after it.
+    uploads.check_room(&caller, &key, at_least).await?;
+    let id = uploads.ids.submission();
+    tracing::Span::current().record("submission", tracing::field::display(id));
+    let mut upload = uploads.storage.stage(id).await?;
+    let form = form::receive(request, &mut *upload, &uploads.upload_limits).await?;
+    let tree = Tree::of(&form.files, &mut *upload, &uploads.archive_limits, &form.entrypoint).await?;
+    tree.must_hold("entrypoint", &form.entrypoint, ".py")?;
+    tree.must_hold("config_file", &form.config_file, ".yaml")?;
+    let (readings, warnings) = tree.into_readings();
+
+    let idempotency = key.with_fingerprint(&content(&form)?);
+    let created = |id: SubmissionId| {
+        let (submission_id, user_id) = (id.to_string(), caller.user.to_string());
+        let created = Created { submission_id, user_id, warnings: warnings.clone() };
+        Ok((StatusCode::CREATED, Json(created)))
+    };
+    if let Some(AggregateId::Submission(earlier)) = uploads.keys.made_before(&caller, idempotency.as_ref()).await? {
+        return created(earlier);
+    }
+    let (metadata, mut manifest) = describe(form, &caller.user, idempotency.clone())?;
+    manifest.archives = readings;
+    let origin = Origin { actor: caller.actor(), trace: current_traceparent() };
+    // A task of its own: a client that hangs up between the two steps does not leave the first without the second.
+    let settling = Arc::clone(&uploads);
+    let settled = async move { settling.settle(&origin, id, upload, metadata, manifest).await };
+    match tokio::spawn(settled.in_current_span()).await.map_err(|error| Error::Internal(chain(&error)))? {
+        Ok(()) => created(id),
+        // Another process may have been faster with the same key. Then its submission may have used up the limit.
+        Err(refusal) => match uploads.keys.made_before(&caller, idempotency.as_ref()).await? {
+            Some(AggregateId::Submission(earlier)) => created(earlier),
+            _ => Err(refusal),
+        },
+    }
+}
+
+impl Uploads {
+    /// Refuses uploads while the disk is nearly full: running jobs need the rest.
+    async fn check_disk(&self) -> Result<(), Error> {
+        let room = self.storage.room().await?;
+        if room.is_scarce() { Err(Error::StorageFull(room)) } else { Ok(()) }
+    }
+
+    /// Refuses an upload of at least this many bytes that would exceed a limit, unless it may repeat an earlier request.
+    async fn check_room(&self, caller: &Caller, key: &Key, at_least: u64) -> Result<(), Error> {
+        let limits = self.policy.get().limits;
+        let usage = self.log.load_usage(&caller.user, &limits).await?.usage;
+        match admit_upload(&caller.user, &usage, &limits, at_least, usage.at) {
+            Err(_) if self.keys.was_used(caller, key).await? => Ok(()),
+            admitted => admitted.map(drop).map_err(Error::from),
+        }
+    }
+
+    /// Publishes the files, then commits the event; removes the files again if the event is not there in the end.
+    async fn settle(
+        &self,
+        origin: &Origin,
+        id: SubmissionId,
+        upload: Box<dyn StagedUpload>,
+        metadata: Bytes,
+        manifest: Manifest,
+    ) -> Result<(), Error> {
+        upload.publish(metadata).await?;
+        let create = SubmissionCommand::Create(manifest);
+        let Err(refusal) = execute::submission(&*self.log, &self.policy.get(), origin, id, &create).await else {
+            return Ok(());
+        };
+        // The answer may have been lost after the commit was made. Where even that can't be asked, the files stay: if there
+        // is no record of them, they are swept later.
+        match self.log.load_submission(id).await {
+            Ok(Loaded { state: Some(_), .. }) => return Ok(()),
+            Err(_) if matches!(refusal, ExecuteError::Unavailable(_)) => return Err(refusal.into()),
+            Ok(Loaded { state: None, .. }) | Err(_) => {}
+        }
+        if let Err(error) = self.storage.delete(id).await {
+            tracing::error!(error = chain(&error), "the files of a refused submission are left behind");
+        }
+        Err(refusal.into())
+    }
+}
+
+/// The content of a request, in whatever order the form has it.
+fn content(form: &Form) -> Result<Value, Error> {
+    let metadata = json::read_object(&form.metadata).map_err(|error| Error::Internal(chain(&error)))?;
+    let mut files: Vec<_> = form.files.iter().collect();
+    files.sort_by_key(|file| &file.name);
+    Ok(json!({
+        "call": "POST /submissions",
+        "entrypoint": form.entrypoint.as_str(),
+        "config_file": form.config_file.as_str(),
+        "metadata": metadata,
+        "files": files.into_iter().map(describe_file).collect::<Vec<_>>(),
+    }))
+}
+
+fn describe_file(file: &StagedFile) -> Value {
+    json!({ "name": file.name.as_str(), "size": file.size, "sha256": file.sha256 })
+}
+
+/// Refuses a request by its head if possible, and returns how many bytes its files have at least.
+fn check_head(request: &Request, limits: &UploadLimits) -> Result<u64, Error> {
+    let content_type = media_type(request.headers());
+    if content_type != "multipart/form-data" {
+        return Err(Error::MediaType(format!("a submission must be multipart/form-data, not {content_type:?}")));
+    }
+    let announced = request.headers().get(CONTENT_LENGTH);
+    let announced = announced.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    match announced {
+        Some(bytes) if bytes > limits.total_bytes.saturating_add(FORM_OVERHEAD_BYTES) => Err(Error::TooLarge(format!(
+            "the upload has {bytes} bytes; the files of a submission may have at most {} in all",
+            limits.total_bytes
+        ))),
+        announced => Ok(announced.unwrap_or(0).saturating_sub(FORM_OVERHEAD_BYTES)),
+    }
+}
+
+/// The content of `metadata.json`, and what the event keeps of it. The client's values stay as they were written; its
+/// keys come first, so ours win.
+fn describe(form: Form, user: &UserId, idempotency: Option<Idempotency>) -> Result<(Bytes, Manifest), Error> {
+    let theirs = json::read_members(&form.metadata).map_err(|error| Error::Internal(chain(&error)))?;
+    let mut metadata: BTreeMap<String, String> =
+        theirs.into_iter().map(|(name, text)| (name, text.to_owned())).collect();
+    for (key, value) in [
+        ("user_id", json!(user)),
+        ("entrypoint", json!(form.entrypoint.as_str())),
+        ("config_file", json!(form.config_file.as_str())),
+        ("files", Value::Array(form.files.iter().map(describe_file).collect())),
+    ] {
+        metadata.insert(key.to_owned(), format!("{value:#}"));
+    }
+    let members: Vec<String> =
+        metadata.iter().map(|(name, text)| format!("{}: {text}", Value::from(name.as_str()))).collect();
+    let bytes = format!("{{\n{}\n}}", members.join(",\n")).into_bytes();
+    let manifest = Manifest {
+        user: user.clone(),
+        entrypoint: form.entrypoint.to_string(),
+        config_file: form.config_file.to_string(),
+        files: form.files.len() as u64,
+        bytes: form.files.iter().map(|file| file.size).sum(),
+        digest: hex::encode(Sha256::digest(&bytes)),
+        idempotency,
+        archives: Vec::new(),
+    };
+    Ok((bytes.into(), manifest))
+}
