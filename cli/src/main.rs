@@ -7,6 +7,7 @@ mod embedded;
 mod open_files;
 mod options;
 mod roles;
+mod shared_policy;
 mod telemetry;
 mod wiring;
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::{Args, ValueEnum};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
@@ -14,52 +13,33 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
+use crate::options::log::{LogFormat, LogOptions};
+
 /// How often the exporter forgets old samples.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// What is logged, and how.
-#[derive(Debug, Args)]
-pub(crate) struct LogOptions {
-    /// Format of log lines
-    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Human)]
-    log_format: LogFormat,
-    /// Log filter, such as `info,leadersboard_worker=debug`
-    #[arg(long, env = "RUST_LOG", default_value = "info")]
-    log: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum LogFormat {
-    /// For people
-    Human,
-    /// One JSON object per line
-    Json,
-}
-
-impl LogOptions {
-    /// Begins to log to stderr and to carry trace contexts.
-    ///
-    /// # Errors
-    /// If the filter can't be parsed.
-    pub(crate) fn install(&self) -> Result<()> {
-        let filter = EnvFilter::try_new(&self.log).with_context(|| format!("{:?} is no log filter", self.log))?;
-        opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
-        // No exporter yet: spans have their identities, so that traces join up across processes.
-        let tracer = SdkTracerProvider::builder().build().tracer("leadersboard");
-        // A line that can't be written, as to a terminal that was closed, is lost: to say so there would be a panic.
-        let lines = fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
-        let lines = lines.with_ansi(std::io::stderr().is_terminal());
-        let lines = match self.log_format {
-            LogFormat::Human => lines.with_target(false).boxed(),
-            LogFormat::Json => lines.json().boxed(),
-        };
-        tracing_subscriber::registry()
-            .with(filter)
-            .with(tracing_opentelemetry::layer().with_tracer(tracer))
-            .with(lines)
-            .try_init()
-            .context("logging was set up twice")
-    }
+/// Begins to log to stderr and to carry trace contexts.
+///
+/// # Errors
+/// If the filter can't be parsed.
+pub(crate) fn install_log(options: &LogOptions) -> Result<()> {
+    let filter = EnvFilter::try_new(&options.log).with_context(|| format!("{:?} is no log filter", options.log))?;
+    opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
+    // No exporter yet: spans have their identities, so that traces join up across processes.
+    let tracer = SdkTracerProvider::builder().build().tracer("leadersboard");
+    // A line that can't be written, as to a terminal that was closed, is lost: to say so there would be a panic.
+    let lines = fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
+    let lines = lines.with_ansi(std::io::stderr().is_terminal());
+    let lines = match options.log_format {
+        LogFormat::Human => lines.with_target(false).boxed(),
+        LogFormat::Json => lines.json().boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(tracing_opentelemetry::layer().with_tracer(tracer))
+        .with(lines)
+        .try_init()
+        .context("logging was set up twice")
 }
 
 /// Begins to collect metrics and gives what renders them.

@@ -21,7 +21,8 @@ use migrations::MigrateError;
 use projections::Keyspace;
 use tokio::net::TcpListener;
 
-use crate::options::shared::{RedisOptions, StorageOptions, StrictOption};
+use crate::options::redis::{RedisOptions, StrictOption};
+use crate::options::storage::StorageOptions;
 
 /// Every port, wired to its adapter.
 pub(crate) struct Ports {
@@ -95,12 +96,31 @@ impl Ports {
             ids: Arc::new(SystemIds),
         })
     }
-}
 
-impl Ports {
     /// The Redis behind the ports.
     pub(crate) const fn redis(&self) -> &Redis {
         &self.redis
+    }
+
+    /// The ports that a worker uses.
+    pub(crate) fn of_worker(&self) -> worker::Ports {
+        worker::Ports {
+            log: Arc::clone(&self.log),
+            queue: Arc::clone(&self.queue),
+            workers: Arc::clone(&self.workers),
+            durations: Arc::clone(&self.durations),
+            nudges: Arc::clone(&self.nudges),
+            work_state: Arc::clone(&self.work_state),
+            records: Arc::clone(&self.records),
+            status: Arc::clone(&self.status),
+            storage: Arc::clone(&self.storage),
+            logs: Arc::clone(&self.logs),
+            artifacts: Arc::clone(&self.artifacts),
+            live_log: Arc::clone(&self.live_log),
+            progress: Arc::clone(&self.progress),
+            tracking_notes: Arc::clone(&self.tracking_notes),
+            ids: Arc::clone(&self.ids),
+        }
     }
 
     /// The ports of a role that shares its Redis with others; says loudly what may be lost with that Redis.

@@ -13,9 +13,10 @@ use serde_json::{Map, Value, json};
 
 use super::watch::{Server, follow};
 use super::{Outcome, Output, print_json, print_text};
+use crate::client::http::begun::Begun;
 use crate::client::http::connect::ConnectOptions;
 use crate::client::http::error::ClientError;
-use crate::client::http::interrupt::{Begun, Interrupt};
+use crate::client::http::interrupt::Interrupt;
 use crate::client::http::model::parse_id;
 use crate::client::http::request::{Client, request_key};
 use crate::client::output::human;

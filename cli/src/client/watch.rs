@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
@@ -11,13 +10,13 @@ use tokio::time::{Instant, sleep};
 use super::jobs::report;
 use super::{Outcome, Output, print_json};
 use crate::client::http::error::ClientError;
-use crate::client::http::model::{Job, LogChunk, Status};
+use crate::client::http::model::{AttemptBegins, LogChunk, Status, parse_job};
 use crate::client::http::pace::{Pace, retry_delay};
 use crate::client::http::request::Client;
 use crate::client::output::human;
 use crate::client::output::screen::{LogView, Screen};
 use crate::client::watch::log_cursor::{LogCursor, Need};
-use streamed::Ended;
+use streamed::{LogStream, Message, Opened};
 
 /// How long a server may be away before watching is given up; a restart or a short network cut fits in.
 const LONGEST_ABSENCE: Duration = Duration::from_mins(5);
@@ -25,6 +24,9 @@ const LONGEST_ABSENCE: Duration = Duration::from_mins(5);
 /// How often in a row a stream may be cut without having brought anything: something between here and the server may not
 /// let it through, and then the log is polled.
 const MOST_CUTS: u32 = 3;
+
+/// How often the status of a job that is over is read before its silent stream counts as cut.
+const LOOKS_AFTER_END: u32 = 30;
 
 /// Shows a job's status and its log from the beginning to its end, then its outcome.
 pub(crate) async fn follow(
@@ -73,6 +75,17 @@ pub(crate) struct Watch<'a> {
 enum Log {
     Streamed,
     Polled,
+}
+
+/// How a stream came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// The job is over and its log is read.
+    WithJob,
+    /// Something broke.
+    Cut,
+    /// The server has no such stream.
+    Unknown,
 }
 
 impl<'a> Watch<'a> {
@@ -147,6 +160,57 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// Shows the log as it comes, until the job is over or the stream is cut.
+    async fn stream_log(&mut self) -> Result<Ended, ClientError> {
+        let from = self.cursor.event_id();
+        let mut stream = match LogStream::open(self.client, self.job_id, self.screen.is_raw(), &from).await? {
+            Opened::Stream(stream) => stream,
+            Opened::Unknown => return Ok(Ended::Unknown),
+            // The next read of the job waits for the server.
+            Opened::NotNow => return Ok(Ended::Cut),
+        };
+        let mut looks_after_end = 0;
+        loop {
+            match stream.next().await? {
+                Message::Log(chunk) => {
+                    self.show(&chunk)?;
+                }
+                Message::Attempt(AttemptBegins { attempt, offset }) => {
+                    self.cursor.turn_to(attempt, offset);
+                    self.announce(attempt);
+                }
+                Message::End => {
+                    self.cursor.finish();
+                    return Ok(Ended::WithJob);
+                }
+                Message::Silence => {
+                    looks_after_end += u32::from(self.show_status().await?);
+                    if looks_after_end == LOOKS_AFTER_END {
+                        return Ok(Ended::Cut);
+                    }
+                    continue;
+                }
+                Message::Cut => return Ok(Ended::Cut),
+                Message::Unknown => {}
+            }
+            looks_after_end = 0;
+        }
+    }
+
+    /// Shows the job's status, such as its place in the queue, and returns whether the job is over. `false` if the server
+    /// is away: the stream will notice that.
+    async fn show_status(&mut self) -> Result<bool, ClientError> {
+        match self.client.get::<Value>(&format!("/jobs/{}", self.job_id), &[]).await {
+            Ok(document) => {
+                let job = parse_job(&document)?;
+                self.screen.status(&job);
+                Ok(job.status.is_over())
+            }
+            Err(ClientError::Away { .. } | ClientError::Limited { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     fn announce(&mut self, attempt: u32) {
         if attempt > self.announced {
             self.announced = attempt;
@@ -215,11 +279,6 @@ impl<'a> Watch<'a> {
 struct Read {
     news: bool,
     more: bool,
-}
-
-/// The job of a document that is itself kept for programs.
-pub(crate) fn parse_job(document: &Value) -> Result<Job, ClientError> {
-    Job::deserialize(document).map_err(|_| ClientError::unknown_form("the job"))
 }
 
 pub(crate) mod log_cursor;

@@ -1,22 +1,14 @@
-//! What all roles must agree on: given by option, kept in Redis, followed by every process.
+//! The settings that all roles must agree on.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use adapters::redis::Redis;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
-use events::Actor;
-use events::execute::{self, Origin};
-use events::policy::{LivePolicy, PolicySettings};
-use events::ports::EventLogPort;
+use events::policy::PolicySettings;
 
-use crate::options::classes;
-use crate::options::classes::Classes;
-use crate::options::limits::LimitOptions;
-
-/// How often a process looks whether the policy has changed.
-const REFRESH: Duration = Duration::from_secs(5);
+use super::classes;
+use super::classes::Classes;
+use super::limits::LimitOptions;
 
 /// The settings that all roles share. Redis stores them; `up`, `migrate` and `policy set` change them.
 #[derive(Debug, Clone, Args)]
@@ -65,53 +57,4 @@ impl PolicyOptions {
         given.check()?;
         Ok(given)
     }
-}
-
-/// Makes what was given the policy of all, where anything was given and it is not so already.
-///
-/// # Errors
-/// If Redis does not take it.
-pub(crate) async fn set(redis: &Redis, actor: Actor, given: &PolicySettings) -> Result<PolicySettings> {
-    let origin = Origin { actor, trace: None };
-    execute::policy(redis, &origin, given).await.map_err(|error| anyhow::anyhow!("{error}")).context("the policy")
-}
-
-/// The stored policy, followed from now on. A process that was given something else says so and follows it all the
-/// same.
-///
-/// # Errors
-/// If Redis does not answer.
-pub(crate) async fn follow(redis: &Redis, given: &PolicySettings) -> Result<Arc<LivePolicy>> {
-    let stored = stored(redis).await?;
-    if given.clone().over(&stored) != stored {
-        tracing::warn!(
-            "this process was given another policy than the one all roles share, which it follows: `leadersboard \
-             policy show` prints that one, `leadersboard policy set` changes it"
-        );
-    }
-    let live = Arc::new(LivePolicy::from(stored.policy()));
-    tokio::spawn(refresh(redis.clone(), Arc::clone(&live), stored));
-    Ok(live)
-}
-
-async fn refresh(redis: Redis, live: Arc<LivePolicy>, mut known: PolicySettings) {
-    loop {
-        tokio::time::sleep(REFRESH).await;
-        // An outage is told by whoever works on Redis.
-        if let Ok(stored) = stored(&redis).await
-            && stored != known
-        {
-            tracing::info!(policy = ?stored, "the policy has changed");
-            live.set(stored.policy());
-            known = stored;
-        }
-    }
-}
-
-/// What is stored of the policy.
-///
-/// # Errors
-/// If Redis does not answer.
-pub(crate) async fn stored(redis: &Redis) -> Result<PolicySettings> {
-    Ok(redis.load_policy().await?.state.map(|record| record.settings).unwrap_or_default())
 }

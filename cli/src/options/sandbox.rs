@@ -12,7 +12,7 @@ use worker::{
     clear_leftovers, make_all_passable, open_up,
 };
 
-use crate::options::shared::StorageOptions;
+use crate::options::storage::StorageOptions;
 
 /// Where work directories lie when those of the data directory are closed to the users that jobs run as.
 const OPEN_FOLDER: &str = "/var/tmp";

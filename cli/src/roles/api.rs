@@ -16,11 +16,14 @@ use super::answer;
 use super::stop::Stop;
 use crate::client::Output;
 use crate::open_files::OpenFiles;
-use crate::options::policy;
+use crate::options::access::{AccessOptions, archive_limits};
+use crate::options::log::LogOptions;
 use crate::options::policy::PolicyOptions;
-use crate::options::shared::{AccessOptions, RedisOptions, StorageOptions, StrictOption, archive_limits};
+use crate::options::redis::{RedisOptions, StrictOption};
+use crate::options::storage::StorageOptions;
 use crate::options::tracking::TrackerAddress;
-use crate::telemetry::{LogOptions, install_metrics};
+use crate::shared_policy;
+use crate::telemetry::{install_log, install_metrics};
 use crate::wiring::{Ports, listen};
 
 /// How many may read the metrics at once on their own address.
@@ -50,7 +53,7 @@ pub(crate) struct ApiCommand {
 
 impl ApiCommand {
     pub(crate) async fn run(self, output: Output) -> Result<ExitCode> {
-        self.log.install()?;
+        install_log(&self.log)?;
         let files = OpenFiles::raise();
         let render = install_metrics()?;
         let stop = Stop::on_signals()?;
@@ -68,7 +71,7 @@ impl ApiCommand {
         let links = self.tracker.links()?;
         let started = stop.unless_stopped(async {
             let ports = Ports::shared(&self.redis, &self.strict, &self.storage, "api").await?;
-            let policy = policy::follow(ports.redis(), &given).await?;
+            let policy = shared_policy::follow(ports.redis(), &given).await?;
             let metrics = listen_for_metrics(self.access.metrics_addr).await?;
             Ok((ports, policy, metrics, listen(self.listen).await?))
         });

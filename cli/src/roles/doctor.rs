@@ -2,8 +2,7 @@
 
 pub(crate) mod attempts;
 
-use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,11 +25,13 @@ use worker::{Python, Reconciler, ReconcilerPorts};
 use super::answer;
 use crate::client::Output;
 use crate::client::output::table::{Align, render};
-use crate::options::policy;
+use crate::options::python::PythonOption;
+use crate::options::redis::RedisOptions;
 use crate::options::sandbox::ConfinementOptions;
-use crate::options::shared::{RedisOptions, StorageOptions};
+use crate::options::storage::StorageOptions;
 use crate::options::tracking::TrackingOptions;
 use crate::roles::doctor::attempts::SandboxDoctor;
+use crate::shared_policy;
 use crate::wiring::connect;
 
 /// Check Redis, storage, Python and MLflow, and name a fix for each problem.
@@ -48,9 +49,8 @@ pub(crate) struct DoctorCommand {
     storage: StorageOptions,
     #[command(flatten)]
     tracking: TrackingOptions,
-    /// The interpreter for jobs [default: the first of python3, python on PATH, then /usr/bin/python3]
-    #[arg(long, env = "JOB_PYTHON")]
-    job_python: Option<PathBuf>,
+    #[command(flatten)]
+    python: PythonOption,
     #[command(flatten)]
     confinement: ConfinementOptions,
     /// First repair open jobs (lost tickets, lost leases, forgotten retries), move unreadable entries to quarantine,
@@ -132,7 +132,7 @@ impl DoctorCommand {
         // A record that can't be read, and an index that was set aside as a whole, are restored from the log alone.
         let restored =
             if set_aside + unreadable > 0 { redis.audit(Mode::Rebuild, |_| {}).await?.differences } else { 0 };
-        let policy = Arc::new(LivePolicy::from(policy::stored(&redis).await?.policy()));
+        let policy = Arc::new(LivePolicy::from(shared_policy::stored(&redis).await?.policy()));
         let ports =
             ReconcilerPorts { log: redis.clone(), queue: redis.clone(), work_state: redis, ids: Arc::new(SystemIds) };
         let mut reconciler = Reconciler::new(ports, policy);
@@ -217,7 +217,7 @@ impl DoctorCommand {
     }
 
     async fn look_at_python(&self) -> Vec<Row> {
-        match find_python(self.job_python.as_deref()).await {
+        match self.python.find().await {
             Ok(python) => {
                 let mut rows = vec![Row::good("python", python.to_string())];
                 if !python.imports.is_empty() {
@@ -256,12 +256,6 @@ fn look_at_folder(name: &str, root: &Path, variable: &str) -> Row {
 async fn look_at(storage: &DirectoryStorage) -> Result<Room, StorageError> {
     storage.probe().await?;
     storage.room().await
-}
-
-/// The interpreter for jobs, by the rules that the worker goes by.
-pub(crate) async fn find_python(given: Option<&std::path::Path>) -> Result<worker::Python> {
-    let path = std::env::var_os("PATH");
-    Ok(worker::Python::find(given, path.as_deref().unwrap_or(OsStr::new(""))).await?)
 }
 
 fn of_finding(finding: adapters::redis::check::Finding) -> Row {

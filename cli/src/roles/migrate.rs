@@ -12,7 +12,7 @@ use serde_json::json;
 use super::answer;
 use crate::client::Output;
 use crate::options::policy::PolicyOptions;
-use crate::options::shared::RedisOptions;
+use crate::options::redis::RedisOptions;
 use crate::roles::policy_change;
 use crate::wiring::{connect, migrate};
 

@@ -14,11 +14,11 @@ use super::answer;
 use crate::client::Output;
 use crate::client::output::table::{Align, render};
 use crate::options::classes;
-use crate::options::policy;
 use crate::options::policy::PolicyOptions;
-use crate::options::shared::RedisOptions;
+use crate::options::redis::RedisOptions;
 use crate::roles::policy_change;
 use crate::roles::policy_change::{Effects, FORCE, Waiting};
+use crate::shared_policy;
 use crate::wiring::connect;
 
 /// Show or change the settings that all roles share.
@@ -58,13 +58,13 @@ impl PolicyCommand {
     pub(crate) async fn run(self, output: Output) -> Result<ExitCode> {
         let redis = connect(&self.redis).await?;
         let settings = match self.what {
-            What::Show => policy::stored(&redis).await?,
+            What::Show => shared_policy::stored(&redis).await?,
             What::Set { policy: options, by, yes, force } => {
                 let given = options.given()?;
                 if given == PolicySettings::default() {
                     bail!("nothing to set: `leadersboard policy set --help` lists what can be");
                 }
-                let before = policy::stored(&redis).await?;
+                let before = shared_policy::stored(&redis).await?;
                 let after = given.clone().over(&before).policy();
                 let effects = Effects::of(&redis, &before.policy(), &after).await?;
                 if let Some(waiting) = effects.waiting().filter(|_| !force) {

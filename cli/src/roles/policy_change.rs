@@ -14,7 +14,7 @@ use events::policy::{ClassSettings, Policy, PolicySettings};
 use events::ports::{Ids, RecordsPort, WorkStatePort};
 use events::{Actor, ClassName, JobCommand, JobId, JobState};
 
-use crate::options::policy;
+use crate::shared_policy;
 
 /// How many records are read at a time.
 const PAGE: usize = 500;
@@ -93,8 +93,8 @@ pub(crate) async fn apply(
     given: &PolicySettings,
     then: Waiting,
 ) -> Result<(PolicySettings, u64)> {
-    let before = policy::stored(redis).await?;
-    let settings = policy::set(redis, actor.clone(), given).await?;
+    let before = shared_policy::stored(redis).await?;
+    let settings = shared_policy::set(redis, actor.clone(), given).await?;
     let removed = removed(&before.policy(), &settings.policy());
     let mut cancelled = 0;
     for _ in 0..ROUNDS {
@@ -104,7 +104,7 @@ pub(crate) async fn apply(
         }
         if then == Waiting::Refuse {
             let restored = PolicySettings { classes: Some(in_full(&before)), ..PolicySettings::default() };
-            policy::set(redis, actor.clone(), &restored).await?;
+            shared_policy::set(redis, actor.clone(), &restored).await?;
             let effects = Effects { waiting, ..Effects::default() };
             bail!("{}: {FORCE}", effects.waiting().unwrap_or_default());
         }
@@ -121,7 +121,7 @@ pub(crate) async fn apply(
 pub(crate) async fn set_at_start(redis: &Redis, actor: Actor, given: &PolicySettings) -> Result<Vec<String>> {
     let mut left = Vec::new();
     let mut given = given.clone();
-    let before = policy::stored(redis).await?;
+    let before = shared_policy::stored(redis).await?;
     let after = given.clone().over(&before);
     let effects = Effects::of(redis, &before.policy(), &after.policy()).await?;
     if let Some(expiring) = effects.expiring() {
@@ -139,7 +139,7 @@ pub(crate) async fn set_at_start(redis: &Redis, actor: Actor, given: &PolicySett
         let kept = in_full(&before).into_iter().filter(|class| effects.waiting.contains_key(&class.name));
         given.classes.as_mut().into_iter().for_each(|classes| classes.extend(kept.clone()));
     }
-    policy::set(redis, actor, &given).await?;
+    shared_policy::set(redis, actor, &given).await?;
     Ok(left)
 }
 

@@ -13,7 +13,7 @@ use super::answer;
 use crate::client::Output;
 use crate::client::output::human;
 use crate::client::output::table::{Align, render};
-use crate::options::shared::RedisOptions;
+use crate::options::redis::RedisOptions;
 use crate::wiring::connect;
 
 /// Room for what is wrong with an entry of the log.

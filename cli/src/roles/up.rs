@@ -14,21 +14,26 @@ use events::Actor;
 use events::problem::chain;
 use serde_json::json;
 use tokio::time::timeout;
+use worker::Worker;
 
 use super::answer;
 use super::api::listen_for_metrics;
 use super::stop::Stop;
-use super::worker::{JobOptions, with_gpu_jobs};
+use super::worker::with_gpu_jobs;
 use crate::client::{ClientFile, Output};
 use crate::data_dir::DataDir;
 use crate::embedded::{PrivateRedis, check_path};
 use crate::open_files::OpenFiles;
-use crate::options::policy;
+use crate::options::access::AccessOptions;
+use crate::options::jobs::JobOptions;
+use crate::options::log::LogOptions;
 use crate::options::policy::PolicyOptions;
-use crate::options::shared::{AccessOptions, NamespaceOption, StorageOptions};
+use crate::options::redis::NamespaceOption;
+use crate::options::storage::StorageOptions;
 use crate::options::tracking::TrackingOptions;
 use crate::roles::policy_change;
-use crate::telemetry::{LogOptions, install_metrics};
+use crate::shared_policy;
+use crate::telemetry::{install_log, install_metrics};
 use crate::wiring::{Ports, listen, migrate, position_file};
 
 const DEFAULT_DATA: &str = "./data";
@@ -69,7 +74,7 @@ pub(crate) struct UpCommand {
 
 impl UpCommand {
     pub(crate) async fn run(self, output: Output) -> Result<ExitCode> {
-        self.log.install()?;
+        install_log(&self.log)?;
         let mut data = DataDir::lock(&self.data)?;
         let done = self.run_in(&mut data, output).await;
         if done.is_err() {
@@ -97,11 +102,11 @@ impl UpCommand {
                 for left in policy_change::set_at_start(ports.redis(), Actor::System("up".to_owned()), &given).await? {
                     tracing::warn!("{left}");
                 }
-                let policy = policy::follow(ports.redis(), &given).await?;
+                let policy = shared_policy::follow(ports.redis(), &given).await?;
                 let storage = (data.path(), &self.storage);
                 let tracking = self.tracking.config(&ports)?;
-                let policy_here = Arc::clone(&policy);
-                let worker = self.jobs.worker(&ports, policy_here, storage, tracking, self.drain_timeout).await?;
+                let config = self.jobs.config(&policy.get(), storage, tracking, self.drain_timeout).await?;
+                let worker = Worker::new(config, ports.of_worker(), Arc::clone(&policy));
                 let metrics = listen_for_metrics(self.access.metrics_addr).await?;
                 // Not before everything behind it is there: a client that is let in is answered.
                 Ok((ports, policy, worker, (listen(self.listen).await?, metrics)))

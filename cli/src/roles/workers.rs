@@ -11,8 +11,8 @@ use super::answer;
 use crate::client::Output;
 use crate::client::output::human;
 use crate::client::output::table::{Align, render};
-use crate::options::policy;
-use crate::options::shared::RedisOptions;
+use crate::options::redis::RedisOptions;
+use crate::shared_policy;
 use crate::wiring::connect;
 
 /// Room for the sentence that tells why a worker takes no jobs.
@@ -31,7 +31,7 @@ pub(crate) struct WorkersCommand {
 impl WorkersCommand {
     pub(crate) async fn run(self, output: Output) -> Result<ExitCode> {
         let redis = connect(&self.redis).await?;
-        let classes: Vec<_> = policy::stored(&redis).await?.policy().classes.into_keys().collect();
+        let classes: Vec<_> = shared_policy::stored(&redis).await?.policy().classes.into_keys().collect();
         let workers = redis.workers(&classes).await?;
         let documents: Vec<Value> = workers.iter().map(document).collect();
         answer(output, &table(&workers), &json!({ "workers": documents }))?;

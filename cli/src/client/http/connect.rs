@@ -1,11 +1,11 @@
 //! Which server a command talks to, and with which token.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Args;
 use reqwest::Url;
 
+use super::address::parse_server;
 use super::error::ClientError;
 use crate::client::file::ClientFile;
 use crate::client::http::request::Client;
@@ -98,38 +98,6 @@ fn given(value: Option<&str>) -> Option<&str> {
     value.map(str::trim).filter(|value| !value.is_empty())
 }
 
-/// A base URL that paths can be appended to: with a scheme, and nothing after the path.
-fn parse_server(text: &str) -> Result<Url, ClientError> {
-    let refuse = |why: &str| {
-        ClientError::usage(format!(
-            "the server's address {text:?} {why}; write it as https://host or http://host:8010."
-        ))
-    };
-    let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    let mut url = Url::parse(&with_scheme).map_err(|error| refuse(&format!("is no URL ({error})")))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(refuse("is neither http nor https"));
-    }
-    // A token is about to be sent there, so a missing scheme is guessed only where nobody can listen.
-    if !text.contains("://") && !is_loopback(&url) {
-        return Err(refuse("has no scheme"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(refuse("holds a user name or password, which a token replaces"));
-    }
-    url.set_query(None);
-    url.set_fragment(None);
-    let path = url.path().trim_end_matches('/').to_owned();
-    url.set_path(&path);
-    Ok(url)
-}
-
-/// Whether the URL names this machine itself.
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.ends_with(".localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,16 +137,5 @@ mod tests {
         for word in ["LEADERSBOARD_URL", "LEADERSBOARD_TOKEN", "leadersboard up", "--data"] {
             assert!(sentence.contains(word), "{sentence}");
         }
-    }
-
-    #[test]
-    fn addresses_are_normalised_or_refused() {
-        let normal = |text| parse_server(text).map(|url| url.to_string()).map_err(|_| ());
-        assert_eq!(normal("https://host/lb//"), Ok("https://host/lb".into()));
-        assert_eq!(normal("http://host:8010/?a=b#c"), Ok("http://host:8010/".into()));
-        assert_eq!(normal("localhost:8010"), Ok("http://localhost:8010/".into()));
-        assert_eq!(normal("host:8010"), Err(()));
-        assert_eq!(normal("ftp://host"), Err(()));
-        assert_eq!(normal("http://me:secret@host"), Err(()));
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::interrupt::Begun;
+use super::begun::Begun;
 
 /// Why a command could not be carried out, as one sentence for the user.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl ClientError {
             | Self::Refused { sentence }
             | Self::Limited { sentence, .. }
             | Self::Away { sentence, .. } => Some(format!("error: {sentence}")),
-            Self::Interrupted(begun) => interrupted(begun),
+            Self::Interrupted(begun) => begun.after_interrupt(),
             Self::Local(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             Self::Local(error) => Some(format!("error: {error}")),
         }
@@ -73,24 +73,6 @@ impl ClientError {
             Self::Interrupted(_) | Self::Local(_) => {}
         }
         self
-    }
-}
-
-/// What Ctrl-C left behind.
-fn interrupted(begun: &Begun) -> Option<String> {
-    match begun {
-        Begun::Nothing => None,
-        Begun::Upload => Some("interrupted: no job was started".to_owned()),
-        Begun::Submission(id) => {
-            Some(format!("interrupted: no job was started. The files are there: leadersboard submit --submission {id}"))
-        }
-        Begun::Request(id) => Some(format!(
-            "interrupted before the server answered: a job of submission {id} may have been started. \
-             See: leadersboard jobs list"
-        )),
-        Begun::Job(id) => {
-            Some(format!("the job goes on: leadersboard jobs show {id} (end it: leadersboard jobs cancel {id})"))
-        }
     }
 }
 

@@ -6,8 +6,10 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Response, StatusCode};
 use tokio::time::timeout;
 
+use super::answer::within_timeout;
 use super::error::ClientError;
-use crate::client::http::request::{ANSWER_TIMEOUT, Client};
+use super::refusal::refused;
+use super::request::Client;
 
 /// A stream that says nothing for so long was cut: a server says at least every 15 s that it is there.
 const SILENCE: Duration = Duration::from_secs(45);
@@ -35,13 +37,12 @@ impl Client {
     /// Opens a stream after a known event; `None` if the server has no such stream.
     pub(crate) async fn stream(&self, path: &str, last_event_id: &str) -> Result<Option<EventStream>, ClientError> {
         let request = self.request(path).header(ACCEPT, EVENT_STREAM).header("last-event-id", last_event_id);
-        let response = timeout(ANSWER_TIMEOUT, request.send()).await.map_err(|_| self.silent())?;
-        let response = response.map_err(|error| self.no_answer(&error))?;
+        let response = within_timeout(&self.base, request.send()).await?;
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
         if !response.status().is_success() {
-            return Err(self.refusal(response).await);
+            return Err(refused(&self.base, response).await);
         }
         let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let is_stream = kind.is_some_and(|kind| kind.starts_with(EVENT_STREAM));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::begun::Begun;
 use super::error::ClientError;
 
 /// How long the answer to a request that may have made a job is waited for. A second Ctrl-C ends that.
@@ -12,20 +13,6 @@ const ANSWER_GRACE: Duration = Duration::from_secs(3);
 
 /// How long after its arrival a signal is heard of at the latest.
 const HEARD_WITHIN: Duration = Duration::from_millis(20);
-
-/// What a command has begun.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Begun {
-    Nothing,
-    /// Files are on their way.
-    Upload,
-    /// The submission is there, and no job of it was asked for.
-    Submission(String),
-    /// A job of this submission was asked for, and there is no answer yet.
-    Request(String),
-    /// The job is there.
-    Job(String),
-}
 
 /// The one that listens for Ctrl-C, and what it finds begun.
 #[derive(Debug)]

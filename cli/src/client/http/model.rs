@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::error::ClientError;
+
 /// Where a job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -161,6 +163,11 @@ pub(crate) struct Event {
     pub(crate) actor: Option<String>,
     #[serde(default)]
     pub(crate) data: Value,
+}
+
+/// Reads the job in a document. Programs get the document itself.
+pub(crate) fn parse_job(document: &Value) -> Result<Job, ClientError> {
+    Job::deserialize(document).map_err(|_| ClientError::unknown_form("the job"))
 }
 
 /// Accepts what can be an id, so that no argument can become another path of the server.

@@ -61,6 +61,26 @@ impl Drop for TestServer {
     }
 }
 
+/// Takes whatever is sent, then says this much and nothing more.
+pub(crate) async fn speaks_once(said: Vec<u8>) -> (Client, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let task = tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            let (mut reader, mut writer) = stream.into_split();
+            let said = said.clone();
+            open.push(tokio::spawn(async move {
+                let asked = tokio::io::AsyncReadExt::read_u8(&mut reader).await;
+                let written = asked.map(drop).and(tokio::io::AsyncWriteExt::write_all(&mut writer, &said).await);
+                let _ = tokio::io::copy(&mut reader, &mut tokio::io::sink()).await;
+                drop((written, writer));
+            }));
+        }
+    });
+    (Client::new(&url.parse().unwrap(), "t").unwrap(), task)
+}
+
 async fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Request>>, answer: &impl Fn(&Request) -> Answer) {
     let mut bytes = Vec::new();
     let (head_end, body_length) = loop {

@@ -6,11 +6,10 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use crate::client::http::error::ClientError;
-use crate::client::http::model::{Job, parse_id};
+use crate::client::http::model::{Job, parse_id, parse_job};
 use crate::client::http::request::Client;
 use crate::client::output::human;
 use crate::client::output::table::{Align, render_wide};
-use crate::client::watch::parse_job;
 use crate::client::{Output, print_json, print_text};
 
 /// As many characters of a value as a table shows.

@@ -4,13 +4,12 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use crate::client::http::error::ClientError;
-use crate::client::http::model::Job;
+use crate::client::http::model::{Job, parse_job};
 use crate::client::http::pages::{Listed, PageOptions};
 use crate::client::http::request::Client;
 use crate::client::output::standing::waiting_for;
 use crate::client::output::table::{Align, render};
 use crate::client::output::{human, screen};
-use crate::client::watch::parse_job;
 use crate::client::{Output, print_json, print_text};
 
 /// Room for an error, or what a job waits for, beside the other columns.

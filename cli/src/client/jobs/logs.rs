@@ -3,16 +3,17 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use crate::client::http::begun::Begun;
 use crate::client::http::error::ClientError;
-use crate::client::http::interrupt::{Begun, Interrupt};
-use crate::client::http::model::{LogChunk, parse_id};
+use crate::client::http::interrupt::Interrupt;
+use crate::client::http::model::{LogChunk, parse_id, parse_job};
 use crate::client::http::request::Client;
 use crate::client::output::screen;
 use crate::client::output::screen::{LogView, Screen};
 use crate::client::output::settled::Settled;
 use crate::client::output::standing::describe;
 use crate::client::watch::log_cursor::LogCursor;
-use crate::client::watch::{Server, Watch, parse_job};
+use crate::client::watch::{Server, Watch};
 use crate::client::{Output, print_json};
 
 /// Print a job's log

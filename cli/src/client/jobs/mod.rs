@@ -12,12 +12,13 @@ pub(super) mod report;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::watch::{Server, follow, parse_job};
+use super::watch::{Server, follow};
 use super::{Outcome, Output, print_document, print_json, print_text};
+use crate::client::http::begun::Begun;
 use crate::client::http::connect::ConnectOptions;
 use crate::client::http::error::ClientError;
-use crate::client::http::interrupt::{Begun, Interrupt};
-use crate::client::http::model::parse_id;
+use crate::client::http::interrupt::Interrupt;
+use crate::client::http::model::{parse_id, parse_job};
 use crate::client::http::request::Client;
 use crate::client::output::screen;
 

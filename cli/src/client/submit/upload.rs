@@ -14,7 +14,8 @@ use tokio::io::AsyncReadExt;
 
 use super::pack::{BUNDLE_NAME, Package};
 use crate::client::http::error::ClientError;
-use crate::client::http::request::{Client, Progress};
+use crate::client::http::request::Client;
+use crate::client::http::transfer::Progress;
 use crate::client::output::screen;
 
 /// So small that a slow network is not taken for one that stands still.

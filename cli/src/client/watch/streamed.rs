@@ -1,86 +1,71 @@
-//! The log of a job by its stream.
+//! The stream of a job's log.
 
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use tokio::time::timeout;
 
-use super::{Watch, parse_job};
 use crate::client::http::error::ClientError;
 use crate::client::http::events::{EventStream, ServerEvent};
 use crate::client::http::model::{AttemptBegins, LogChunk};
+use crate::client::http::request::Client;
 
-/// How long a stream may say nothing before the job's status is looked at: there may be a queue to tell of.
+/// How long [`LogStream::next`] waits for a message.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// How often a job that is over is looked at before its stream counts as cut.
-const LOOKS_AFTER_END: u32 = 30;
+/// A stream that is open.
+pub(super) struct LogStream(EventStream);
 
-/// How a stream came to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ended {
-    /// The job is over and its log is read.
-    WithJob,
-    /// Something broke.
-    Cut,
+/// The answer to a request for the stream.
+pub(super) enum Opened {
+    Stream(LogStream),
     /// The server has no such stream.
+    Unknown,
+    /// The server is away, or a limit is reached.
+    NotNow,
+}
+
+/// What the next message says.
+pub(super) enum Message {
+    Log(LogChunk),
+    Attempt(AttemptBegins),
+    /// The job is over and its log is complete.
+    End,
+    /// There was no message for [`SILENCE`].
+    Silence,
+    /// The stream broke.
+    Cut,
+    /// A newer server says more than this version knows.
     Unknown,
 }
 
-impl Watch<'_> {
-    /// Shows the log as it comes, until the job is over or the stream is cut.
-    pub(super) async fn stream_log(&mut self) -> Result<Ended, ClientError> {
-        let raw = if self.screen.is_raw() { "?raw=true" } else { "" };
-        let path = format!("/jobs/{}/logs/stream{raw}", self.job_id);
-        let mut stream = match self.client.stream(&path, &self.cursor.event_id()).await {
-            Ok(Some(stream)) => stream,
-            Ok(None) => return Ok(Ended::Unknown),
-            // The next look at the job waits for the server.
-            Err(ClientError::Away { .. } | ClientError::Limited { .. }) => return Ok(Ended::Cut),
-            Err(error) => return Err(error),
-        };
-        while let Some(event) = self.next(&mut stream).await? {
-            match event.name.as_str() {
-                "log" => {
-                    let chunk: LogChunk = parse(&event)?;
-                    self.show(&chunk)?;
-                }
-                "attempt" => {
-                    let AttemptBegins { attempt, offset } = parse(&event)?;
-                    self.cursor.turn_to(attempt, offset);
-                    self.announce(attempt);
-                }
-                "end" => {
-                    self.cursor.finish();
-                    return Ok(Ended::WithJob);
-                }
-                // A newer server may tell more.
-                _ => {}
-            }
+impl LogStream {
+    /// Opens the stream of a job's log after the event with this id. `raw` asks for escape sequences too.
+    pub(super) async fn open(
+        client: &Client,
+        job_id: &str,
+        raw: bool,
+        last_event_id: &str,
+    ) -> Result<Opened, ClientError> {
+        let raw = if raw { "?raw=true" } else { "" };
+        match client.stream(&format!("/jobs/{job_id}/logs/stream{raw}"), last_event_id).await {
+            Ok(Some(stream)) => Ok(Opened::Stream(Self(stream))),
+            Ok(None) => Ok(Opened::Unknown),
+            Err(ClientError::Away { .. } | ClientError::Limited { .. }) => Ok(Opened::NotNow),
+            Err(error) => Err(error),
         }
-        Ok(Ended::Cut)
     }
 
-    /// The next message of a stream; while there is none, the job's status is shown.
-    async fn next(&mut self, stream: &mut EventStream) -> Result<Option<ServerEvent>, ClientError> {
-        let mut over = 0;
-        while over < LOOKS_AFTER_END {
-            if let Ok(event) = timeout(SILENCE, stream.next()).await {
-                return Ok(event);
-            }
-            match self.client.get::<Value>(&format!("/jobs/{}", self.job_id), &[]).await {
-                Ok(document) => {
-                    let job = parse_job(&document)?;
-                    self.screen.status(&job);
-                    over += u32::from(job.status.is_over());
-                }
-                // A server that is away is noticed by the stream.
-                Err(ClientError::Away { .. } | ClientError::Limited { .. }) => {}
-                Err(error) => return Err(error),
-            }
+    /// The next message.
+    pub(super) async fn next(&mut self) -> Result<Message, ClientError> {
+        let Ok(event) = timeout(SILENCE, self.0.next()).await else { return Ok(Message::Silence) };
+        let Some(event) = event else { return Ok(Message::Cut) };
+        match event.name.as_str() {
+            "log" => parse(&event).map(Message::Log),
+            "attempt" => parse(&event).map(Message::Attempt),
+            "end" => Ok(Message::End),
+            _ => Ok(Message::Unknown),
         }
-        Ok(None)
     }
 }
 

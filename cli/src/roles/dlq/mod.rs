@@ -13,7 +13,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use crate::client::Output;
-use crate::options::shared::RedisOptions;
+use crate::options::redis::RedisOptions;
 use crate::wiring::connect;
 
 /// List dead letters, run them again, or delete them.

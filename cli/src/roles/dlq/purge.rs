@@ -16,9 +16,9 @@ use serde_json::json;
 
 use super::select::Filters;
 use crate::client::Output;
-use crate::options::policy;
-use crate::options::shared::StorageOptions;
+use crate::options::storage::StorageOptions;
 use crate::roles::answer;
+use crate::shared_policy;
 
 #[derive(Debug, Args)]
 #[command(after_help = "A purged job disappears from every list; the event log keeps its history.")]
@@ -71,7 +71,7 @@ impl Purge {
             .with_context(|| format!("the artifact directory {} can't be used", root.display()))?;
         let files = worker::JobFiles { logs: &logs, artifacts: &artifacts };
         let mut selection = self.filters.select(redis, u64::MAX).await?;
-        let policy = policy::stored(redis).await?.policy();
+        let policy = shared_policy::stored(redis).await?.policy();
         let mut count = 0;
         while let Some(page) = selection.next(redis).await? {
             for job in page {

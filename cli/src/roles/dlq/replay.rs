@@ -20,8 +20,8 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::select::Filters;
 use crate::client::Output;
-use crate::options::policy;
 use crate::roles::answer;
+use crate::shared_policy;
 
 /// How many replays are under way at once where no rate is given.
 const AT_ONCE: usize = 32;
@@ -81,7 +81,7 @@ struct Tally {
 
 impl Replay {
     pub(super) async fn run(self, redis: &Redis, output: Output) -> Result<ExitCode> {
-        let order = Order { request: SystemIds.request(), policy: policy::stored(redis).await?.policy() };
+        let order = Order { request: SystemIds.request(), policy: shared_policy::stored(redis).await?.policy() };
         let mut pace = self.rate.map(pace);
         let mut tally = Tally::default();
         let bar = bar();

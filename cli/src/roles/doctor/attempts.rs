@@ -10,10 +10,11 @@ use worker::{Answer, Attempt, Targets};
 
 use crate::client::Output;
 use crate::client::output::table::{Align, render};
+use crate::options::python::PythonOption;
+use crate::options::redis::RedisOptions;
 use crate::options::sandbox::{ConfinementOptions, Site};
-use crate::options::shared::{RedisOptions, StorageOptions};
+use crate::options::storage::StorageOptions;
 use crate::roles::answer;
-use crate::roles::doctor::find_python;
 
 /// Attack the sandbox as a job with these settings could, and show what it denies
 #[derive(Debug, Args)]
@@ -25,9 +26,8 @@ pub(crate) struct SandboxDoctor {
     storage: StorageOptions,
     #[command(flatten)]
     confinement: ConfinementOptions,
-    /// The interpreter for jobs [default: the first of python3, python on PATH, then /usr/bin/python3]
-    #[arg(long, env = "JOB_PYTHON")]
-    job_python: Option<PathBuf>,
+    #[command(flatten)]
+    python: PythonOption,
 }
 
 #[derive(Debug, Serialize)]
@@ -47,7 +47,7 @@ struct Row {
 
 impl SandboxDoctor {
     pub(crate) async fn run(&self, output: Output) -> Result<ExitCode> {
-        let python = find_python(self.job_python.as_deref()).await?;
+        let python = self.python.find().await?;
         let data = &self.redis.data;
         let Site { sandbox, work_root } = self.confinement.prepare(&python, (data, &self.storage), "doctor", 1).await?;
         let data = std::path::absolute(data)?;

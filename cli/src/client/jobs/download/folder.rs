@@ -13,7 +13,6 @@ use rustix::fs::{
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
-use super::hex_of;
 use crate::client::http::error::ClientError;
 use crate::client::jobs::artifacts::Listing;
 
@@ -180,6 +179,11 @@ fn take_in(file: &mut File, digest: &mut Sha256) -> io::Result<u64> {
         digest.update(&buffer[..read]);
         bytes += read as u64;
     }
+}
+
+/// The SHA-256 of what a digest has taken in.
+fn hex_of(digest: Sha256) -> String {
+    hex::encode(digest.finalize())
 }
 
 /// Tells two equal files of one folder apart.

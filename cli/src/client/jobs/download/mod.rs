@@ -9,7 +9,6 @@ use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::ProgressBar;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 
 use super::artifacts::{Listing, fetch, parse};
@@ -166,11 +165,6 @@ impl DownloadCommand {
         }
         Ok(())
     }
-}
-
-/// The SHA-256 of what a digest has taken in.
-fn hex_of(digest: Sha256) -> String {
-    hex::encode(digest.finalize())
 }
 
 #[cfg(test)]

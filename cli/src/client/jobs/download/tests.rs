@@ -2,6 +2,7 @@ use std::os::unix::fs::symlink;
 
 use clap::Parser;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::client::http::test_server::{Answer, Request, TestServer};

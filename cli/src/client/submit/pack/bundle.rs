@@ -9,9 +9,12 @@ use events::ports::{FileName, StorageError};
 use flate2::{Compression, GzBuilder};
 use tar::{Builder, EntryType, Header};
 
+use super::limits::Limits;
 use super::tree::Entry;
-use super::{BUNDLE_NAME, Limits};
 use crate::client::http::error::ClientError;
+
+/// The archive's name among the uploaded files. No other file at the top of a submission can have it.
+pub(crate) const BUNDLE_NAME: &str = "bundle.tar.gz";
 
 /// A finished archive in a file without a name, gone when it is closed.
 #[derive(Debug)]

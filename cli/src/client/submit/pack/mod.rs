@@ -2,22 +2,21 @@
 //! one archive that the server unpacks into the same tree.
 
 mod bundle;
-mod rules;
+mod limits;
+mod named_files;
 mod tree;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-pub(crate) use rules::Limits;
+pub(crate) use bundle::BUNDLE_NAME;
+pub(crate) use limits::Limits;
 pub(crate) use tree::Entry;
 
 use crate::client::http::error::ClientError;
 use bundle::Bundle;
-use rules::Role;
+use named_files::Role;
 use tree::Tree;
-
-/// The archive's name among the uploaded files; nothing else at the top can be called so.
-pub(crate) const BUNDLE_NAME: &str = "bundle.tar.gz";
 
 /// What to pack and what the server will look for in it.
 #[derive(Debug, Clone)]
@@ -47,11 +46,11 @@ pub(crate) struct Package {
 impl Package {
     /// Reads and packs the folder; blocking. `stop` ends it early, for a user who has pressed Ctrl-C.
     pub(crate) fn build(plan: &Plan, stop: &AtomicBool) -> Result<Self, ClientError> {
-        let entrypoint = rules::relative(&plan.entrypoint, Role::Entrypoint)?;
-        let config_file = rules::relative(&plan.config_file, Role::Config)?;
+        let entrypoint = named_files::relative(&plan.entrypoint, Role::Entrypoint)?;
+        let config_file = named_files::relative(&plan.config_file, Role::Config)?;
         let Tree { root, entries, left_out } = Tree::read(&plan.folder, &plan.server_data)?;
-        rules::present(&root, &entries, &entrypoint, Role::Entrypoint)?;
-        rules::present(&root, &entries, &config_file, Role::Config)?;
+        named_files::present(&root, &entries, &entrypoint, Role::Entrypoint)?;
+        named_files::present(&root, &entries, &config_file, Role::Config)?;
         let (loose, bundled): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_loose);
         plan.limits.check_loose(&loose)?;
         let bundle = match bundled.as_slice() {
@@ -59,7 +58,7 @@ impl Package {
             entries => Some(Bundle::write(entries, &plan.limits, stop)?.checked(entries, &plan.limits)?),
         };
         let package = Self { entrypoint, config_file, loose, bundled, bundle, left_out };
-        plan.limits.check_whole(&package)?;
+        plan.limits.check_whole(package.count(), package.size())?;
         Ok(package)
     }
 

@@ -1,0 +1,54 @@
+//! Waiting for an answer, and what to say if none comes.
+
+use std::time::Duration;
+
+use reqwest::Url;
+use tokio::time::timeout;
+
+use super::address::is_loopback;
+use super::error::ClientError;
+use crate::client::output::human;
+
+/// The timeout of one small request, and of each silence in a long answer.
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Waits at most [`ANSWER_TIMEOUT`] for the next part of an answer of the server at `base`.
+pub(super) async fn within_timeout<T>(
+    base: &str,
+    part: impl Future<Output = reqwest::Result<T>>,
+) -> Result<T, ClientError> {
+    match timeout(ANSWER_TIMEOUT, part).await {
+        Ok(part) => part.map_err(|error| no_answer(base, &error)),
+        Err(_) => Err(silent(base, ANSWER_TIMEOUT, "did not answer")),
+    }
+}
+
+/// The error for a request that failed before its answer was complete.
+pub(super) fn no_answer(base: &str, error: &reqwest::Error) -> ClientError {
+    let cause = root_cause(error);
+    let sentence = if error.is_connect() {
+        let local = Url::parse(base).is_ok_and(|url| is_loopback(&url));
+        let advice = if local { " Is `leadersboard up` running?" } else { "" };
+        format!("no connection to {base}: {cause}.{advice}")
+    } else if error.is_timeout() {
+        return silent(base, ANSWER_TIMEOUT, "did not answer");
+    } else {
+        format!("the connection to {base} broke: {cause}.")
+    };
+    ClientError::Away { sentence, retry_after: None }
+}
+
+/// The error for a server that is connected and says nothing; `what` it did not do.
+pub(super) fn silent(base: &str, time: Duration, what: &str) -> ClientError {
+    let sentence = format!("{base} {what} within {}.", human::duration(time));
+    ClientError::Away { sentence, retry_after: None }
+}
+
+/// The innermost source of an error: reqwest's own text repeats the URL and hides the reason.
+pub(super) fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

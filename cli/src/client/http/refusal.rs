@@ -1,0 +1,107 @@
+//! An answer that is no success, as one sentence.
+
+use std::time::Duration;
+
+use reqwest::header::{HeaderName, LOCATION, RETRY_AFTER};
+use reqwest::{Response, StatusCode};
+use serde_json::Value;
+
+use super::answer::ANSWER_TIMEOUT;
+use super::error::ClientError;
+use crate::client::output::human;
+
+/// The maximum length of a refusal that is read.
+const MAX_REFUSAL_BYTES: usize = 64 << 10;
+/// The maximum length of the server's sentence that is shown.
+const MAX_DETAIL_CHARS: usize = 1_000;
+/// The maximum length of a request's id that is shown.
+const MAX_REQUEST_ID_CHARS: usize = 100;
+
+/// Reads the answer of a server at `base` that refused a request, or could not carry it out.
+pub(super) async fn refused(base: &str, response: Response) -> ClientError {
+    let status = response.status();
+    let header = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let retry_after = header(RETRY_AFTER).and_then(|text| text.parse().ok()).map(Duration::from_secs);
+    let location = header(LOCATION).map(str::to_owned);
+    let request_id = header(HeaderName::from_static("x-request-id")).map(|id| human::line(id, MAX_REQUEST_ID_CHARS));
+    let body = beginning(response).await;
+    let told = serde_json::from_slice::<Value>(&body).ok();
+    let detail = detail(status, told.as_ref());
+    let code = told.as_ref().and_then(|body| body.get("code")?.as_str()).unwrap_or_default().to_owned();
+    let sentence = match status {
+        StatusCode::UNAUTHORIZED => {
+            format!("{detail} Give the token of {base} with LEADERSBOARD_TOKEN or --token.")
+        }
+        status if status.is_redirection() => format!(
+            "{base} points to another address{}: give that one with --server.",
+            location.map(|location| format!(", {}", human::plain(&location))).unwrap_or_default()
+        ),
+        StatusCode::INTERNAL_SERVER_ERROR if request_id.is_some() => {
+            format!("{detail} The id of this request: {}.", request_id.unwrap_or_default())
+        }
+        _ => match retry_after {
+            Some(wait) if !wait.is_zero() => {
+                format!("{detail} Try again in {}.", human::duration(wait))
+            }
+            Some(_) | None => detail,
+        },
+    };
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => ClientError::Limited { sentence, code, retry_after },
+        status if status.is_server_error() => ClientError::Away { sentence, retry_after },
+        _ => ClientError::Refused { sentence },
+    }
+}
+
+/// The first bytes of a refusal, as far as they come within the timeout.
+async fn beginning(mut response: Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    let read = async {
+        while let Ok(Some(chunk)) = response.chunk().await {
+            body.extend_from_slice(&chunk[..chunk.len().min(MAX_REFUSAL_BYTES - body.len())]);
+            if body.len() == MAX_REFUSAL_BYTES {
+                break;
+            }
+        }
+    };
+    // What came until then has to do.
+    let _ = tokio::time::timeout(ANSWER_TIMEOUT, read).await;
+    body
+}
+
+/// The server's own sentence, or what can be said when a proxy answered in its place.
+fn detail(status: StatusCode, body: Option<&Value>) -> String {
+    let detail = body.and_then(|body| body.get("detail"));
+    let told = detail.map(|detail| detail.as_str().map_or_else(|| detail.to_string(), str::to_owned));
+    match told {
+        Some(told) => {
+            let told: String = human::plain(&told).chars().take(MAX_DETAIL_CHARS).collect();
+            if told.ends_with(['.', '!', '?']) { told } else { format!("{told}.") }
+        }
+        None => format!("the server answered {status}."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_server::{TestServer, speaks_once};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_broken_server_is_told_with_the_id_by_which_its_log_has_the_request() {
+        let server =
+            TestServer::start(|_| (500, "x-request-id: 0af7\r\n", "{\"detail\": \"broken\"}".to_owned())).await;
+        let sentence = server.client().get::<Value>("/me", &[]).await.unwrap_err().sentence().unwrap();
+        assert_eq!(sentence, "error: broken. The id of this request: 0af7.");
+    }
+
+    #[tokio::test]
+    async fn no_refusal_is_taken_into_memory_beyond_a_bound() {
+        let mut refusal = b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec();
+        refusal.resize(MAX_REFUSAL_BYTES + 1_000, b'1');
+        let (client, server) = speaks_once(refusal).await;
+        let error = client.get::<Value>("/jobs", &[]).await.unwrap_err();
+        assert!(matches!(error, ClientError::Refused { .. }), "{error:?}");
+        server.abort();
+    }
+}

@@ -1,0 +1,71 @@
+//! Where Redis is, and which keys in it.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use projections::Keyspace;
+
+use crate::data_dir::redis_url_file;
+
+/// Where Redis is.
+#[derive(Debug, Args)]
+pub(crate) struct RedisOptions {
+    /// The shared Redis, such as <redis://:password@host:6379> [default: the one of `up` in the data directory]
+    #[arg(long, env = "REDIS_URL", hide_env_values = true, global = true)]
+    redis_url: Option<String>,
+    /// The data directory of `leadersboard up`
+    #[arg(long, env = "DATA_DIR", default_value = "./data", global = true)]
+    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) namespace: NamespaceOption,
+}
+
+/// Which keys.
+#[derive(Debug, Args)]
+pub(crate) struct NamespaceOption {
+    /// Several boards on one Redis each have a namespace
+    #[arg(long, env = "NAMESPACE", default_value = "main", value_parser = parse_namespace, global = true)]
+    pub(crate) namespace: Keyspace,
+}
+
+fn parse_namespace(text: &str) -> Result<Keyspace, String> {
+    Keyspace::new(text).map_err(|error| error.to_string())
+}
+
+impl RedisOptions {
+    /// Redis's address: the one given, else the one that `up` left.
+    ///
+    /// # Errors
+    /// If there is neither.
+    pub(crate) fn url(&self) -> Result<String> {
+        if let Some(url) = &self.redis_url {
+            return Ok(url.clone());
+        }
+        let file = redis_url_file(&self.data);
+        let url = fs::read_to_string(&file).with_context(|| {
+            format!(
+                "no Redis is known: give --redis-url or REDIS_URL, or --data or DATA_DIR of a running \
+                 `leadersboard up` ({} can't be read)",
+                file.display()
+            )
+        })?;
+        Ok(url.trim().to_owned())
+    }
+
+    /// Its socket, if that is a UNIX socket's path that is known.
+    pub(crate) fn socket(&self) -> Option<PathBuf> {
+        let url = self.url().ok()?;
+        let path = url.strip_prefix("redis+unix://").or_else(|| url.strip_prefix("unix://"))?;
+        Some(PathBuf::from(path.split('?').next()?))
+    }
+}
+
+/// What a role asks of its Redis.
+#[derive(Debug, Args)]
+pub(crate) struct StrictOption {
+    /// Refuse a Redis that may lose acknowledged writes, instead of warning
+    #[arg(long, env = "STRICT")]
+    pub(crate) strict: bool,
+}
