@@ -16,7 +16,6 @@ use crate::health::{Readiness, RenderMetrics, WorkerState};
 use crate::jobs::cancel::Cancellations;
 use crate::jobs::create::NewJobs;
 use crate::jobs::queue::Queues;
-use crate::jobs::results::MlflowLinks;
 use crate::jobs::show::JobDetails;
 use crate::jobs::stream::StatusStreams;
 use crate::leaderboard::settings::BoardMetrics;
@@ -25,6 +24,7 @@ use crate::logs::follower::LogStreams;
 use crate::me::Usages;
 use crate::request::auth::Tokens;
 use crate::request::idempotency::IdempotencyKeys;
+use crate::results::MlflowLinks;
 use crate::submissions::create::Uploads;
 
 /// What the API is made of.

@@ -15,6 +15,7 @@ mod leaderboard;
 mod logs;
 mod me;
 mod request;
+pub(crate) mod results;
 mod submissions;
 pub mod terminal;
 mod ui;
@@ -26,11 +27,11 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post};
 
+pub use crate::results::MlflowLinks;
 pub use assembly::{Api, Ports};
 pub use health::{RenderMetrics, WorkerState};
 pub use http::connections::Connections;
 pub use http::serve::serve;
-pub use jobs::results::MlflowLinks;
 pub use leaderboard::settings::{BoardMetrics, BoardMetricsError};
 pub use request::auth::{Role, TokenError, Tokens};
 
@@ -61,7 +62,7 @@ pub fn router(api: Api) -> Router {
         .route("/jobs/{id}/logs/stream", get(logs::stream::stream))
         .route("/jobs/{id}/stream", get(jobs::stream::stream))
         .route("/jobs/{id}/curves", get(jobs::progress::curves))
-        .route("/jobs/{id}/results", get(jobs::results::results))
+        .route("/jobs/{id}/results", get(results::results))
         .route("/leaderboard", get(leaderboard::leaderboard))
         .route("/leaderboard.csv", get(leaderboard::leaderboard_csv))
         .route("/leaderboard/metrics", get(leaderboard::metrics))

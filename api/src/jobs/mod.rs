@@ -8,7 +8,6 @@ pub(crate) mod history;
 pub(crate) mod list;
 pub(crate) mod progress;
 pub(crate) mod queue;
-pub(crate) mod results;
 pub(crate) mod show;
 mod slots;
 pub(crate) mod story;

@@ -6,7 +6,7 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
-use super::{LeaderboardView, RowView};
+use super::view::{LeaderboardView, RowView};
 
 /// The columns that every board has.
 const COLUMNS: [&str; 9] =

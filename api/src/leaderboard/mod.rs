@@ -4,8 +4,8 @@ mod csv;
 mod query;
 mod reads;
 pub(crate) mod settings;
+mod view;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -13,19 +13,19 @@ use axum::http::HeaderMap;
 use axum::http::header::ACCEPT;
 use axum::response::{IntoResponse, Response};
 use events::Standing;
-use events::ports::{Board, BoardQuery, Boards, Leader, LeaderboardPort, Leaders};
+use events::ports::{Board, BoardQuery, Boards, LeaderboardPort, Leaders};
 use events::time::to_rfc3339;
 use serde::Serialize;
-use serde_json::{Map, Value};
 
 use crate::answer::error::Error;
 use crate::answer::json_answer::Json;
-use crate::jobs::results::MlflowLinks;
 use crate::request::auth::Caller;
 use crate::request::query::Params;
+use crate::results::MlflowLinks;
 use query::Asked;
 pub(crate) use reads::BoardReads;
 use settings::BoardMetrics;
+use view::{LeaderboardView, RowView, UnreadableView};
 
 /// Reads the boards.
 pub(crate) struct Leaderboard {
@@ -33,69 +33,6 @@ pub(crate) struct Leaderboard {
     pub(crate) metrics: BoardMetrics,
     pub(crate) reads: BoardReads,
     pub(crate) mlflow: Option<Arc<MlflowLinks>>,
-}
-
-/// The answer to `GET /leaderboard`.
-#[derive(Serialize)]
-pub(crate) struct LeaderboardView {
-    metric: String,
-    order: &'static str,
-    rows: Vec<RowView>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    unreadable: Vec<UnreadableView>,
-}
-
-/// A place whose job can't be read.
-#[derive(Serialize)]
-struct UnreadableView {
-    rank: u64,
-    user: String,
-    value: f64,
-    job_id: String,
-    reason: String,
-}
-
-impl UnreadableView {
-    fn of((rank, standing, reason): (u64, Standing, String)) -> Self {
-        let Standing { user, value, job, .. } = standing;
-        Self { rank, user: user.to_string(), value, job_id: job.to_string(), reason }
-    }
-}
-
-/// One place on a board.
-#[derive(Serialize)]
-struct RowView {
-    rank: u64,
-    user: String,
-    value: f64,
-    method: Option<String>,
-    job_id: String,
-    submission_id: String,
-    completed_at: String,
-    run_id: Option<String>,
-    mlflow_ui_link: Option<String>,
-    metrics: BTreeMap<String, f64>,
-    performance: Map<String, Value>,
-}
-
-impl RowView {
-    fn of(mlflow: Option<&MlflowLinks>, leader: Leader) -> Self {
-        let Leader { rank, standing, job, method, performance } = leader;
-        let run = job.tracked.as_ref();
-        Self {
-            rank,
-            user: standing.user.to_string(),
-            value: standing.value,
-            method,
-            job_id: standing.job.to_string(),
-            submission_id: job.spec.submission.to_string(),
-            completed_at: to_rfc3339(standing.completed_at),
-            run_id: run.map(|run| run.run_id.clone()),
-            mlflow_ui_link: mlflow.zip(run).map(|(mlflow, run)| mlflow.ui_link(run)),
-            metrics: job.ranked().cloned().unwrap_or_default(),
-            performance,
-        }
-    }
 }
 
 /// `GET /leaderboard`: for every user, as JSON, or as CSV if the client prefers that.

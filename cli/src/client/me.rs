@@ -4,10 +4,10 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Outcome, Output, print_document, print_text};
 use crate::client::http::connect::ConnectOptions;
 use crate::client::http::error::ClientError;
 use crate::client::output::human;
+use crate::client::output::print::{Outcome, Output, print_document, print_text};
 use crate::client::output::table::{Align, render};
 
 const EXAMPLES: &str = "\

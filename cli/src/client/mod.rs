@@ -11,28 +11,17 @@ mod submissions;
 mod submit;
 mod watch;
 
-use std::borrow::Cow;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
-use api::terminal::turns;
 use clap::Subcommand;
-use serde_json::Value;
 
 pub(crate) use file::ClientFile;
+pub(crate) use output::print::{Output, escape_c1};
 
-use document::Document;
-use http::error::ClientError;
 use http::interrupt::Interrupt;
-
-/// Who reads the answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Output {
-    /// A person: tables and sentences.
-    Human,
-    /// A program: one JSON document on stdout, everything else on stderr.
-    Json,
-}
+use output::human;
+use output::print::Outcome;
 
 /// What a researcher does from a shell.
 #[derive(Debug, Subcommand)]
@@ -47,14 +36,6 @@ pub(crate) enum ClientCommand {
     Board(Box<board::BoardCommand>),
     /// Show your user name, your limits, and what is left of them
     Me(me::MeCommand),
-}
-
-/// How a command that was carried out ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    Done,
-    /// The job that was waited for failed or was cancelled.
-    JobFailed,
 }
 
 /// Runs one command to its end and says how it went: 0 done (a watched job completed), 1 the watched
@@ -76,50 +57,9 @@ pub(crate) async fn run(command: ClientCommand, output: Output) -> ExitCode {
         Err(error) => {
             if let Some(sentence) = error.sentence() {
                 // Nothing is left to tell a user whose stderr is gone.
-                let _ = writeln!(io::stderr(), "{}", output::human::plain(&sentence));
+                let _ = writeln!(io::stderr(), "{}", human::plain(&sentence));
             }
             error.exit_code()
         }
     }
-}
-
-/// Writes one JSON document to stdout.
-fn print_json(document: &Value) -> Result<(), ClientError> {
-    let text = serde_json::to_string_pretty(document).map_err(io::Error::from)?;
-    let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{}", escape_c1(&text))?;
-    Ok(())
-}
-
-/// Writes an answer of the server's to stdout, its numbers as they came.
-fn print_document(document: &Document) -> Result<(), ClientError> {
-    let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{}", escape_c1(&document::indented(&document.text)))?;
-    Ok(())
-}
-
-/// JSON without the characters that may stand in a text of JSON and could still drive a terminal.
-pub(crate) fn escape_c1(json: &str) -> Cow<'_, str> {
-    let drives = |c| ('\u{7f}'..='\u{9f}').contains(&c) || turns(c);
-    if !json.contains(drives) {
-        return Cow::Borrowed(json);
-    }
-    let escape = |c: char| if drives(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
-    Cow::Owned(json.chars().map(escape).collect())
-}
-
-/// Writes text for people to stdout; `println!` would panic when the reader (`| head`) is gone.
-fn print_text(text: &str) -> Result<(), ClientError> {
-    let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{}", output::human::plain(text.trim_end_matches('\n')))?;
-    Ok(())
-}
-
-/// Writes text that is as well meant for a file: to a terminal like [`print_text`], elsewhere as it is.
-fn print_file(text: &str) -> Result<(), ClientError> {
-    if io::stdout().is_terminal() {
-        return print_text(text);
-    }
-    io::stdout().lock().write_all(text.as_bytes())?;
-    Ok(())
 }

@@ -12,7 +12,6 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::watch::{Server, follow};
-use super::{Outcome, Output, print_json, print_text};
 use crate::client::http::begun::Begun;
 use crate::client::http::connect::ConnectOptions;
 use crate::client::http::error::ClientError;
@@ -20,6 +19,7 @@ use crate::client::http::interrupt::Interrupt;
 use crate::client::http::model::parse_id;
 use crate::client::http::request::{Client, request_key};
 use crate::client::output::human;
+use crate::client::output::print::{Outcome, Output, print_json, print_text};
 use crate::client::output::screen;
 use crate::client::output::table;
 use crate::client::submit::pack::{BUNDLE_NAME, Limits, Package, Plan};

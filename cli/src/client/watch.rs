@@ -8,12 +8,12 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::jobs::report;
-use super::{Outcome, Output, print_json};
 use crate::client::http::error::ClientError;
 use crate::client::http::model::{AttemptBegins, LogChunk, Status, parse_job};
 use crate::client::http::pace::{Pace, retry_delay};
 use crate::client::http::request::Client;
 use crate::client::output::human;
+use crate::client::output::print::{Outcome, Output, print_json};
 use crate::client::output::screen::{LogView, Screen};
 use crate::client::watch::log_cursor::{LogCursor, Need};
 use streamed::{LogStream, Message, Opened};

@@ -9,7 +9,7 @@ use leadersboard_tests::board::repository;
 use super::source_tree::SourceTree;
 
 /// The crates without circles.
-const CRATES: [&str; 5] = ["adapters", "events", "migrations", "projections", "worker"];
+const CRATES: [&str; 7] = ["adapters", "api", "cli", "events", "migrations", "projections", "worker"];
 
 #[test]
 fn no_files_of_a_crate_import_each_other_in_a_circle() {

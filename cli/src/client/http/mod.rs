@@ -9,7 +9,6 @@ pub(crate) mod events;
 pub(crate) mod interrupt;
 pub(crate) mod model;
 pub(crate) mod pace;
-pub(crate) mod pages;
 mod refusal;
 pub(crate) mod request;
 #[cfg(test)]

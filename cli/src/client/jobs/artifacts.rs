@@ -7,9 +7,9 @@ use serde_json::Value;
 use crate::client::document::Document;
 use crate::client::http::error::ClientError;
 use crate::client::http::request::Client;
+use crate::client::output::print::{Output, print_document, print_text};
 use crate::client::output::table::{Align, render};
 use crate::client::output::{human, screen};
-use crate::client::{Output, print_document, print_text};
 
 /// As much of a digest as tells two files apart.
 const SHOWN_DIGEST: usize = 12;

@@ -9,8 +9,8 @@ use crate::client::http::error::ClientError;
 use crate::client::http::model::{Job, parse_id, parse_job};
 use crate::client::http::request::Client;
 use crate::client::output::human;
+use crate::client::output::print::{Output, print_json, print_text};
 use crate::client::output::table::{Align, render_wide};
-use crate::client::{Output, print_json, print_text};
 
 /// As many characters of a value as a table shows.
 const VALUE_CHARS: usize = 40;

@@ -5,8 +5,8 @@ use serde::Deserialize;
 use crate::client::http::error::ClientError;
 use crate::client::http::request::Client;
 use crate::client::output::human;
+use crate::client::output::print::{Output, print_document, print_text};
 use crate::client::output::table::{Align, render};
-use crate::client::{Output, print_document, print_text};
 
 #[derive(Deserialize)]
 struct Curves {

@@ -7,8 +7,8 @@ use crate::client::http::error::ClientError;
 use crate::client::http::model::Event;
 use crate::client::http::request::Client;
 use crate::client::output::human;
+use crate::client::output::print::{Output, print_document, print_text};
 use crate::client::output::table::{Align, render};
-use crate::client::{Output, print_document, print_text};
 
 /// Room for an event's own data.
 const MAX_DATA_CHARS: usize = 100;

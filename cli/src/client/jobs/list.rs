@@ -5,12 +5,12 @@ use serde_json::json;
 
 use crate::client::http::error::ClientError;
 use crate::client::http::model::{Job, parse_job};
-use crate::client::http::pages::{Listed, PageOptions};
 use crate::client::http::request::Client;
+use crate::client::output::pages::{Listed, PageOptions};
+use crate::client::output::print::{Output, print_json, print_text};
 use crate::client::output::standing::waiting_for;
 use crate::client::output::table::{Align, render};
 use crate::client::output::{human, screen};
-use crate::client::{Output, print_json, print_text};
 
 /// Room for an error, or what a job waits for, beside the other columns.
 const MAX_DETAIL_CHARS: usize = 100;

@@ -8,13 +8,13 @@ use crate::client::http::error::ClientError;
 use crate::client::http::interrupt::Interrupt;
 use crate::client::http::model::{LogChunk, parse_id, parse_job};
 use crate::client::http::request::Client;
+use crate::client::output::print::{Output, print_json};
 use crate::client::output::screen;
 use crate::client::output::screen::{LogView, Screen};
 use crate::client::output::settled::Settled;
 use crate::client::output::standing::describe;
 use crate::client::watch::log_cursor::LogCursor;
 use crate::client::watch::{Server, Watch};
-use crate::client::{Output, print_json};
 
 /// Print a job's log
 #[derive(Debug, Args)]

@@ -13,13 +13,13 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::watch::{Server, follow};
-use super::{Outcome, Output, print_document, print_json, print_text};
 use crate::client::http::begun::Begun;
 use crate::client::http::connect::ConnectOptions;
 use crate::client::http::error::ClientError;
 use crate::client::http::interrupt::Interrupt;
 use crate::client::http::model::{parse_id, parse_job};
 use crate::client::http::request::Client;
+use crate::client::output::print::{Outcome, Output, print_document, print_json, print_text};
 use crate::client::output::screen;
 
 const EXAMPLES: &str = "\

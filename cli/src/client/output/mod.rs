@@ -2,6 +2,8 @@
 
 pub(crate) mod filter;
 pub(crate) mod human;
+pub(crate) mod pages;
+pub(crate) mod print;
 pub(crate) mod screen;
 pub(crate) mod settled;
 pub(crate) mod standing;

@@ -13,7 +13,7 @@ use super::settled::{Rewritten, Settled};
 use super::standing::describe;
 use crate::client::http::error::ClientError;
 use crate::client::http::model::{Job, Stage, Status};
-use crate::client::{Output, print_text};
+use crate::client::output::print::{Output, print_text};
 
 const TICK: Duration = Duration::from_millis(120);
 

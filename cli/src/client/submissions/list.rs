@@ -5,11 +5,11 @@ use serde_json::json;
 
 use super::{Submission, parse};
 use crate::client::http::error::ClientError;
-use crate::client::http::pages::{Listed, PageOptions};
 use crate::client::http::request::Client;
+use crate::client::output::pages::{Listed, PageOptions};
+use crate::client::output::print::{Output, print_json, print_text};
 use crate::client::output::table::{Align, render};
 use crate::client::output::{human, screen};
-use crate::client::{Output, print_json, print_text};
 
 /// List submissions, newest first
 #[derive(Debug, Args)]

@@ -8,10 +8,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Outcome, Output};
 use crate::client::http::connect::ConnectOptions;
 use crate::client::http::error::ClientError;
 use crate::client::http::model::parse_id;
+use crate::client::output::print::{Outcome, Output};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -7,8 +7,8 @@ use super::{Submission, parse};
 use crate::client::http::error::ClientError;
 use crate::client::http::request::Client;
 use crate::client::output::human;
+use crate::client::output::print::{Output, print_document, print_text};
 use crate::client::output::table::{Align, render};
-use crate::client::{Output, print_document, print_text};
 
 /// What the server adds to a client's own metadata; shown above it.
 const OURS: [&str; 4] = ["user_id", "entrypoint", "config_file", "files"];

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::json;
 
 use super::*;
-use crate::client::Output;
 use crate::client::http::test_server::{Answer, Request, TestServer};
+use crate::client::output::print::Output;
 
 fn job(status: &str, attempt: u32) -> Answer {
     let job = json!({

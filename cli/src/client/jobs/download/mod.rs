@@ -16,8 +16,8 @@ use crate::client::http::error::ClientError;
 use crate::client::http::model::parse_id;
 use crate::client::http::pace::retry_delay;
 use crate::client::http::request::Client;
+use crate::client::output::print::{Output, print_json};
 use crate::client::output::{human, screen};
-use crate::client::{Output, print_json};
 
 use folder::{Folder, Partial, Place};
 

@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::error::ClientError;
+use crate::client::http::error::ClientError;
 use crate::client::http::request::Client;
 use crate::client::output::{human, screen};
 
