@@ -32,8 +32,6 @@ pub(crate) fn redis_url_file(data: &Path) -> PathBuf {
 pub(crate) struct DataDir {
     path: PathBuf,
     lock: Flock<File>,
-    /// The folders that were made for it, itself first. Empty once somebody was told of it.
-    made: Vec<PathBuf>,
 }
 
 /// Who holds a data directory.
@@ -49,18 +47,12 @@ impl DataDir {
     /// # Errors
     /// If another process holds it; the error names its id and address.
     pub(crate) fn lock(path: &Path) -> Result<Self> {
-        let made: Vec<PathBuf> = path
-            .ancestors()
-            .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
-            .map(Path::to_owned)
-            .collect();
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(path)
             .with_context(|| format!("the data directory {} can't be made", path.display()))?;
         let path = path.canonicalize().with_context(|| format!("{} can't be resolved", path.display()))?;
-        let made = made.iter().filter_map(|folder| folder.canonicalize().ok()).collect();
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -70,7 +62,7 @@ impl DataDir {
             .with_context(|| format!("{} can't be written", path.display()))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => {
-                let mut data = Self { path, lock, made };
+                let mut data = Self { path, lock };
                 // On a full disk it still is a lock; only its holder stays unnamed.
                 if let Err(error) = data.tell(None) {
                     tracing::warn!(%error, "the lock of the data directory can't name this process");
@@ -100,20 +92,8 @@ impl DataDir {
         &self.path
     }
 
-    /// Removes it if it was made for this start, which was refused before anybody could use it.
-    pub(crate) fn discard_if_new(self) {
-        let mut made = self.made.iter();
-        // What can't be removed is no worse than it would have been.
-        let Some(Ok(())) = made.next().map(fs::remove_dir_all) else { return };
-        // Others may have made something there since.
-        made.try_for_each(fs::remove_dir).unwrap_or_default();
-    }
-
     /// Tells a second process where this one serves.
     pub(crate) fn tell(&mut self, address: Option<String>) -> Result<()> {
-        if address.is_some() {
-            self.made.clear();
-        }
         let holder = Holder { pid: std::process::id(), address };
         self.lock.set_len(0)?;
         self.lock.rewind()?;

@@ -76,11 +76,7 @@ impl UpCommand {
     pub(crate) async fn run(self, output: Output) -> Result<ExitCode> {
         install_log(&self.log)?;
         let mut data = DataDir::lock(&self.data)?;
-        let done = self.run_in(&mut data, output).await;
-        if done.is_err() {
-            data.discard_if_new();
-        }
-        done
+        self.run_in(&mut data, output).await
     }
 
     async fn run_in(&self, data: &mut DataDir, output: Output) -> Result<ExitCode> {

@@ -143,13 +143,14 @@ fn no_secret_of_the_platform_is_given_to_jobs_and_no_value_is_told() {
 }
 
 #[test]
-fn a_folder_for_jobs_that_cannot_be_used_is_named_and_a_start_that_it_refuses_leaves_nothing() {
+fn a_folder_for_jobs_that_cannot_be_used_is_named_and_a_start_that_it_refuses_removes_nothing() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let root = folder.path().canonicalize().expect("it is there");
     let file = root.join("file");
     fs::write(&file, "x").expect("a file");
     let kept = root.join("kept");
     fs::create_dir(&kept).expect("a folder");
+    fs::write(kept.join("thesis.txt"), "precious").expect("a file");
     let text = |path: &Path| path.display().to_string();
     for (name, value, word) in [
         ("CACHE_ROOT", text(&file), "is not a folder"),
@@ -157,13 +158,13 @@ fn a_folder_for_jobs_that_cannot_be_used_is_named_and_a_start_that_it_refuses_le
         ("CACHE_ROOT", "/nowhere".to_owned(), "No such file"),
         ("CACHE_ROOT", text(&root), "which jobs can read"),
     ] {
-        for data in [root.join("new/data"), kept.clone()] {
+        for data in [root.join("new/data"), kept.clone(), root.join("missing/../kept")] {
             let output = command(&data).args(["up", "--listen", "127.0.0.1:0"]).env(name, &value).output();
             let finished = Finished::of(output.expect("the binary runs"));
             assert!(finished.code == Some(1) && finished.stderr.contains(name), "{value}: {finished:?}");
             assert!(finished.stderr.contains(word), "{value}: {finished:?}");
         }
-        assert!(!root.join("new").exists() && kept.join("lock").exists(), "{value}");
+        assert_eq!(fs::read_to_string(kept.join("thesis.txt")).ok().as_deref(), Some("precious"), "{value}");
     }
 }
 

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{Submission, parse};
+use super::answer::{Submission, parse};
 use crate::client::http::error::ClientError;
 use crate::client::http::request::Client;
 use crate::client::output::pages::{Listed, PageOptions};

@@ -1,12 +1,10 @@
 //! `leadersboard submissions`: what was uploaded.
 
+mod answer;
 mod list;
 mod show;
 
 use clap::{Args, Subcommand};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use crate::client::http::connect::ConnectOptions;
 use crate::client::http::error::ClientError;
@@ -52,25 +50,6 @@ impl SubmissionsCommand {
         }
         Ok(Outcome::Done)
     }
-}
-
-/// One entry of `GET /submissions`, and the head of `GET /submissions/{id}`.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(clippy::struct_field_names, reason = "named as in the server's answer")]
-struct Submission {
-    submission_id: String,
-    user_id: String,
-    entrypoint: String,
-    config_file: String,
-    file_count: u64,
-    bytes: u64,
-    digest: String,
-    created_at: String,
-}
-
-/// A part of an answer that is itself kept for programs.
-fn parse<T: DeserializeOwned>(document: &Value) -> Result<T, ClientError> {
-    T::deserialize(document).map_err(|_| ClientError::unknown_form("the submission"))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Submission, parse};
+use super::answer::{Submission, parse};
 use crate::client::http::error::ClientError;
 use crate::client::http::request::Client;
 use crate::client::output::human;

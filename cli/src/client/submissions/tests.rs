@@ -1,7 +1,8 @@
 //! The words of a list and of a report.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::answer::parse;
 use super::*;
 
 fn head() -> Value {
