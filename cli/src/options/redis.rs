@@ -69,3 +69,30 @@ pub(crate) struct StrictOption {
     #[arg(long, env = "STRICT")]
     pub(crate) strict: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn options(redis_url: Option<&str>, data: &Path) -> RedisOptions {
+        let namespace = NamespaceOption { namespace: parse_namespace("main").unwrap() };
+        RedisOptions { redis_url: redis_url.map(str::to_owned), data: data.to_owned(), namespace }
+    }
+
+    #[test]
+    fn without_an_address_the_one_of_the_data_directory_is_used() {
+        let data = tempfile::tempdir().unwrap();
+        let error = options(None, data.path()).url().unwrap_err().to_string();
+        for word in ["--redis-url or REDIS_URL", "--data or DATA_DIR", "redis.url can't be read"] {
+            assert!(error.contains(word), "{error}");
+        }
+        fs::write(redis_url_file(data.path()), "redis+unix:///run/r.sock?db=1\n").unwrap();
+        let left = options(None, data.path());
+        assert_eq!(left.url().unwrap(), "redis+unix:///run/r.sock?db=1");
+        assert_eq!(left.socket(), Some(PathBuf::from("/run/r.sock")));
+        let given = options(Some("redis://host:6379"), data.path());
+        assert_eq!((given.url().unwrap().as_str(), given.socket()), ("redis://host:6379", None));
+    }
+}

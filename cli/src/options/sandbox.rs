@@ -178,3 +178,26 @@ fn open_work_root(data: &Path) -> Result<PathBuf> {
     }
     Ok(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_for_jobs_must_be_a_folder_at_its_own_path() {
+        let scratch = tempfile::tempdir().unwrap();
+        let root = scratch.path().canonicalize().unwrap();
+        let (file, link) = (root.join("file"), root.join("link"));
+        fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink(&root, &link).unwrap();
+        for (folder, why) in [
+            (file.as_path(), "is not a folder: give one that holds what jobs are to read"),
+            (link.as_path(), "must be an absolute path without links: it is "),
+            (Path::new("/nowhere/data"), "can't be used"),
+        ] {
+            let error = at_its_own_path(DATASET_ROOT, folder).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("DATASET_ROOT {} {why}", folder.display())), "{error}");
+        }
+        assert_eq!(at_its_own_path(DATASET_ROOT, &root).unwrap(), root);
+    }
+}

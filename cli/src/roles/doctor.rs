@@ -272,3 +272,36 @@ fn table(rows: &[Row]) -> String {
         |row: &Row| [row.name.clone(), row.verdict.to_owned(), row.found.clone(), row.cure.clone().unwrap_or_default()];
     render(columns, rows.iter().map(cells))
 }
+
+#[cfg(test)]
+mod tests {
+    use adapters::redis::check::Finding;
+
+    use super::*;
+
+    #[test]
+    fn what_redis_may_lose_is_shown_with_its_cure() {
+        let finding = |verdict| Finding { name: "appendonly", found: "no".to_owned(), verdict };
+        let rows = [
+            of_finding(finding(Verdict::Good)),
+            of_finding(finding(Verdict::Risky("set appendonly yes".to_owned()))),
+            of_finding(finding(Verdict::Unusable("it evicts keys".to_owned()))),
+        ];
+        let shown: Vec<_> = rows.iter().map(|row| (row.verdict, row.cure.as_deref())).collect();
+        let expected = [("good", None), ("risky", Some("set appendonly yes")), ("unusable", Some("it evicts keys"))];
+        assert_eq!(shown, expected);
+        assert!(table(&rows).contains("redis appendonly  risky     no     set appendonly yes"), "{}", table(&rows));
+    }
+
+    #[test]
+    fn a_folder_that_can_not_be_written_comes_with_its_setting() {
+        let data = tempfile::tempdir().unwrap();
+        let file = data.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let broken = look_at_folder("logs", &file.join("logs"), "LOG_ROOT");
+        assert_eq!(broken.verdict, "unusable");
+        let cure = broken.cure.unwrap();
+        assert!(cure.starts_with("make ") && cure.ends_with("writable, or give LOG_ROOT"), "{cure}");
+        assert_eq!(look_at_folder("logs", &data.path().join("logs"), "LOG_ROOT").verdict, "good");
+    }
+}

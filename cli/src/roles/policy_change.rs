@@ -223,3 +223,30 @@ async fn expired_submissions(redis: &Redis, policy: &Policy) -> Result<u64> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_change_does_is_counted_in_words() {
+        let expiring = |jobs, submissions| Effects { jobs, submissions, ..Effects::default() }.expiring();
+        assert_eq!(expiring(0, 0), None);
+        assert_eq!(expiring(1, 0).unwrap(), "1 finished job with its results and files");
+        let both = "2 finished jobs with their results and files and 1 unused submission";
+        assert_eq!(expiring(2, 1).unwrap(), both);
+        assert_eq!(expiring(0, 3).unwrap(), "3 unused submissions");
+    }
+
+    #[test]
+    fn waiting_jobs_are_counted_by_class() {
+        let waiting = |classes: &[(&str, u128)]| {
+            let jobs = |count| (0..count).map(|_| SystemIds.job()).collect();
+            let waiting = classes.iter().map(|(class, count)| (class.parse().unwrap(), jobs(*count))).collect();
+            Effects { waiting, ..Effects::default() }.waiting()
+        };
+        assert_eq!(waiting(&[]), None);
+        let told = waiting(&[("large", 2), ("small", 1)]).unwrap();
+        assert_eq!(told, "2 jobs wait for class large, 1 job waits for class small");
+    }
+}

@@ -211,3 +211,18 @@ fn greeting(server: &str, access: &Access, data: &Path) -> String {
          Stop with Ctrl-C; everything is kept."
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_greeting_shows_a_token_that_was_made_and_not_one_that_was_given() {
+        let access = |origin| Access { tokens: Tokens::any(), token: "t0ken".to_owned(), origin };
+        let made = greeting("http://127.0.0.1:1", &access(Origin::Made), Path::new(DEFAULT_DATA));
+        assert!(made.contains("server   http://127.0.0.1:1\ntoken    t0ken (user me)\n"), "{made}");
+        assert!(made.contains(" submit examples/quickstart --watch"), "{made}");
+        let given = greeting("http://127.0.0.1:1", &access(Origin::Given), Path::new("/srv/lb"));
+        assert!(!given.contains("t0ken") && given.contains(" submit --data /srv/lb "), "{given}");
+    }
+}
