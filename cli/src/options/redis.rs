@@ -22,7 +22,7 @@ pub(crate) struct RedisOptions {
     pub(crate) namespace: NamespaceOption,
 }
 
-/// Which keys.
+/// Which keys in it.
 #[derive(Debug, Args)]
 pub(crate) struct NamespaceOption {
     /// Several boards on one Redis each have a namespace
@@ -46,7 +46,7 @@ impl RedisOptions {
         let file = redis_url_file(&self.data);
         let url = fs::read_to_string(&file).with_context(|| {
             format!(
-                "no Redis is known: give --redis-url or REDIS_URL, or --data or DATA_DIR of a running \
+                "no address of Redis is known: give --redis-url or REDIS_URL, or --data or DATA_DIR of a running \
                  `leadersboard up` ({} can't be read)",
                 file.display()
             )
@@ -54,7 +54,7 @@ impl RedisOptions {
         Ok(url.trim().to_owned())
     }
 
-    /// Its socket, if that is a UNIX socket's path that is known.
+    /// The path of its UNIX socket. `None` if it has none, or the address is not known.
     pub(crate) fn socket(&self) -> Option<PathBuf> {
         let url = self.url().ok()?;
         let path = url.strip_prefix("redis+unix://").or_else(|| url.strip_prefix("unix://"))?;

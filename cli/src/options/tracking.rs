@@ -94,7 +94,7 @@ impl TrackingOptions {
     fn mlflow(&self, ports: &Ports) -> Result<Option<Mlflow>> {
         let Some(options) = self.server(&ports.board)? else { return Ok(None) };
         let mlflow = Mlflow::new(options, Arc::clone(&ports.artifacts), Arc::clone(&ports.logs));
-        Ok(Some(mlflow.context("MLflow can't be used as it was given")?))
+        Ok(Some(mlflow.context("MLflow can't be used with these settings")?))
     }
 
     /// The server, if there is one, as this board speaks to it.
@@ -120,8 +120,10 @@ impl TrackingOptions {
             (None, None, None) => Ok(Auth::None),
             (None, None, Some(token)) => Ok(Auth::Token(token)),
             (Some(username), Some(password), None) => Ok(Auth::Basic { username, password }),
-            (_, _, Some(_)) => bail!("MLFLOW_TRACKING_TOKEN and MLFLOW_TRACKING_USERNAME exclude one another"),
-            _ => bail!("MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD go together"),
+            (_, _, Some(_)) => {
+                bail!("MLFLOW_TRACKING_TOKEN and MLFLOW_TRACKING_USERNAME exclude each other: set one of them")
+            }
+            _ => bail!("MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD go together: set both or neither"),
         }
     }
 
@@ -157,11 +159,14 @@ mod tests {
 
     #[test]
     fn an_account_is_whole_or_a_token() {
-        let pair = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD go together";
+        let pair = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD go together: set both or neither";
         assert_eq!(refusal(&["--mlflow-tracking-username", "a"]), pair);
         assert_eq!(refusal(&["--mlflow-tracking-password", "b"]), pair);
         let both = ["--mlflow-tracking-username", "a", "--mlflow-tracking-token", "t"];
-        assert_eq!(refusal(&both), "MLFLOW_TRACKING_TOKEN and MLFLOW_TRACKING_USERNAME exclude one another");
+        assert_eq!(
+            refusal(&both),
+            "MLFLOW_TRACKING_TOKEN and MLFLOW_TRACKING_USERNAME exclude each other: set one of them"
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `leadersboard doctor`: looks at everything a job needs, and says how to cure what is wrong.
+//! `leadersboard doctor`: checks everything that a job needs, and names a cure for each problem.
 
 pub(crate) mod attempts;
 
@@ -106,24 +106,26 @@ impl DoctorCommand {
         Ok(code)
     }
 
-    /// Whether MLflow takes runs, where there is one. Jobs run without it.
+    /// Checks that MLflow accepts runs, if it is configured. Jobs run without it.
     async fn look_at_mlflow(&self) -> Option<Row> {
         let server = match self.tracking.server(self.redis.namespace.namespace.namespace()) {
             Ok(server) => server?,
-            Err(error) => return Some(Row::unusable("mlflow", format!("{error:#}"), "set it right")),
+            Err(error) => return Some(Row::unusable("mlflow", format!("{error:#}"), "correct this setting")),
         };
         Some(match Mlflow::probe(&server).await {
             Ok(()) => Row::good("mlflow", "answers"),
             Err(TrackingError::Refused(why)) => {
-                Row::unusable("mlflow", why, "set what is wrong right, or MLFLOW_TRACKING_URI to nothing")
+                Row::unusable("mlflow", why, "correct the settings of MLflow, or unset MLFLOW_TRACKING_URI")
             }
-            Err(error) => {
-                Row::risky("mlflow", error.to_string(), "runs are recorded when it answers; jobs go on meanwhile")
-            }
+            Err(error) => Row::risky(
+                "mlflow",
+                error.to_string(),
+                "runs are recorded when MLflow answers again; jobs continue meanwhile",
+            ),
         })
     }
 
-    /// Walks twice: what the second walk finds again is repaired.
+    /// Walks over the open jobs twice. The second walk repairs what it finds again.
     async fn repair(&self) -> Result<Row> {
         let redis = Arc::new(connect(&self.redis).await?);
         let mut set_aside = redis.tidy_all().await?;
@@ -228,13 +230,13 @@ impl DoctorCommand {
         }
     }
 
-    /// Whether jobs can read what the interpreter imports from outside of its own folders.
+    /// Checks that jobs can read the folders outside its own that the interpreter imports from.
     async fn look_at_imports(&self, python: &Python) -> Vec<Row> {
         let name = "imports";
         let site = self.confinement.prepare(python, (&self.redis.data, &self.storage), "doctor", 1).await;
         let sandbox = match site {
             Ok(site) => site.sandbox,
-            Err(error) => return vec![Row::risky(name, "could not be looked at", format!("{error:#}"))],
+            Err(error) => return vec![Row::risky(name, "could not be checked", format!("{error:#}"))],
         };
         let unseen = sandbox.unseen();
         if unseen.is_empty() {

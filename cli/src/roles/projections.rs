@@ -16,7 +16,7 @@ use crate::client::output::table::{Align, render};
 use crate::options::redis::RedisOptions;
 use crate::wiring::connect;
 
-/// Room for what is wrong with an entry of the log.
+/// The maximum length of the reason why an entry is unreadable.
 const MAX_REASON_CHARS: usize = 160;
 
 /// Compare the read models with the log, or restore them from it.
@@ -92,7 +92,7 @@ fn sentence(mode: Mode, report: &Report) -> String {
     format!("{unreadable}{}{unshown}\n\n{} differences in {folded}; {cure}.", render(columns, rows), report.differences)
 }
 
-/// What of the log can't be read; empty if all of it can.
+/// The unreadable entries of the log. Empty if there are none.
 fn unreadable(mode: Mode, report: &Report) -> String {
     if report.unreadable == 0 {
         return String::new();
@@ -102,10 +102,14 @@ fn unreadable(mode: Mode, report: &Report) -> String {
     let rest = report.unreadable - report.first_unreadable.len() as u64;
     let unshown = if rest > 0 { format!("\n… and {rest} more") } else { String::new() };
     let what = match mode {
-        Mode::Verify => "was not compared",
-        Mode::Rebuild => "was left as it is",
+        Mode::Verify => "were not compared",
+        Mode::Rebuild => "do not change",
     };
-    format!("{}{unshown}\n\nWhat these tell of {what}: {} in all.\n\n", render(columns, rows), report.unreadable)
+    format!(
+        "{}{unshown}\n\nThe objects of these entries {what}: {} in all.\n\n",
+        render(columns, rows),
+        report.unreadable
+    )
 }
 
 fn document(report: &Report) -> serde_json::Value {
@@ -161,8 +165,8 @@ mod tests {
     fn what_can_not_be_read_is_named_first_and_is_neither_compared_nor_restored() {
         let told = sentence(Mode::Verify, &report(0, 2));
         assert!(told.contains("job 2                  no type [31m\n… and 1 more"), "{told}");
-        assert!(told.contains("was not compared: 2 in all.\n\nEvery other read model is"), "{told}");
-        assert!(sentence(Mode::Rebuild, &report(0, 1)).contains("was left as it is: 1 in all."));
+        assert!(told.contains("were not compared: 2 in all.\n\nEvery other read model is"), "{told}");
+        assert!(sentence(Mode::Rebuild, &report(0, 1)).contains("do not change: 1 in all."));
         assert_eq!(document(&report(0, 1))["first_unreadable"][0]["what"], "job 2");
     }
 }

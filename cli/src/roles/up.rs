@@ -36,7 +36,7 @@ use crate::telemetry::{install_log, install_metrics};
 use crate::wiring::{Ports, listen, migrate, position_file};
 
 const DEFAULT_DATA: &str = "./data";
-/// How long all may take to end once Redis is gone for good.
+/// How long the API and the worker may take to end after Redis ended for good.
 const END_WITHIN: Duration = Duration::from_secs(20);
 
 /// Run everything in one process: a private Redis, the API, a worker.
@@ -147,7 +147,7 @@ impl UpCommand {
         Ports::open(url, keys, position_file(data.path(), keys, "up"), &self.storage, data.path()).await
     }
 
-    /// The tokens that were given; else one of its own for the user `me`.
+    /// The given tokens. If none was given, a token for the user `me`.
     fn tokens(&self, data: &DataDir) -> Result<Access> {
         let given = [&self.access.api_tokens, &self.access.admin_tokens];
         if let Some(first) = given.iter().flat_map(|list| list.split(',')).map(str::trim).find(|part| !part.is_empty())
@@ -162,7 +162,7 @@ impl UpCommand {
     }
 }
 
-/// Starts Redis, and then what works on it; ends what works on it when there is no Redis any more.
+/// Starts Redis, then the API and the worker. Ends both if Redis ends for good.
 async fn run_on(
     redis: &mut PrivateRedis,
     stop: &Stop,

@@ -104,7 +104,7 @@ impl Replay {
         self.tell(output, &tally)
     }
 
-    /// Whether it may be poison that nobody asked for.
+    /// Whether the job may be poison, and neither --poison nor --kind includes it.
     fn is_left_out(&self, job: &Job) -> bool {
         let poison =
             matches!(&job.state, JobState::DeadLettered(ended) if ended.why.kind == DeadLetterKind::WorkerLost);
@@ -187,7 +187,7 @@ impl Tally {
             Ok(()) => self.replayed += 1,
             Err(ExecuteError::Rejected(refusal)) => self.refused.entry(refusal.to_string()).or_default().push(id),
             Err(error) => {
-                let so_far = format!("after {} were replayed; the same command goes on", self.replayed);
+                let so_far = format!("after {} were replayed; run the same command again to continue", self.replayed);
                 return Err(anyhow::anyhow!("{error}")).context(so_far);
             }
         }
@@ -246,6 +246,9 @@ mod tests {
     fn an_outage_ends_it_and_says_how_far_it_came() {
         let mut tally = Tally { replayed: 3, ..Tally::default() };
         let error = tally.note((SystemIds.job(), Err(ExecuteError::Full))).unwrap_err();
-        assert!(format!("{error:#}").starts_with("after 3 were replayed; the same command goes on: "), "{error:#}");
+        assert!(
+            format!("{error:#}").starts_with("after 3 were replayed; run the same command again to continue: "),
+            "{error:#}"
+        );
     }
 }
