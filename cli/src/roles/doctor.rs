@@ -236,7 +236,7 @@ impl DoctorCommand {
         let site = self.confinement.prepare(python, (&self.redis.data, &self.storage), "doctor", 1).await;
         let sandbox = match site {
             Ok(site) => site.sandbox,
-            Err(error) => return vec![Row::risky(name, "could not be checked", format!("{error:#}"))],
+            Err(error) => return vec![Row::risky(name, "could not be looked at", format!("{error:#}"))],
         };
         let unseen = sandbox.unseen();
         if unseen.is_empty() {

@@ -92,7 +92,7 @@ fn sentence(mode: Mode, report: &Report) -> String {
     format!("{unreadable}{}{unshown}\n\n{} differences in {folded}; {cure}.", render(columns, rows), report.differences)
 }
 
-/// The unreadable entries of the log. Empty if there are none.
+/// What of the log can't be read; empty if all of it can.
 fn unreadable(mode: Mode, report: &Report) -> String {
     if report.unreadable == 0 {
         return String::new();

@@ -96,8 +96,8 @@ mod tests {
     use clap::Parser;
     use serde_json::json;
 
-    use super::super::test_server::TestServer;
     use super::*;
+    use crate::client::http::test_server::TestServer;
 
     #[derive(Debug, Parser)]
     struct Cli {
