@@ -139,4 +139,43 @@ mod tests {
             assert!(shown.contains("data: \"D\""), "{line:?}: {shown}");
         }
     }
+
+    #[test]
+    fn a_command_line_that_can_not_work_is_refused_with_what_can() {
+        for (line, told) in [
+            ("dlq replay", "<JOBS>..."),
+            ("dlq replay --all --rate fast", "\"fast\" is no rate: give a number a second, such as 10/s"),
+            ("dlq replay --all --rate 0/s", "is no rate"),
+            ("dlq replay x --poison", "invalid value 'x'"),
+            ("dlq list --since yesterday", "\"yesterday\" is no time: give 2h, 3d, or 2026-11-24T08:00:00Z"),
+            ("dlq list --kind poison", "[possible values: worker_lost, infrastructure]"),
+            ("dlq list --quarantine --user bob", "cannot be used with"),
+            ("dlq purge --quarantine --limit 3", "cannot be used with"),
+            ("policy set --concurrency-policy wait", "--concurrency-policy"),
+            ("policy set --resource-classes small=1m:cores=2", "is none of memory, processes, output, log, gpus"),
+            ("worker --sandbox loose", "--sandbox"),
+            ("worker --network all", "none, loopback or host"),
+            ("worker --disk-reserve much", "--disk-reserve"),
+            ("api --listen nowhere", "--listen"),
+            ("workers --namespace a/b", "--namespace"),
+            ("projections", "verify"),
+            ("submit", "<DIR>"),
+            ("submit . --submission s1", "cannot be used with"),
+            ("submit . --dry-run --watch", "cannot be used with"),
+            ("submit . --metadata [1]", "metadata "),
+            ("jobs show ../x", "an id is made of letters, digits, - and _"),
+            ("jobs compare j1", "2 values required"),
+            ("jobs logs j1 --attempt 0", "0 is not in 1.."),
+            ("jobs logs j1 --attempt 2 --follow", "cannot be used with"),
+            ("jobs list --limit 0", "a number from 1 up"),
+            ("submissions list --all --limit 3", "cannot be used with"),
+            ("board --csv --metrics", "cannot be used with"),
+            ("board --param lr", "a param is given as name=value"),
+        ] {
+            let words = std::iter::once("leadersboard").chain(line.split(' '));
+            let error = Cli::try_parse_from(words).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+            assert!(error.to_string().contains(told), "{line}: {error}");
+        }
+    }
 }

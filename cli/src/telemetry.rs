@@ -23,7 +23,8 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// # Errors
 /// If the filter can't be parsed.
 pub(crate) fn install_log(options: &LogOptions) -> Result<()> {
-    let filter = EnvFilter::try_new(&options.log).with_context(|| format!("{:?} is no log filter", options.log))?;
+    let filter = EnvFilter::try_new(&options.log)
+        .with_context(|| format!("{:?} is not a log filter, such as info,leadersboard_worker=debug", options.log))?;
     opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
     // No exporter yet: spans have their identities, so that traces join up across processes.
     let tracer = SdkTracerProvider::builder().build().tracer("leadersboard");
@@ -42,7 +43,7 @@ pub(crate) fn install_log(options: &LogOptions) -> Result<()> {
         .context("logging was set up twice")
 }
 
-/// Begins to collect metrics and gives what renders them.
+/// Begins to collect metrics and returns the function that renders them.
 ///
 /// # Errors
 /// If that was done before.

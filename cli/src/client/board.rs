@@ -220,6 +220,7 @@ fn metrics(document: &Value) -> Result<String, ClientError> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
     use serde_json::json;
 
     use super::*;
@@ -251,5 +252,41 @@ mod tests {
         assert!(metrics(&document).unwrap().ends_with("\n\nand 2 more, with fewer users"));
         let sentence = metrics(&json!({})).unwrap_err().sentence().unwrap();
         assert!(sentence.contains("does not know"), "{sentence}");
+    }
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        command: BoardCommand,
+    }
+
+    fn command(args: &[&str]) -> BoardCommand {
+        Cli::try_parse_from(["board"].iter().chain(args)).unwrap().command
+    }
+
+    #[tokio::test]
+    async fn one_format_at_a_time() {
+        let args = ["--csv", "--server", "http://127.0.0.1:1", "--token", "t"];
+        let error = command(&args).run(Output::Json).await.unwrap_err();
+        assert_eq!(error.sentence().unwrap(), "error: --csv and --json can't be given together.");
+    }
+
+    #[test]
+    fn only_a_refusal_about_the_metric_comes_with_advice_about_it() {
+        let refused = |sentence: &str| ClientError::Refused { sentence: sentence.to_owned() };
+        let advised = |args: &[&str], sentence: &str| command(args).advise(refused(sentence)).sentence().unwrap();
+        let told = advised(&[], "no metric was given.");
+        assert!(told.ends_with("Give one with --metric; leadersboard board --metrics lists them."), "{told}");
+        assert_eq!(advised(&["--metric", "auc"], "no such metric."), "error: no such metric.");
+        assert_eq!(advised(&[], "no such user."), "error: no such user.");
+    }
+
+    #[test]
+    fn a_filter_is_a_name_and_a_value() {
+        assert_eq!(parse_param("a=b=c").unwrap(), ("a".to_owned(), "b=c".to_owned()));
+        assert_eq!(parse_param("a").unwrap_err(), "a param is given as name=value");
+        let query = command(&["--order", "asc", "--param", "lr=0.1", "-n", "3"]).query();
+        let query: Vec<String> = query.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(query, ["order=asc", "limit=3", "param.lr=0.1"]);
     }
 }

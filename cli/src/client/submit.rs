@@ -252,3 +252,53 @@ fn list(package: &Package, output: Output) -> Result<Outcome, ClientError> {
 fn entry_json(entry: &crate::client::submit::pack::Entry) -> Value {
     json!({"name": entry.path, "size": entry.size})
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        command: SubmitCommand,
+    }
+
+    fn command(args: &[&str]) -> SubmitCommand {
+        Cli::try_parse_from(["submit"].iter().chain(args)).unwrap().command
+    }
+
+    #[test]
+    fn a_job_that_was_not_accepted_comes_with_what_can_be_done() {
+        let limited =
+            |code: &str| ClientError::Limited { sentence: "no.".to_owned(), code: code.to_owned(), retry_after: None };
+        let refused = || ClientError::Refused { sentence: "no.".to_owned() };
+        let again = "leadersboard submit --submission s1";
+        for (args, error, advice) in [
+            (
+                ["."].as_slice(),
+                ClientError::Away { sentence: "no.".to_owned(), retry_after: None },
+                format!(
+                    " A job of submission s1 may have been started: leadersboard jobs list tells. If it was not: {again}"
+                ),
+            ),
+            (&["."], limited("running"), format!(" Or let it wait for that: {again} --wait")),
+            (&["."], limited("stored_bytes"), format!(" The files need not be sent again: {again}")),
+            (&["."], refused(), format!(" The files need not be sent again: {again}")),
+            (&["--submission", "s1"], refused(), String::new()),
+        ] {
+            let told = command(args).advise(error, "s1").sentence().unwrap();
+            assert_eq!(told, format!("error: no.{advice}"), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn metadata_is_an_object_as_it_was_written() {
+        assert_eq!(parse_metadata(r#"{"a": 1.10}"#).unwrap(), r#"{"a": 1.10}"#);
+        for bad in ["[1]", "7", "{", r#"{"a": 1, "a": 2}"#] {
+            let error = parse_metadata(bad).unwrap_err();
+            assert!(error.starts_with("metadata "), "{bad}: {error}");
+        }
+    }
+}

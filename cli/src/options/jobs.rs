@@ -165,3 +165,43 @@ fn host_name() -> String {
     let name: String = name.to_string_lossy().chars().filter(fits).take(64).collect();
     if name.is_empty() { "worker".to_owned() } else { name }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        jobs: JobOptions,
+    }
+
+    fn jobs(args: &[&str]) -> JobOptions {
+        Cli::try_parse_from(["worker"].iter().chain(args)).unwrap().jobs
+    }
+
+    #[test]
+    fn an_option_that_can_not_work_is_named() {
+        for (args, told) in [
+            (["--slots", "0"], "WORKER_SLOTS must be at least 1"),
+            (["--gpu-slots", "65"], "GPU_SLOTS must be 1 to 64"),
+            (["--gpu-slots", "0"], "GPU_SLOTS must be 1 to 64"),
+            (["--classes", "small,huge"], "WORKER_CLASSES names huge, which RESOURCE_CLASSES does not"),
+        ] {
+            assert_eq!(jobs(&args).check(&Policy::default()).unwrap_err().to_string(), told);
+        }
+        jobs(&["--slots", "1", "--gpu-slots", "64", "--classes", "small"]).check(&Policy::default()).unwrap();
+        let name = jobs(&["--worker-name", "a b"]).consumer().unwrap_err();
+        assert!(format!("{name:#}").starts_with("WORKER_NAME: "), "{name:#}");
+    }
+
+    #[test]
+    fn each_start_has_a_consumer_of_its_own() {
+        let jobs = jobs(&["--worker-name", "gpu-1"]);
+        let (first, second) = (jobs.consumer().unwrap(), jobs.consumer().unwrap());
+        assert_ne!(first, second);
+        assert!(first.as_str().starts_with("gpu-1-"), "{first}");
+    }
+}

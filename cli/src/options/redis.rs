@@ -22,7 +22,7 @@ pub(crate) struct RedisOptions {
     pub(crate) namespace: NamespaceOption,
 }
 
-/// Which keys.
+/// Which keys in it.
 #[derive(Debug, Args)]
 pub(crate) struct NamespaceOption {
     /// Several boards on one Redis each have a namespace
@@ -46,7 +46,7 @@ impl RedisOptions {
         let file = redis_url_file(&self.data);
         let url = fs::read_to_string(&file).with_context(|| {
             format!(
-                "no Redis is known: give --redis-url or REDIS_URL, or --data or DATA_DIR of a running \
+                "no address of Redis is known: give --redis-url or REDIS_URL, or --data or DATA_DIR of a running \
                  `leadersboard up` ({} can't be read)",
                 file.display()
             )
@@ -54,7 +54,7 @@ impl RedisOptions {
         Ok(url.trim().to_owned())
     }
 
-    /// Its socket, if that is a UNIX socket's path that is known.
+    /// The path of its UNIX socket. `None` if it has none, or the address is not known.
     pub(crate) fn socket(&self) -> Option<PathBuf> {
         let url = self.url().ok()?;
         let path = url.strip_prefix("redis+unix://").or_else(|| url.strip_prefix("unix://"))?;
@@ -68,4 +68,31 @@ pub(crate) struct StrictOption {
     /// Refuse a Redis that may lose acknowledged writes, instead of warning
     #[arg(long, env = "STRICT")]
     pub(crate) strict: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn options(redis_url: Option<&str>, data: &Path) -> RedisOptions {
+        let namespace = NamespaceOption { namespace: parse_namespace("main").unwrap() };
+        RedisOptions { redis_url: redis_url.map(str::to_owned), data: data.to_owned(), namespace }
+    }
+
+    #[test]
+    fn without_an_address_the_one_of_the_data_directory_is_used() {
+        let data = tempfile::tempdir().unwrap();
+        let error = options(None, data.path()).url().unwrap_err().to_string();
+        for word in ["--redis-url or REDIS_URL", "--data or DATA_DIR", "redis.url can't be read"] {
+            assert!(error.contains(word), "{error}");
+        }
+        fs::write(redis_url_file(data.path()), "redis+unix:///run/r.sock?db=1\n").unwrap();
+        let left = options(None, data.path());
+        assert_eq!(left.url().unwrap(), "redis+unix:///run/r.sock?db=1");
+        assert_eq!(left.socket(), Some(PathBuf::from("/run/r.sock")));
+        let given = options(Some("redis://host:6379"), data.path());
+        assert_eq!((given.url().unwrap().as_str(), given.socket()), ("redis://host:6379", None));
+    }
 }

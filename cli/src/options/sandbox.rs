@@ -49,10 +49,10 @@ pub(crate) struct Site {
 }
 
 impl ConfinementOptions {
-    /// Finds out what this machine can do, for a worker of this name with so many slots.
+    /// Prepares the sandbox on this machine, for a worker with the name `scope` and this number of slots.
     ///
     /// # Errors
-    /// If it can't do what must hold, or there is no place for work directories.
+    /// If the machine can't enforce the required level, or there is no place for work directories.
     pub(crate) async fn prepare(
         &self,
         python: &Python,
@@ -102,7 +102,7 @@ impl ConfinementOptions {
         }
     }
 
-    /// Makes the folder of work directories, which jobs can enter. One that the operator made stays as it is.
+    /// Makes the folder of work directories, which jobs can enter. Does not change a folder that the operator made.
     fn make_work_root(&self, data: &Path) -> Result<PathBuf> {
         let work_root = self.work_root(data);
         let made = if self.work_root.is_some() { make_all_passable(&work_root) } else { open_up(&work_root) };
@@ -166,7 +166,8 @@ fn at_its_own_path(name: &str, folder: &Path) -> Result<PathBuf> {
     Ok(found)
 }
 
-/// A folder of this data directory's own where everybody may come through and nobody else may write.
+/// Makes the folder for work directories outside a closed data directory. All users can enter it, only its owner can
+/// write.
 fn open_work_root(data: &Path) -> Result<PathBuf> {
     let of_data = fs::metadata(data).with_context(|| data.display().to_string())?;
     let path = open_folder(&of_data);
@@ -174,7 +175,30 @@ fn open_work_root(data: &Path) -> Result<PathBuf> {
     let found = fs::symlink_metadata(&path)?;
     let is_ours = found.is_dir() && found.uid() == nix::unistd::geteuid().as_raw() && found.mode() & 0o022 == 0;
     if !is_ours {
-        bail!("{} is somebody else's: remove it, or give WORK_ROOT", path.display());
+        bail!("{} belongs to another user, or others can write to it: remove it, or set WORK_ROOT", path.display());
     }
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_for_jobs_must_be_a_folder_at_its_own_path() {
+        let scratch = tempfile::tempdir().unwrap();
+        let root = scratch.path().canonicalize().unwrap();
+        let (file, link) = (root.join("file"), root.join("link"));
+        fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink(&root, &link).unwrap();
+        for (folder, why) in [
+            (file.as_path(), "is not a folder: give one that holds what jobs are to read"),
+            (link.as_path(), "must be an absolute path without links: it is "),
+            (Path::new("/nowhere/data"), "can't be used"),
+        ] {
+            let error = at_its_own_path(DATASET_ROOT, folder).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("DATASET_ROOT {} {why}", folder.display())), "{error}");
+        }
+        assert_eq!(at_its_own_path(DATASET_ROOT, &root).unwrap(), root);
+    }
 }

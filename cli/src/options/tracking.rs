@@ -94,7 +94,7 @@ impl TrackingOptions {
     fn mlflow(&self, ports: &Ports) -> Result<Option<Mlflow>> {
         let Some(options) = self.server(&ports.board)? else { return Ok(None) };
         let mlflow = Mlflow::new(options, Arc::clone(&ports.artifacts), Arc::clone(&ports.logs));
-        Ok(Some(mlflow.context("MLflow can't be used as it was given")?))
+        Ok(Some(mlflow.context("MLflow can't be used with these settings")?))
     }
 
     /// The server, if there is one, as this board speaks to it.
@@ -120,8 +120,10 @@ impl TrackingOptions {
             (None, None, None) => Ok(Auth::None),
             (None, None, Some(token)) => Ok(Auth::Token(token)),
             (Some(username), Some(password), None) => Ok(Auth::Basic { username, password }),
-            (_, _, Some(_)) => bail!("MLFLOW_TRACKING_TOKEN and MLFLOW_TRACKING_USERNAME exclude one another"),
-            _ => bail!("MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD go together"),
+            (_, _, Some(_)) => {
+                bail!("MLFLOW_TRACKING_TOKEN and MLFLOW_TRACKING_USERNAME exclude each other: set one of them")
+            }
+            _ => bail!("MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD go together: set both or neither"),
         }
     }
 
@@ -129,5 +131,60 @@ impl TrackingOptions {
         let Some(path) = &self.mlflow_tracking_server_cert_path else { return Ok(None) };
         let read = fs::read(path);
         read.with_context(|| format!("MLFLOW_TRACKING_SERVER_CERT_PATH: {} can't be read", path.display())).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        tracking: TrackingOptions,
+    }
+
+    fn server(args: &[&str]) -> Result<Option<MlflowOptions>, String> {
+        let cli = Cli::try_parse_from(["worker"].iter().chain(args)).unwrap();
+        cli.tracking.server("board").map_err(|error| format!("{error:#}"))
+    }
+
+    const URI: [&str; 2] = ["--mlflow-tracking-uri", "http://mlflow:5000"];
+
+    fn refusal(args: &[&str]) -> String {
+        server(&[&URI[..], args].concat()).expect_err("it is refused")
+    }
+
+    #[test]
+    fn an_account_is_whole_or_a_token() {
+        let pair = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD go together: set both or neither";
+        assert_eq!(refusal(&["--mlflow-tracking-username", "a"]), pair);
+        assert_eq!(refusal(&["--mlflow-tracking-password", "b"]), pair);
+        let both = ["--mlflow-tracking-username", "a", "--mlflow-tracking-token", "t"];
+        assert_eq!(
+            refusal(&both),
+            "MLFLOW_TRACKING_TOKEN and MLFLOW_TRACKING_USERNAME exclude each other: set one of them"
+        );
+    }
+
+    #[test]
+    fn certificates_that_can_not_be_read_are_named() {
+        let told = refusal(&["--mlflow-tracking-server-cert-path", "/nowhere/ca.pem"]);
+        assert!(told.starts_with("MLFLOW_TRACKING_SERVER_CERT_PATH: /nowhere/ca.pem can't be read"), "{told}");
+    }
+
+    #[test]
+    fn an_empty_address_is_none_and_a_wrong_one_is_named() {
+        assert!(server(&["--mlflow-tracking-uri", ""]).unwrap().is_none());
+        let links = |uri: &str, url: &str| {
+            TrackerAddress { mlflow_tracking_uri: Some(uri.to_owned()), mlflow_url: Some(url.to_owned()) }.links()
+        };
+        assert!(links("", "").unwrap().is_none());
+        let error = links("http://mlflow:5000", "mlflow").expect_err("it is refused");
+        assert!(error.to_string().starts_with("MLFLOW_URL is not "), "{error}");
+        let links = links("http://mlflow:5000/", "").unwrap().unwrap();
+        assert_eq!((links.ui.as_str(), links.rest.as_str()), ("http://mlflow:5000", "http://mlflow:5000"));
     }
 }

@@ -1,4 +1,4 @@
-//! `leadersboard doctor`: looks at everything a job needs, and says how to cure what is wrong.
+//! `leadersboard doctor`: checks everything that a job needs, and names a cure for each problem.
 
 pub(crate) mod attempts;
 
@@ -107,24 +107,26 @@ impl DoctorCommand {
         Ok(code)
     }
 
-    /// Whether MLflow takes runs, where there is one. Jobs run without it.
+    /// Checks that MLflow accepts runs, if it is configured. Jobs run without it.
     async fn look_at_mlflow(&self) -> Option<Row> {
         let server = match self.tracking.server(self.redis.namespace.namespace.namespace()) {
             Ok(server) => server?,
-            Err(error) => return Some(Row::unusable("mlflow", format!("{error:#}"), "set it right")),
+            Err(error) => return Some(Row::unusable("mlflow", format!("{error:#}"), "correct this setting")),
         };
         Some(match Mlflow::probe(&server).await {
             Ok(()) => Row::good("mlflow", "answers"),
             Err(TrackingError::Refused(why)) => {
-                Row::unusable("mlflow", why, "set what is wrong right, or MLFLOW_TRACKING_URI to nothing")
+                Row::unusable("mlflow", why, "correct the settings of MLflow, or unset MLFLOW_TRACKING_URI")
             }
-            Err(error) => {
-                Row::risky("mlflow", error.to_string(), "runs are recorded when it answers; jobs go on meanwhile")
-            }
+            Err(error) => Row::risky(
+                "mlflow",
+                error.to_string(),
+                "runs are recorded when MLflow answers again; jobs continue meanwhile",
+            ),
         })
     }
 
-    /// Walks twice: what the second walk finds again is repaired.
+    /// Walks over the open jobs twice. The second walk repairs what it finds again.
     async fn repair(&self) -> Result<Row> {
         let redis = Arc::new(connect(&self.redis).await?);
         let mut set_aside = redis.tidy_all().await?;
@@ -229,7 +231,7 @@ impl DoctorCommand {
         }
     }
 
-    /// Whether jobs can read what the interpreter imports from outside of its own folders.
+    /// Checks that jobs can read the folders outside its own that the interpreter imports from.
     async fn look_at_imports(&self, python: &Python) -> Vec<Row> {
         let name = "imports";
         let site = self.confinement.prepare(python, (&self.redis.data, &self.storage), "doctor", 1).await;
@@ -272,4 +274,37 @@ fn table(rows: &[Row]) -> String {
     let cells =
         |row: &Row| [row.name.clone(), row.verdict.to_owned(), row.found.clone(), row.cure.clone().unwrap_or_default()];
     render(columns, rows.iter().map(cells))
+}
+
+#[cfg(test)]
+mod tests {
+    use adapters::redis::check::Finding;
+
+    use super::*;
+
+    #[test]
+    fn what_redis_may_lose_is_shown_with_its_cure() {
+        let finding = |verdict| Finding { name: "appendonly", found: "no".to_owned(), verdict };
+        let rows = [
+            of_finding(finding(Verdict::Good)),
+            of_finding(finding(Verdict::Risky("set appendonly yes".to_owned()))),
+            of_finding(finding(Verdict::Unusable("it evicts keys".to_owned()))),
+        ];
+        let shown: Vec<_> = rows.iter().map(|row| (row.verdict, row.cure.as_deref())).collect();
+        let expected = [("good", None), ("risky", Some("set appendonly yes")), ("unusable", Some("it evicts keys"))];
+        assert_eq!(shown, expected);
+        assert!(table(&rows).contains("redis appendonly  risky     no     set appendonly yes"), "{}", table(&rows));
+    }
+
+    #[test]
+    fn a_folder_that_can_not_be_written_comes_with_its_setting() {
+        let data = tempfile::tempdir().unwrap();
+        let file = data.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let broken = look_at_folder("logs", &file.join("logs"), "LOG_ROOT");
+        assert_eq!(broken.verdict, "unusable");
+        let cure = broken.cure.unwrap();
+        assert!(cure.starts_with("make ") && cure.ends_with("writable, or give LOG_ROOT"), "{cure}");
+        assert_eq!(look_at_folder("logs", &data.path().join("logs"), "LOG_ROOT").verdict, "good");
+    }
 }

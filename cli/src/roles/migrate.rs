@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use events::Actor;
 use events::policy::PolicySettings;
+use migrations::Report;
 use serde_json::json;
 
 use super::answer;
@@ -37,14 +38,29 @@ impl MigrateCommand {
                 eprintln!("{left}");
             }
         }
-        let sentence = if report.taken.is_empty() {
-            format!("the key schema has version {}: nothing to do", report.to)
-        } else {
-            let steps = report.taken.join("\n  ");
-            format!("the key schema went from version {} to {}:\n  {steps}", report.from, report.to)
-        };
         let document = json!({ "from": report.from, "to": report.to, "steps": report.taken });
-        answer(output, &sentence, &document)?;
+        answer(output, &sentence(&report), &document)?;
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn sentence(report: &Report) -> String {
+    if report.taken.is_empty() {
+        return format!("the key schema has version {}: nothing to do", report.to);
+    }
+    let steps = report.taken.join("\n  ");
+    format!("the key schema went from version {} to {}:\n  {steps}", report.from, report.to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_step_is_named() {
+        let report = |from, to, taken: &[&'static str]| Report { from, to, taken: taken.to_vec() };
+        assert_eq!(sentence(&report(4, 4, &[])), "the key schema has version 4: nothing to do");
+        let told = sentence(&report(2, 4, &["add boards", "rename slots"]));
+        assert_eq!(told, "the key schema went from version 2 to 4:\n  add boards\n  rename slots");
     }
 }

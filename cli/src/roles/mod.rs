@@ -59,3 +59,18 @@ pub(crate) fn answer(output: Output, sentence: &str, document: &impl Serialize) 
         done => Ok(done?),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(error: &anyhow::Error) -> String {
+        format!("{:?}", fail(error))
+    }
+
+    #[test]
+    fn a_failure_is_1_and_a_reader_that_went_away_ends_like_a_broken_pipe() {
+        assert_eq!(code(&anyhow::anyhow!("Redis is away")), format!("{:?}", ExitCode::FAILURE));
+        assert_eq!(code(&ReaderGone.into()), format!("{:?}", ExitCode::from(READER_GONE)));
+    }
+}

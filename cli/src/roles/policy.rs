@@ -178,3 +178,30 @@ fn limits(settings: &PolicySettings, origin: impl Fn(bool) -> String) -> [[Strin
         row("max stored bytes per user", limits.stored_bytes.to_string(), set.max_stored_bytes_per_user.is_some()),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_shown_as_it_can_be_set() {
+        for (seconds, shown) in [(90 * 86_400, "90d"), (90_000, "1day 1h"), (30, "30s")] {
+            assert_eq!(time(Duration::from_secs(seconds)), shown);
+            assert_eq!(humantime::parse_duration(shown).unwrap(), Duration::from_secs(seconds));
+        }
+    }
+
+    #[test]
+    fn a_policy_tells_which_values_were_set() {
+        let settings = PolicySettings { max_retries: Some(7), ..PolicySettings::default() };
+        let text = table(&settings);
+        let line = |name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {text}"));
+            line[name.len()..].split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(line("max retries"), ["7", "set"]);
+        assert_eq!(line("lease"), ["30s", "default"]);
+        assert_eq!(line("retention"), ["90d", "default"]);
+        assert_eq!(document(&settings)["set"]["max_retries"], 7);
+    }
+}

@@ -1,7 +1,7 @@
-//! What a change of the policy does to jobs and submissions that are there: found by reading, before anything is changed.
+//! What a change of the policy does to existing jobs and submissions. This is read before anything changes.
 //!
-//! Only three settings touch what is there: a shorter retention and a shorter time to live expire it, and a resource
-//! class that is removed leaves nobody to run what waits for it. Limits that are lowered hold new jobs back and end none.
+//! Only three settings affect existing objects. A shorter retention or time to live expires them. No worker runs the
+//! jobs that wait for a removed resource class. Lower limits hold back new jobs and end none.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,7 +23,7 @@ const SOON: Duration = Duration::from_mins(5);
 /// How often to search for jobs that were accepted while their class was removed.
 const ROUNDS: usize = 20;
 
-/// What a change does to what is there.
+/// What a change of the policy does to jobs and submissions.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
     /// Jobs that ended longer ago than they would be kept, or would have within minutes.
@@ -49,7 +49,7 @@ impl Effects {
         })
     }
 
-    /// What would expire, in a sentence without its end; none if nothing would.
+    /// What would expire, as part of a sentence. `None` if nothing would.
     pub(crate) fn expiring(&self) -> Option<String> {
         let counted = |count: u64, one: &str, many: &str| match count {
             0 => None,
@@ -63,7 +63,7 @@ impl Effects {
         (!all.is_empty()).then(|| all.join(" and "))
     }
 
-    /// How many jobs wait for classes that would be removed, by class; none if none do.
+    /// How many jobs wait for classes that would be removed, by class. `None` if no job does.
     pub(crate) fn waiting(&self) -> Option<String> {
         let of_class = |(class, jobs): (&ClassName, &Vec<JobId>)| match jobs.len() {
             1 => format!("1 job waits for class {class}"),
@@ -83,7 +83,7 @@ pub(crate) enum Waiting {
     Cancel,
 }
 
-/// Changes the policy, and gives it as it stands then, with how many waiting jobs were cancelled.
+/// Changes the policy. Returns the new policy and the number of cancelled jobs.
 ///
 /// From the commit of the change on, no job is accepted for a class that it removes. A job that came in just before it
 /// brings the class back, unless such jobs are to be cancelled.
@@ -117,7 +117,7 @@ pub(crate) async fn apply(
     Ok((settings, cancelled))
 }
 
-/// Sets at a start what does no harm to what is there, and gives a sentence for each setting that it left as it was.
+/// Stores the settings that delete or cancel nothing. Returns a sentence for each setting that it did not change.
 pub(crate) async fn set_at_start(redis: &Redis, actor: Actor, given: &PolicySettings) -> Result<Vec<String>> {
     let mut left = Vec::new();
     let mut given = given.clone();
@@ -221,5 +221,32 @@ async fn expired_submissions(redis: &Redis, policy: &Policy) -> Result<u64> {
         if after.is_none() {
             return Ok(count);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_change_does_is_counted_in_words() {
+        let expiring = |jobs, submissions| Effects { jobs, submissions, ..Effects::default() }.expiring();
+        assert_eq!(expiring(0, 0), None);
+        assert_eq!(expiring(1, 0).unwrap(), "1 finished job with its results and files");
+        let both = "2 finished jobs with their results and files and 1 unused submission";
+        assert_eq!(expiring(2, 1).unwrap(), both);
+        assert_eq!(expiring(0, 3).unwrap(), "3 unused submissions");
+    }
+
+    #[test]
+    fn waiting_jobs_are_counted_by_class() {
+        let waiting = |classes: &[(&str, u128)]| {
+            let jobs = |count| (0..count).map(|_| SystemIds.job()).collect();
+            let waiting = classes.iter().map(|(class, count)| (class.parse().unwrap(), jobs(*count))).collect();
+            Effects { waiting, ..Effects::default() }.waiting()
+        };
+        assert_eq!(waiting(&[]), None);
+        let told = waiting(&[("large", 2), ("small", 1)]).unwrap();
+        assert_eq!(told, "2 jobs wait for class large, 1 job waits for class small");
     }
 }

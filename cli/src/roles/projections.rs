@@ -16,7 +16,7 @@ use crate::client::output::table::{Align, render};
 use crate::options::redis::RedisOptions;
 use crate::wiring::connect;
 
-/// Room for what is wrong with an entry of the log.
+/// The maximum length of the reason why an entry is unreadable.
 const MAX_REASON_CHARS: usize = 160;
 
 /// Compare the read models with the log, or restore them from it.
@@ -102,10 +102,14 @@ fn unreadable(mode: Mode, report: &AuditReport) -> String {
     let rest = report.unreadable - report.first_unreadable.len() as u64;
     let unshown = if rest > 0 { format!("\n… and {rest} more") } else { String::new() };
     let what = match mode {
-        Mode::Verify => "was not compared",
-        Mode::Rebuild => "was left as it is",
+        Mode::Verify => "were not compared",
+        Mode::Rebuild => "do not change",
     };
-    format!("{}{unshown}\n\nWhat these tell of {what}: {} in all.\n\n", render(columns, rows), report.unreadable)
+    format!(
+        "{}{unshown}\n\nThe objects of these entries {what}: {} in all.\n\n",
+        render(columns, rows),
+        report.unreadable
+    )
 }
 
 fn document(report: &AuditReport) -> serde_json::Value {
@@ -121,4 +125,48 @@ fn document(report: &AuditReport) -> serde_json::Value {
         "differences": report.differences,
         "first": first,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use adapters::redis::audit::{Difference, Unreadable};
+
+    use super::*;
+
+    fn report(differences: u64, unreadable: u64) -> Report {
+        let first = Difference { key: "job:1".to_owned(), found: "a".to_owned(), wanted: "b".to_owned() };
+        let why = "no type\n\u{1b}[31m".to_owned();
+        let first_unreadable = Unreadable { what: "job 2".to_owned(), why };
+        Report {
+            events: 7,
+            aggregates: 3,
+            differences,
+            first: [first].into_iter().take(usize::try_from(differences).unwrap()).collect(),
+            unreadable,
+            first_unreadable: [first_unreadable].into_iter().take(usize::try_from(unreadable).unwrap()).collect(),
+        }
+    }
+
+    #[test]
+    fn read_models_that_equal_the_log_are_one_sentence() {
+        let told = sentence(Mode::Verify, &report(0, 0));
+        assert_eq!(told, "Every read model is what the log folds to: 7 events of 3 jobs and submissions.");
+    }
+
+    #[test]
+    fn differences_come_with_what_restores_them() {
+        let told = sentence(Mode::Verify, &report(3, 0));
+        assert!(told.contains("job:1  a") && told.contains("… and 2 more"), "{told}");
+        assert!(told.ends_with("submissions; `leadersboard projections rebuild` restores them."), "{told}");
+        assert!(sentence(Mode::Rebuild, &report(1, 0)).ends_with("; they were restored."));
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_named_first_and_is_neither_compared_nor_restored() {
+        let told = sentence(Mode::Verify, &report(0, 2));
+        assert!(told.contains("job 2                  no type [31m\n… and 1 more"), "{told}");
+        assert!(told.contains("were not compared: 2 in all.\n\nEvery other read model is"), "{told}");
+        assert!(sentence(Mode::Rebuild, &report(0, 1)).contains("do not change: 1 in all."));
+        assert_eq!(document(&report(0, 1))["first_unreadable"][0]["what"], "job 2");
+    }
 }

@@ -7,9 +7,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// A closed terminal sends SIGHUP more than once, and what manages sessions a SIGTERM beside it: what comes so soon
-/// after the first is the same wish.
-const SAME_WISH: Duration = Duration::from_secs(1);
+/// A closed terminal sends SIGHUP more than once, and a session manager also sends SIGTERM. A signal that follows the
+/// first within this time is the same request.
+const SAME_REQUEST: Duration = Duration::from_secs(1);
 
 /// What the parts of a process watch for.
 #[derive(Debug, Clone, Default)]
@@ -50,14 +50,14 @@ impl Stop {
             let (first, began) = (signals.next().await, Instant::now());
             tracing::info!("stopping; a second signal ends it at once");
             tokens.orderly.cancel();
-            while is_same_wish(first, signals.next().await, began.elapsed()) {}
+            while is_same_request(first, signals.next().await, began.elapsed()) {}
             tracing::info!("ending at once");
             tokens.now.cancel();
         });
         Ok(stop)
     }
 
-    /// Carries out a start, unless a signal comes before it is done; gives nothing then.
+    /// Carries out a start. Returns `None` if a signal comes before it is done.
     ///
     /// # Errors
     /// As of the start.
@@ -93,8 +93,8 @@ impl Signals {
     }
 }
 
-fn is_same_wish(first: Sent, second: Sent, after: Duration) -> bool {
-    (first == Sent::HungUp || second == Sent::HungUp) && after < SAME_WISH
+fn is_same_request(first: Sent, second: Sent, after: Duration) -> bool {
+    (first == Sent::HungUp || second == Sent::HungUp) && after < SAME_REQUEST
 }
 
 /// Whether a process with this `/proc/<pid>/status` ignores SIGHUP. (proc(5): a mask in hexadecimal, signal 1 first)
@@ -113,10 +113,10 @@ mod tests {
         let (soon, late) = (Duration::from_millis(10), Duration::from_secs(2));
         for (first, second) in [(Sent::HungUp, Sent::HungUp), (Sent::HungUp, Sent::Asked), (Sent::Asked, Sent::HungUp)]
         {
-            assert!(is_same_wish(first, second, soon), "{first:?} {second:?}");
-            assert!(!is_same_wish(first, second, late), "{first:?} {second:?}");
+            assert!(is_same_request(first, second, soon), "{first:?} {second:?}");
+            assert!(!is_same_request(first, second, late), "{first:?} {second:?}");
         }
-        assert!(!is_same_wish(Sent::Asked, Sent::Asked, soon));
+        assert!(!is_same_request(Sent::Asked, Sent::Asked, soon));
     }
 
     #[test]

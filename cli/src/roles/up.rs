@@ -37,7 +37,7 @@ use crate::telemetry::{install_log, install_metrics};
 use crate::wiring::{Ports, listen, migrate, position_file};
 
 const DEFAULT_DATA: &str = "./data";
-/// How long all may take to end once Redis is gone for good.
+/// How long the API and the worker may take to end after Redis ended for good.
 const END_WITHIN: Duration = Duration::from_secs(20);
 
 /// Run everything in one process: a private Redis, the API, a worker.
@@ -144,7 +144,7 @@ impl UpCommand {
         Ports::open(url, keys, position_file(data.path(), keys, "up"), &self.storage, data.path()).await
     }
 
-    /// The tokens that were given; else one of its own for the user `me`.
+    /// The given tokens. If none was given, a token for the user `me`.
     fn tokens(&self, data: &DataDir) -> Result<Access> {
         let given = [&self.access.api_tokens, &self.access.admin_tokens];
         if let Some(first) = given.iter().flat_map(|list| list.split(',')).map(str::trim).find(|part| !part.is_empty())
@@ -159,7 +159,7 @@ impl UpCommand {
     }
 }
 
-/// Starts Redis, and then what works on it; ends what works on it when there is no Redis any more.
+/// Starts Redis, then the API and the worker. Ends both if Redis ends for good.
 async fn run_on(
     redis: &mut PrivateRedis,
     stop: &Stop,
@@ -207,4 +207,19 @@ fn greeting(server: &str, access: &Access, data: &Path) -> String {
          Submit something:  {program} submit{place} examples/quickstart --watch\n\
          Stop with Ctrl-C; everything is kept."
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_greeting_shows_a_token_that_was_made_and_not_one_that_was_given() {
+        let access = |origin| Access { tokens: Tokens::any(), token: "t0ken".to_owned(), origin };
+        let made = greeting("http://127.0.0.1:1", &access(Origin::Made), Path::new(DEFAULT_DATA));
+        assert!(made.contains("server   http://127.0.0.1:1\ntoken    t0ken (user me)\n"), "{made}");
+        assert!(made.contains(" submit examples/quickstart --watch"), "{made}");
+        let given = greeting("http://127.0.0.1:1", &access(Origin::Given), Path::new("/srv/lb"));
+        assert!(!given.contains("t0ken") && given.contains(" submit --data /srv/lb "), "{given}");
+    }
 }

@@ -147,3 +147,65 @@ fn one_at_a_time(worker: &SeenWorker) -> Option<String> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use events::ports::{GpuState, Presence};
+
+    use super::*;
+
+    fn worker(presence: Option<Presence>) -> SeenWorker {
+        let silent = presence.is_some().then_some(Duration::from_secs(3));
+        SeenWorker { worker: "gpu-1-ab".parse().unwrap(), presence, silent, tickets: 2 }
+    }
+
+    fn presence() -> Presence {
+        Presence {
+            worker: "gpu-1-ab".parse().unwrap(),
+            host: "gpu\u{1b}-1".to_owned(),
+            pid: 7,
+            version: "1".to_owned(),
+            classes: vec!["small".parse().unwrap()],
+            slots: 4,
+            busy: 1,
+            draining: false,
+            sandbox: "strict jobs=one_at_a_time".to_owned(),
+            gpus: vec![],
+            unfit: None,
+        }
+    }
+
+    #[test]
+    fn each_worker_is_alive_draining_unfit_or_silent() {
+        assert_eq!(shown(&worker(None)), "silent");
+        assert_eq!(shown(&worker(Some(presence()))), "alive");
+        assert_eq!(shown(&worker(Some(Presence { draining: true, ..presence() }))), "draining");
+        let unfit = Presence { unfit: Some("no\nsandbox".to_owned()), ..presence() };
+        assert_eq!(shown(&worker(Some(unfit))), "unfit: no sandbox");
+    }
+
+    #[test]
+    fn a_worker_is_a_line_and_the_reason_for_its_one_slot() {
+        assert_eq!(table(&[]), "No workers.");
+        let text = table(&[worker(Some(presence()))]);
+        let line = text.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(line, "gpu-1-ab alive 3 s ago 1 of 4 2 strict none small gpu-1 7 1");
+        assert!(text.ends_with("Run it as root or allow user namespaces."), "{text}");
+        let silent = table(&[worker(None)]);
+        assert!(silent.contains("gpu-1-ab  silent          -     -        2"), "{silent}");
+    }
+
+    #[test]
+    fn a_gpu_that_no_job_can_have_tells_why() {
+        let gpu = GpuPresence {
+            uuid: "GPU-0123456789abcdef".to_owned(),
+            name: "H200".to_owned(),
+            memory_bytes: 139 << 30,
+            state: GpuState::Taken,
+            reason: Some("process 9".to_owned()),
+        };
+        assert_eq!(gpus(&[gpu]), format!("H200 139 GiB GPU-01234567 {}: process 9", GpuState::Taken.as_str()));
+    }
+}

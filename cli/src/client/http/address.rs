@@ -63,4 +63,17 @@ mod tests {
             assert!(!is_local(other), "{other}");
         }
     }
+
+    #[test]
+    fn a_refused_address_says_why_and_how_to_write_it() {
+        for (text, why) in [
+            ("ftp://host", "is neither http nor https"),
+            ("host:8010", "has no scheme"),
+            ("http://me:secret@host", "holds a user name or password"),
+            ("http://", "is no URL"),
+        ] {
+            let sentence = parse_server(text).unwrap_err().sentence().unwrap();
+            assert!(sentence.contains(why) && sentence.ends_with("https://host or http://host:8010."), "{sentence}");
+        }
+    }
 }

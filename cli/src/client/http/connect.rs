@@ -138,4 +138,27 @@ mod tests {
             assert!(sentence.contains(word), "{sentence}");
         }
     }
+
+    #[test]
+    fn a_file_that_can_not_be_read_is_named() {
+        let data = tempfile::tempdir().unwrap();
+        std::fs::write(ClientFile::path(data.path()), "{").unwrap();
+        let options = ConnectOptions { data: data.path().to_owned(), ..options(None, None) };
+        let sentence = options.client().unwrap_err().sentence().unwrap();
+        assert!(sentence.contains("client.json can't be read: "), "{sentence}");
+    }
+
+    #[test]
+    fn a_token_that_no_header_can_carry_is_refused() {
+        let data = tempfile::tempdir().unwrap();
+        let given = options(Some("http://127.0.0.1:1"), Some("a\nb"));
+        let sentence =
+            ConnectOptions { data: data.path().to_owned(), ..given }.client().unwrap_err().sentence().unwrap();
+        assert_eq!(sentence, "error: the token holds characters that no HTTP header can carry.");
+    }
+
+    #[test]
+    fn debug_output_has_no_token() {
+        assert!(!format!("{:?}", options(None, Some("hunter2"))).contains("hunter2"));
+    }
 }

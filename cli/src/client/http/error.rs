@@ -81,3 +81,59 @@ impl From<io::Error> for ClientError {
         Self::Local(error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(error: &ClientError) -> (Option<String>, String) {
+        (error.sentence(), format!("{:?}", error.exit_code()))
+    }
+
+    fn code(number: u8) -> String {
+        format!("{:?}", ExitCode::from(number))
+    }
+
+    #[test]
+    fn each_kind_of_error_has_its_exit_code() {
+        let text = || "no.".to_owned();
+        let limited = ClientError::Limited { sentence: text(), code: "running".to_owned(), retry_after: None };
+        for (error, expected) in [
+            (ClientError::usage("no."), 2),
+            (ClientError::Refused { sentence: text() }, 2),
+            (limited, 2),
+            (ClientError::Away { sentence: text(), retry_after: None }, 3),
+        ] {
+            assert_eq!(shown(&error), (Some("error: no.".to_owned()), code(expected)), "{error:?}");
+            let advised = error.with_advice("Do this.").sentence();
+            assert_eq!(advised.as_deref(), Some("error: no. Do this."));
+        }
+        let full = ClientError::from(io::Error::other("the disk is full"));
+        assert_eq!(shown(&full), (Some("error: the disk is full".to_owned()), code(3)));
+    }
+
+    #[test]
+    fn a_reader_that_went_away_needs_no_sentence() {
+        let gone = ClientError::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!(shown(&gone), (None, code(141)));
+    }
+
+    #[test]
+    fn ctrl_c_says_what_goes_on_and_how_to_find_it() {
+        let id = || "x1".to_owned();
+        for (begun, told) in [
+            (Begun::Nothing, None),
+            (Begun::Upload, Some("no job was started")),
+            (Begun::Submission(id()), Some("leadersboard submit --submission x1")),
+            (Begun::Request(id()), Some("a job of submission x1 may have been started. See: leadersboard jobs list")),
+            (Begun::Job(id()), Some("leadersboard jobs show x1 (end it: leadersboard jobs cancel x1)")),
+        ] {
+            let error = ClientError::Interrupted(begun.clone()).with_advice("never added");
+            let (sentence, exit) = shown(&error);
+            assert_eq!(exit, code(130));
+            assert_eq!(sentence.is_some(), told.is_some(), "{begun:?}");
+            let sentence = sentence.unwrap_or_default();
+            assert!(sentence.contains(told.unwrap_or_default()) && !sentence.contains("never"), "{sentence}");
+        }
+    }
+}

@@ -104,4 +104,19 @@ mod tests {
         assert!(matches!(error, ClientError::Refused { .. }), "{error:?}");
         server.abort();
     }
+
+    #[tokio::test]
+    async fn what_a_proxy_answers_is_told_by_its_status() {
+        for (status, headers, body, sentence) in [
+            (403, "", "<html>", "error: the server answered 403 Forbidden."),
+            (302, "", "", "points to another address: give that one with --server."),
+            (503, "retry-after: 90\r\n", "{}", "Service Unavailable. Try again in 1 min 30 s."),
+            (422, "", r#"{"detail": [{"loc": "x"}]}"#, r#"error: [{"loc":"x"}]."#),
+            (409, "", r#"{"detail": "is it over?"}"#, "error: is it over?"),
+        ] {
+            let server = TestServer::start(move |_| (status, headers, body.to_owned())).await;
+            let told = server.client().get::<Value>("/me", &[]).await.unwrap_err().sentence().unwrap();
+            assert!(told.ends_with(sentence), "{status}: {told}");
+        }
+    }
 }

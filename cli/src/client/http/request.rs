@@ -257,4 +257,18 @@ mod tests {
         assert!(error.contains("more than the 32.0 MiB"), "{error}");
         server.abort();
     }
+
+    #[tokio::test]
+    async fn another_json_is_refused_and_what_is_no_json_may_come_right() {
+        let answers = async |body: &'static str| {
+            let server = TestServer::start(move |_| (200, "", body.to_owned())).await;
+            server.client().get::<Vec<u32>>("/jobs", &[]).await.unwrap_err()
+        };
+        let other = answers("{\"a\": 1}").await;
+        assert!(matches!(other, ClientError::Refused { .. }), "{other:?}");
+        let page = answers("<html>").await;
+        assert!(matches!(page, ClientError::Away { .. }), "{page:?}");
+        let sentence = page.sentence().unwrap();
+        assert!(sentence.contains("answered something unexpected ("), "{sentence}");
+    }
 }

@@ -88,7 +88,10 @@ fn not_kept(listed: &Listed) -> Vec<String> {
         told.push(format!("not kept: {more} more; --json names those of which the server keeps the reason"));
     }
     if listed.left_out_count > 0 {
-        told.push(format!("not kept: {} files beyond as many as are kept of a job", listed.left_out_count));
+        told.push(format!(
+            "not kept: {} more files: the job has left more than the maximum number of artifacts",
+            listed.left_out_count
+        ));
     }
     told
 }
@@ -110,7 +113,7 @@ mod tests {
         assert_eq!(table(&listed.artifacts), "PATH        SIZE  SHA256\na/x.png  2.0 KiB  0123456789ab");
         let told = not_kept(&listed);
         assert_eq!(told[0], "not kept: link: a symbolic link");
-        assert!(told[1].contains("2 more") && told[2].contains("90000 files"), "{told:?}");
+        assert!(told[1].contains("2 more") && told[2].contains("90000 more files"), "{told:?}");
     }
 
     #[test]

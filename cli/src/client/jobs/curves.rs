@@ -20,7 +20,7 @@ struct Curve {
     points: Vec<(f64, f64)>,
 }
 
-/// Prints how a job's numbers stand, and between what they went.
+/// Prints the last, the smallest and the largest value of each curve.
 pub(super) async fn run(client: &Client, job_id: &str, output: Output) -> Result<(), ClientError> {
     let document = client.document(&format!("/jobs/{job_id}/curves"), &[]).await?;
     match output {
@@ -29,7 +29,7 @@ pub(super) async fn run(client: &Client, job_id: &str, output: Output) -> Result
             let curves =
                 Curves::deserialize(&document.value).map_err(|_| ClientError::unknown_form("the curves"))?.curves;
             if curves.is_empty() {
-                return print_text("no curves: the job has not run, told nothing, or is over for too long");
+                return print_text("no curves: the job has not run, reported nothing, or ended too long ago");
             }
             print_text(&rows(&curves))
         }

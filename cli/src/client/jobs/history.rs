@@ -65,3 +65,28 @@ fn details(data: &Value) -> String {
         data.iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| format!("{key}={}", human::value(value)));
     shown.collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_history_tells_when_how_long_after_by_whom_and_the_details() {
+        let events: Vec<Event> = serde_json::from_value(json!([
+            { "seq": 1, "type": "job.enqueued", "at": "2026-01-31T12:00:01Z", "actor": "user:alice", "data": {} },
+            { "seq": 2, "type": "job.\u{1b}failed", "at": "2026-01-31T12:00:03.5Z", "actor": null,
+              "data": { "kind": "timeout", "attempt": 2, "left": null } },
+            { "seq": 3, "type": "job.expired", "at": "later", "actor": null },
+        ]))
+        .unwrap();
+        let text = rows(&events);
+        let lines: Vec<String> =
+            text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        assert_eq!(lines[0], "SEQ TIME (UTC) AFTER EVENT BY DETAILS");
+        assert_eq!(lines[1], "1 2026-01-31 12:00:01 job.enqueued user:alice");
+        assert_eq!(lines[2], "2 2026-01-31 12:00:03 +2.5 s job.failed attempt=2 kind=timeout");
+        assert_eq!(lines[3], "3 later job.expired");
+    }
+}

@@ -90,3 +90,41 @@ fn parse_limit(text: &str) -> Result<usize, String> {
         Ok(limit) => Ok(limit),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use serde_json::json;
+
+    use super::*;
+    use crate::client::http::test_server::TestServer;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        pages: PageOptions,
+    }
+
+    fn pages(args: &[&str]) -> Result<PageOptions, String> {
+        let parsed = Cli::try_parse_from(["list"].iter().chain(args));
+        parsed.map(|cli| cli.pages).map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn a_server_that_goes_in_circles_is_left() {
+        let page = json!({ "jobs": [], "next_cursor": "1" }).to_string();
+        let server = TestServer::start(move |_| (200, "", page.clone())).await;
+        let error = pages(&["--all"]).unwrap().collect(&server.client(), "/jobs", None).await.unwrap_err();
+        assert_eq!(error.sentence().unwrap(), "error: the server gives the same page again and again.");
+        assert_eq!(server.requests().len(), 2);
+    }
+
+    #[test]
+    fn a_limit_is_at_least_one_and_all_has_none() {
+        for bad in ["0", "-1", "many"] {
+            let error = pages(&[&format!("--limit={bad}")]).unwrap_err();
+            assert!(error.contains("a number from 1 up"), "{error}");
+        }
+        assert!(pages(&["--all", "--limit", "3"]).unwrap_err().contains("cannot be used with"));
+    }
+}

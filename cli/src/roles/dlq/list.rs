@@ -136,3 +136,27 @@ fn tickets_table(tickets: &[Quarantined]) -> String {
     });
     render(columns, rows)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_list_says_so() {
+        assert_eq!(table(&[]), "No dead letters.");
+        assert_eq!(tickets_table(&[]), "Nothing is in quarantine.");
+    }
+
+    #[test]
+    fn an_entry_in_quarantine_is_shown_whatever_its_bytes_are() {
+        let entry = |from: &str| Quarantined {
+            from: from.to_owned(),
+            entry: b"1-\xff".to_vec(),
+            fields: vec![("job".to_owned(), b"\x1b[2J".to_vec())],
+        };
+        let text = tickets_table(&[entry("queue:small")]);
+        assert_eq!(text, "FROM         ENTRY  CONTENT\nqueue:small  1-\u{fffd}    job=[2J");
+        assert_eq!(document_of_ticket(&entry("queue:small"))["class"], "small");
+        assert_eq!(document_of_ticket(&entry("leases")).get("class"), None);
+    }
+}

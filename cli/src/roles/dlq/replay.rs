@@ -104,7 +104,7 @@ impl Replay {
         self.tell(output, &tally)
     }
 
-    /// Whether it may be poison that nobody asked for.
+    /// Whether the job may be poison, and neither --poison nor --kind includes it.
     fn is_left_out(&self, job: &Job) -> bool {
         let poison =
             matches!(&job.state, JobState::DeadLettered(ended) if ended.why.kind == DeadLetterKind::WorkerLost);
@@ -153,7 +153,7 @@ impl Replay {
         execute::job(redis, &order.policy, &origin, id, &command, SystemIds.jitter()).await.map(drop)
     }
 
-    fn tell(&self, output: Output, tally: &Tally) -> Result<ExitCode> {
+    fn sentence(&self, tally: &Tally) -> String {
         let verb = if self.dry_run { "would be replayed" } else { "replayed" };
         let poison = match tally.poison {
             0 => String::new(),
@@ -164,7 +164,10 @@ impl Replay {
             let unshown = if jobs.len() > SHOWN { ", …" } else { "" };
             format!("\n{} refused: {why} ({}{unshown})", jobs.len(), ids.join(", "))
         });
-        let sentence = format!("{} {verb}{poison}{}", tally.replayed, refusals.collect::<String>());
+        format!("{} {verb}{poison}{}", tally.replayed, refusals.collect::<String>())
+    }
+
+    fn tell(&self, output: Output, tally: &Tally) -> Result<ExitCode> {
         let refused: Vec<_> =
             tally.refused.iter().flat_map(|(why, jobs)| jobs.iter().map(move |id| (id, why))).collect();
         let document = json!({
@@ -173,7 +176,7 @@ impl Replay {
             "poison": tally.poison,
             "refused": refused.iter().map(|(id, why)| json!({ "job_id": id.to_string(), "detail": why })).collect::<Vec<_>>(),
         });
-        answer(output, &sentence, &document)?;
+        answer(output, &self.sentence(tally), &document)?;
         Ok(if tally.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
@@ -184,7 +187,7 @@ impl Tally {
             Ok(()) => self.replayed += 1,
             Err(ExecuteError::Rejected(refusal)) => self.refused.entry(refusal.to_string()).or_default().push(id),
             Err(error) => {
-                let so_far = format!("after {} were replayed; the same command goes on", self.replayed);
+                let so_far = format!("after {} were replayed; run the same command again to continue", self.replayed);
                 return Err(anyhow::anyhow!("{error}")).context(so_far);
             }
         }
@@ -204,4 +207,48 @@ fn bar() -> ProgressBar {
     }
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {per_sec} {eta}");
     ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use events::job::Rejection;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        command: Replay,
+    }
+
+    fn replay(args: &[&str]) -> Replay {
+        Cli::try_parse_from(["replay"].iter().chain(args)).unwrap().command
+    }
+
+    #[test]
+    fn a_replay_tells_what_was_refused_and_what_was_left_out() {
+        let mut tally = Tally::default();
+        let ids: Vec<JobId> = (0..7).map(|_| SystemIds.job()).collect();
+        for id in &ids[..6] {
+            tally.note((*id, Err(ExecuteError::Rejected(Rejection::Unknown)))).unwrap();
+        }
+        tally.note((ids[6], Ok(()))).unwrap();
+        tally.poison = 2;
+        let told = replay(&["--all"]).sentence(&tally);
+        let first = "1 replayed, 2 left out as possible poison (--poison replays them too)\n";
+        assert!(told.starts_with(first), "{told}");
+        assert!(told.contains("6 refused: there is no such job (") && told.ends_with(", …)"), "{told}");
+        assert_eq!(replay(&["--all", "--dry-run"]).sentence(&Tally::default()), "0 would be replayed");
+    }
+
+    #[test]
+    fn an_outage_ends_it_and_says_how_far_it_came() {
+        let mut tally = Tally { replayed: 3, ..Tally::default() };
+        let error = tally.note((SystemIds.job(), Err(ExecuteError::Full))).unwrap_err();
+        assert!(
+            format!("{error:#}").starts_with("after 3 were replayed; run the same command again to continue: "),
+            "{error:#}"
+        );
+    }
 }

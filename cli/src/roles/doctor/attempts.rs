@@ -87,3 +87,36 @@ fn table(report: &Report) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_answer_has_its_verdict_and_only_a_leak_went_through() {
+        let attempt = |what: &str, answer| Attempt { what: what.to_owned(), answer };
+        let attempts = [
+            attempt("read a secret", Answer::Denied("Permission denied".to_owned())),
+            attempt("see processes", Answer::Known("needs namespaces")),
+            attempt("write /etc", Answer::Done),
+        ];
+        let report = Report {
+            sandbox: "standard".to_owned(),
+            attempts: attempts.into_iter().map(Row::from).collect(),
+            unseen: vec!["/opt/x: it is private".to_owned()],
+        };
+        let text = table(&report);
+        let lines: Vec<String> =
+            text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let expected = [
+            "sandbox: standard",
+            "",
+            "ATTEMPT VERDICT FOUND",
+            "read a secret denied Permission denied",
+            "see processes known needs namespaces",
+            "write /etc leak it went through",
+            "jobs can't read /opt/x: it is private",
+        ];
+        assert_eq!(lines, expected);
+    }
+}

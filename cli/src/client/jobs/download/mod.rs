@@ -132,7 +132,9 @@ impl DownloadCommand {
                 Err(error @ ClientError::Away { .. }) => {
                     tries = if partial.bytes > before { 0 } else { tries + 1 };
                     if tries > RETRIES {
-                        return Err(error.with_advice("What came is kept: the same command goes on there."));
+                        return Err(
+                            error.with_advice("The bytes received are kept: run the same command again to continue.")
+                        );
                     }
                     sleep(retry_delay(tries)).await;
                 }
