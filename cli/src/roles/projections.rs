@@ -133,11 +133,11 @@ mod tests {
 
     use super::*;
 
-    fn report(differences: u64, unreadable: u64) -> Report {
+    fn report(differences: u64, unreadable: u64) -> AuditReport {
         let first = Difference { key: "job:1".to_owned(), found: "a".to_owned(), wanted: "b".to_owned() };
         let why = "no type\n\u{1b}[31m".to_owned();
         let first_unreadable = Unreadable { what: "job 2".to_owned(), why };
-        Report {
+        AuditReport {
             events: 7,
             aggregates: 3,
             differences,
