@@ -14,12 +14,12 @@ use serde::Serialize;
 use crate::answer::json_text::json_text;
 use crate::answer::limited::LimitedBody;
 
-/// When to ask again after a refusal that passes by itself, in seconds.
+/// The seconds after which to retry an error that passes by itself.
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("2");
-/// And after one that passes only when somebody makes room.
+/// The seconds after which to retry an error that passes only when somebody makes room.
 const RETRY_AFTER_ROOM_S: HeaderValue = HeaderValue::from_static("60");
 
-/// Why a request was not answered as wished. The texts are sentences for people, and name the culprit.
+/// Why a request failed. The texts are sentences for people, and name the cause.
 #[derive(Debug)]
 pub(crate) enum Error {
     /// It breaks a rule.
@@ -28,7 +28,7 @@ pub(crate) enum Error {
     Unauthenticated(&'static str),
     /// The caller may not do this.
     Forbidden(String),
-    /// There is no such thing, or it is somebody else's: one answer, so that existence is not told.
+    /// It does not exist, or belongs to another user. Both get one answer, so that nobody learns what exists.
     Unknown(String),
     /// The path knows other methods.
     Method(String),
@@ -40,9 +40,9 @@ pub(crate) enum Error {
     Limited(LimitReached, Vec<JobId>),
     /// It is larger than a limit.
     TooLarge(String),
-    /// Its body is of a type that is not taken here.
+    /// Its body has an unsupported media type.
     MediaType(String),
-    /// Others take what it needs, or it needs too much.
+    /// Other requests use what it needs, or it needs too much.
     Busy(String),
     /// Redis is away. The text is for the log.
     Unavailable(String),
@@ -202,7 +202,7 @@ impl<R: Into<Error>> From<ExecuteError<R>> for Error {
     fn from(error: ExecuteError<R>) -> Self {
         match error {
             ExecuteError::Rejected(rejection) => rejection.into(),
-            // Of an idempotency key that was used meanwhile: its answer is looked up where this is caught.
+            // Somebody used the idempotency key meanwhile. The caller of this looks up that answer.
             ExecuteError::GuardFailed(_) => Self::Conflict("another request was faster; ask again".to_owned()),
             ExecuteError::Full => Self::Full,
             ExecuteError::Unavailable(why) => Self::Unavailable(format!("{why:#}")),
@@ -265,12 +265,12 @@ fn sources<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a 
     std::iter::successors(Some(error), |&error| error.source())
 }
 
-/// The answer to a path that is none.
+/// The answer to an unknown path.
 pub(crate) async fn no_such_route(uri: Uri) -> Error {
     Error::Unknown(format!("there is nothing at {}", uri.path()))
 }
 
-/// The answer to a method that a path does not know.
+/// The answer to a method that the path does not support.
 pub(crate) async fn no_such_method(method: Method) -> Error {
     Error::Method(format!("{method} is no method of this path; the header Allow names those that are"))
 }

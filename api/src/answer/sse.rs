@@ -1,4 +1,4 @@
-//! Server-sent events: how a stream is answered, and where a client wants to go on.
+//! Server-sent events: the answer with a stream, and the place from which a client resumes.
 
 use std::convert::Infallible;
 use std::str::FromStr;
@@ -39,7 +39,7 @@ pub(crate) fn event(name: &str, data: &impl Serialize) -> Event {
     Event::default().event(name).data(data)
 }
 
-/// The id of the last event that a client has; none from one that begins. `what` names such an id in the refusal.
+/// Returns the id of the last event that a client has; `None` for a new client. `what` describes an id in the error.
 pub(crate) fn last_event_id<Id: FromStr>(headers: &HeaderMap, what: &str) -> Result<Option<Id>, Error> {
     let Some(value) = headers.get(LAST_EVENT_ID) else { return Ok(None) };
     let id = value.to_str().ok().and_then(|text| text.parse().ok());

@@ -80,7 +80,7 @@ struct Current {
 }
 
 impl Packer {
-    /// The next bytes of the archive; none at its end.
+    /// Returns the next bytes of the archive; `None` at its end.
     async fn piece(&mut self) -> io::Result<Option<Bytes>> {
         while let Some(encoder) = self.encoder.take() {
             let plain = self.fill().await?;

@@ -1,4 +1,4 @@
-//! The lists of what jobs left, read from storage once and kept for a while: they never change.
+//! A cache of the lists of files that jobs left. The lists never change.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -53,11 +53,11 @@ impl Artifacts {
         Self { port, lists: Mutex::default() }
     }
 
-    /// What is kept of a job: nothing before its end, nor of one that the platform gave up.
+    /// Returns the files of a job. A job has none before its end, or if it was cancelled or dead-lettered.
     pub(super) async fn of(&self, job: &Job) -> Result<Arc<Kept>, Error> {
         let digest = match &job.state {
             JobState::Completed(Completed { artifacts, .. }) if !artifacts.digest.is_empty() => Some(&artifacts.digest),
-            // Its event tells nothing of its files, which were stored before it nevertheless.
+            // The event does not name the files, but they were stored before it.
             JobState::Failed(_) => None,
             JobState::Completed(_)
             | JobState::Pending(_)

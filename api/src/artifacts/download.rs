@@ -1,4 +1,4 @@
-//! One file as the answer to a request: all of it, a range of it, or word that the client has it already.
+//! One file as an answer: the whole file, a range, or a note that the client has it already.
 
 use std::io;
 
@@ -34,7 +34,7 @@ pub(super) async fn answer(
     request: &Parts,
 ) -> Result<Response, Error> {
     let etag = format!("\"{}\"", file.sha256);
-    // Only of a GET may a part be asked for.
+    // Only GET requests may have a range.
     let wanted =
         if request.method == Method::GET { wanted(&request.headers, &etag, file.bytes) } else { Wanted::Whole };
     let mut response = match wanted {
@@ -80,7 +80,7 @@ async fn content(
     Ok(response)
 }
 
-/// The next of the `left` bytes; none when there are none.
+/// Returns the next of the `left` bytes; no bytes at the end.
 pub(super) async fn next(reader: &mut dyn ArtifactReader, left: u64) -> io::Result<Bytes> {
     let most = usize::try_from(left).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
     if most == 0 {

@@ -1,9 +1,9 @@
-//! Which part of a file a request is for, by RFC 9110 §14.
+//! The part of a file that a request asks for (RFC 9110 §14).
 
 use axum::http::HeaderMap;
 use axum::http::header::{IF_RANGE, RANGE};
 
-/// What of a file is wanted.
+/// The requested part of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
     /// All of it.
@@ -16,7 +16,7 @@ pub(super) enum Wanted {
 
 /// What a request wants of a file of this tag and size.
 ///
-/// A header that can't be read, one with several ranges, and one that is for another version of the file count as none.
+/// The request is for the whole file if the header is malformed, has several ranges, or names another version.
 pub(super) fn wanted(headers: &HeaderMap, etag: &str, bytes: u64) -> Wanted {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let Some(range) = text(RANGE) else { return Wanted::Whole };
@@ -30,7 +30,7 @@ fn parse(range: &str, bytes: u64) -> Option<Wanted> {
     let (first, last) = range.strip_prefix("bytes=")?.trim().split_once('-')?;
     let number = |text: &str| {
         let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        // One that is too large for a number is past the end of every file.
+        // A number that does not fit is past the end of every file.
         is_number.then(|| text.parse::<u64>().unwrap_or(u64::MAX))
     };
     if first.is_empty() {

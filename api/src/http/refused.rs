@@ -29,7 +29,7 @@ const PARTING_BYTES: u64 = 1 << 20;
 /// How far a connection is, shared by its two sides.
 #[derive(Debug, Default)]
 pub(crate) struct Course {
-    /// Whether a request was given to a handler and its answer is not written whole.
+    /// Whether a handler has a request whose answer is not completely written.
     busy: AtomicBool,
     /// Whether the answer has left hyper but may still be in its buffer.
     unflushed: AtomicBool,
@@ -43,7 +43,7 @@ impl Course {
         !self.busy.load(Ordering::Acquire) && !self.unflushed.load(Ordering::Acquire)
     }
 
-    /// The status of the answer that hyper would have given; of a head that did not come in time, ours.
+    /// Returns the status of the answer that hyper wrote, or 408 for a head that did not arrive in time.
     pub(crate) fn refusal(&self, error: &hyper::Error, unread: &[u8]) -> Option<StatusCode> {
         match self.refused.load(Ordering::Acquire) {
             0 if error.is_timeout() && !unread.is_empty() => Some(StatusCode::REQUEST_TIMEOUT),
@@ -107,7 +107,7 @@ pub(crate) struct Watched<S> {
 }
 
 impl<S> Watched<S> {
-    /// Notes the status of an answer that is none of ours; whether it is one.
+    /// Returns whether no handler wrote these bytes, and notes their status.
     fn keeps_back(&self, bytes: &[u8]) -> bool {
         if self.course.refused.load(Ordering::Acquire) != 0 {
             return true;
@@ -171,7 +171,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-/// Answers a request that is none, and ends the connection.
+/// Answers a malformed request, and ends the connection.
 pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(mut connection: S, status: StatusCode) {
     let parting = async {
         connection.write_all(&text(status)).await?;

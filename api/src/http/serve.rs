@@ -24,13 +24,13 @@ use crate::http::connections::{Answer, Connection, Connections};
 use crate::http::refused;
 use crate::http::refused::{Course, HEAD, Noting, Watched};
 
-/// How long requests under way may take to end after shutdown was asked for.
+/// How long requests in flight may take after the shutdown has begun.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// How long to wait after the system refused a connection, such as for want of file descriptors.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Serves HTTP/1.1 to at most so many connections until `shutdown`, then lets what is under way end for at most ten seconds.
+/// Serves HTTP/1.1 to a limited number of connections until `shutdown`. Requests in flight then have ten seconds.
 ///
 /// A request with both `Content-Length` and `Transfer-Encoding` smuggles nothing in: hyper goes by the latter, hides
 /// the former from handlers, and closes the connection after the answer, as RFC 9112 §6.3 wants it.
@@ -115,7 +115,7 @@ where
     }
 }
 
-/// Answers a connection that there is no place for. What can't be told at once is not told.
+/// Refuses a connection above the limit. It never waits for the client to read the answer.
 fn refuse(stream: TcpStream, most: usize) {
     tracing::warn!(most, "refused a connection: all allowed connections are busy");
     let detail = format!("The server has {most} busy connections, which is its limit. Try again shortly.");

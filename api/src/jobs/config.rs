@@ -1,4 +1,4 @@
-//! The config of a new job: stored as it was written, and read for what the platform itself knows of it.
+//! The config of a new job: stored exactly as written, and read for the keys that the platform knows.
 
 use events::{ClassName, Policy, json};
 use serde_json::{Map, Value};
@@ -9,12 +9,12 @@ use crate::answer::error::Error;
 pub(super) const MAX_CONFIG_BYTES: usize = 16 * 1024;
 /// The one key of a config that means something to the platform. All others are the job's own.
 const RESOURCE_CLASS: &str = "resource_class";
-/// How many letters a key may be away from a known one to be taken for a mistyped one.
+/// The largest edit distance at which a key counts as a mistyped known key.
 const NEAR: usize = 2;
 /// How many warnings an answer holds.
 const MAX_WARNINGS: usize = 10;
 
-/// A config as the text that is stored, and what that says.
+/// Returns a config as the text to store, and as the object it contains.
 pub(super) fn read(config: Option<&str>) -> Result<(String, Map<String, Value>), Error> {
     let text = config.unwrap_or("{}");
     if text.len() > MAX_CONFIG_BYTES {
@@ -40,11 +40,11 @@ pub(super) fn class(config: &Map<String, Value>, policy: &Policy) -> Result<Clas
     }
 }
 
-/// A sentence for each key that looks like a known one that was mistyped.
+/// Returns a warning for each key that looks like a mistyped known key.
 pub(super) fn warnings(config: &Map<String, Value>) -> Vec<String> {
     let plain = |key: &str| key.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     let is_near = |key: &&String| {
-        // A long key is no mistyped one, and comparing it would take long.
+        // A long key is not a typing mistake, and comparing it would take long.
         let lengths = 1..=2 * RESOURCE_CLASS.len();
         let distance = || strsim::osa_distance(&plain(key), &plain(RESOURCE_CLASS));
         *key != RESOURCE_CLASS && lengths.contains(&key.len()) && distance() <= NEAR

@@ -55,8 +55,8 @@ pub(crate) async fn history(
     Ok(Json(HistoryView { job_id: job.id.to_string(), events }))
 }
 
-/// An event in today's shape. One that a newer program wrote is shown as it stands, and one that can't be read without
-/// its data.
+/// Converts an event to its current form. An event of a newer program keeps its form, and an unreadable event loses its
+/// data.
 ///
 /// The fence stays here: it is the only authority over a run.
 fn view(stored: StoredEvent) -> EventView {

@@ -1,4 +1,4 @@
-//! What a client has been told of a job, event by event: each once, in order, with no gap.
+//! The part of a job's history that a client knows. It gets each event once, in order and without a gap.
 
 use events::Job;
 use events::job::evolve;
@@ -10,7 +10,7 @@ use super::view::StatusView;
 
 /// A job as a client knows it.
 pub(super) enum Story {
-    /// It has been told nothing.
+    /// The client knows nothing.
     Untold,
     /// It knows the job up to this.
     Told(Box<Job>),
@@ -24,7 +24,7 @@ pub(super) enum Novelty {
     Next(Box<StatusEvent>),
     /// Not the next one, or not to be understood: the job has to be looked at.
     Gap,
-    /// The last one of all: the job's records are gone.
+    /// The last event of all: the job's records are deleted.
     Gone,
 }
 
@@ -33,7 +33,7 @@ pub(super) enum Novelty {
 pub(crate) struct StatusEvent {
     /// How many events the job has had.
     pub(super) seq: u64,
-    /// What happened; none for a status as it was found.
+    /// The type of the event; `None` for a status without an event.
     #[serde(rename = "type")]
     kind: Option<String>,
     /// When.
@@ -69,8 +69,8 @@ impl Story {
         }
     }
 
-    /// Whether `event` is the last that the client knows. A log that lost its newest part has another in its place, or
-    /// none.
+    /// Whether `event` is the last one that the client knows. A log that lost its newest part has another event in its
+    /// place, or no event.
     pub(super) fn ends_with(&self, event: &StoredEvent) -> bool {
         match self {
             Self::Untold => false,

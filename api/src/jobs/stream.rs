@@ -23,7 +23,7 @@ use crate::request::query::{NoParams, Params};
 /// How long nothing happens to a job before its stage is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How long to wait for Redis before it is asked again.
+/// How long to wait before asking Redis again.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Streams the status of jobs.
@@ -37,7 +37,8 @@ pub(crate) struct StatusStreams {
 
 /// `GET /jobs/{id}/stream`: the status as it is, or what the client has missed; then each change; then how it ended.
 ///
-/// Between the changes, what a running job does, as `stage`. Such an event has no id: it is gone on from the last change.
+/// Between the changes, `stage` events tell the stage of a running job. They have no id: a client resumes from the last
+/// change.
 ///
 /// An answer that stops without `end` was cut off, and the client comes back with the last id it has.
 pub(crate) async fn stream(
@@ -71,11 +72,11 @@ struct Follower {
     streams: Arc<StatusStreams>,
     feed: Box<dyn EventFeed>,
     job: JobId,
-    /// What the client has been told, with what waits in `unsent`.
+    /// The events that the client has, and those in `unsent`.
     story: Story,
     /// No longer than the job's history.
     unsent: VecDeque<StatusEvent>,
-    /// What the client was last told that the run does.
+    /// The last stage that the client was sent.
     stage: Option<StageView>,
     phase: Phase,
 }
@@ -90,7 +91,7 @@ enum Phase {
 }
 
 impl Follower {
-    /// The next event to send; none when the stream is over, whether or not the job is.
+    /// Returns the next event to send; `None` at the end of the stream, even if the job goes on.
     async fn next(&mut self) -> Option<Event> {
         let stop = self.streams.stop.clone();
         loop {
@@ -115,7 +116,7 @@ impl Follower {
                     tracing::debug!(job = %self.job, error, "a stream waits for Redis");
                     tokio::select! { () = stop.cancelled() => return None, () = sleep(PAUSE) => {} }
                 }
-                // Its records are gone. Whoever asks again is told so.
+                // The records of the job are deleted. The next request gets a 404.
                 Err(Error::Unknown(_)) => return None,
                 Err(error) => {
                     tracing::error!(job = %self.job, ?error, "a stream can't go on");
@@ -125,7 +126,7 @@ impl Follower {
         }
     }
 
-    /// Waits for news, or catches up with what was missed. Gives the job's stage if that is all there is.
+    /// Waits for the next event, or reads the missed ones. Returns the job's stage if no event came.
     async fn hear(&mut self) -> Result<Option<StageView>, Error> {
         if let Phase::Abreast = self.phase {
             let Ok(heard) = timeout(LOOK, self.feed.next()).await else { return Ok(self.new_stage().await) };
@@ -147,7 +148,8 @@ impl Follower {
         Ok(None)
     }
 
-    /// What the run does, if the client was not told so. It is live state: if it can't be read, there is none.
+    /// Returns the stage of the run if the client does not have it yet. An unreadable stage counts as absent: it is live
+    /// state.
     async fn new_stage(&mut self) -> Option<StageView> {
         let stage = progress::stage(&*self.streams.progress, self.story.job()?).await.ok()??;
         if self.stage.as_ref() == Some(&stage) {
@@ -175,8 +177,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Begins after the event `last_seen` of the job's history. One that the history does not have can't be gone on
-    /// from, so that client is told how things stand.
+    /// Begins after the event `last_seen` of the job's history. If the history does not have that event, the client gets
+    /// the current status.
     async fn go_on_after(&mut self, last_seen: u64) -> Result<(), Error> {
         for entry in self.streams.log.history(self.job, 0).await? {
             match self.story.hear(entry.event) {
@@ -192,7 +194,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Has the job's present status sent, and goes on from that.
+    /// Sends the job's current status, and continues from there.
     async fn show_as_found(&mut self) -> Result<(), Error> {
         let found = self.streams.status.job(self.job).await?;
         let job = found.ok_or_else(|| Error::Unknown("there is no such job".to_owned()))?;

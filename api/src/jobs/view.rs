@@ -1,4 +1,4 @@
-//! How jobs look to clients. A key whose value is not known yet is there and null.
+//! Jobs as clients see them. Fields whose value is not known yet are present and null.
 
 use std::collections::BTreeMap;
 

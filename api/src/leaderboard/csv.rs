@@ -71,7 +71,7 @@ fn fixed(row: &RowView) -> [String; 9] {
     ]
 }
 
-/// The shortest text that is read as the same number.
+/// Returns the shortest text that parses to the same number.
 fn number(value: f64) -> String {
     format!("{value:?}")
 }
@@ -82,7 +82,7 @@ fn line(cells: impl Iterator<Item = String>) -> String {
     line
 }
 
-/// One cell, quoted where it has to be.
+/// One cell, quoted if necessary.
 fn cell(text: &str) -> String {
     let text = if text.parse().is_ok_and(f64::is_finite) { text.to_owned() } else { defused(text) };
     if text.contains(['"', ',', ';']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }

@@ -1,4 +1,4 @@
-//! What of a board is asked for, read from the query string.
+//! The query string of a board.
 
 use std::collections::HashSet;
 
@@ -18,7 +18,7 @@ pub(super) const NAMED: usize = 20;
 /// What a filter on a param begins with.
 const PARAM: &str = "param.";
 
-/// A query as it was written. A key that is not known is refused: a filter that was mistyped would look as if all fit it.
+/// A query as written. Unknown keys are refused, because a mistyped filter would seem to match everything.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Asked {
     pub(super) metric: Option<String>,
@@ -66,7 +66,7 @@ impl Asked {
         Ok(asked)
     }
 
-    /// What the list of what can be ranked is asked for: at most how many.
+    /// Reads how many metrics to list.
     pub(super) fn read_metrics_limit(pairs: &[(String, String)]) -> Result<usize, Error> {
         match pairs {
             [] => Ok(DEFAULT_METRICS),

@@ -1,14 +1,14 @@
-//! `LEADERBOARD_METRICS`: which metric a board is of by itself, and which values of it are better.
+//! `LEADERBOARD_METRICS`: the default metric of a board, and which values of each metric are better.
 
 use std::str::FromStr;
 
 use events::Order;
 
-/// Metrics in their order, each with which of its values are better.
+/// Metrics in their order, each with the order of its values.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BoardMetrics(Vec<(String, Order)>);
 
-/// An entry that can't be taken.
+/// An invalid entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BoardMetricsError {
     /// It can't be read.
@@ -20,13 +20,13 @@ pub enum BoardMetricsError {
 }
 
 impl BoardMetrics {
-    /// The metric that is shown where none is asked for.
+    /// Returns the default metric.
     #[must_use]
     pub fn first(&self) -> Option<&str> {
         self.0.first().map(|(metric, _)| metric.as_str())
     }
 
-    /// Which values of a metric are better; the greater ones where nothing is said.
+    /// Returns which values of a metric are better; by default, the greater ones.
     #[must_use]
     pub fn order_of(&self, metric: &str) -> Order {
         self.0.iter().find(|(name, _)| name == metric).map_or(Order::Desc, |(_, order)| *order)

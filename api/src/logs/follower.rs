@@ -19,7 +19,7 @@ use crate::answer::error::Error;
 /// The most bytes of a log that one message shows.
 const MESSAGE_BYTES: usize = 64 << 10;
 
-/// How long to wait for Redis or the storage before it is asked again.
+/// How long to wait before asking Redis or the storage again.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long nothing may be heard before the log is looked at: its worker may be unable to show what it writes.
@@ -91,7 +91,7 @@ impl Follower {
         }
     }
 
-    /// The next event to send; none when the stream is over, whether or not the job is.
+    /// Returns the next event to send; `None` at the end of the stream, even if the job goes on.
     pub(super) async fn next(&mut self) -> Option<Event> {
         let stop = self.streams.stop.clone();
         loop {
@@ -111,7 +111,7 @@ impl Follower {
                     tracing::debug!(job = %self.job.id, error, "a log stream waits");
                     tokio::select! { () = stop.cancelled() => return None, () = sleep(PAUSE) => {} }
                 }
-                // Its records are gone. Whoever asks again is told so.
+                // The records of the job are deleted. The next request gets a 404.
                 Err(Error::Unknown(_)) => return None,
                 Err(error) => {
                     tracing::error!(job = %self.job.id, ?error, "a log stream can't go on");
@@ -136,7 +136,7 @@ impl Follower {
     async fn look_at_job(&mut self) -> Result<(), Error> {
         self.job = self.streams.read_job(self.job.id).await?;
         if fence_of(&self.job, self.attempt) != self.fence.as_ref() {
-            // Redis came back without what this client was told of.
+            // Redis came back without a part of what this client knows.
             return self.begin(Place { attempt: self.job.attempt(), offset: 0 }).await;
         }
         self.phase = Phase::Behind;
@@ -178,7 +178,7 @@ impl Follower {
             None => Bytes::new(),
         };
         let full = bytes.len() == MESSAGE_BYTES;
-        // Messages end with a line where they can.
+        // Messages end with a whole line if possible.
         let whole_lines = bytes.iter().rposition(|byte| *byte == b'\n').filter(|_| full);
         let excerpt = self.lines.take(&bytes[..whole_lines.map_or(bytes.len(), |at| at + 1)]);
         self.show(excerpt);
@@ -245,7 +245,7 @@ impl Follower {
     }
 }
 
-/// What is printed next; nothing ever where nobody prints.
+/// Returns the next output; never returns if there is no run that prints.
 async fn next(printed: &mut Option<Box<dyn LogFeed>>) -> Printed {
     match printed {
         Some(printed) => printed.next().await,

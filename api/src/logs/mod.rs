@@ -23,7 +23,7 @@ use crate::request::query::{Asked, Pairs, Params};
 use lines::{Lines, View};
 use text::Part;
 
-/// The most bytes that one answer to a polling client carries, and how many it does unless told.
+/// The most bytes in one answer to a polling client, and the default.
 const MAX_PIECE_BYTES: usize = 1 << 20;
 const PIECE_BYTES: usize = 256 << 10;
 
@@ -50,7 +50,7 @@ const OF_PIECES: [&str; 3] = ["attempt", "offset", "max_bytes"];
 
 impl Asked for LogQuery {
     fn read(pairs: Pairs) -> Result<Self, Error> {
-        // Clients that only want the last lines have always been answered whatever else they sent.
+        // A request for the last lines has always accepted unknown parameters.
         if OF_PIECES.iter().any(|name| pairs.has(name)) {
             pairs.know_only(&["tail_lines", "attempt", "offset", "max_bytes", "raw"])?;
         }
@@ -72,7 +72,7 @@ pub(crate) struct PieceView {
     next_offset: u64,
     logs: String,
     complete: bool,
-    /// The answer begins later than was asked for: it has the last 16 MiB.
+    /// The answer begins later than requested: it has only the last 16 MiB.
     truncated: bool,
 }
 

@@ -1,8 +1,8 @@
 //! What a job prints as it comes, as server-sent events.
 //!
-//! The log has all of it and is where everything begins: live chunks only spare a client the wait, and whatever is
-//! missing between two of them is read there. So is all that is left when an attempt is over: its log is whole before
-//! its end is recorded.
+//! The stored log is complete. Live chunks only save the client the wait: the stream reads whatever is missing between
+//! two chunks from the log. It also reads the rest of an ended attempt there, because the log is complete before the end
+//! is recorded.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::answer::sse;
 use crate::request::extract::VisibleJob;
 use crate::request::query::{Asked, Pairs, Params};
 
-/// How often a log that is still written is looked at before a place counts as behind its end.
+/// How often to read the length of a growing log before a place counts as past its end.
 const LOOKS: u32 = 3;
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 

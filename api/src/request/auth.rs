@@ -50,7 +50,7 @@ pub struct TokenError {
 }
 
 impl Tokens {
-    /// Takes any token; the user is its fingerprint. For a loopback address only.
+    /// Accepts any token, and names the user after its fingerprint. For a loopback address only.
     #[must_use]
     pub fn any() -> Self {
         Self { entries: vec![], strangers: Strangers::Welcome }
@@ -58,7 +58,7 @@ impl Tokens {
 
     /// Reads `API_TOKENS` and `ADMIN_TOKENS`: entries `name:token` or `token`, separated by commas.
     ///
-    /// Without any entry in the first, any token is taken, as [`Tokens::any`] does; admins are still known by theirs.
+    /// If `API_TOKENS` is empty, any token is accepted, as with [`Tokens::any`]. Administrators still need their tokens.
     ///
     /// # Errors
     /// The list and the position of the first entry that is empty, ill-formed, or a token a second time.
@@ -72,7 +72,7 @@ impl Tokens {
         Ok(tokens)
     }
 
-    /// Whether any token is taken.
+    /// Whether any token is accepted.
     #[must_use]
     pub fn takes_any(&self) -> bool {
         self.strangers == Strangers::Welcome

@@ -1,4 +1,4 @@
-//! Request bodies that are waited for with patience, but not for ever, and never left half read.
+//! Request bodies: they may not stall, and the unread rest of one is discarded within limits.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -15,10 +15,10 @@ use tokio::time::{Instant, Sleep};
 /// How long a client may send nothing in the middle of a body.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// How long an answered request's body is still read and thrown away.
+/// How long to read and discard the body of an answered request.
 const LINGER: Duration = Duration::from_secs(10);
 
-/// How much of an answered request's body is read and thrown away.
+/// How many bytes of an answered request's body to read and discard.
 const LINGER_BYTES: usize = 256 << 20;
 
 /// A client sent nothing for [`SILENCE`].

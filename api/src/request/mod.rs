@@ -1,4 +1,4 @@
-//! What handlers take in: who asks, bodies, query strings, paths, repeated requests.
+//! What handlers read of a request: the user, bodies, query strings, paths, idempotency keys.
 
 pub(crate) mod auth;
 pub(crate) mod body;

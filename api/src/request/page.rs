@@ -1,4 +1,4 @@
-//! Pages of what is listed newest first: whose, how many, and where to go on.
+//! Pages of lists, newest first: the owner, the length, and the cursor.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -12,12 +12,12 @@ use crate::request::auth::{Caller, Role};
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 200;
 
-/// A parameter left empty is one not given.
+/// Treats an empty parameter as absent.
 pub(crate) fn given(param: Option<&str>) -> Option<&str> {
     param.filter(|text| !text.is_empty())
 }
 
-/// How many to list.
+/// Returns the length of a page.
 pub(crate) fn limit(wanted: Option<usize>) -> Result<usize, Error> {
     match wanted.unwrap_or(DEFAULT_LIMIT) {
         limit @ 1..=MAX_LIMIT => Ok(limit),
@@ -25,7 +25,7 @@ pub(crate) fn limit(wanted: Option<usize>) -> Result<usize, Error> {
     }
 }
 
-/// Whose to list: a user's own; an admin's are everybody's. `what` names them in the refusal.
+/// Returns the owner to list: users see their own, administrators see all. `what` names the objects in the error.
 pub(crate) fn whose(caller: &Caller, wanted: Option<&str>, what: &str) -> Result<Option<UserId>, Error> {
     let wanted: Option<UserId> = given(wanted).map(str::parse).transpose()?;
     match (caller.role, wanted) {

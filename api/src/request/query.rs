@@ -1,4 +1,4 @@
-//! Query strings: each call says which parameters it has.
+//! Query strings. Each call names its parameters.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -13,12 +13,12 @@ pub(crate) trait Asked: Sized {
     fn read(pairs: Pairs) -> Result<Self, Error>;
 }
 
-/// The parameters as they were written.
+/// The parameters as written.
 #[derive(Debug, Default)]
 pub(crate) struct Pairs(pub(crate) Vec<(String, String)>);
 
 impl Pairs {
-    /// Refuses what the call does not know: a filter that was mistyped would look as if everything passed it.
+    /// Refuses unknown parameters. Without this, a mistyped filter would seem to match everything.
     pub(crate) fn know_only(&self, known: &[&str]) -> Result<(), Error> {
         let Some((name, _)) = self.0.iter().find(|(name, _)| !known.contains(&name.as_str())) else { return Ok(()) };
         let shown: String = name.chars().take(100).collect();
@@ -41,7 +41,7 @@ impl Pairs {
         }
     }
 
-    /// A filter as text. Left empty it would look as if everything passed it.
+    /// A filter as text. An empty filter is refused, because it would seem to match everything.
     pub(crate) fn filter(&self, name: &str) -> Result<Option<String>, Error> {
         match self.text(name)? {
             Some(text) if text.is_empty() => {
