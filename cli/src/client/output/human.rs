@@ -24,6 +24,11 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{value:.1} {unit}")
 }
 
+/// `1 difference`, `2 differences`: a count with its regular noun.
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// `0.8 s`, `42 s`, `3 min 5 s`, `2 h 10 min`, `4 d 3 h`: two units at most.
 pub(crate) fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -126,6 +131,12 @@ mod tests {
         assert_eq!(size(1536), "1.5 KiB");
         assert_eq!(size(1024 * 1024 - 1), "1.0 MiB");
         assert_eq!(size(100 << 20), "100.0 MiB");
+    }
+
+    #[test]
+    fn counts() {
+        let told = [0, 1, 2].map(|count| counted(count, "difference"));
+        assert_eq!(told, ["0 differences", "1 difference", "2 differences"]);
     }
 
     #[test]
