@@ -27,6 +27,7 @@ use super::archive::read;
 use super::archive::tree::{How, Spent};
 use super::archive::unpack::Unpack;
 use crate::ids::random_hex;
+use crate::removal::remove_folder;
 
 const STAGING: &str = ".staging";
 /// How long after its last file was begun an upload is taken to be dead.
@@ -121,10 +122,8 @@ impl StoragePort for DirectoryStorage {
     }
 
     async fn delete(&self, id: SubmissionId) -> Result<(), StorageError> {
-        match fs::remove_dir_all(self.folder(id)).await {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(failed("removing a submission")(error)),
-            _ => Ok(()),
-        }
+        let folder = self.folder(id);
+        blocking(move || remove_folder(&folder).map_err(failed("removing a submission"))).await
     }
 
     async fn probe(&self) -> Result<(), StorageError> {
