@@ -153,8 +153,11 @@ impl StoragePort for DirectoryStorage {
     }
 }
 
-/// How much room there is on the disk under a folder.
-pub(crate) fn room_of(folder: &Path) -> std::io::Result<Room> {
+/// Returns how much room there is on the disk under a folder.
+///
+/// # Errors
+/// If there is no such folder, or it can't be asked.
+pub fn room_of(folder: &Path) -> std::io::Result<Room> {
     let found = nix::sys::statvfs::statvfs(folder)?;
     let bytes = |blocks: u64| blocks.saturating_mul(found.fragment_size());
     Ok(Room { free_bytes: bytes(found.blocks_available()), total_bytes: bytes(found.blocks()) })

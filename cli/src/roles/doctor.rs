@@ -3,6 +3,7 @@
 pub(crate) mod attempts;
 
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,11 +14,11 @@ use adapters::mlflow::Mlflow;
 use adapters::redis::audit::Mode;
 use adapters::redis::check::Verdict;
 use adapters::redis::{self, Redis};
-use adapters::storage::DirectoryStorage;
+use adapters::storage::room_of;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use events::policy::LivePolicy;
-use events::ports::{Room, StorageError, StoragePort, TrackingError};
+use events::ports::{Room, TrackingError};
 use events::problem::chain;
 use migrations::MigrateError;
 use serde::Serialize;
@@ -25,6 +26,7 @@ use worker::{Python, Reconciler, ReconcilerPorts};
 
 use super::answer;
 use crate::client::Output;
+use crate::client::output::human;
 use crate::client::output::table::{Align, render};
 use crate::options::policy;
 use crate::options::sandbox::ConfinementOptions;
@@ -96,10 +98,10 @@ impl DoctorCommand {
         }
         let mut rows = if self.repair { vec![self.repair().await?] } else { vec![] };
         rows.extend(self.look_at_redis().await);
-        rows.push(self.look_at_uploads().await);
         let data = &self.redis.data;
-        rows.push(look_at_folder("logs", &self.storage.logs(data), "LOG_ROOT"));
-        rows.push(look_at_folder("artifacts", &self.storage.artifacts(data), "ARTIFACT_ROOT"));
+        rows.push(self.look_at_uploads());
+        rows.push(self.look_at_folder("logs", &self.storage.logs(data), "LOG_ROOT"));
+        rows.push(self.look_at_folder("artifacts", &self.storage.artifacts(data), "ARTIFACT_ROOT"));
         rows.extend(self.look_at_python().await);
         rows.extend(self.look_at_mlflow().await);
         let code = if rows.iter().any(|row| row.verdict == "unusable") { ExitCode::FAILURE } else { ExitCode::SUCCESS };
@@ -149,7 +151,9 @@ impl DoctorCommand {
             (restored, "differences restored from the event log"),
         ];
         let more = more.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("; {count} {what}"));
-        let found = format!("{} open jobs, {} repairs{}", walk.open, walk.repaired, more.collect::<String>());
+        let counted = |count, noun| human::counted(count, noun);
+        let (open, repaired) = (counted(walk.open, "open job"), counted(walk.repaired, "repair"));
+        let found = format!("{open}, {repaired}{}", more.collect::<String>());
         Ok(Row::good("repair", found))
     }
 
@@ -197,22 +201,42 @@ impl DoctorCommand {
         rows
     }
 
-    async fn look_at_uploads(&self) -> Row {
-        let root = self.storage.uploads(&self.redis.data);
-        let name = "uploads";
-        let shown = root.display().to_string();
-        let probed = match DirectoryStorage::open(root) {
-            Ok(storage) => look_at(&storage).await.map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        match probed {
+    fn look_at_uploads(&self) -> Row {
+        let (name, root) = ("uploads", self.storage.uploads(&self.redis.data));
+        match room_of(&root) {
             Ok(space) if space.is_scarce() => Row::unusable(
                 name,
-                format!("less than {} % of {shown} is free: uploads are refused, jobs go on", Room::LEAST_FREE_PERCENT),
+                format!(
+                    "less than {} % of {} is free: uploads are refused, jobs go on",
+                    Room::LEAST_FREE_PERCENT,
+                    root.display()
+                ),
                 "make room, or lower RETENTION or SUBMISSION_TTL",
             ),
+            // What keeps it from being asked keeps it from being written.
+            Ok(_) | Err(_) => self.look_at_folder(name, &root, "UPLOAD_ROOT"),
+        }
+    }
+
+    /// Whether a folder can be written to. Makes neither the folder nor anything in it that stays.
+    fn look_at_folder(&self, name: &str, root: &Path, variable: &str) -> Row {
+        let (data, shown) = (&self.redis.data, root.display());
+        match tempfile::tempfile_in(root) {
             Ok(_) => Row::good(name, format!("{shown} is writable")),
-            Err(error) => Row::unusable(name, error, format!("make {shown} writable, or give UPLOAD_ROOT")),
+            Err(error) if error.kind() == ErrorKind::NotFound && root.starts_with(data) && !data.exists() => {
+                Row::risky(
+                    name,
+                    format!("there is no data directory {}", data.display()),
+                    "`leadersboard up` makes it; or give --data or DATA_DIR",
+                )
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Row::risky(name, format!("there is no folder {shown}"), format!("a role makes it; or give {variable}"))
+            }
+            Err(error) => {
+                let found = format!("{shown} is not writable: {error}");
+                Row::unusable(name, found, format!("make {shown} writable, or give {variable}"))
+            }
         }
     }
 
@@ -232,7 +256,18 @@ impl DoctorCommand {
     /// Whether jobs can read what the interpreter imports from outside of its own folders.
     async fn look_at_imports(&self, python: &Python) -> Vec<Row> {
         let name = "imports";
+        let data = &self.redis.data;
+        if !data.exists() {
+            let found = format!("not checked: there is no data directory {}", data.display());
+            return vec![Row::risky(name, found, "`leadersboard up` makes it; or give --data or DATA_DIR")];
+        }
+        let work_root = self.confinement.work_root(data);
+        let is_there = work_root.exists();
         let site = self.confinement.prepare(python, (&self.redis.data, &self.storage), "doctor", 1).await;
+        if !is_there {
+            // Only if it is empty: a worker may have started meanwhile.
+            let _ = std::fs::remove_dir(work_root);
+        }
         let sandbox = match site {
             Ok(site) => site.sandbox,
             Err(error) => return vec![Row::risky(name, "could not be looked at", chain(error.as_ref()))],
@@ -243,19 +278,6 @@ impl DoctorCommand {
         }
         unseen.iter().map(|one| Row::risky(name, one.path.display().to_string(), one.why.clone())).collect()
     }
-}
-
-fn look_at_folder(name: &str, root: &Path, variable: &str) -> Row {
-    let shown = root.display().to_string();
-    match std::fs::create_dir_all(root).and_then(|()| tempfile::tempfile_in(root)) {
-        Ok(_) => Row::good(name, format!("{shown} is writable")),
-        Err(error) => Row::unusable(name, error.to_string(), format!("make {shown} writable, or give {variable}")),
-    }
-}
-
-async fn look_at(storage: &DirectoryStorage) -> Result<Room, StorageError> {
-    storage.probe().await?;
-    storage.room().await
 }
 
 /// The interpreter for jobs, by the rules that the worker goes by.
