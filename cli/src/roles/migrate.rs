@@ -37,11 +37,13 @@ impl MigrateCommand {
                 eprintln!("{left}");
             }
         }
-        let sentence = if report.taken.is_empty() {
-            format!("the key schema has version {}: nothing to do", report.to)
-        } else {
-            let steps = report.taken.join("\n  ");
-            format!("the key schema went from version {} to {}:\n  {steps}", report.from, report.to)
+        let sentence = match report.taken.as_slice() {
+            [] => format!("the key schema has version {}: nothing to do", report.to),
+            _ if report.from == 0 => format!("the key schema is ready (version {})", report.to),
+            steps => {
+                let steps = steps.join("\n  ");
+                format!("the key schema went from version {} to {}:\n  {steps}", report.from, report.to)
+            }
         };
         let document = json!({ "from": report.from, "to": report.to, "steps": report.taken });
         answer(output, &sentence, &document)?;
