@@ -261,13 +261,8 @@ impl DoctorCommand {
             let found = format!("not checked: there is no data directory {}", data.display());
             return vec![Row::risky(name, found, "`leadersboard up` makes it; or give --data or DATA_DIR")];
         }
-        let work_root = self.confinement.work_root(data);
-        let is_there = work_root.exists();
+        let _made = Missing::before(&self.confinement.work_root(data));
         let site = self.confinement.prepare(python, (&self.redis.data, &self.storage), "doctor", 1).await;
-        if !is_there {
-            // Only if it is empty: a worker may have started meanwhile.
-            let _ = std::fs::remove_dir(work_root);
-        }
         let sandbox = match site {
             Ok(site) => site.sandbox,
             Err(error) => return vec![Row::risky(name, "could not be looked at", chain(error.as_ref()))],
@@ -277,6 +272,24 @@ impl DoctorCommand {
             return vec![Row::good(name, "jobs can read all that the interpreter imports from")];
         }
         unseen.iter().map(|one| Row::risky(name, one.path.display().to_string(), one.why.clone())).collect()
+    }
+}
+
+/// The folders of a path that are not there yet. They are removed when this is dropped, if they are empty: doctor leaves
+/// nothing.
+struct Missing(Vec<PathBuf>);
+
+impl Missing {
+    fn before(path: &Path) -> Self {
+        let missing = path.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
+        Self(missing.map(Path::to_owned).collect())
+    }
+}
+
+impl Drop for Missing {
+    fn drop(&mut self) {
+        // A role may have started meanwhile, and use them.
+        self.0.iter().try_for_each(std::fs::remove_dir).unwrap_or_default();
     }
 }
 

@@ -181,6 +181,10 @@ fn doctor_makes_nothing_where_nothing_is() {
         assert!(told.stdout.contains(&said) && !told.stdout.contains("is writable"), "{told:?}");
     }
     assert_eq!(std::fs::read_dir(empty.path()).expect("it is there").count(), 0, "doctor makes nothing");
+    let mut attack = command(&data);
+    let attacked = Finished::of(attack.args(["doctor", "sandbox"]).output().expect("the binary runs"));
+    assert!(attacked.stdout.contains("ATTEMPT"), "{attacked:?}");
+    assert_eq!(std::fs::read_dir(empty.path()).expect("it is there").count(), 0, "doctor makes nothing");
     std::fs::create_dir(&data).expect("a folder");
     let told = Finished::of(doctor.output().expect("the binary runs"));
     assert!(told.stdout.contains("there is no folder") && !told.stdout.contains("is writable"), "{told:?}");

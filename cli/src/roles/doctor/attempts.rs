@@ -13,7 +13,7 @@ use crate::client::output::table::{Align, render};
 use crate::options::sandbox::{ConfinementOptions, Site};
 use crate::options::shared::{RedisOptions, StorageOptions};
 use crate::roles::answer;
-use crate::roles::doctor::find_python;
+use crate::roles::doctor::{Missing, find_python};
 
 /// Attack the sandbox as a job with these settings could, and show what it denies
 #[derive(Debug, Args)]
@@ -49,6 +49,7 @@ impl SandboxDoctor {
     pub(crate) async fn run(&self, output: Output) -> Result<ExitCode> {
         let python = find_python(self.job_python.as_deref()).await?;
         let data = &self.redis.data;
+        let _made = Missing::before(&self.confinement.work_root(data));
         let Site { sandbox, work_root } = self.confinement.prepare(&python, (data, &self.storage), "doctor", 1).await?;
         let data = std::path::absolute(data)?;
         let secrets =
