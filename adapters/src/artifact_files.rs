@@ -22,6 +22,7 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use crate::faults::failpoint;
 use crate::ids::random_hex;
+use crate::removal::not_removed;
 use crate::storage::room_of;
 
 const STAGING: &str = ".staging";
@@ -108,8 +109,8 @@ impl ArtifactPort for ArtifactFiles {
     async fn delete(&self, job: JobId) -> Result<(), PortError> {
         failpoint!("artifacts.delete");
         let (folder, gone) = (self.root.join(job.to_string()), StagingFolder(self.staging(job)));
-        blocking(move || match std::fs::rename(folder, &gone.0) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        blocking(move || match std::fs::rename(&folder, &gone.0) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(not_removed(&folder, error)),
             // It is out of sight; what is left of it if this is cut short is swept later.
             _ => Ok(()),
         })

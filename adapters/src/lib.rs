@@ -7,4 +7,5 @@ pub mod ids;
 pub mod log_files;
 pub mod mlflow;
 pub mod redis;
+mod removal;
 pub mod storage;

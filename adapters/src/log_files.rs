@@ -9,6 +9,9 @@ use events::ports::{LogPort, LogWriter, PortError};
 use events::{Fence, JobId, Problem};
 use tokio::fs::{self, File};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt, SeekFrom};
+use tokio::task::spawn_blocking;
+
+use crate::removal::remove_folder;
 
 /// Logs as files of a directory.
 #[derive(Debug, Clone)]
@@ -71,10 +74,9 @@ impl LogPort for LogFiles {
     }
 
     async fn delete(&self, job: JobId) -> Result<(), PortError> {
-        match fs::remove_dir_all(self.root.join(job.to_string())).await {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(away(error)),
-            _ => Ok(()),
-        }
+        let folder = self.root.join(job.to_string());
+        let removed = spawn_blocking(move || remove_folder(&folder)).await;
+        removed.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(away)
     }
 }
 

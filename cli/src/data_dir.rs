@@ -101,6 +101,17 @@ impl DataDir {
         Ok(())
     }
 
+    /// Removes the token of the user `me`, which is not valid while the operator gives the tokens.
+    pub(crate) fn remove_token(&self) -> Result<()> {
+        let path = self.path.join("token");
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("{} can't be removed", path.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The token of the user `me`, made at the first start and kept for all that follow.
     pub(crate) fn token(&self) -> Result<String> {
         let path = self.path.join("token");

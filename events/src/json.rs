@@ -43,8 +43,11 @@ pub struct InvalidJson(String);
 pub fn read(text: &str) -> Result<Value, InvalidJson> {
     let mut value = read_marked(text)?;
     if let Some(token) = first_unreadable(&value) {
-        let cure = "write null or a string instead";
-        return Err(InvalidJson(format!("can't be read by everyone: it holds {}; {cure}", shown(token))));
+        let why = match token {
+            "NaN" | "Infinity" | "-Infinity" => "which is not valid JSON",
+            _ => "which is too large for a number in JSON",
+        };
+        return Err(InvalidJson(format!("holds {}, {why}: write null or a string instead", shown(token))));
     }
     unmark(&mut value);
     Ok(value)

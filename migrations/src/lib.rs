@@ -19,15 +19,15 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// The steps in their order: a name, and what it needs.
 const STEPS: [(&str, Need); CURRENT as usize] = [
-    ("the event log, the read models and the work streams begin empty", Need::Nothing),
+    ("create the event log, the read models and the work streams", Need::Nothing),
     (
-        "slots, hours, submissions and their sizes have read models; a job's records go by event, not by themselves",
+        "add read models for slots, hourly limits and stored sizes; only events delete the records of jobs",
         Need::Rebuild,
     ),
-    ("what jobs reached is on boards, one for each metric", Need::Rebuild),
+    ("add a leaderboard for each metric", Need::Rebuild),
     // No log has a run yet whose end is to be recorded.
-    ("the ends of runs that the tracker has not got yet are listed", Need::Nothing),
-    ("the records of each metric are kept, of jobs that have expired too", Need::Rebuild),
+    ("list the ended runs that MLflow does not have yet", Need::Nothing),
+    ("keep the records of each metric, also those of expired jobs", Need::Rebuild),
 ];
 
 /// What a step needs before it counts as taken.

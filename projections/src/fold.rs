@@ -63,6 +63,12 @@ impl Part {
         self.has(id)
     }
 
+    /// Whether the key of a user's total belongs to it.
+    #[must_use]
+    pub fn holds_total(self, key: &str) -> bool {
+        self.has(key)
+    }
+
     /// Whether the records of a metric belong to it.
     #[must_use]
     pub fn holds_metric(self, metric: &str) -> bool {

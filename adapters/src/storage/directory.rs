@@ -27,6 +27,7 @@ use super::archive::read;
 use super::archive::tree::{How, Spent};
 use super::archive::unpack::Unpack;
 use crate::ids::random_hex;
+use crate::removal::remove_folder;
 
 const STAGING: &str = ".staging";
 /// How long after its last file was begun an upload is taken to be dead.
@@ -121,10 +122,8 @@ impl StoragePort for DirectoryStorage {
     }
 
     async fn delete(&self, id: SubmissionId) -> Result<(), StorageError> {
-        match fs::remove_dir_all(self.folder(id)).await {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(failed("removing a submission")(error)),
-            _ => Ok(()),
-        }
+        let folder = self.folder(id);
+        blocking(move || remove_folder(&folder).map_err(failed("removing a submission"))).await
     }
 
     async fn probe(&self) -> Result<(), StorageError> {
@@ -154,8 +153,11 @@ impl StoragePort for DirectoryStorage {
     }
 }
 
-/// How much room there is on the disk under a folder.
-pub(crate) fn room_of(folder: &Path) -> std::io::Result<Room> {
+/// Returns how much room there is on the disk under a folder.
+///
+/// # Errors
+/// If there is no such folder, or it can't be asked.
+pub fn room_of(folder: &Path) -> std::io::Result<Room> {
     let found = nix::sys::statvfs::statvfs(folder)?;
     let bytes = |blocks: u64| blocks.saturating_mul(found.fragment_size());
     Ok(Room { free_bytes: bytes(found.blocks_available()), total_bytes: bytes(found.blocks()) })

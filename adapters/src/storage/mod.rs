@@ -5,4 +5,4 @@ mod directory;
 
 pub use archive::judge::check_archive;
 pub use directory::DirectoryStorage;
-pub(crate) use directory::room_of;
+pub use directory::room_of;

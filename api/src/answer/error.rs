@@ -272,5 +272,5 @@ pub(crate) async fn no_such_route(uri: Uri) -> Error {
 
 /// The answer to a method that the path does not support.
 pub(crate) async fn no_such_method(method: Method) -> Error {
-    Error::Method(format!("{method} is no method of this path; the header Allow names those that are"))
+    Error::Method(format!("this path does not accept {method}; the header Allow lists its methods"))
 }

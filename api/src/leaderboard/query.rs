@@ -55,8 +55,9 @@ impl Asked {
                 "user" => asked.user = Some(value.parse()?),
                 "metric" => asked.metric = Some(value),
                 _ => {
-                    let rule = "is none of metric, order, user, since, limit and param.<name>";
-                    return Err(Error::Invalid(format!("{key} {rule}")));
+                    let known = "metric, order, user, since, limit, param.<name>";
+                    let shown: String = key.chars().take(100).collect();
+                    return Err(Error::Invalid(format!("there is no query parameter {shown:?}; known: {known}")));
                 }
             }
         }
@@ -94,14 +95,14 @@ fn read_since(text: &str) -> Option<Timestamp> {
 /// The sentence that asks for a metric, and names those there are.
 pub(super) fn no_metric(Boards { boards, total }: &Boards) -> String {
     if boards.is_empty() {
-        return "metric is not given, and no job has completed with one that can be ranked".to_owned();
+        return "the query has no metric, and no job has completed with a metric that can be ranked".to_owned();
     }
     let named: Vec<&str> = boards.iter().take(NAMED).map(|board| board.metric.as_str()).collect();
     let more = match total.saturating_sub(named.len() as u64) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    format!("metric is not given; there are {}{more}", named.join(", "))
+    format!("the query has no metric; add metric=NAME. Metrics: {}{more}", named.join(", "))
 }
 
 #[cfg(test)]
@@ -146,8 +147,11 @@ mod tests {
         let many: Vec<String> = (0..=MAX_PARAMS).map(|number| format!("param.p{number}")).collect();
         assert!(read(&many.iter().map(|key| (key.as_str(), "1")).collect::<Vec<_>>()).is_err());
         for (pairs, wanted) in [
-            ([("sinse", "2026-01-31"), ("metric", "auc")], "sinse is none of metric, order,"),
-            ([("params.dataset", "d"), ("metric", "auc")], "params.dataset is none of"),
+            (
+                [("sinse", "2026-01-31"), ("metric", "auc")],
+                "there is no query parameter \"sinse\"; known: metric, order,",
+            ),
+            ([("params.dataset", "d"), ("metric", "auc")], "there is no query parameter \"params.dataset\"; known:"),
             ([("metric", "f1"), ("metric", "auc")], "metric is given twice"),
         ] {
             let Err(Error::Invalid(why)) = read(&pairs) else { panic!("{pairs:?} was taken") };
@@ -169,7 +173,7 @@ mod tests {
     fn who_names_no_metric_is_told_which_there_are() {
         let board = |number: usize| Board { metric: format!("m{number}"), users: 1 };
         let boards = |count: usize, total| Boards { boards: (0..count).map(board).collect(), total };
-        assert_eq!(no_metric(&boards(2, 2)), "metric is not given; there are m0, m1");
+        assert_eq!(no_metric(&boards(2, 2)), "the query has no metric; add metric=NAME. Metrics: m0, m1");
         assert!(no_metric(&boards(20, 25)).ends_with("m19 and 5 more"));
         assert!(no_metric(&boards(0, 0)).contains("no job has completed"));
     }

@@ -113,10 +113,11 @@ async fn piece(log: &dyn LogPort, job: &Job, query: &LogQuery) -> Result<PieceVi
     let offset = query.offset.unwrap_or(0);
     let max = query.max_bytes.unwrap_or(PIECE_BYTES);
     if attempt > latest {
-        return Err(Error::Unknown(format!("the job has had {latest} attempts, so attempt {attempt} has no log yet")));
+        let had = if latest == 1 { "1 attempt".to_owned() } else { format!("{latest} attempts") };
+        return Err(Error::Unknown(format!("the job has had {had}, so attempt {attempt} has no log yet")));
     }
     if !(MIN_PIECE_BYTES..=MAX_PIECE_BYTES).contains(&max) {
-        return Err(Error::Invalid(format!("max_bytes must be {MIN_PIECE_BYTES} to {MAX_PIECE_BYTES}")));
+        return Err(Error::Invalid(format!("max_bytes must be {MIN_PIECE_BYTES} to {MAX_PIECE_BYTES}, not {max}")));
     }
     let over = attempt < latest || job.is_terminal();
     let mut piece = PieceView {

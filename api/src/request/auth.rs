@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq;
 
 use crate::answer::error::Error;
 
-/// The accepted tokens and their users. Holds only digests.
+/// Which tokens are accepted, and for whom. Holds digests only.
 pub struct Tokens {
     entries: Vec<Entry>,
     strangers: Strangers,
@@ -50,29 +50,30 @@ pub struct TokenError {
 }
 
 impl Tokens {
-    /// Accepts any token, and names the user after its fingerprint. For a loopback address only.
-    #[must_use]
-    pub fn any() -> Self {
-        Self { entries: vec![], strangers: Strangers::Welcome }
-    }
-
     /// Reads `API_TOKENS` and `ADMIN_TOKENS`: entries `name:token` or `token`, separated by commas.
     ///
-    /// If `API_TOKENS` is empty, any token is accepted, as with [`Tokens::any`]. Administrators still need their tokens.
+    /// If both lists are blank, every token is accepted, and the user is its fingerprint: only for a loopback address.
+    /// An entry in either list refuses all other tokens.
     ///
     /// # Errors
     /// The list and the position of the first entry that is empty, ill-formed, or a token a second time.
     pub fn parse(api_tokens: &str, admin_tokens: &str) -> Result<Self, TokenError> {
         let mut tokens = Self { entries: vec![], strangers: Strangers::Refused };
         tokens.add("API_TOKENS", api_tokens, Role::User)?;
+        tokens.add("ADMIN_TOKENS", admin_tokens, Role::Admin)?;
         if tokens.entries.is_empty() {
             tokens.strangers = Strangers::Welcome;
         }
-        tokens.add("ADMIN_TOKENS", admin_tokens, Role::Admin)?;
         Ok(tokens)
     }
 
-    /// Whether any token is accepted.
+    /// The user and role of a token; `None` if it is refused.
+    #[must_use]
+    pub fn user_of(&self, token: &str) -> Option<(UserId, Role)> {
+        self.holder(token).map(|caller| (caller.user, caller.role))
+    }
+
+    /// Whether every token is accepted.
     #[must_use]
     pub fn takes_any(&self) -> bool {
         self.strangers == Strangers::Welcome
@@ -210,22 +211,35 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_takes_any_token_but_not_none() {
-        for tokens in [Tokens::any(), Tokens::parse(" ", "root:key").unwrap()] {
+    fn two_blank_lists_accept_every_token_but_an_empty_one() {
+        for (users, admins) in [("", ""), (" ", ""), ("", "\t"), (" \n", "\u{a0}")] {
+            let tokens = Tokens::parse(users, admins).unwrap();
             assert!(tokens.takes_any());
             assert_eq!(holder(&tokens, ""), None);
             let (user, role) = holder(&tokens, "whatever").unwrap();
             assert!(user.starts_with("user-"));
             assert_eq!(role, Role::User);
         }
-        let tokens = Tokens::parse("", "root:key").unwrap();
-        assert_eq!(holder(&tokens, "key"), Some(("root".into(), Role::Admin)));
+    }
+
+    #[test]
+    fn an_entry_in_either_list_refuses_unknown_tokens() {
+        for (users, admins) in
+            [("", "root:key"), (" ", "root:key"), ("\n", " root:key "), ("root:key", ""), ("root:key", " ")]
+        {
+            let tokens = Tokens::parse(users, admins).unwrap();
+            assert!(!tokens.takes_any(), "{users:?} {admins:?}");
+            assert_eq!(holder(&tokens, "whatever"), None, "{users:?} {admins:?}");
+            assert_eq!(tokens.user_of("key").unwrap().0.as_str(), "root");
+        }
     }
 
     #[test]
     fn a_refusal_names_the_place_and_never_the_token() {
         for (users, admins, place) in [
             (",", "", "API_TOKENS: entry 1"),
+            (" , ", "root:key", "API_TOKENS: entry 1"),
+            ("", ",", "ADMIN_TOKENS: entry 1"),
             ("a:hunter2,", "", "API_TOKENS: entry 2"),
             ("a:", "", "API_TOKENS: entry 1"),
             (":hunter2", "", "API_TOKENS: entry 1"),

@@ -21,7 +21,7 @@ pub(crate) fn given(param: Option<&str>) -> Option<&str> {
 pub(crate) fn limit(wanted: Option<usize>) -> Result<usize, Error> {
     match wanted.unwrap_or(DEFAULT_LIMIT) {
         limit @ 1..=MAX_LIMIT => Ok(limit),
-        _ => Err(Error::Invalid(format!("limit must be 1 to {MAX_LIMIT}"))),
+        limit => Err(Error::Invalid(format!("limit must be 1 to {MAX_LIMIT}, not {limit}"))),
     }
 }
 

@@ -136,8 +136,8 @@ impl SubmitCommand {
         let (count, size) = (package.count(), package.size());
         let uploaded = upload::send(client, package, self.metadata.clone()).await?;
         interrupt.begin_after_answer(Begun::Submission(uploaded.submission_id.clone())).await?;
-        let files = if count == 1 { "file" } else { "files" };
-        screen::note(&format!("sent {count} {files}, {}: submission {}", human::size(size), uploaded.submission_id));
+        let files = human::counted(count as u64, "file");
+        screen::note(&format!("sent {files}, {}: submission {}", human::size(size), uploaded.submission_id));
         for warning in &uploaded.warnings {
             screen::note(&human::plain(warning));
         }
@@ -239,9 +239,9 @@ fn list(package: &Package, output: Output) -> Result<Outcome, ClientError> {
                 screen::note(&format!("left out {left_out}"));
             }
             screen::note(&format!(
-                "would send {} in {} files and run {}",
+                "would send {} in {} and run {}",
                 human::size(package.size()),
-                package.count(),
+                human::counted(package.count() as u64, "file"),
                 package.entrypoint
             ));
         }

@@ -58,15 +58,7 @@ impl ApiCommand {
         let render = install_metrics()?;
         let stop = Stop::on_signals()?;
         let tokens = Tokens::parse(&self.access.api_tokens, &self.access.admin_tokens)?;
-        let tokens = if self.access.api_tokens.is_empty() && self.access.admin_tokens.is_empty() {
-            if !self.listen.ip().is_loopback() {
-                bail!("API_TOKENS is empty, so any token would do: give tokens, or listen on a loopback address");
-            }
-            tracing::warn!("API_TOKENS is empty: any token is taken");
-            Tokens::any()
-        } else {
-            tokens
-        };
+        refuse_open(&tokens, self.listen)?;
         let given = self.policy.given()?;
         let links = self.tracker.links()?;
         let started = stop.unless_stopped(async {
@@ -84,6 +76,24 @@ impl ApiCommand {
         serve(&ports, policy, tokens, access, listeners, (render, None), stop.orderly).await;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Refuses to accept every token on an address that other machines can reach; warns on a loopback address.
+///
+/// # Errors
+/// If every token is accepted and `listen` is not a loopback address.
+pub(super) fn refuse_open(tokens: &Tokens, listen: SocketAddr) -> Result<()> {
+    if !tokens.takes_any() {
+        return Ok(());
+    }
+    if !listen.ip().is_loopback() {
+        bail!(
+            "API_TOKENS and ADMIN_TOKENS are empty, so every token would be accepted on {listen}: set API_TOKENS, or \
+             listen on a loopback address such as 127.0.0.1"
+        );
+    }
+    tracing::warn!("API_TOKENS and ADMIN_TOKENS are empty: every token is accepted");
+    Ok(())
 }
 
 /// Serves until `stop`, and the metrics beside it or on a listener of their own.

@@ -2,7 +2,8 @@
 
 pub(crate) mod attempts;
 
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +13,11 @@ use adapters::mlflow::Mlflow;
 use adapters::redis::audit::Mode;
 use adapters::redis::check::Verdict;
 use adapters::redis::{self, Redis};
-use adapters::storage::DirectoryStorage;
+use adapters::storage::room_of;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use events::policy::LivePolicy;
-use events::ports::{Room, StorageError, StoragePort, TrackingError};
+use events::ports::{Room, TrackingError};
 use events::problem::chain;
 use migrations::MigrateError;
 use serde::Serialize;
@@ -24,6 +25,7 @@ use worker::{Python, Reconciler, ReconcilerPorts};
 
 use super::answer;
 use crate::client::Output;
+use crate::client::output::human;
 use crate::client::output::table::{Align, render};
 use crate::options::python::PythonOption;
 use crate::options::redis::RedisOptions;
@@ -96,10 +98,10 @@ impl DoctorCommand {
         }
         let mut rows = if self.repair { vec![self.repair().await?] } else { vec![] };
         rows.extend(self.look_at_redis().await);
-        rows.push(self.look_at_uploads().await);
         let data = &self.redis.data;
-        rows.push(look_at_folder("logs", &self.storage.logs(data), "LOG_ROOT"));
-        rows.push(look_at_folder("artifacts", &self.storage.artifacts(data), "ARTIFACT_ROOT"));
+        rows.push(self.look_at_uploads());
+        rows.push(self.look_at_folder("logs", &self.storage.logs(data), "LOG_ROOT"));
+        rows.push(self.look_at_folder("artifacts", &self.storage.artifacts(data), "ARTIFACT_ROOT"));
         rows.extend(self.look_at_python().await);
         rows.extend(self.look_at_mlflow().await);
         let code = if rows.iter().any(|row| row.verdict == "unusable") { ExitCode::FAILURE } else { ExitCode::SUCCESS };
@@ -151,7 +153,9 @@ impl DoctorCommand {
             (restored, "differences restored from the event log"),
         ];
         let more = more.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("; {count} {what}"));
-        let found = format!("{} open jobs, {} repairs{}", walk.open, walk.repaired, more.collect::<String>());
+        let counted = |count, noun| human::counted(count, noun);
+        let (open, repaired) = (counted(walk.open, "open job"), counted(walk.repaired, "repair"));
+        let found = format!("{open}, {repaired}{}", more.collect::<String>());
         Ok(Row::good("repair", found))
     }
 
@@ -199,22 +203,42 @@ impl DoctorCommand {
         rows
     }
 
-    async fn look_at_uploads(&self) -> Row {
-        let root = self.storage.uploads(&self.redis.data);
-        let name = "uploads";
-        let shown = root.display().to_string();
-        let probed = match DirectoryStorage::open(root) {
-            Ok(storage) => look_at(&storage).await.map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        match probed {
+    fn look_at_uploads(&self) -> Row {
+        let (name, root) = ("uploads", self.storage.uploads(&self.redis.data));
+        match room_of(&root) {
             Ok(space) if space.is_scarce() => Row::unusable(
                 name,
-                format!("less than {} % of {shown} is free: uploads are refused, jobs go on", Room::LEAST_FREE_PERCENT),
+                format!(
+                    "less than {} % of {} is free: uploads are refused, jobs go on",
+                    Room::LEAST_FREE_PERCENT,
+                    root.display()
+                ),
                 "make room, or lower RETENTION or SUBMISSION_TTL",
             ),
+            // What keeps it from being asked keeps it from being written.
+            Ok(_) | Err(_) => self.look_at_folder(name, &root, "UPLOAD_ROOT"),
+        }
+    }
+
+    /// Whether a folder can be written to. Makes neither the folder nor anything in it that stays.
+    fn look_at_folder(&self, name: &str, root: &Path, variable: &str) -> Row {
+        let (data, shown) = (&self.redis.data, root.display());
+        match tempfile::tempfile_in(root) {
             Ok(_) => Row::good(name, format!("{shown} is writable")),
-            Err(error) => Row::unusable(name, error, format!("make {shown} writable, or give UPLOAD_ROOT")),
+            Err(error) if error.kind() == ErrorKind::NotFound && root.starts_with(data) && !data.exists() => {
+                Row::risky(
+                    name,
+                    format!("there is no data directory {}", data.display()),
+                    "`leadersboard up` makes it; or give --data or DATA_DIR",
+                )
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Row::risky(name, format!("there is no folder {shown}"), format!("a role makes it; or give {variable}"))
+            }
+            Err(error) => {
+                let found = format!("{shown} is not writable: {error}");
+                Row::unusable(name, found, format!("make {shown} writable, or give {variable}"))
+            }
         }
     }
 
@@ -234,6 +258,12 @@ impl DoctorCommand {
     /// Checks that jobs can read the folders outside its own that the interpreter imports from.
     async fn look_at_imports(&self, python: &Python) -> Vec<Row> {
         let name = "imports";
+        let data = &self.redis.data;
+        if !data.exists() {
+            let found = format!("not checked: there is no data directory {}", data.display());
+            return vec![Row::risky(name, found, "`leadersboard up` makes it; or give --data or DATA_DIR")];
+        }
+        let _made = Missing::before(&self.confinement.work_root(data));
         let site = self.confinement.prepare(python, (&self.redis.data, &self.storage), "doctor", 1).await;
         let sandbox = match site {
             Ok(site) => site.sandbox,
@@ -247,17 +277,22 @@ impl DoctorCommand {
     }
 }
 
-fn look_at_folder(name: &str, root: &Path, variable: &str) -> Row {
-    let shown = root.display().to_string();
-    match std::fs::create_dir_all(root).and_then(|()| tempfile::tempfile_in(root)) {
-        Ok(_) => Row::good(name, format!("{shown} is writable")),
-        Err(error) => Row::unusable(name, error.to_string(), format!("make {shown} writable, or give {variable}")),
+/// The folders of a path that are not there yet. They are removed when this is dropped, if they are empty: doctor leaves
+/// nothing.
+struct Missing(Vec<PathBuf>);
+
+impl Missing {
+    fn before(path: &Path) -> Self {
+        let missing = path.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
+        Self(missing.map(Path::to_owned).collect())
     }
 }
 
-async fn look_at(storage: &DirectoryStorage) -> Result<Room, StorageError> {
-    storage.probe().await?;
-    storage.room().await
+impl Drop for Missing {
+    fn drop(&mut self) {
+        // A role may have started meanwhile, and use them.
+        self.0.iter().try_for_each(std::fs::remove_dir).unwrap_or_default();
+    }
 }
 
 fn of_finding(finding: adapters::redis::check::Finding) -> Row {
@@ -294,17 +329,5 @@ mod tests {
         let expected = [("good", None), ("risky", Some("set appendonly yes")), ("unusable", Some("it evicts keys"))];
         assert_eq!(shown, expected);
         assert!(table(&rows).contains("redis appendonly  risky     no     set appendonly yes"), "{}", table(&rows));
-    }
-
-    #[test]
-    fn a_folder_that_can_not_be_written_comes_with_its_setting() {
-        let data = tempfile::tempdir().unwrap();
-        let file = data.path().join("file");
-        std::fs::write(&file, "").unwrap();
-        let broken = look_at_folder("logs", &file.join("logs"), "LOG_ROOT");
-        assert_eq!(broken.verdict, "unusable");
-        let cure = broken.cure.unwrap();
-        assert!(cure.starts_with("make ") && cure.ends_with("writable, or give LOG_ROOT"), "{cure}");
-        assert_eq!(look_at_folder("logs", &data.path().join("logs"), "LOG_ROOT").verdict, "good");
     }
 }

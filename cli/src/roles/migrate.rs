@@ -48,6 +48,9 @@ fn sentence(report: &Report) -> String {
     if report.taken.is_empty() {
         return format!("the key schema has version {}: nothing to do", report.to);
     }
+    if report.from == 0 {
+        return format!("the key schema is ready (version {})", report.to);
+    }
     let steps = report.taken.join("\n  ");
     format!("the key schema went from version {} to {}:\n  {steps}", report.from, report.to)
 }
@@ -59,6 +62,7 @@ mod tests {
     #[test]
     fn each_step_is_named() {
         let report = |from, to, taken: &[&'static str]| Report { from, to, taken: taken.to_vec() };
+        assert_eq!(sentence(&report(0, 5, &["one", "two"])), "the key schema is ready (version 5)");
         assert_eq!(sentence(&report(4, 4, &[])), "the key schema has version 4: nothing to do");
         let told = sentence(&report(2, 4, &["add boards", "rename slots"]));
         assert_eq!(told, "the key schema went from version 2 to 4:\n  add boards\n  rename slots");

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::answer;
 use crate::client::Output;
+use crate::client::output::human;
 use crate::client::output::table::{Align, render};
 use crate::options::classes;
 use crate::options::policy::PolicyOptions;
@@ -36,7 +37,7 @@ enum What {
     Show,
     /// Change the policy; running processes follow within ten seconds
     #[command(after_help = "\
-Changes only the values that you give. Current leases keep their duration. Workers serve a new resource class when
+Changes only the values that you give. --resource-classes replaces all classes: name those to keep too. Current leases keep their duration. Workers serve a new resource class when
 they follow, unless WORKER_CLASSES names others. If a change deletes finished jobs or unused submissions, the command
 counts them and asks. To remove a class that jobs wait for, give --force: it cancels them. Lower limits end no job.")]
     Set {
@@ -75,8 +76,11 @@ impl PolicyCommand {
                 }
                 let then = if force { Waiting::Cancel } else { Waiting::Refuse };
                 let (settings, cancelled) = policy_change::apply(&redis, &Actor::User(by), &given, then).await?;
+                for change in policy_change::class_changes(&before.policy(), &settings.policy()) {
+                    eprintln!("resource classes {change}");
+                }
                 if cancelled > 0 {
-                    eprintln!("{cancelled} waiting jobs of removed classes were cancelled.");
+                    eprintln!("cancelled {} of removed classes", human::counted(cancelled, "waiting job"));
                 }
                 settings
             }
@@ -154,7 +158,13 @@ fn table(settings: &PolicySettings) -> String {
         ["retention".to_owned(), time(policy.retention), origin(settings.retention_ms.is_some())],
         ["submission ttl".to_owned(), time(policy.submission_ttl), origin(settings.submission_ttl_ms.is_some())],
     ]);
-    render([("POLICY", Align::Left), ("VALUE", Align::Left), ("", Align::Left)], rows)
+    let table = render([("POLICY", Align::Left), ("VALUE", Align::Left), ("", Align::Left)], rows);
+    if policy.classes.values().all(|class| class.memory_bytes.is_some()) {
+        return table;
+    }
+    format!(
+        "{table}\n\nA class without memory gets the worker's share: 90 % of the machine's memory, divided by WORKER_SLOTS."
+    )
 }
 
 /// A time as it can be set. Days stay days.
@@ -175,7 +185,11 @@ fn limits(settings: &PolicySettings, origin: impl Fn(bool) -> String) -> [[Strin
         row("concurrency policy", limits.concurrency.to_string(), set.concurrency_policy.is_some()),
         row("max queued per user", limits.queued.to_string(), set.max_queued_per_user.is_some()),
         row("max uploads per hour", limits.uploads_per_hour.to_string(), set.max_uploads_per_hour.is_some()),
-        row("max stored bytes per user", limits.stored_bytes.to_string(), set.max_stored_bytes_per_user.is_some()),
+        row(
+            "max stored bytes per user",
+            classes::size(limits.stored_bytes).to_string(),
+            set.max_stored_bytes_per_user.is_some(),
+        ),
     ]
 }
 

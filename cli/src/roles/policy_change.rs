@@ -139,12 +139,32 @@ pub(crate) async fn set_at_start(redis: &Redis, actor: Actor, given: &PolicySett
         let kept = in_full(&before).into_iter().filter(|class| effects.waiting.contains_key(&class.name));
         given.classes.as_mut().into_iter().for_each(|classes| classes.extend(kept.clone()));
     }
-    shared_policy::set(redis, actor, &given).await?;
+    let after = shared_policy::set(redis, actor, &given).await?.policy();
+    let told = class_changes(&before.policy(), &after);
+    if told.iter().any(|change| change.starts_with("removed")) {
+        left.push(format!("RESOURCE_CLASSES replaces all classes ({})", told.join("; ")));
+    }
     Ok(left)
 }
 
 /// What removes a class that jobs wait for.
 pub(crate) const FORCE: &str = "wait until they have ended, or add --force to cancel them";
+
+/// What a change does to the resource classes, such as `removed: medium`; empty if nothing.
+pub(crate) fn class_changes(before: &Policy, after: &Policy) -> Vec<String> {
+    let names = |names: Vec<&ClassName>| names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+    let gone = removed(before, after);
+    let added = after.classes.keys().filter(|name| before.class(name).is_none()).collect::<Vec<_>>();
+    let is_other = |name: &&ClassName| before.class(name).is_some_and(|class| after.class(name) != Some(class));
+    let changed = after.classes.keys().filter(is_other).collect::<Vec<_>>();
+    let sets = [("removed", gone.iter().collect()), ("added", added), ("changed", changed)];
+    let sets = sets.into_iter().filter(|(_, classes)| !classes.is_empty());
+    let mut told: Vec<String> = sets.map(|(what, classes)| format!("{what}: {}", names(classes))).collect();
+    if before.default_class != after.default_class {
+        told.push(format!("default: {}, before {}", after.default_class, before.default_class));
+    }
+    told
+}
 
 fn removed(before: &Policy, after: &Policy) -> Vec<ClassName> {
     before.classes.keys().filter(|class| after.class(class).is_none()).cloned().collect()

@@ -75,7 +75,7 @@ fn show(bar: &ProgressBar, progress: Progress) {
 }
 
 fn sentence(mode: Mode, report: &AuditReport) -> String {
-    let folded = format!("{} events of {} jobs and submissions", report.events, report.aggregates);
+    let folded = format!("{} of {} jobs and submissions", human::counted(report.events, "event"), report.aggregates);
     let unreadable = unreadable(mode, report);
     if report.differences == 0 {
         let others = if unreadable.is_empty() { "Every read model" } else { "Every other read model" };
@@ -83,13 +83,16 @@ fn sentence(mode: Mode, report: &AuditReport) -> String {
     }
     let columns = [("KEY", Align::Left), ("FOUND", Align::Left), ("BY THE LOG", Align::Left)];
     let rows = report.first.iter().map(|it| [it.key.clone(), it.found.clone(), it.wanted.clone()]);
-    let cure = match mode {
-        Mode::Verify => "`leadersboard projections rebuild` restores them",
-        Mode::Rebuild => "they were restored",
+    let cure = match (mode, report.differences) {
+        (Mode::Verify, 1) => "`leadersboard projections rebuild` restores it",
+        (Mode::Verify, _) => "`leadersboard projections rebuild` restores them",
+        (Mode::Rebuild, 1) => "it was restored",
+        (Mode::Rebuild, _) => "they were restored",
     };
     let rest = report.differences - report.first.len() as u64;
     let unshown = if rest > 0 { format!("\n… and {rest} more") } else { String::new() };
-    format!("{unreadable}{}{unshown}\n\n{} differences in {folded}; {cure}.", render(columns, rows), report.differences)
+    let differences = human::counted(report.differences, "difference");
+    format!("{unreadable}{}{unshown}\n\n{differences} in {folded}; {cure}.", render(columns, rows))
 }
 
 /// What of the log can't be read; empty if all of it can.
@@ -137,14 +140,12 @@ mod tests {
         let first = Difference { key: "job:1".to_owned(), found: "a".to_owned(), wanted: "b".to_owned() };
         let why = "no type\n\u{1b}[31m".to_owned();
         let first_unreadable = Unreadable { what: "job 2".to_owned(), why };
-        AuditReport {
-            events: 7,
-            aggregates: 3,
-            differences,
-            first: [first].into_iter().take(usize::try_from(differences).unwrap()).collect(),
-            unreadable,
-            first_unreadable: [first_unreadable].into_iter().take(usize::try_from(unreadable).unwrap()).collect(),
-        }
+        let mut report = AuditReport::default();
+        (report.events, report.aggregates) = (7, 3);
+        (report.differences, report.unreadable) = (differences, unreadable);
+        report.first = [first].into_iter().take(usize::try_from(differences).unwrap()).collect();
+        report.first_unreadable = [first_unreadable].into_iter().take(usize::try_from(unreadable).unwrap()).collect();
+        report
     }
 
     #[test]

@@ -8,16 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use api::Tokens;
+use api::{Role, Tokens};
 use clap::Args;
-use events::Actor;
 use events::problem::chain;
+use events::{Actor, UserId};
 use serde_json::json;
 use tokio::time::timeout;
 use worker::Worker;
 
 use super::answer;
-use super::api::listen_for_metrics;
+use super::api::{listen_for_metrics, refuse_open};
 use super::stop::Stop;
 use super::worker::with_gpu_jobs;
 use crate::client::{ClientFile, Output};
@@ -88,6 +88,7 @@ impl UpCommand {
         let stop = Stop::on_signals()?;
         self.jobs.clear_leftovers(data.path()).await;
         let access = self.tokens(data)?;
+        refuse_open(&access.tokens, self.listen)?;
 
         let mut redis = PrivateRedis::in_folder_of(data.path())?;
         let url = redis.url().to_owned();
@@ -111,11 +112,14 @@ impl UpCommand {
             let server = format!("http://{}", listener.local_addr()?);
             // Before the address is told: who finds it finds the token too.
             ClientFile { server: server.clone(), token: access.token.clone() }.write(data.path())?;
+            if access.is_given {
+                data.remove_token()?;
+            }
             data.tell(Some(server.clone()))?;
             answer(
                 output,
                 &greeting(&server, &access, &self.data),
-                &json!({ "server": server, "token": access.token }),
+                &json!({ "server": server, "token": access.token, "user": access.user, "role": role(&access) }),
             )?;
             let fitness = worker.fitness();
             let serve = super::api::serve(
@@ -146,16 +150,19 @@ impl UpCommand {
 
     /// The given tokens. If none was given, a token for the user `me`.
     fn tokens(&self, data: &DataDir) -> Result<Access> {
-        let given = [&self.access.api_tokens, &self.access.admin_tokens];
-        if let Some(first) = given.iter().flat_map(|list| list.split(',')).map(str::trim).find(|part| !part.is_empty())
-        {
-            let tokens = Tokens::parse(&self.access.api_tokens, &self.access.admin_tokens)?;
-            let token = first.split_once(':').map_or(first, |(_, token)| token).to_owned();
-            return Ok(Access { tokens, token, origin: Origin::Given });
-        }
-        let token = data.token()?;
-        let tokens = Tokens::parse(&format!("me:{token}"), "")?;
-        Ok(Access { tokens, token, origin: Origin::Made })
+        let (users, admins) = (&self.access.api_tokens, &self.access.admin_tokens);
+        let given = Tokens::parse(users, admins)?;
+        let is_given = !given.takes_any();
+        let (tokens, token) = if is_given {
+            let entry = [users, admins].into_iter().find(|list| !list.trim().is_empty());
+            let entry = entry.and_then(|list| list.split(',').next()).unwrap_or_default();
+            (given, entry.split_once(':').map_or(entry, |(_, token)| token).trim().to_owned())
+        } else {
+            let token = data.token()?;
+            (Tokens::parse(&format!("me:{token}"), "")?, token)
+        };
+        let (user, role) = tokens.user_of(&token).context("the first token is unknown")?;
+        Ok(Access { tokens, token, user, role, is_given })
     }
 }
 
@@ -185,18 +192,25 @@ struct Access {
     tokens: Tokens,
     /// The one that the commands on this machine use.
     token: String,
-    origin: Origin,
+    /// Whose token that is.
+    user: UserId,
+    role: Role,
+    /// Whether the operator gave the tokens. If not, `up` made one for the user `me`.
+    is_given: bool,
 }
 
-enum Origin {
-    Given,
-    Made,
+fn role(access: &Access) -> &'static str {
+    match access.role {
+        Role::User => "user",
+        Role::Admin => "admin",
+    }
 }
 
 fn greeting(server: &str, access: &Access, data: &Path) -> String {
-    let token = match access.origin {
-        Origin::Made => format!("token    {} (user me)\n", access.token),
-        Origin::Given => String::new(),
+    let token = if access.is_given {
+        format!("you are {} ({})\n", access.user, role(access))
+    } else {
+        format!("token    {} (user {})\n", access.token, access.user)
     };
     let program = std::env::args().next().unwrap_or_else(|| "leadersboard".to_owned());
     // Where other commands look by themselves need not be said.
@@ -215,11 +229,14 @@ mod tests {
 
     #[test]
     fn the_greeting_shows_a_token_that_was_made_and_not_one_that_was_given() {
-        let access = |origin| Access { tokens: Tokens::any(), token: "t0ken".to_owned(), origin };
-        let made = greeting("http://127.0.0.1:1", &access(Origin::Made), Path::new(DEFAULT_DATA));
+        let access = |is_given| {
+            let tokens = Tokens::parse("me:t0ken", "").unwrap();
+            Access { tokens, token: "t0ken".to_owned(), user: "me".parse().unwrap(), role: Role::User, is_given }
+        };
+        let made = greeting("http://127.0.0.1:1", &access(false), Path::new(DEFAULT_DATA));
         assert!(made.contains("server   http://127.0.0.1:1\ntoken    t0ken (user me)\n"), "{made}");
         assert!(made.contains(" submit examples/quickstart --watch"), "{made}");
-        let given = greeting("http://127.0.0.1:1", &access(Origin::Given), Path::new("/srv/lb"));
+        let given = greeting("http://127.0.0.1:1", &access(true), Path::new("/srv/lb"));
         assert!(!given.contains("t0ken") && given.contains(" submit --data /srv/lb "), "{given}");
     }
 }

@@ -169,6 +169,29 @@ async fn doctor_finds_what_is_there_and_names_the_cure_for_what_is_not() {
 }
 
 #[test]
+fn doctor_makes_nothing_where_nothing_is() {
+    let empty = tempfile::tempdir().expect("a temporary directory");
+    let data = empty.path().join("data");
+    let logs = empty.path().join("logs");
+    let mut doctor = command(&data);
+    doctor.current_dir(empty.path()).arg("doctor").env("LOG_ROOT", &logs);
+    let told = Finished::of(doctor.output().expect("the binary runs"));
+    assert_eq!(told.code, Some(1), "{told:?}");
+    for said in [format!("no data directory {}", data.display()), format!("no folder {}", logs.display())] {
+        assert!(told.stdout.contains(&said) && !told.stdout.contains("is writable"), "{told:?}");
+    }
+    assert_eq!(std::fs::read_dir(empty.path()).expect("it is there").count(), 0, "doctor makes nothing");
+    let mut attack = command(&data);
+    let attacked = Finished::of(attack.args(["doctor", "sandbox"]).output().expect("the binary runs"));
+    assert!(attacked.stdout.contains("ATTEMPT"), "{attacked:?}");
+    assert_eq!(std::fs::read_dir(empty.path()).expect("it is there").count(), 0, "doctor makes nothing");
+    std::fs::create_dir(&data).expect("a folder");
+    let told = Finished::of(doctor.output().expect("the binary runs"));
+    assert!(told.stdout.contains("there is no folder") && !told.stdout.contains("is writable"), "{told:?}");
+    assert_eq!(std::fs::read_dir(&data).expect("it is there").count(), 0, "doctor makes nothing");
+}
+
+#[test]
 fn a_value_that_cannot_be_read_stops_the_start_by_name() {
     let data = tempfile::tempdir().expect("a temporary directory");
     for (name, value, named) in [

@@ -155,3 +155,31 @@ async fn files_that_no_record_tells_of_go_an_hour_later() {
     assert!(kept.exists() && young.exists() && not_ours.exists());
     all_is_well(&board).await;
 }
+
+#[tokio::test]
+async fn a_folder_of_another_user_is_named_with_the_cure_and_keeps_no_other() {
+    let board = Board::start_unprivileged(&[("EXPIRE_INTERVAL", "100ms"), ("JOB_PYTHON", "/usr/bin/python3")]).await;
+    let uploads = board.data().join("uploads");
+    let [foreign, own] =
+        ["0192f1c3a4b57c6d8e9fa0b1c2d3e4f5", "0192f1c3a4b57c6d8e9fa0b1c2d3e4f6"].map(|id| uploads.join(id));
+    for folder in [&foreign, &own] {
+        std::fs::create_dir(folder).expect("a folder");
+    }
+    std::fs::write(foreign.join("main.py"), INSTANT).expect("a file");
+    std::os::unix::fs::chown(&own, board.user(), board.user()).expect("root may");
+    for folder in [&foreign, &own] {
+        age(folder, Duration::from_hours(2));
+    }
+    gone_from_disk(&own).await;
+    assert!(foreign.exists());
+    let user = board.user().expect("a user of its own");
+    let told =
+        format!("it belongs to root (0), and this process runs as user {user}. Run `api` and `worker` as the same");
+    until("the log names the folder", PATIENCE, async || {
+        let log = board.log();
+        (log.contains(&told) && log.contains(&foreign.display().to_string())).then_some(())
+    })
+    .await;
+    std::os::unix::fs::chown(&foreign, board.user(), board.user()).expect("root may");
+    gone_from_disk(&foreign).await;
+}

@@ -101,7 +101,7 @@ async fn the_best_of_each_user_is_ranked_explained_and_exported() {
         ("limit=0", "limit"),
         ("limit=x", "limit"),
         ("since=soon", "since"),
-        ("sinse=2026-01-31", "sinse"),
+        ("sinse=2026-01-31", "there is no query parameter \"sinse\"; known:"),
     ] {
         for path in ["/leaderboard", "/leaderboard.csv", "/leaderboard/history"] {
             let refused = alice.get(&format!("{path}?{query}")).await;
@@ -153,7 +153,7 @@ async fn without_a_setting_a_board_is_asked_for_by_name_and_the_answer_names_tho
     assert_eq!((none.status, none.detail().contains("no job has completed")), (400, true), "{none:?}");
     complete(&alice, &json!({ "params": {}, "metrics": { "f1": 0.5, "auc": 0.25 } })).await;
     let refused = alice.get("/leaderboard/history").await;
-    assert_eq!((refused.status, refused.detail()), (400, "metric is not given; there are auc, f1"));
+    assert_eq!((refused.status, refused.detail()), (400, "the query has no metric; add metric=NAME. Metrics: auc, f1"));
     assert_eq!(places(&alice.get("/leaderboard?metric=f1").await.body).len(), 1);
 
     let keys = Keyspace::default();

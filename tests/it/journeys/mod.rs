@@ -1,5 +1,6 @@
 //! What users do, over the real binary, a real Redis and a real Python.
 
+mod access;
 mod artifacts;
 mod bad_input;
 mod broken_jobs;

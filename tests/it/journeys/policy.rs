@@ -18,12 +18,20 @@ fn run(roles: &Roles, arguments: &[&str]) -> Finished {
 #[tokio::test]
 async fn what_was_set_is_every_roles_policy_and_a_default_never_overwrites_it() {
     let roles = Roles::new().await;
+    let fresh = run(&roles, &["migrate"]);
+    assert_eq!(fresh.stdout, format!("the key schema is ready (version {})\n", migrations::CURRENT));
     let (_api, alice) = roles.api();
+    let defaults = run(&roles, &["policy", "show"]).stdout;
+    assert!(defaults.contains("A class without memory gets the worker's share"), "{defaults}");
     let shown = run(&roles, &["policy", "show", "--json"]).json();
     assert_eq!((&shown["lease_ms"], &shown["max_retries"]), (&1_000.into(), &3.into()), "{shown}");
 
     let tiny = ["--resource-classes", "tiny=5s:memory=1GiB:log=2MiB"];
-    let set = run(&roles, &[&["policy", "set", "--json", "--lease", "2s"], &tiny[..]].concat()).json();
+    let set = run(&roles, &[&["policy", "set", "--json", "--lease", "2s"], &tiny[..]].concat());
+    for change in ["removed: medium, small\n", "added: tiny\n", "default: tiny, before small\n"] {
+        assert!(set.stderr.contains(&format!("resource classes {change}")), "{set:?}");
+    }
+    let set = set.json();
     assert_eq!(set["set"]["lease_ms"], 2_000, "{set}");
     let class = json!({ "name": "tiny", "time_limit_s": 5, "memory_bytes": 1 << 30, "log_bytes": 2 << 20 });
     assert_eq!(set["set"]["classes"], json!([class]), "only what was set is stored");
@@ -33,6 +41,7 @@ async fn what_was_set_is_every_roles_policy_and_a_default_never_overwrites_it() 
     assert_eq!((&shown["classes"][0]["processes"], &shown["classes"][0]["gpus"]), (&4096.into(), &0.into()), "{shown}");
     let table = run(&roles, &["policy", "show"]).stdout;
     assert!(table.contains("tiny=5s:memory=1GiB:processes=4096:output=20GiB:log=2MiB:gpus=0"), "{table}");
+    assert!(!table.contains("21474836480") && !table.contains("the worker's share"), "{table}");
 
     let _worker = roles.worker("one", "30s");
     let submission = alice.submit(INSTANT).await;

@@ -159,11 +159,15 @@ impl Expirer {
         let page = self.ports.storage.published(self.reached.files, PAGE, UNKNOWN_FOR).await;
         let page = page.map_err(unreachable_files)?;
         self.reached.files = page.next;
+        let mut done = Ok(());
         for id in self.ports.records.unknown(&page.ids).await? {
-            self.ports.storage.delete(id).await.map_err(unreachable_files)?;
-            removed.leftovers += 1;
+            // A folder that can't be deleted keeps no other.
+            match self.ports.storage.delete(id).await {
+                Ok(()) => removed.leftovers += 1,
+                Err(error) => done = done.and(Err(unreachable_files(error))),
+            }
         }
-        Ok(())
+        done
     }
 
     /// Whether it was there to be removed.

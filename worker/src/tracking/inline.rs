@@ -71,10 +71,10 @@ impl Tracker {
         let budget = self.config.budget;
         match attempted {
             Attempted::Recorded => self.breaker.close(),
-            Attempted::TooLate if is_open => tracing::info!("the remaining files go to the tracker later"),
+            Attempted::TooLate if is_open => tracing::info!("LeadersBoard sends the remaining files to MLflow later"),
             Attempted::TooLate => {
                 self.breaker.open();
-                tracing::warn!("the tracker did not answer within {budget:?}; the run is recorded later");
+                tracing::warn!("MLflow did not answer within {budget:?}; LeadersBoard records the run later");
             }
             Attempted::Refused(error) => {
                 let left = budget.saturating_sub(began.elapsed());
@@ -83,7 +83,7 @@ impl Tracker {
                 if matches!(error, TrackingError::Away(_)) && !answers.await {
                     self.breaker.open();
                 }
-                tracing::warn!(%error, "the tracker did not take the run; it is recorded later");
+                tracing::warn!(%error, "MLflow did not accept the run; LeadersBoard records it later");
             }
         }
     }

@@ -1,13 +1,13 @@
 #!lua flags=allow-oom
--- Compares the best of one user on a board, and the count of that board's users, with what they follow from, and
--- restores them where that is asked for.
+-- Compares the best of one user on a board with the user's standings, or the count of a board's users with the board,
+-- and restores it where that is asked for.
 --
 -- KEYS[1]  the user's standings in the metric
 -- KEYS[2]  the greatest value of each user
 -- KEYS[3]  the least value of each user
 -- KEYS[4]  all metrics, by how many users have a value
 -- ARGV[1]  the metric
--- ARGV[2]  the user; empty to look at the count alone
+-- ARGV[2]  the user; empty to look at the count
 -- ARGV[3]  'verify' or 'rebuild'
 --
 -- Answers a list of {key, found, wanted}, as texts, of what differs.
@@ -36,7 +36,8 @@ if ARGV[2] ~= '' then
   local least = redis.pcall('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
   compare(KEYS[2], ARGV[2], greatest or 'absent')
   compare(KEYS[3], ARGV[2], least or 'absent')
+else
+  local users = count(KEYS[2])
+  compare(KEYS[4], ARGV[1], users > 0 and tostring(users) or 'absent')
 end
-local users = count(KEYS[2])
-compare(KEYS[4], ARGV[1], users > 0 and tostring(users) or 'absent')
 return differences

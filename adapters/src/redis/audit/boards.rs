@@ -15,25 +15,36 @@ use crate::redis::reads::index::read_id;
 
 impl Redis {
     /// Compares the best of each user, and the count of each board's users, with what they follow from, each at one
-    /// moment; in [`Mode::Rebuild`] restores them.
+    /// moment; in [`Mode::Rebuild`] restores them. [`Mode::Verify`] does not compare what follows from damaged keys: a
+    /// rebuild restores those keys first.
     pub(super) async fn audit_boards(&self, mode: Mode, report: &mut AuditReport) -> Result<(), PortError> {
         let boards = self.members(&self.keys().boards()).await?;
         let mut metrics: HashSet<String> =
             boards.into_iter().filter_map(|metric| String::from_utf8(metric).ok()).collect();
+        // Metrics whose bests differ, or were not compared.
+        let mut doubtful: HashSet<String> = HashSet::new();
+        let mut without: HashSet<(String, UserId)> = HashSet::new();
         let mut cursor = 0_u64;
         loop {
             let (next, found) = self.scan(&self.keys().boards_pattern(), cursor).await?;
             for key in found {
                 match self.keys().board_of(&key) {
                     Some((metric, Some(user))) => {
-                        self.audit_best(mode, &metric, Some(&user), report).await?;
+                        if !self.audit_best(mode, &metric, Some(&user), report).await? {
+                            doubtful.insert(metric.clone());
+                        }
                         metrics.insert(metric);
                     }
                     // Who is here and has no standings is to go.
                     Some((metric, None)) => {
                         self.audit_names(mode, &key, report).await?;
                         for user in self.without_standings(&metric, &key).await? {
-                            self.audit_best(mode, &metric, Some(&user), report).await?;
+                            // The greatest and the least value are compared together.
+                            if without.insert((metric.clone(), user.clone()))
+                                && !self.audit_best(mode, &metric, Some(&user), report).await?
+                            {
+                                doubtful.insert(metric.clone());
+                            }
                         }
                         metrics.insert(metric);
                     }
@@ -45,8 +56,8 @@ impl Redis {
                 break;
             }
         }
-        for metric in metrics {
-            self.audit_best(mode, &metric, None, report).await?;
+        for metric in metrics.iter().filter(|metric| mode == Mode::Rebuild || !doubtful.contains(*metric)) {
+            self.audit_best(mode, metric, None, report).await?;
         }
         Ok(())
     }
@@ -84,16 +95,20 @@ impl Redis {
         }
     }
 
+    /// Compares the best of a user, or without a user the count of a board; returns whether nothing differs.
     async fn audit_best(
         &self,
         mode: Mode,
         metric: &str,
         user: Option<&UserId>,
         report: &mut AuditReport,
-    ) -> Result<(), PortError> {
+    ) -> Result<bool, PortError> {
         // Without a user no standings are looked at.
         let nobody: UserId = "-".parse().expect("a name");
         let place = place(self.keys(), metric, user.unwrap_or(&nobody), String::new());
+        if mode == Mode::Verify && user.is_some() && report.is_damaged(&place.standings) {
+            return Ok(false);
+        }
         let differences: Vec<(String, String, String)> = Script::new(include_str!("best.lua"))
             .key(&place.standings)
             .key(&place.highest)
@@ -109,7 +124,8 @@ impl Redis {
             .await
             .map_err(away)?;
         let difference = |(key, found, wanted)| Difference { key, found, wanted };
+        let is_right = differences.is_empty();
         report.note(differences.into_iter().map(difference).collect());
-        Ok(())
+        Ok(is_right)
     }
 }

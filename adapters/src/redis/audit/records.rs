@@ -154,7 +154,11 @@ impl RecordsAudit<'_> {
                     continue;
                 }
                 let mut again = Vec::new();
-                for ((metric, order), reply) in left.into_iter().zip(look.replies) {
+                for ((metric, order), mut reply) in left.into_iter().zip(look.replies) {
+                    // A key of another type was told before, and goes away as a whole.
+                    if reply.is_err() && report.is_damaged(&self.redis.keys().records(metric, order)) {
+                        reply = Ok(Value::Array(vec![]));
+                    }
                     let Some((difference, writes)) = self.difference(metric, order, reply)? else { continue };
                     let newer = ("type", "job.completed");
                     if self.mode == Mode::Rebuild && !self.redis.restore_unless(self.at, newer, &writes).await? {

@@ -1,5 +1,8 @@
 //! What an audit finds.
 
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use projections::fold::Part;
 
 /// How many differences are kept to be shown.
@@ -40,6 +43,8 @@ pub struct AuditReport {
     pub unreadable: u64,
     /// The first of them.
     pub first_unreadable: Vec<Unreadable>,
+    /// The hashes of the keys that differ.
+    damaged: HashSet<u64>,
 }
 
 /// Something in the log that can't be read.
@@ -65,8 +70,14 @@ pub struct Progress {
 impl AuditReport {
     pub(super) fn note(&mut self, differences: Vec<Difference>) {
         self.differences += differences.len() as u64;
+        self.damaged.extend(differences.iter().map(|it| hash(&it.key)));
         let room = SHOWN.saturating_sub(self.first.len());
         self.first.extend(differences.into_iter().take(room));
+    }
+
+    /// Whether this key was found to differ.
+    pub(super) fn is_damaged(&self, key: &str) -> bool {
+        self.damaged.contains(&hash(key))
     }
 
     pub(super) fn note_unreadable(&mut self, what: String, why: String) {
@@ -75,4 +86,10 @@ impl AuditReport {
             self.first_unreadable.push(Unreadable { what, why });
         }
     }
+}
+
+fn hash(key: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
 }

@@ -40,9 +40,7 @@ pub(super) async fn refused(base: &str, response: Response) -> ClientError {
             format!("{detail} The id of this request: {}.", request_id.unwrap_or_default())
         }
         _ => match retry_after {
-            Some(wait) if !wait.is_zero() => {
-                format!("{detail} Try again in {}.", human::duration(wait))
-            }
+            Some(wait) if !wait.is_zero() => with_wait(&detail, wait),
             Some(_) | None => detail,
         },
     };
@@ -82,10 +80,39 @@ fn detail(status: StatusCode, body: Option<&Value>) -> String {
     }
 }
 
+/// The detail with the time after which to try again. A detail that says more than "shortly" says it itself.
+fn with_wait(detail: &str, wait: Duration) -> String {
+    let begin = detail.to_ascii_lowercase().find("try again");
+    let (before, advice) = detail.split_at(begin.unwrap_or(detail.len()));
+    if !matches!(advice.to_ascii_lowercase().as_str(), "" | "try again shortly." | "try again later.") {
+        return detail.to_owned();
+    }
+    let before = before.trim_end_matches([' ', ';', ':', ',']);
+    let end = if before.ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("{before}{end} Try again in {}.", human::duration(wait))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::test_server::{TestServer, speaks_once};
     use super::*;
+
+    #[test]
+    fn when_to_try_again_is_told_once() {
+        let wait = Duration::from_secs(2);
+        for (detail, told) in [
+            ("error: Redis does not answer; try again shortly.", "error: Redis does not answer. Try again in 2 s."),
+            ("The server is busy. Try again shortly.", "The server is busy. Try again in 2 s."),
+            ("Redis is full: try again later.", "Redis is full. Try again in 2 s."),
+            ("At most 10 jobs an hour.", "At most 10 jobs an hour. Try again in 2 s."),
+            (
+                "Limit: 1. Try again when one of your jobs has ended.",
+                "Limit: 1. Try again when one of your jobs has ended.",
+            ),
+        ] {
+            assert_eq!(with_wait(detail, wait), told);
+        }
+    }
 
     #[tokio::test]
     async fn a_broken_server_is_told_with_the_id_by_which_its_log_has_the_request() {

@@ -88,10 +88,7 @@ fn not_kept(listed: &Listed) -> Vec<String> {
         told.push(format!("not kept: {more} more; --json names those of which the server keeps the reason"));
     }
     if listed.left_out_count > 0 {
-        told.push(format!(
-            "not kept: {} more files: the job has left more than the maximum number of artifacts",
-            listed.left_out_count
-        ));
+        told.push(format!("not kept: {} above the limit of files", human::counted(listed.left_out_count, "file")));
     }
     told
 }

@@ -39,7 +39,7 @@ pub(super) async fn run(client: &Client, job_id: &str, output: Output) -> Result
 fn rows(curves: &[Curve]) -> String {
     let rows = curves.iter().map(|curve| {
         let numbers = || curve.points.iter().map(|(_, number)| *number);
-        let shown = |number: Option<f64>| number.map(|number| number.to_string()).unwrap_or_default();
+        let shown = |number: Option<f64>| number.map(human::number).unwrap_or_default();
         [
             human::line(&curve.name, 100),
             shown(numbers().next_back()),

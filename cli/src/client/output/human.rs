@@ -24,6 +24,19 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{value:.1} {unit}")
 }
 
+/// `1 difference`, `2 differences`: a count with its regular noun.
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// `0.123457`, `1.23457e-7`: a number to six significant digits.
+pub(crate) fn number(number: f64) -> String {
+    let digits = format!("{number:.5e}");
+    let Some((_, exponent)) = digits.split_once('e') else { return number.to_string() };
+    let (Ok(rounded), Ok(exponent)) = (digits.parse::<f64>(), exponent.parse::<i32>()) else { return digits };
+    if (-5..6).contains(&exponent) { rounded.to_string() } else { format!("{rounded:e}") }
+}
+
 /// `0.8 s`, `42 s`, `3 min 5 s`, `2 h 10 min`, `4 d 3 h`: two units at most.
 pub(crate) fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -126,6 +139,33 @@ mod tests {
         assert_eq!(size(1536), "1.5 KiB");
         assert_eq!(size(1024 * 1024 - 1), "1.0 MiB");
         assert_eq!(size(100 << 20), "100.0 MiB");
+    }
+
+    #[test]
+    fn counts() {
+        let told = [0, 1, 2].map(|count| counted(count, "difference"));
+        assert_eq!(told, ["0 differences", "1 difference", "2 differences"]);
+    }
+
+    #[test]
+    fn numbers() {
+        for (value, shown) in [
+            (0.1 + 0.2, "0.3"),
+            (1.0 / 3.0, "0.333333"),
+            (0.0, "0"),
+            (-2.0 / 3.0, "-0.666667"),
+            (100_000.0, "100000"),
+            (999_999.4, "999999"),
+            (999_999.6, "1e6"),
+            (12_884_901_888.0, "1.28849e10"),
+            (0.000_012_345_678, "0.0000123457"),
+            (1.5e-9, "1.5e-9"),
+            (f64::MAX, "1.79769e308"),
+            (f64::NAN, "NaN"),
+            (f64::INFINITY, "inf"),
+        ] {
+            assert_eq!(number(value), shown);
+        }
     }
 
     #[test]

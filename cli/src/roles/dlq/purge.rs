@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::select::Filters;
 use crate::client::Output;
+use crate::client::output::human;
 use crate::options::storage::StorageOptions;
 use crate::roles::answer;
 use crate::shared_policy;
@@ -41,15 +42,13 @@ pub(super) struct Purge {
 impl Purge {
     pub(super) async fn run(self, redis: &Redis, data: &Path, output: Output) -> Result<ExitCode> {
         let (what, count) = if self.quarantine {
-            ("tickets in quarantine", self.quarantine(redis).await?)
+            ("quarantined ticket", self.quarantine(redis).await?)
         } else {
-            ("dead letters", self.dead_letters(redis, data).await?)
+            ("dead letter", self.dead_letters(redis, data).await?)
         };
-        let sentence = if self.yes {
-            format!("{count} {what} purged.")
-        } else {
-            format!("{count} {what} would be purged: --yes does it.")
-        };
+        let counted = human::counted(count, what);
+        let sentence =
+            if self.yes { format!("{counted} purged.") } else { format!("{counted} would be purged: --yes does it.") };
         answer(output, &sentence, &json!({ "purged": if self.yes { count } else { 0 }, "selected": count }))?;
         Ok(ExitCode::SUCCESS)
     }

@@ -15,6 +15,7 @@ use crate::options::redis::RedisOptions;
 use crate::options::sandbox::{ConfinementOptions, Site};
 use crate::options::storage::StorageOptions;
 use crate::roles::answer;
+use crate::roles::doctor::Missing;
 
 /// Attack the sandbox as a job with these settings could, and show what it denies
 #[derive(Debug, Args)]
@@ -49,6 +50,7 @@ impl SandboxDoctor {
     pub(crate) async fn run(&self, output: Output) -> Result<ExitCode> {
         let python = self.python.find().await?;
         let data = &self.redis.data;
+        let _made = Missing::before(&self.confinement.work_root(data));
         let Site { sandbox, work_root } = self.confinement.prepare(&python, (data, &self.storage), "doctor", 1).await?;
         let data = std::path::absolute(data)?;
         let secrets =

@@ -75,8 +75,9 @@ impl DownloadCommand {
             })),
             Output::Human => {
                 let present = wanted.len() - count;
-                let present = if present > 0 { format!("; {present} were there already") } else { String::new() };
-                screen::note(&format!("{count} files, {}, in {}{present}", human::size(bytes), to.display()));
+                let present = if present > 0 { format!("; {present} already there") } else { String::new() };
+                let files = human::counted(count as u64, "file");
+                screen::note(&format!("{files}, {}, in {}{present}", human::size(bytes), to.display()));
                 Ok(())
             }
         }

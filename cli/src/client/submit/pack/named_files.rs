@@ -68,12 +68,12 @@ pub(crate) fn present(root: &Path, entries: &[Entry], path: &str, role: Role) ->
         )));
     }
     let candidates = candidates(entries, path, role);
-    let advice = if candidates.is_empty() {
-        format!("and no other {} file either", role.suffix())
+    let root = root.display();
+    Err(ClientError::usage(if candidates.is_empty() {
+        format!("{root} has no {} file.", role.suffix())
     } else {
-        format!("name it with {option}; candidates are {}", candidates.join(", "))
-    };
-    Err(ClientError::usage(format!("there is no {path} in {}: {advice}.", root.display())))
+        format!("there is no {path} in {root}: name it with {option}; candidates are {}.", candidates.join(", "))
+    }))
 }
 
 /// Same name elsewhere first, then the least nested.

@@ -1,6 +1,7 @@
 //! The files of a folder that belong to a submission.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -32,7 +33,12 @@ impl Tree {
     /// environments, and the data directory of a server.
     pub(crate) fn read(folder: &Path, server_data: &Path) -> Result<Self, ClientError> {
         let shown = folder.display();
-        let root = fs::canonicalize(folder).map_err(|error| ClientError::usage(format!("{shown}: {error}.")))?;
+        let root = fs::canonicalize(folder).map_err(|error| {
+            ClientError::usage(match error.kind() {
+                ErrorKind::NotFound => format!("there is no folder {shown}."),
+                _ => format!("the folder {shown} can't be read: {error}."),
+            })
+        })?;
         if !root.is_dir() {
             return Err(ClientError::usage(format!("{shown} is a file; give the folder that holds it.")));
         }
