@@ -167,6 +167,11 @@ pub(crate) fn token(text: &str) -> Option<&str> {
     text.strip_prefix(MARK)
 }
 
+/// A name of the document's own as its author wrote it.
+pub(crate) fn plain_name(name: &str) -> &str {
+    name.strip_prefix(OWN).unwrap_or(name)
+}
+
 /// The beginning of a token, for a refusal.
 pub(crate) fn shown(token: &str) -> String {
     match token.char_indices().nth(SHOWN) {
@@ -186,8 +191,8 @@ pub(crate) fn unmark(value: &mut Value) {
         Value::Array(values) => values.iter_mut().for_each(unmark),
         Value::Object(values) => {
             if values.keys().any(|name| name.starts_with(OWN)) {
-                let plain = |name: String| name.strip_prefix(OWN).map_or(name.clone(), str::to_owned);
-                *values = std::mem::take(values).into_iter().map(|(name, value)| (plain(name), value)).collect();
+                let values_of = std::mem::take(values).into_iter();
+                *values = values_of.map(|(name, value)| (plain_name(&name).to_owned(), value)).collect();
             }
             values.values_mut().for_each(unmark);
         }

@@ -37,7 +37,7 @@ impl Results {
     /// Reads and checks a `metrics.json`: an object with the objects `params` and `metrics` and, optionally,
     /// `performance`; every metric a finite number. What describes the run, params and performance, may hold anything:
     /// `NaN`, `Infinity` and numbers that 64 bits can't hold are kept as strings. A finished training does not fail for its
-    /// description: what can't be kept as it is, is mended.
+    /// description: what can't be kept as it is, is mended, and what is too much to store is left out.
     ///
     /// # Errors
     /// One sentence that names the key that breaks a rule.
@@ -56,17 +56,81 @@ impl Results {
         let metrics = take_object(&mut document, "metrics")?
             .ok_or_else(|| InvalidMetrics("metrics.json has no \"metrics\" object".to_owned()))?;
         for (name, value) in metrics {
-            check_name("metrics", &name)?;
-            results.metrics.insert(name.clone(), finite(&name, &value)?);
+            let name = json::plain_name(&name);
+            check_name("metrics", name)?;
+            results.metrics.insert(name.to_owned(), finite(name, &value)?);
         }
-        let bytes = serde_json::to_vec(&results).map_or(usize::MAX, |text| text.len());
-        if bytes > MAX_STORED_BYTES {
-            return refuse(format!(
-                "metrics.json has {bytes} bytes once its numbers are written out, more than {MAX_STORED_BYTES}"
-            ));
-        }
+        results.fit()?;
         Ok(results)
     }
+
+    /// Leaves out of params and performance what is too much to store, the largest first. A note stands in its place.
+    fn fit(&mut self) -> Result<(), InvalidMetrics> {
+        let mut stored = stored_bytes(self);
+        if stored <= MAX_STORED_BYTES {
+            return Ok(());
+        }
+        let metrics = stored_bytes(&self.metrics);
+        if metrics + SPARE_BYTES > MAX_STORED_BYTES {
+            return Err(InvalidMetrics(format!(
+                "the metrics in metrics.json take {metrics} bytes once they are stored, more than {}: their numbers are \
+                 written out, and bytes that are not UTF-8 take three bytes each. Write fewer metrics",
+                MAX_STORED_BYTES - SPARE_BYTES
+            )));
+        }
+        let sections = [&mut self.params, &mut self.performance];
+        let mut values: Vec<_> =
+            sections.into_iter().flat_map(Map::values_mut).map(|it| (stored_bytes(it), it)).collect();
+        values.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        for (bytes, value) in values {
+            let note = Value::from(format!("(left out: {bytes} bytes once stored)"));
+            let saved = bytes.saturating_sub(stored_bytes(&note));
+            if stored <= MAX_STORED_BYTES || saved == 0 {
+                break;
+            }
+            *value = note;
+            stored -= saved;
+        }
+        self.leave_out_names(stored)
+    }
+
+    /// Leaves out whole entries where even their names are too much, those with the longest names first.
+    fn leave_out_names(&mut self, mut stored: usize) -> Result<(), InvalidMetrics> {
+        for (section, object) in [("params", &mut self.params), ("performance", &mut self.performance)] {
+            if stored <= MAX_STORED_BYTES {
+                break;
+            }
+            let mut names: Vec<String> = object.keys().cloned().collect();
+            names.sort_by_key(|name| std::cmp::Reverse(name.len()));
+            let mut left_out = 0;
+            for name in names {
+                if stored + SPARE_BYTES <= MAX_STORED_BYTES {
+                    break;
+                }
+                let value = object.remove(&name).unwrap_or_default();
+                stored = stored.saturating_sub(stored_bytes(&name) + stored_bytes(&value) + 2);
+                left_out += 1;
+            }
+            let note = Value::from(format!("{left_out} {section}"));
+            stored += stored_bytes(&note) + LEFT_OUT.len() + 4;
+            object.insert(LEFT_OUT.to_owned(), note);
+        }
+        let bytes = stored_bytes(self);
+        if bytes <= MAX_STORED_BYTES {
+            return Ok(());
+        }
+        Err(InvalidMetrics(format!("metrics.json takes {bytes} bytes once it is stored, more than {MAX_STORED_BYTES}")))
+    }
+}
+
+/// Stands for the entries of which not even the names are kept.
+const LEFT_OUT: &str = "(left out)";
+
+/// Room for what stands beside the metrics: the names of the sections, and two notes.
+const SPARE_BYTES: usize = 256;
+
+fn stored_bytes(value: &impl Serialize) -> usize {
+    serde_json::to_vec(value).map_or(usize::MAX, |text| text.len())
 }
 
 fn take_object(document: &mut Map<String, Value>, key: &str) -> Result<Option<Map<String, Value>>, InvalidMetrics> {
@@ -261,7 +325,54 @@ mod tests {
         }
         let smuggled = r#"{"params": {"x": {"$serde_json::private::RawValue": "[[[1]]]"}}, "metrics": {"acc": 5}}"#;
         assert!(refusal(smuggled).contains("reserved name \"$serde_json::private::RawValue\""));
-        let long = format!(r#"{{"params": {{"x": [{}1]}}, "metrics": {{}}}}"#, "1e15,".repeat(40_000));
-        assert!(refusal(&long).contains("once its numbers are written out"));
+        let many: Vec<String> = (0..20_000).map(|number| format!(r#""m{number}":1e15"#)).collect();
+        let refused = refusal(&format!(r#"{{"params": {{}}, "metrics": {{{}}}}}"#, many.join(",")));
+        assert!(
+            refused.starts_with("the metrics in metrics.json take 5") && refused.contains("more than 52"),
+            "{refused}"
+        );
+        let own = refusal(r#"{"params": {}, "metrics": {"\u0001token:1": 1}}"#);
+        assert!(own.starts_with(r#"metrics has a bad name "\u{1}token:1""#), "{own}");
+    }
+
+    #[test]
+    fn a_description_that_is_too_much_is_left_out_and_the_rest_is_kept() {
+        let read = |params: &[u8], performance: &[u8]| {
+            let parts: [&[u8]; 5] =
+                [br#"{"params": {"#, params, br#"}, "metrics": {"auc": 0.5}, "performance": {"#, performance, b"}}"];
+            let document = parts.concat();
+            assert!(document.len() as u64 <= MAX_METRICS_FILE_BYTES, "{}", document.len());
+            let results = Results::from_metrics_json(&document).unwrap();
+            assert_eq!(results.metrics["auc"].to_bits(), 0.5_f64.to_bits());
+            assert!(stored_bytes(&results) <= MAX_STORED_BYTES);
+            results
+        };
+        let latin: Vec<u8> = [br#""lr": 0.1, "note": ""#.as_slice(), &[0xe9; 180_000], b"\""].concat();
+        let results = read(&latin, b"");
+        assert_eq!(Value::Object(results.params), json!({"lr": 0.1, "note": "(left out: 540002 bytes once stored)"}));
+        let numbers = format!(r#""lr": 0.1, "x": [{}1]"#, "1e15,".repeat(43_000));
+        let results = read(numbers.as_bytes(), b"");
+        assert_eq!(results.params["lr"], 0.1);
+        assert!(results.params["x"].as_str().unwrap().starts_with("(left out: "), "{:?}", results.params["x"]);
+        let results = read(b"\"lr\": 0.1", &latin);
+        assert_eq!(results.performance["note"], "(left out: 540002 bytes once stored)");
+        // The largest go first, and no more than must.
+        let two = [br#""a": ""#.as_slice(), &[0xe9; 100_000], br#"", "b": ""#, &[0xe9; 90_000], b"\""].concat();
+        let results = read(&two, b"");
+        assert!(
+            results.params["a"].as_str().unwrap().starts_with("(left") && results.params["b"] != results.params["a"]
+        );
+        assert_eq!(results.params["b"].as_str().unwrap().chars().count(), 90_000);
+        // Names alone can be too much.
+        let names: Vec<Vec<u8>> =
+            (0..2700).map(|number| [format!("\"{number:04}").as_bytes(), &[0xe9; 80], b"\": 1"].concat()).collect();
+        let results = read(&names.join(&b','), &latin[..9]);
+        assert!(results.params.len() > 1900 && results.params.len() < 2700, "{}", results.params.len());
+        let left_out = results.params[LEFT_OUT].as_str().unwrap();
+        assert_eq!(left_out, format!("{} params", 2701 - results.params.len()));
+        for section in ["params", "performance"] {
+            let swapped = if section == "params" { (names.join(&b','), vec![]) } else { (vec![], names.join(&b',')) };
+            read(&swapped.0, &swapped.1);
+        }
     }
 }

@@ -21,7 +21,7 @@ use crate::request::extract::VisibleJob;
 use crate::request::query::{Asked, Pairs, Params};
 
 use lines::{Lines, View};
-use text::Part;
+use text::{Part, Source};
 
 /// The most bytes in one answer to a polling client, and the default.
 const MAX_PIECE_BYTES: usize = 1 << 20;
@@ -93,11 +93,13 @@ pub(crate) async fn logs(
 
 /// The log of the latest attempt, or its last lines. `job` was read before the log is, as for [`piece`].
 async fn latest(log: &dyn LogPort, job: &Job, tail_lines: Option<u64>, view: View) -> Result<PieceView, Error> {
-    let part = match (job.fences.last(), tail_lines) {
-        (None, _) => Part::default(),
-        (Some(fence), None) => text::whole(log, job.id, fence, view).await.map_err(storage_error)?,
-        (Some(fence), Some(lines)) => text::tail(log, job.id, fence, lines, view).await.map_err(storage_error)?,
+    let source = job.fences.last().map(|fence| Source::new(log, job.id, fence, &job.spec.user));
+    let part = match (source, tail_lines) {
+        (None, _) => Ok(Part::default()),
+        (Some(source), None) => text::whole(&source, view).await,
+        (Some(source), Some(lines)) => text::tail(&source, lines, view).await,
     };
+    let part = part.map_err(storage_error)?;
     let Part { text: logs, offset, next_offset, truncated } = part;
     let complete = job.is_terminal();
     Ok(PieceView { job_id: job.id.to_string(), attempt: job.attempt(), offset, next_offset, logs, complete, truncated })

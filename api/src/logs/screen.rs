@@ -6,12 +6,16 @@ use std::mem::take;
 
 use crate::terminal::{Effect, Reader};
 
+mod budget;
+mod row;
+
+use budget::Budget;
+use row::{Column, Row};
+
 /// How many lines a cursor can go back to. What is above them stays as it is.
 const ROWS: usize = 32;
-/// As much of each of these lines is kept from one piece of a log to the next.
-const KEPT_BYTES: usize = 4 << 10;
 /// The longest styles that are carried from one text to the next.
-const STYLE_BYTES: usize = 128;
+const STYLE_BYTES: usize = 64;
 const PLAIN_STYLE: &str = "\x1b[0m";
 
 /// The last lines of a log. Only one line of what it tells can be replaced, namely the last, by a text that begins with
@@ -36,35 +40,7 @@ pub(super) struct Screen {
     /// How many rows have left at the top.
     gone: usize,
     went_above: bool,
-}
-
-#[derive(Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is true or false of a row whatever the others are")]
-struct Row {
-    text: String,
-    /// `text` has a style somewhere. To search it at every effect would cost the square of its length.
-    styled: bool,
-    /// Where the last style in `text` ends: characters behind it can be counted.
-    plain_from: usize,
-    /// As much of it was told.
-    sent: usize,
-    /// What was told of it before is to be replaced.
-    replaced: bool,
-    /// Something before `text` was told, and is not kept.
-    continues: bool,
-    /// It stands in for one that has left.
-    again: bool,
-    /// It was begun with a carriage return, as bars are: the cursor may come back to it.
-    is_bar: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Column {
-    Start,
-    /// After a carriage return.
-    Returned,
-    /// So many characters before the end.
-    Back(usize),
+    budget: Budget,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +75,7 @@ impl Screen {
             held: 0,
             gone: 0,
             went_above: false,
+            budget: Budget::default(),
         }
     }
 
@@ -112,6 +89,7 @@ impl Screen {
 
     /// Writes a piece of the log.
     pub(super) fn write(&mut self, text: &str) {
+        self.budget.earn(text.len());
         let mut reader = take(&mut self.reader);
         reader.read(text, |effect| self.effect(effect));
         self.reader = reader;
@@ -176,6 +154,17 @@ impl Screen {
     }
 
     fn effect(&mut self, effect: Effect<'_>) {
+        self.budget.spend(1);
+        if self.budget.is_spent() {
+            // Only text and the ends of lines are left; both cost no more than they have earned.
+            match effect {
+                Effect::Text(_) | Effect::NewLine => {
+                    self.column = Column::Back(0);
+                    self.style.pending.clear();
+                }
+                _ => return,
+            }
+        }
         match effect {
             Effect::Text(text) => self.print(text),
             Effect::Style(style) => self.style.change(style),
@@ -213,8 +202,9 @@ impl Screen {
     fn make_room_above(&mut self, rows: usize) {
         let room = rows.min(self.gone).min(ROWS - self.rows.len());
         for _ in 0..room {
-            self.rows.push_front(Row { again: true, ..Row::default() });
+            self.rows.push_front(Row::standing_in());
         }
+        self.budget.spend(room);
         self.gone -= room;
         self.cursor += room;
         self.touched = self.touched.map(|row| row + room);
@@ -233,7 +223,9 @@ impl Screen {
     fn erase(&mut self, from: Column) {
         let row = &mut self.rows[self.cursor];
         let was_styled = row.continues || row.styled;
-        if row.cut(from) {
+        let cut = row.cut(from);
+        self.budget.spend(cut.walked);
+        if cut.begins_anew {
             self.touched = Some(self.cursor);
             if was_styled {
                 self.style.renew();
@@ -249,16 +241,33 @@ impl Screen {
         let row = &mut self.rows[self.cursor];
         row.is_bar |= self.column == Column::Returned;
         let was_styled = row.continues || row.styled;
-        if row.cut(self.column) && was_styled {
+        let cut = row.cut(self.column);
+        if cut.begins_anew && was_styled {
             self.style.restore(row);
+            self.budget.spend(self.style.current.len());
         }
+        self.budget.spend(cut.walked + self.style.pending.len() + text.len());
         row.push_style(&take(&mut self.style.pending));
-        row.text.push_str(text);
+        row.push(text);
         self.column = Column::Back(0);
         self.touched = Some(self.cursor);
+        if row.is_full() {
+            self.settle_full_row();
+        }
+    }
+
+    /// Tells a row that is full and forgets its text: the cursor comes back neither to this nor to what is above.
+    fn settle_full_row(&mut self) {
+        self.scroll_to(self.rows.len() - self.cursor);
+        if self.told != Told::Row(0) || self.has_news(0) {
+            self.tell(0);
+        }
+        self.rows[0].settle();
+        self.gone = 0;
     }
 
     fn new_line(&mut self) {
+        self.budget.spend(self.style.pending.len());
         self.rows[self.cursor].push_style(&take(&mut self.style.pending));
         if self.cursor + 1 == self.rows.len() {
             self.rows.push_back(Row::default());
@@ -320,68 +329,6 @@ impl Screen {
         row.sent = row.text.len();
         row.replaced = false;
         self.told = Told::Row(at);
-    }
-}
-
-impl Row {
-    fn push_style(&mut self, style: &str) {
-        if !style.is_empty() {
-            self.styled = true;
-            self.text.push_str(style);
-            self.plain_from = self.text.len();
-        }
-    }
-
-    /// Takes away what stands from a column on, and tells whether the row begins anew.
-    fn cut(&mut self, column: Column) -> bool {
-        match column {
-            Column::Back(0) => return false,
-            Column::Back(chars) => {
-                let plain = &self.text[self.plain_from..];
-                let left = if chars > plain.len() { None } else { plain.char_indices().rev().nth(chars - 1) };
-                let left = match left {
-                    Some((at, _)) => self.plain_from + at,
-                    // Characters can't be counted among styles.
-                    None if self.styled => return false,
-                    None => 0,
-                };
-                self.text.truncate(left);
-                if self.sent > left {
-                    self.sent = 0;
-                    self.replaced = true;
-                }
-                return false;
-            }
-            Column::Start | Column::Returned => {}
-        }
-        if self.text.is_empty() && !self.continues {
-            return false;
-        }
-        self.text.clear();
-        self.styled = false;
-        self.plain_from = 0;
-        self.sent = 0;
-        self.continues = false;
-        self.replaced = true;
-        true
-    }
-
-    /// Keeps no more than a part; the end of a long one that was told is enough to go on with it.
-    fn clip(&mut self, told: bool) {
-        if self.text.len() <= KEPT_BYTES {
-            return;
-        }
-        if told {
-            self.text.clear();
-            self.styled = false;
-            self.plain_from = 0;
-            self.continues = true;
-        } else {
-            self.text.truncate(self.text.floor_char_boundary(KEPT_BYTES));
-            self.styled = self.text.contains('\x1b');
-            self.plain_from = if self.styled { self.text.len() } else { 0 };
-        }
-        self.sent = self.sent.min(self.text.len());
     }
 }
 

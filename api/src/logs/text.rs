@@ -1,11 +1,12 @@
 //! Reading a log's text without ever holding more of it than an answer may have.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 
 use events::ports::{LogPort, PortError};
 use events::{Fence, JobId};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 
 use super::lines::{Excerpt, Lines, View};
@@ -19,6 +20,31 @@ const BLOCK_BYTES: u64 = 64 << 10;
 /// How many blocks are rendered at once; other requests wait for their turn at the next block.
 static RENDERING: Semaphore = Semaphore::const_new(2);
 
+/// Of each user's jobs one block is rendered at once, so that nobody who asks for many logs keeps others waiting. Users
+/// that share one of these wait for each other.
+static USERS: [Semaphore; 64] = [const { Semaphore::const_new(1) }; 64];
+
+/// A log of a job, and whose turn is taken to render it.
+pub(super) struct Source<'a> {
+    log: &'a dyn LogPort,
+    job: JobId,
+    fence: &'a Fence,
+    user: &'static Semaphore,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(log: &'a dyn LogPort, job: JobId, fence: &'a Fence, user: &impl Hash) -> Self {
+        let mut hasher = DefaultHasher::new();
+        user.hash(&mut hasher);
+        let user = usize::try_from(hasher.finish() % USERS.len() as u64).unwrap_or_default();
+        Self { log, job, fence, user: &USERS[user] }
+    }
+
+    async fn end(&self) -> Result<u64, PortError> {
+        Ok(self.log.len(self.job, self.fence).await?.unwrap_or(0))
+    }
+}
+
 /// A part of a log, and where it stands in it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Part {
@@ -30,10 +56,10 @@ pub(super) struct Part {
 }
 
 /// A whole log, or the last 16 MiB of a longer one below a line that says so.
-pub(super) async fn whole(log: &dyn LogPort, job: JobId, fence: &Fence, view: View) -> Result<Part, PortError> {
-    let end = log.len(job, fence).await?.unwrap_or(0);
+pub(super) async fn whole(source: &Source<'_>, view: View) -> Result<Part, PortError> {
+    let end = source.end().await?;
     let start = end.saturating_sub(MAX_TEXT_BYTES);
-    let mut part = read(log, job, fence, start..end, view).await?.part;
+    let mut part = read(source, start..end, view).await?.part;
     if start > 0 {
         part.truncated = true;
         let note = format!(
@@ -45,27 +71,27 @@ pub(super) async fn whole(log: &dyn LogPort, job: JobId, fence: &Fence, view: Vi
 }
 
 /// The last `lines` lines, within the last 16 MiB.
-pub(super) async fn tail(
-    log: &dyn LogPort,
-    job: JobId,
-    fence: &Fence,
-    lines: u64,
-    view: View,
-) -> Result<Part, PortError> {
-    let end = log.len(job, fence).await?.unwrap_or(0);
+pub(super) async fn tail(source: &Source<'_>, lines: u64, view: View) -> Result<Part, PortError> {
+    let Source { log, job, fence, .. } = *source;
+    let end = source.end().await?;
+    let floor = end.saturating_sub(MAX_TEXT_BYTES);
     let mut raw_lines = lines;
+    let mut start = lines_before(log, job, fence, floor..end, raw_lines).await?;
     loop {
-        let start = tail_start(log, job, fence, end, raw_lines).await?;
-        let Reading { mut part, went_above } = read(log, job, fence, start..end, view).await?;
+        let Reading { mut part, went_above } = read(source, start..end, view).await?;
         let cut = last_lines(&part.text, lines);
-        let at_floor = start <= end.saturating_sub(MAX_TEXT_BYTES);
-        if at_floor || cut.is_some() && !went_above {
+        if start <= floor || cut.is_some() && !went_above {
             part.truncated = start > 0 && cut.is_none();
             part.text.drain(..cut.unwrap_or(0));
             return Ok(part);
         }
-        // Lines were written over from below. Those that are shown begin further up.
-        raw_lines = raw_lines.saturating_mul(4).max(64);
+        // Lines were written over from below. Those that are shown begin further up. Each try reads four times as much as
+        // the one before, so that all of them together cost little more than the last.
+        let enough = end - (end - start).max(1).saturating_mul(4).min(end - floor);
+        while start > enough {
+            raw_lines = raw_lines.saturating_mul(4).max(64);
+            start = lines_before(log, job, fence, floor..start, raw_lines).await?;
+        }
     }
 }
 
@@ -86,13 +112,8 @@ struct Reading {
 }
 
 /// Reads a part block by block. A character that it only begins is read again by the next part.
-async fn read(
-    log: &dyn LogPort,
-    job: JobId,
-    fence: &Fence,
-    range: Range<u64>,
-    view: View,
-) -> Result<Reading, PortError> {
+async fn read(source: &Source<'_>, range: Range<u64>, view: View) -> Result<Reading, PortError> {
+    let Source { log, job, fence, user } = *source;
     let mut lines = Lines::from(range.start, view);
     let mut text = String::new();
     while lines.end() < range.end {
@@ -102,24 +123,27 @@ async fn read(
             break;
         }
         let excerpt;
-        (lines, excerpt) = render(lines, move |lines| lines.take(&bytes)).await?;
+        (lines, excerpt) = render(user, lines, move |lines| lines.take(&bytes)).await?;
         text.extend(excerpt.map(|excerpt| excerpt.text));
     }
     let next_offset = lines.resume();
     let excerpt;
-    (lines, excerpt) = render(lines, Lines::finish).await?;
+    (lines, excerpt) = render(user, lines, Lines::finish).await?;
     text.extend(excerpt.map(|excerpt| excerpt.text));
     let part = Part { text, offset: range.start, next_offset, truncated: false };
     Ok(Reading { part, went_above: lines.went_above() })
 }
 
-/// Renders on a thread where it holds up no other request.
+/// Renders on a thread where it holds up no other request. The thread has the turn, so that requests whose clients have
+/// left don't add up.
 async fn render(
+    user: &'static Semaphore,
     mut lines: Lines,
     step: impl FnOnce(&mut Lines) -> Option<Excerpt> + Send + 'static,
 ) -> Result<(Lines, Option<Excerpt>), PortError> {
-    let _turn = RENDERING.acquire().await;
+    let turn = turn(user, &RENDERING).await;
     let rendered = spawn_blocking(move || {
+        let _turn = turn;
         let excerpt = step(&mut lines);
         (lines, excerpt)
     });
@@ -129,8 +153,13 @@ async fn render(
     })
 }
 
-/// Where the last `lines` lines before `end` begin, as they were printed, within the 16 MiB before it. Reads backwards in
-/// blocks, so that the cost is that of those lines, and no more than a block is in memory.
+/// Waits for a user's turn, then for a place among all users.
+async fn turn(user: &'static Semaphore, all: &'static Semaphore) -> [Option<SemaphorePermit<'static>>; 2] {
+    // Neither is ever closed.
+    [user.acquire().await.ok(), all.acquire().await.ok()]
+}
+
+/// Where the last `lines` lines before `end` begin, as they were printed, within the 16 MiB before it.
 pub(super) async fn tail_start(
     log: &dyn LogPort,
     job: JobId,
@@ -138,7 +167,18 @@ pub(super) async fn tail_start(
     end: u64,
     lines: u64,
 ) -> Result<u64, PortError> {
-    let floor = end.saturating_sub(MAX_TEXT_BYTES);
+    lines_before(log, job, fence, end.saturating_sub(MAX_TEXT_BYTES)..end, lines).await
+}
+
+/// Where the last `lines` lines of a range begin, as they were printed. Reads backwards in blocks, so that the cost is
+/// that of those lines, and no more than a block is in memory.
+async fn lines_before(
+    log: &dyn LogPort,
+    job: JobId,
+    fence: &Fence,
+    Range { start: floor, end }: Range<u64>,
+    lines: u64,
+) -> Result<u64, PortError> {
     let mut wanted = lines;
     let mut start = end;
     while start > floor && wanted > 0 {
@@ -220,9 +260,13 @@ mod tests {
         (id, "00112233445566778899aabb".parse().unwrap())
     }
 
+    fn source<'a>(log: &'a OneLog, job: JobId, fence: &'a Fence) -> Source<'a> {
+        Source::new(log, job, fence, &"ann")
+    }
+
     async fn tail_of(text: &str, lines: u64) -> String {
         let (job, fence) = run();
-        tail(&OneLog::of(text), job, &fence, lines, View::Settled).await.unwrap().text
+        tail(&source(&OneLog::of(text), job, &fence), lines, View::Settled).await.unwrap().text
     }
 
     #[tokio::test]
@@ -256,7 +300,7 @@ mod tests {
     async fn a_tail_costs_what_it_is_long_not_what_its_log_is() {
         let (job, fence) = run();
         let log = OneLog::of("0123456789\n".repeat(1 << 20));
-        let part = tail(&log, job, &fence, 100, View::Settled).await.unwrap();
+        let part = tail(&source(&log, job, &fence), 100, View::Settled).await.unwrap();
         assert_eq!((part.text.len() as u64, part.next_offset), (1100, log.0.len() as u64));
         assert!(log.1.load(Ordering::Relaxed) <= BLOCK_BYTES + 1100);
     }
@@ -264,10 +308,10 @@ mod tests {
     #[tokio::test]
     async fn a_long_log_gives_its_end_and_says_so() {
         let (job, fence) = run();
-        let short = whole(&OneLog::of("all\nof it\n"), job, &fence, View::Settled).await.unwrap().text;
+        let short = whole(&source(&OneLog::of("all\nof it\n"), job, &fence), View::Settled).await.unwrap().text;
         assert_eq!(short, "all\nof it\n");
         let long = vec![b'x'; usize::try_from(MAX_TEXT_BYTES).unwrap() + 7];
-        let part = whole(&OneLog::of(long), job, &fence, View::Settled).await.unwrap();
+        let part = whole(&source(&OneLog::of(long), job, &fence), View::Settled).await.unwrap();
         assert!(part.text.starts_with("[these are the last 16 MiB of the log; read the 7 bytes before them"));
         assert_eq!(part.text.trim_start_matches(|c| c != '\n').matches('x').count() as u64, MAX_TEXT_BYTES);
         assert!(part.truncated && part.offset == 7);
@@ -285,8 +329,31 @@ mod tests {
         let log = format!("{}\r  0%|outer{nested}\r100%|outer\n\nlast\n", "before\n".repeat(50_000));
         assert_eq!(tail_of(&log, 3).await, "100%|outer\n 19999|inner\nlast\n");
         assert_eq!(tail_of(&log, 4).await, "before\n100%|outer\n 19999|inner\nlast\n");
-        let raw = tail(&OneLog::of(log.as_str()), job, &fence, 2, View::Raw).await.unwrap();
+        let raw = tail(&source(&OneLog::of(log.as_str()), job, &fence), 2, View::Raw).await.unwrap();
         assert_eq!(raw.text, "\nlast\n");
         assert_eq!(log.len() as u64, raw.next_offset);
+    }
+
+    #[tokio::test]
+    async fn a_tail_whose_lines_were_written_over_reads_little_more_than_the_whole() {
+        let (job, fence) = run();
+        let bytes = 1 << 20;
+        let log = OneLog::of(format!("{}\x1b[A{}\n", "\n".repeat(bytes / 2), "x".repeat(bytes / 2)));
+        let part = tail(&source(&log, job, &fence), 1, View::Settled).await.unwrap();
+        assert_eq!(part.text.trim_end().len(), bytes / 2);
+        assert!(log.1.load(Ordering::Relaxed) < 5 * bytes as u64, "{:?}", log.1);
+    }
+
+    #[tokio::test]
+    async fn no_user_has_two_turns_and_one_who_has_left_keeps_no_other_from_his() {
+        static ALL: Semaphore = Semaphore::const_new(2);
+        let (ann, bob) = (&USERS[0], &USERS[1]);
+        let first = turn(ann, &ALL).await;
+        let mut second = std::pin::pin!(turn(ann, &ALL));
+        assert!(futures::poll!(&mut second).is_pending());
+        let other = turn(bob, &ALL).await;
+        assert_eq!(ALL.available_permits(), 0);
+        drop((first, other));
+        assert!(futures::poll!(&mut second).is_ready());
     }
 }

@@ -111,9 +111,9 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// The file that grew until it reached the limit, if one is there.
+    /// The file that grew until it reached the limit, if one is there. A larger one came with the submission.
     fn full_file(&self) -> Option<&LargestFile> {
-        self.largest.filter(|file| file.bytes >= self.output_bytes)
+        self.largest.filter(|file| file.bytes == self.output_bytes)
     }
 
     /// Whether a program without results ended because the worker's disk had no room: it said so, or touched a page of a
@@ -219,11 +219,15 @@ fn with_last_words(end: String, case: &Case<'_>) -> String {
 /// The failure of a program that could not write a file any further.
 fn too_large(case: &Case<'_>, exit_code: Option<i32>, end: &str) -> Outcome {
     let (limit, class) = (ByteSize(case.output_bytes), case.class);
-    let what = case.full_file().map_or_else(
-        || "one of its files would have been larger than".to_owned(),
-        |file| format!("its file {file} reached"),
-    );
-    failed(case, FailureKind::OutputLimit, exit_code, format!("{what} the {limit} that class {class} allows; {end}"))
+    let what = match case.full_file() {
+        Some(file) => format!("its file {file} reached the {limit} that class {class} allows"),
+        // The system says the same of a lower limit that the program has set itself.
+        None => format!(
+            "one of its files could not grow any further: class {class} allows {limit}, unless the program set a lower \
+             limit itself"
+        ),
+    };
+    failed(case, FailureKind::OutputLimit, exit_code, format!("{what}; {end}"))
 }
 
 /// Names a file only if that alone has at least half of what is allowed.
@@ -342,12 +346,21 @@ mod tests {
             assert!(begins, "{error}");
         }
         assert_eq!(verdict_of(&exit(1), short_write, Some(&smaller)).await.0, FailureKind::NonzeroExit);
-        let (kind, error) = verdict_of(&exit(1), "OSError: [Errno 27] File too large", Some(&smaller)).await;
-        assert!(
-            kind == FailureKind::OutputLimit && error.contains("16.0 MiB that class small allows; main.py"),
-            "{error}"
+        // Which limit it was can't be known, and is not claimed: the program may have set a lower one.
+        for ended in [exit(1), Ended::Exited(ExitStatus::from_raw(25))] {
+            for largest in [Some(&smaller), None] {
+                let (kind, error) = verdict_of(&ended, "OSError: [Errno 27] File too large", largest).await;
+                let begins = "one of its files could not grow any further: class small allows 16.0 MiB, unless the program \
+                              set a lower limit itself; main.py";
+                assert!(kind == FailureKind::OutputLimit && error.starts_with(begins), "{error}");
+                assert!(!error.contains("model.pt") && !error.contains("disk"), "{error}");
+            }
+        }
+        // A submission may have larger files, which are not the run's.
+        assert_eq!(
+            verdict_of(&exit(1), "ValueError", Some(&largest((16 << 20) + 1))).await.0,
+            FailureKind::NonzeroExit
         );
-        assert!(!error.contains("model.pt") && !error.contains("disk"), "{error}");
         assert_eq!(verdict_of(&exit(1), "MemoryError", Some(&full)).await.0, FailureKind::OomHost);
         // Of all that a run has on disk, only a file that is a good part of it is named.
         let (limit, half) = (16 << 20, largest(8 << 20));

@@ -1,5 +1,6 @@
 //! What a terminal would show of logs, hostile ones among them.
 
+use super::row::{FULL_BYTES, KEPT_BYTES};
 use super::*;
 
 /// What a terminal, which replaces its last line at a carriage return, shows in the end.
@@ -161,4 +162,86 @@ fn a_style_is_remembered_as_long_as_its_text_stands() {
     ] {
         assert_eq!(all(log), shown, "{log:?}");
     }
+}
+
+/// Work is counted in steps, each of which is paid for by a byte of the log.
+#[test]
+fn the_work_is_in_proportion_to_the_log_whatever_it_does() {
+    const BYTES: usize = 64 << 10;
+    let wide = "\u{1f600}".repeat(BYTES / 8);
+    // More characters than there are, and fewer than there are bytes.
+    let far = format!("\x1b[{}D", BYTES / 4);
+    let begins = [
+        String::new(),
+        wide.clone(),
+        format!("\x1b[1m{wide}"),
+        "\x1b[1my".repeat(BYTES / 10) + "\x1b[0m",
+        "\n".repeat(BYTES / 2),
+    ];
+    let pieces = [
+        "x",
+        "\x1b[K",
+        "\x1b[2K",
+        "\x1b[J",
+        "\rx",
+        "\r",
+        "\x08x",
+        "\x08\x1b[K",
+        "\x1b[1m\x08x",
+        "\x1b[32A\x1b[J",
+        "\x1b[32A",
+        "\n\x1b[A",
+        "\x1b[9B\r",
+        "\x1b[1m\rx",
+        "\u{1f600}\x08",
+        "e\u{301}\x1b[2D",
+        "\x1b[E\x1b[F",
+        "\x1b[Gx",
+        "\x1b]0;x\x07",
+    ];
+    for begin in &begins {
+        for piece in pieces {
+            for far in ["", &far] {
+                let piece = format!("{far}{piece}");
+                let rest = piece.repeat(BYTES / 2 / piece.len());
+                let mut screen = Screen::new();
+                screen.write(begin);
+                screen.write(&rest);
+                assert!(!screen.budget.is_spent(), "{:?} {piece:?}", &begin.get(..8));
+                assert!(screen.finish().len() <= 8 * (begin.len() + rest.len()), "{piece:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_log_that_costs_too_much_is_shown_without_effects() {
+    let style =
+        "\x1b[1m\x1b[2m\x1b[3m\x1b[4m\x1b[7m\x1b[1m\x1b[2m\x1b[3m\x1b[4m\x1b[7m\x1b[1m\x1b[2m\x1b[3m\x1b[4m\x1b[7m";
+    let log = format!("{style}{}\nend", "\rx".repeat(10_000));
+    let shown = all(&log);
+    let lines: Vec<&str> = shown.lines().collect();
+    assert!(lines.len() == 2 && lines[0].ends_with("xxxxx") && lines[1] == "end", "{}", &shown[..200]);
+    assert!(shown.len() < log.len() + 1000 && !lines[0].contains('\r'));
+}
+
+#[test]
+fn a_line_that_is_too_long_is_written_over_behind_what_is_settled() {
+    let mut screen = Screen::new();
+    screen.write("above\n");
+    let mut told = String::new();
+    for _ in 0..40 {
+        screen.write(&"x".repeat(FULL_BYTES / 16));
+        assert!(screen.rows.iter().map(|row| row.text.len()).sum::<usize>() < FULL_BYTES);
+        told.push_str(&screen.settled());
+    }
+    screen.write("\x1b[65535D\x1b[65535D\ry\x1b[2Kz\nbelow\x1b[A\r\x1b[AEND\n");
+    told.push_str(&screen.finish());
+    let wanted = format!("{}END\nbelow", "x".repeat(2 * FULL_BYTES));
+    assert!(
+        told.starts_with("above\nx") && !told.contains('\r') && told.ends_with(&wanted),
+        "{:?} {}",
+        &told[..9],
+        &told[told.len() - 20..]
+    );
 }
