@@ -150,7 +150,9 @@ impl DoctorCommand {
         ];
         let more = more.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("; {count} {what}"));
         let found = format!("{} open jobs, {} repairs{}", walk.open, walk.repaired, more.collect::<String>());
-        Ok(Row::good("repair", found))
+        let elsewhere =
+            "leaderboards and lists are not compared here: `leadersboard projections rebuild` restores them";
+        Ok(Row { cure: Some(elsewhere.to_owned()), ..Row::good("repair", found) })
     }
 
     async fn look_at_redis(&self) -> Vec<Row> {
