@@ -19,7 +19,15 @@ use crate::answer::json_answer::Json;
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// Returns why a worker takes no jobs; `None` if it takes jobs.
-pub type WorkerState = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+pub type WorkerState = Arc<dyn Fn() -> Option<Unfit> + Send + Sync>;
+
+/// Why a worker takes no jobs.
+pub struct Unfit {
+    /// The kind of reason, which anybody may read.
+    pub cause: &'static str,
+    /// The reason with its paths, for the log.
+    pub why: String,
+}
 
 /// How long a check may take before it counts as failed.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -41,7 +49,7 @@ struct Checks {
     redis: Cow<'static, str>,
     storage: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    worker: Option<&'static str>,
+    worker: Option<Cow<'static, str>>,
 }
 
 /// `GET /health`
@@ -82,16 +90,16 @@ pub(crate) async fn ready(State(readiness): State<Arc<Readiness>>) -> Response {
             Err(_) => "can't be written in time",
         },
         worker: readiness.worker.as_ref().map(|unfit| match unfit() {
-            None => OK,
-            Some(why) => {
+            None => OK.into(),
+            Some(Unfit { cause, why }) => {
                 tracing::warn!(why, "not ready: the worker");
-                "takes no jobs, because it can't set them up"
+                format!("takes no jobs, because it can't set them up: {cause}").into()
             }
         }),
     };
     let missing: Vec<String> = [("Redis", &*checks.redis), ("storage", checks.storage)]
         .into_iter()
-        .chain(checks.worker.map(|state| ("the worker", state)))
+        .chain(checks.worker.as_deref().map(|state| ("the worker", state)))
         .filter(|(_, state)| ![OK, NEARLY_FULL].contains(state))
         .map(|(name, state)| format!("{name} {state}"))
         .collect();

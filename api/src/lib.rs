@@ -29,7 +29,7 @@ use axum::routing::{get, post};
 
 pub use crate::results::MlflowLinks;
 pub use assembly::{Api, Ports};
-pub use health::{RenderMetrics, WorkerState};
+pub use health::{RenderMetrics, Unfit, WorkerState};
 pub use http::connections::Connections;
 pub use http::serve::serve;
 pub use leaderboard::settings::{BoardMetrics, BoardMetricsError};

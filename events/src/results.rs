@@ -347,7 +347,7 @@ mod tests {
             assert!(stored_bytes(&results) <= MAX_STORED_BYTES);
             results
         };
-        let latin: Vec<u8> = [br#""lr": 0.1, "note": ""#.as_slice(), &[0xe9; 180_000], b"\""].concat();
+        let latin: Vec<u8> = [br#""lr": 0.1, "note": ""#.as_slice(), &vec![0xe9; 180_000], b"\""].concat();
         let results = read(&latin, b"");
         assert_eq!(Value::Object(results.params), json!({"lr": 0.1, "note": "(left out: 540002 bytes once stored)"}));
         let numbers = format!(r#""lr": 0.1, "x": [{}1]"#, "1e15,".repeat(43_000));
@@ -357,7 +357,7 @@ mod tests {
         let results = read(b"\"lr\": 0.1", &latin);
         assert_eq!(results.performance["note"], "(left out: 540002 bytes once stored)");
         // The largest go first, and no more than must.
-        let two = [br#""a": ""#.as_slice(), &[0xe9; 100_000], br#"", "b": ""#, &[0xe9; 90_000], b"\""].concat();
+        let two = [br#""a": ""#.as_slice(), &vec![0xe9; 100_000], br#"", "b": ""#, &vec![0xe9; 90_000], b"\""].concat();
         let results = read(&two, b"");
         assert!(
             results.params["a"].as_str().unwrap().starts_with("(left") && results.params["b"] != results.params["a"]

@@ -38,7 +38,7 @@ pub use packages::{Installer, InstallerError, InstallerOptions, RequirementsMode
 pub use python::{Imports, Python, PythonError};
 pub use recovery::crash_recovery::clear_leftovers;
 pub use services::expirer::{Expirer, ExpirerPorts, JobFiles, Removed, remove_job};
-pub use services::fitness::Fitness;
+pub use services::fitness::{Fitness, Unfit};
 pub use services::reconciler::{Reconciler, ReconcilerPorts, Walk};
 pub use tracking::TrackingConfig;
 pub use worker::{Worker, WorkerError};

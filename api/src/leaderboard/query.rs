@@ -37,15 +37,20 @@ impl Asked {
             if !seen.insert(key.clone()) {
                 return Err(Error::Invalid(format!("{key} is given twice")));
             }
+            let empty = || Error::Invalid(format!("{key} is empty: give a value, or leave it out"));
             if let Some(name) = key.strip_prefix(PARAM) {
+                if name.is_empty() {
+                    return Err(Error::Invalid(format!("{key} names no param: write {PARAM}<name>, or leave it out")));
+                }
+                if value.is_empty() {
+                    return Err(empty());
+                }
                 asked.params.push((name.to_owned(), value));
                 continue;
             }
             let refuse = |rule: String| Error::Invalid(format!("{rule}, not {value:?}"));
             match key.as_str() {
-                "order" | "since" | "limit" | "user" | "metric" if value.is_empty() => {
-                    return Err(Error::Invalid(format!("{key} is empty: give a value, or leave it out")));
-                }
+                "order" | "since" | "limit" | "user" | "metric" if value.is_empty() => return Err(empty()),
                 "order" => asked.order = Some(value.parse().map_err(|_| refuse("order is asc or desc".to_owned()))?),
                 "since" => {
                     let rule = "since is a time as 2026-01-31T12:00:00Z or a day as 2026-01-31";
@@ -123,12 +128,11 @@ mod tests {
             ("since", "2026-01-31"),
             ("limit", "1000"),
             ("param.dataset", "mvtec_ad"),
-            ("param.", ""),
         ])
         .unwrap();
         assert_eq!(asked.since, from_rfc3339("2026-01-31T01:00:00+01:00").ok());
         assert_eq!(asked.params[0], ("dataset".to_owned(), "mvtec_ad".to_owned()));
-        assert_eq!((asked.params.len(), asked.user.clone()), (2, None));
+        assert_eq!((asked.params.len(), asked.user.clone()), (1, None));
         let query = asked.query("auc".to_owned(), Order::Asc);
         assert_eq!((query.limit, query.order), (1_000, Order::Asc));
         for (key, bad) in [
@@ -140,6 +144,10 @@ mod tests {
             ("user", "\n"),
             ("user", ""),
             ("since", ""),
+            ("param.", "1"),
+            ("param.", ""),
+            ("param.x", ""),
+            ("sinse", ""),
         ] {
             let Err(Error::Invalid(why)) = read(&[(key, bad)]) else { panic!("{key}={bad} was taken") };
             assert!(why.contains(key), "{why}");

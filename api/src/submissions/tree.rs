@@ -62,11 +62,17 @@ impl<'a> Tree<'a> {
 
     /// Keeps how an archive is read, if that is not as it is.
     fn note(&mut self, source: &str, contents: &ArchiveContents, root: Option<&str>) {
-        let ArchiveContents { encoding, renamed, renamed_examples, .. } = contents;
+        let ArchiveContents { encoding, renamed, renamed_examples, ignored, .. } = contents;
         if let Some(root) = root {
             self.warnings.push(format!(
                 "archive {source:?}: its single top folder {root:?} was taken as the root, because the entrypoint is only \
                  found there"
+            ));
+        }
+        if let Some(place) = ignored {
+            self.warnings.push(format!(
+                "archive {source:?}: what it has {place} was ignored, such as another archive: upload each archive as a \
+                 file of its own"
             ));
         }
         if *renamed > 0 {
@@ -232,6 +238,17 @@ mod tests {
         assert_eq!(joined(&[("a.zip", beside)], "main.py").1, []);
         let twice = [("config.yaml", archive(None, &["src/a.py"])), ("code.zip", code)];
         assert!(matches!(Tree::join(twice.to_vec(), "main.py"), Err(Error::Invalid(_))));
+    }
+
+    #[test]
+    fn what_is_ignored_is_told() {
+        let contents = ArchiveContents { ignored: Some("behind its end"), ..archive(None, &["main.py"]) };
+        let (readings, warnings) = Tree::join(vec![("a.tar.gz", contents)], "main.py").ok().unwrap().into_readings();
+        assert!(readings.is_empty() && warnings.len() == 1, "{warnings:?}");
+        assert!(
+            warnings[0].starts_with("archive \"a.tar.gz\": what it has behind its end was ignored"),
+            "{warnings:?}"
+        );
     }
 
     #[test]

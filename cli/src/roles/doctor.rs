@@ -156,7 +156,9 @@ impl DoctorCommand {
         let counted = |count, noun| human::counted(count, noun);
         let (open, repaired) = (counted(walk.open, "open job"), counted(walk.repaired, "repair"));
         let found = format!("{open}, {repaired}{}", more.collect::<String>());
-        Ok(Row::good("repair", found))
+        let elsewhere =
+            "leaderboards and lists are not compared here: `leadersboard projections rebuild` restores them";
+        Ok(Row { cure: Some(elsewhere.to_owned()), ..Row::good("repair", found) })
     }
 
     async fn look_at_redis(&self) -> Vec<Row> {

@@ -14,7 +14,7 @@ use events::problem::chain;
 use events::{Actor, UserId};
 use serde_json::json;
 use tokio::time::timeout;
-use worker::Worker;
+use worker::{Fitness, Worker};
 
 use super::answer;
 use super::api::{listen_for_metrics, refuse_open};
@@ -128,7 +128,7 @@ impl UpCommand {
                 access.tokens,
                 (&self.access, links),
                 (listener, files.connections(worker.slots()), metrics),
-                (with_gpu_jobs(render, worker.gpus()), Some(Arc::new(move || fitness.unfit()))),
+                (with_gpu_jobs(render, worker.gpus()), Some(worker_state(fitness))),
                 stop.orderly.clone(),
             );
             let serve = async {
@@ -204,6 +204,11 @@ fn role(access: &Access) -> &'static str {
         Role::User => "user",
         Role::Admin => "admin",
     }
+}
+
+/// Says why the worker takes no jobs, to the API.
+fn worker_state(fitness: Arc<Fitness>) -> api::WorkerState {
+    Arc::new(move || fitness.unfit().map(|worker::Unfit { cause, why }| api::Unfit { cause, why }))
 }
 
 fn greeting(server: &str, access: &Access, data: &Path) -> String {

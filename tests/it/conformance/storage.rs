@@ -296,6 +296,25 @@ async fn each_archive_counts_its_own_entries_and_a_submission_all_of_them() {
 }
 
 #[tokio::test]
+async fn what_an_archive_has_beside_its_entries_is_told() {
+    let bench = bench();
+    let (tar, zipped) = (tar_gz(&[("a", b"1")]), zip(&[("a", b"1")]));
+    let (behind, before) = (Some("behind its end"), Some("before its beginning"));
+    for (name, bytes, wanted) in [
+        ("x.tar.gz", tar.clone(), None),
+        ("x.zip", zipped.clone(), None),
+        ("x.tar.gz", [&tar[..], &[0; 512]].concat(), None),
+        ("x.tar.gz", [tar.clone(), tar_gz(&[("b", b"2")])].concat(), behind),
+        ("x.zip", [zip(&[("b", b"2")]), zipped.clone()].concat(), before),
+        ("x.zip", [b"#!/bin/sh\n", &zipped[..]].concat(), before),
+        ("x.zip", [&zipped[..], b"garbage"].concat(), behind),
+    ] {
+        let (_, contents) = published(&bench.storage, &[(name, &bytes)]).await.expect("published");
+        assert_eq!((contents[0].paths.as_slice(), contents[0].ignored), (&["a".to_owned()][..], wanted), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn an_archive_is_unpacked_as_it_was_read_at_the_upload() {
     let bench = bench();
     // As Windows writes it in Japan, with what macOS adds.

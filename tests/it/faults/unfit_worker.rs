@@ -107,6 +107,9 @@ async fn a_work_root_that_was_removed_is_made_anew_and_readiness_tells_of_one_th
     fs::write(&root, "not a directory").expect("a file in its place");
     let job = alice.run(INSTANT).await;
     until("it is not ready", PATIENCE, async || (alice.get("/health/ready").await.status == 503).then_some(())).await;
+    let detail = alice.get("/health/ready").await.body["detail"].to_string();
+    assert!(detail.contains("can't set them up: its work directory can't be used"), "{detail}");
+    assert!(!detail.contains(&*board.data().to_string_lossy()), "{detail}");
     fs::remove_file(&root).expect("removed");
     alice.wait_for(&job, "completed").await;
     assert_eq!(alice.get("/health/ready").await.status, 200);

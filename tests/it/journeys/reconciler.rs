@@ -108,6 +108,7 @@ async fn doctor_repairs_at_once_what_no_worker_is_there_to_repair() {
     let repaired = roles.command(&["doctor", "--repair", "--json"]).output().expect("the binary runs");
     let rows: Value = serde_json::from_slice(&repaired.stdout).expect("JSON");
     assert_eq!(rows[0]["found"], "1 open job, 1 repair", "{rows}");
+    assert!(rows[0]["cure"].as_str().is_some_and(|cure| cure.contains("projections rebuild")), "{rows}");
     let tickets: u64 = redis::cmd("XLEN").arg(&queue).query_async(&mut raw).await.expect("a length");
     assert_eq!(tickets, 1);
 }

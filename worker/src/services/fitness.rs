@@ -12,6 +12,21 @@ use tokio::time::Instant;
 /// How long a job that failed here is left to other workers.
 const LEFT_TO_OTHERS: Duration = Duration::from_mins(1);
 
+/// Why a worker takes no jobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfit {
+    /// The kind of reason, without paths and names: anybody may read it.
+    pub cause: &'static str,
+    /// The reason, for operators.
+    pub why: String,
+}
+
+impl Unfit {
+    pub(crate) const fn new(cause: &'static str, why: String) -> Self {
+        Self { cause, why }
+    }
+}
+
 /// Whether a worker can set jobs up, and since when not.
 #[derive(Debug)]
 pub struct Fitness {
@@ -22,9 +37,9 @@ pub struct Fitness {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct State {
     failures_in_a_row: u32,
-    unfit: Option<String>,
+    unfit: Option<Unfit>,
     /// Why it waits for its turn in vain, which no test of its own can find out.
-    hindered: Option<String>,
+    hindered: Option<Unfit>,
 }
 
 impl Default for Fitness {
@@ -37,14 +52,15 @@ impl Default for Fitness {
 impl Fitness {
     /// Why the worker takes no jobs; none if it takes some.
     #[must_use]
-    pub fn unfit(&self) -> Option<String> {
+    pub fn unfit(&self) -> Option<Unfit> {
         let state = self.state.borrow();
         state.unfit.as_ref().or(state.hindered.as_ref()).cloned()
     }
 
     /// Notes why the worker can't begin any job, although its own tests may pass; `None` once it can.
     pub(crate) fn hinder(&self, why: Option<String>) {
-        self.change(|state| state.hindered = why);
+        let hindered = why.map(|why| Unfit::new("it can't take its turn to run jobs", why));
+        self.change(|state| state.hindered = hindered);
     }
 
     /// Returns as soon as the worker passes its own tests.
@@ -66,7 +82,7 @@ impl Fitness {
     }
 
     /// Notes another reason for which the worker stays unfit. That is told already.
-    pub(crate) fn stays_unfit(&self, why: String) {
+    pub(crate) fn stays_unfit(&self, why: Unfit) {
         self.state.send_modify(|state| state.unfit = Some(why));
     }
 
@@ -102,7 +118,7 @@ impl Fitness {
     }
 
     /// Notes what the tests of the worker found.
-    pub(crate) fn set(&self, unfit: Option<String>) {
+    pub(crate) fn set(&self, unfit: Option<Unfit>) {
         self.change(|state| state.unfit = unfit);
     }
 
@@ -114,7 +130,7 @@ impl Fitness {
         if before == after {
             return;
         }
-        if let Some(why) = &after {
+        if let Some(Unfit { why, .. }) = &after {
             tracing::error!(why, "this worker can't set up jobs; it takes none until it can");
         } else {
             tracing::info!("this worker takes jobs again");
@@ -157,9 +173,9 @@ mod tests {
     fn a_worker_without_a_turn_is_unfit_whatever_its_tests_say() {
         let fitness = Fitness::default();
         fitness.hinder(Some("the lock can't be taken".to_owned()));
-        fitness.set(Some("its disk is full".to_owned()));
+        fitness.set(Some(Unfit::new("its disk is full", "/data is full".to_owned())));
         fitness.set(None);
-        assert_eq!(fitness.unfit().as_deref(), Some("the lock can't be taken"));
+        assert_eq!(fitness.unfit().unwrap().why, "the lock can't be taken");
         fitness.hinder(None);
         assert_eq!(fitness.unfit(), None);
     }
@@ -168,8 +184,8 @@ mod tests {
     async fn who_waits_for_a_fit_worker_goes_on_when_it_is() {
         let fitness = Arc::new(Fitness::default());
         fitness.fit().await;
-        fitness.set(Some("its disk is full".to_owned()));
-        assert_eq!(fitness.unfit().as_deref(), Some("its disk is full"));
+        fitness.set(Some(Unfit::new("its disk is full", "/data is full".to_owned())));
+        assert_eq!(fitness.unfit().unwrap().cause, "its disk is full");
         let waits = tokio::spawn({
             let fitness = Arc::clone(&fitness);
             async move { fitness.fit().await }

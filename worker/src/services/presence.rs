@@ -55,7 +55,7 @@ impl Announcer {
                 draining,
                 sandbox: self.sandbox.clone(),
                 gpus: self.gpus.presence(),
-                unfit: self.fitness.unfit(),
+                unfit: self.fitness.unfit().map(|unfit| unfit.why),
             };
             // The claiming tells of an outage.
             if let Err(error) = self.workers.announce(&presence, LASTING).await {

@@ -22,7 +22,7 @@ use crate::packages::Environments;
 use crate::python::Python;
 use crate::recovery::crash_recovery::clear_leftovers;
 use crate::recovery::worker_directory::WorkerDirectory;
-use crate::services::fitness::{FailedStage, Fitness};
+use crate::services::fitness::{FailedStage, Fitness, Unfit};
 
 /// How many jobs in a row a worker may fail to set up before it pauses.
 const MOST_FAILURES: u32 = 2;
@@ -87,7 +87,8 @@ impl SelfTest {
             match &tested {
                 Err(problem) => self.fitness.set(Some(problem.clone())),
                 Ok(()) if stage == FailedStage::SettingUp && failures >= MOST_FAILURES => {
-                    self.fitness.set(Some(format!("{failures} jobs in a row failed: {why}")));
+                    let why = format!("{failures} jobs in a row failed: {why}");
+                    self.fitness.set(Some(Unfit::new("several jobs in a row failed before they began", why)));
                 }
                 Ok(()) => {}
             }
@@ -114,14 +115,17 @@ impl SelfTest {
     }
 
     /// Makes sure that the disk has more free than the reserve. If it has not, files that nobody needs are removed first.
-    async fn find_room(&self) -> Result<(), String> {
+    async fn find_room(&self) -> Result<(), Unfit> {
         let disk = &self.sandbox.disk;
         if disk.shortage(&self.directory).is_some() {
             self.sweep().await;
         }
         match disk.shortage(&self.directory) {
             None => Ok(()),
-            Some(shortage) => Err(format!("{shortage}; the work directory is {}", self.directory.display())),
+            Some(shortage) => {
+                let why = format!("{shortage}; the work directory is {}", self.directory.display());
+                Err(Unfit::new("its disk has too little free", why))
+            }
         }
     }
 
@@ -140,7 +144,7 @@ impl SelfTest {
     }
 
     /// Does all that is done for a job before its program runs, with a program of its own.
-    async fn test(&self) -> Result<(), String> {
+    async fn test(&self) -> Result<(), Unfit> {
         const SCRIPT: &str = "import os, sys, tempfile; tempfile.TemporaryFile(); os.listdir('.')";
         let mut restored = self.restored.lock().await;
         if let Some(directory) = self.restore_directory()? {
@@ -149,27 +153,31 @@ impl SelfTest {
         self.find_room().await?;
         let directory = self.directory.clone();
         let written = spawn_blocking(move || write(&directory)).await;
-        let told =
-            |error: std::io::Error| format!("the work directory {} can't be used: {error}", self.directory.display());
-        written.map_err(|error| error.to_string())?.map_err(told)?;
+        written.map_err(std::io::Error::other).flatten().map_err(|error| unusable(&self.directory, &error))?;
         let probe = Probe { script: SCRIPT, ..Probe::default() };
         let ran = self.sandbox.run_probe(&self.python, &self.directory, &probe).await;
-        ran.map(drop).map_err(|problem| format!("a test program can't be run: {problem}"))
+        ran.map(drop).map_err(|problem| {
+            Unfit::new("a test program can't be run", format!("a test program can't be run: {problem}"))
+        })
     }
 
     /// Makes the worker's directory anew if somebody removed it, with the lock that says whose it is.
-    fn restore_directory(&self) -> Result<Option<WorkerDirectory>, String> {
+    fn restore_directory(&self) -> Result<Option<WorkerDirectory>, Unfit> {
         if self.directory.is_dir() {
             return Ok(None);
         }
         let root = &self.work_root;
         let name = self.directory.file_name().unwrap_or_default().to_string_lossy();
         let directory = WorkerDirectory::take(root, &name, &self.consumer);
-        let directory =
-            directory.map_err(|error| format!("the work directory {} can't be used: {error}", root.display()))?;
+        let directory = directory.map_err(|error| unusable(root, &error))?;
         tracing::warn!(directory = %self.directory.display(), "recreated the missing work directory");
         Ok(Some(directory))
     }
+}
+
+fn unusable(directory: &Path, error: &impl std::fmt::Display) -> Unfit {
+    let why = format!("the work directory {} can't be used: {error}", directory.display());
+    Unfit::new("its work directory can't be used", why)
 }
 
 /// Whether there is room to write in a directory.

@@ -40,6 +40,7 @@ pub(crate) fn judge(
         encoding: encoding.map(|encoding| encoding.label().to_owned()),
         renamed: found.names.renamed,
         renamed_examples: found.names.examples,
+        ignored: found.ignored,
     })
 }
 

@@ -61,6 +61,9 @@ pub(super) fn read(file: File, tree: &mut Tree<'_>) -> io::Result<()> {
             "ends before its first entry, though something follows: it is damaged. Make the archive anew".to_owned(),
         );
     }
+    if behind.holds_something {
+        tree.ignore("behind its end");
+    }
     Ok(())
 }
 

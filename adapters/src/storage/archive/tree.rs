@@ -43,6 +43,8 @@ pub(crate) struct Found {
     pub(crate) names: Names,
     /// The one folder at its top, if there is nothing beside it.
     pub(crate) top_folder: Option<String>,
+    /// Where bytes are that belong to no entry, as those of a second archive.
+    pub(crate) ignored: Option<&'static str>,
 }
 
 /// One archive being read: its paths, and what is left to it.
@@ -52,6 +54,7 @@ pub(crate) struct Tree<'a> {
     sink: &'a mut dyn Sink,
     names: Names,
     entries: usize,
+    ignored: Option<&'static str>,
     files: BTreeSet<String>,
     folders: BTreeSet<String>,
 }
@@ -70,16 +73,21 @@ pub(crate) enum Kind {
 impl<'a> Tree<'a> {
     pub(crate) fn new(how: How<'a>, spent: &'a mut Spent, sink: &'a mut dyn Sink) -> Self {
         let names = Names::of(how.encoding);
-        Self { how, spent, sink, names, entries: 0, files: BTreeSet::new(), folders: BTreeSet::new() }
+        Self { how, spent, sink, names, entries: 0, ignored: None, files: BTreeSet::new(), folders: BTreeSet::new() }
     }
 
     /// Returns what the archive was found to hold, once it is read.
     pub(crate) fn into_found(self) -> Found {
-        Found { top_folder: self.top_folder(), names: self.names }
+        Found { top_folder: self.top_folder(), names: self.names, ignored: self.ignored }
     }
 
     pub(crate) const fn limits(&self) -> &ArchiveLimits {
         self.how.limits
+    }
+
+    /// Notes where the archive has bytes that are not read.
+    pub(super) const fn ignore(&mut self, place: &'static str) {
+        self.ignored = Some(place);
     }
 
     pub(super) const fn is_without_entries(&self) -> bool {

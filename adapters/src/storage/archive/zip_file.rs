@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufReader};
+use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
 use zip::read::ZipFileEntry;
@@ -41,6 +42,12 @@ pub(super) fn read(file: File, tree: &mut Tree<'_>) -> io::Result<()> {
     if archive.has_duplicate_names() {
         return refuse("holds two entries of one name".to_owned());
     }
+    if archive.offset() > 0 {
+        tree.ignore("before its beginning");
+    }
+    if !ends_with_end(&file, size, archive.comment().len())? {
+        tree.ignore("behind its end");
+    }
     let mut packed_bytes = 0_u64;
     for index in 0..archive.len() {
         let entry = archive.by_index_data(index).map_err(unreadable)?;
@@ -63,6 +70,15 @@ pub(super) fn read(file: File, tree: &mut Tree<'_>) -> io::Result<()> {
         tree.entry(name, kind, &mut Announced { inner: content, left: size_unpacked })?;
     }
     Ok(())
+}
+
+/// Whether the record of the end, with a comment of this length, is the last of a zip.
+fn ends_with_end(file: &File, size: u64, comment: usize) -> io::Result<bool> {
+    const RECORD_BYTES: u64 = 22;
+    let mut signature = [0; 4];
+    let Some(at) = size.checked_sub(RECORD_BYTES + comment as u64) else { return Ok(false) };
+    file.read_exact_at(&mut signature, at)?;
+    Ok(signature == *b"PK\x05\x06")
 }
 
 fn classify(entry: &ZipFileEntry<'_>, name: &Name) -> Kind {

@@ -158,6 +158,8 @@ pub struct ArchiveContents {
     pub renamed: usize,
     /// The first of those names, as they were read.
     pub renamed_examples: Vec<String>,
+    /// Where the archive has bytes that are not read, such as "behind its end": perhaps a second archive.
+    pub ignored: Option<&'static str>,
 }
 
 /// What an upload may hold.
