@@ -1,6 +1,7 @@
 //! `leadersboard doctor`: checks everything that a job needs, and names a cure for each problem.
 
 pub(crate) mod attempts;
+mod missing;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,7 @@ use crate::options::sandbox::ConfinementOptions;
 use crate::options::storage::StorageOptions;
 use crate::options::tracking::TrackingOptions;
 use crate::roles::doctor::attempts::SandboxDoctor;
+use crate::roles::doctor::missing::Missing;
 use crate::shared_policy;
 use crate::wiring::connect;
 
@@ -276,24 +278,6 @@ impl DoctorCommand {
             return vec![Row::good(name, "jobs can read all that the interpreter imports from")];
         }
         unseen.iter().map(|one| Row::risky(name, one.path.display().to_string(), one.why.clone())).collect()
-    }
-}
-
-/// The folders of a path that are not there yet. They are removed when this is dropped, if they are empty: doctor leaves
-/// nothing.
-struct Missing(Vec<PathBuf>);
-
-impl Missing {
-    fn before(path: &Path) -> Self {
-        let missing = path.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
-        Self(missing.map(Path::to_owned).collect())
-    }
-}
-
-impl Drop for Missing {
-    fn drop(&mut self) {
-        // A role may have started meanwhile, and use them.
-        self.0.iter().try_for_each(std::fs::remove_dir).unwrap_or_default();
     }
 }
 

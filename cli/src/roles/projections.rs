@@ -159,7 +159,8 @@ mod tests {
         let told = sentence(Mode::Verify, &report(3, 0));
         assert!(told.contains("job:1  a") && told.contains("… and 2 more"), "{told}");
         assert!(told.ends_with("submissions; `leadersboard projections rebuild` restores them."), "{told}");
-        assert!(sentence(Mode::Rebuild, &report(1, 0)).ends_with("; they were restored."));
+        assert!(sentence(Mode::Rebuild, &report(1, 0)).ends_with("; it was restored."));
+        assert!(sentence(Mode::Rebuild, &report(2, 0)).ends_with("; they were restored."));
     }
 
     #[test]

@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(table(&listed.artifacts), "PATH        SIZE  SHA256\na/x.png  2.0 KiB  0123456789ab");
         let told = not_kept(&listed);
         assert_eq!(told[0], "not kept: link: a symbolic link");
-        assert!(told[1].contains("2 more") && told[2].contains("90000 more files"), "{told:?}");
+        assert!(told[1].contains("2 more") && told[2].contains("90000 files above the limit"), "{told:?}");
     }
 
     #[test]

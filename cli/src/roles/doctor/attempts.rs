@@ -15,7 +15,7 @@ use crate::options::redis::RedisOptions;
 use crate::options::sandbox::{ConfinementOptions, Site};
 use crate::options::storage::StorageOptions;
 use crate::roles::answer;
-use crate::roles::doctor::Missing;
+use crate::roles::doctor::missing::Missing;
 
 /// Attack the sandbox as a job with these settings could, and show what it denies
 #[derive(Debug, Args)]
