@@ -4,7 +4,7 @@ pub(crate) mod attempts;
 mod missing;
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;

@@ -59,7 +59,7 @@ async fn running_workers_serve_a_class_that_is_added_and_only_force_removes_one_
     assert!(restarted.code == Some(0) && restarted.stderr.contains("they stay"), "{restarted:?}");
 
     let forced = set(&roles, &["--resource-classes", "small=30m", "--force"]);
-    assert!(forced.code == Some(0) && forced.stderr.contains("1 waiting jobs"), "{forced:?}");
+    assert!(forced.code == Some(0) && forced.stderr.contains("1 waiting job"), "{forced:?}");
     let cancelled = alice.wait_for(&waiting, "cancelled").await;
     assert_eq!(cancelled["error"], "resource class huge was removed", "{cancelled}");
     let history = alice.get(&format!("/jobs/{waiting}/events")).await.body.to_string();
