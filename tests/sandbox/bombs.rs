@@ -111,7 +111,10 @@ async fn a_file_beyond_the_limit_is_named(level: Level) {
             }
             _ => "its file output/large reached the 16.0 MiB that class tidy allows; main.py",
         };
-        assert!(error_of(&shown).starts_with(begins), "{way}: {shown:#}");
+        // The worker may look at the disk first, while the file is as large as all together may be: also true.
+        let looked = "it wrote more to disk than the 16.0 MiB that class tidy allows; its largest file is output/large";
+        let error = error_of(&shown);
+        assert!(error.starts_with(begins) || error.starts_with(looked), "{way}: {shown:#}");
     }
     site.unharmed().await;
 }
