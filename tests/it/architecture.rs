@@ -90,7 +90,6 @@ fn the_domain_does_no_input_or_output_not_even_in_its_tests() {
         "bytes",
         "chrono",
         "futures",
-        "percent-encoding",
         "proptest",
         "serde",
         "serde_json",
@@ -99,6 +98,28 @@ fn the_domain_does_no_input_or_output_not_even_in_its_tests() {
     ];
     let strangers: Vec<_> = found["events"].iter().filter(|name| !known.contains(&name.as_str())).collect();
     assert!(strangers.is_empty(), "{strangers:?}: is it free of input and output? Then add it here");
+}
+
+#[test]
+fn every_dependency_is_used() {
+    let metadata = MetadataCommand::new().no_deps().exec().expect("cargo metadata runs");
+    let mut unused = vec![];
+    for package in metadata.workspace_packages() {
+        let root = package.manifest_path.parent().expect("a folder").as_std_path();
+        let mut git = Command::new("git");
+        git.args(["ls-files", "--cached", "--others", "--exclude-standard", "*.rs"]);
+        let files = git.current_dir(root).output().expect("git runs").stdout;
+        let paths = String::from_utf8(files).expect("names in UTF-8");
+        let sources: String = paths.lines().filter_map(|path| fs::read_to_string(root.join(path)).ok()).collect();
+        let is_named = |name: &str| sources.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name);
+        for dependency in &package.dependencies {
+            let name = dependency.rename.as_ref().unwrap_or(&dependency.name).replace('-', "_");
+            if !is_named(&name) {
+                unused.push(format!("{} names {name} and does not use it", package.name));
+            }
+        }
+    }
+    assert!(unused.is_empty(), "{unused:#?}");
 }
 
 /// With either of them an object of a stranger's that has a certain name is read as something else, past every limit. A
