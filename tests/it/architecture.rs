@@ -85,17 +85,7 @@ fn each_outside_world_has_its_one_place() {
 fn the_domain_does_no_input_or_output_not_even_in_its_tests() {
     let kinds = [DependencyKind::Normal, DependencyKind::Build, DependencyKind::Development];
     let found = dependencies(&kinds);
-    let known = [
-        "async-trait",
-        "bytes",
-        "chrono",
-        "futures",
-        "proptest",
-        "serde",
-        "serde_json",
-        "thiserror",
-        "uuid",
-    ];
+    let known = ["async-trait", "bytes", "chrono", "futures", "proptest", "serde", "serde_json", "thiserror", "uuid"];
     let strangers: Vec<_> = found["events"].iter().filter(|name| !known.contains(&name.as_str())).collect();
     assert!(strangers.is_empty(), "{strangers:?}: is it free of input and output? Then add it here");
 }
