@@ -45,7 +45,7 @@ pub(crate) async fn follow(redis: &Redis, given: &PolicySettings) -> Result<Arc<
 async fn refresh(redis: Redis, live: Arc<LivePolicy>, mut known: PolicySettings) {
     loop {
         tokio::time::sleep(REFRESH).await;
-        // An outage is told by whoever works on Redis.
+        // The parts that work on Redis tell of an outage.
         if let Ok(stored) = stored(&redis).await
             && stored != known
         {

@@ -299,8 +299,9 @@ fn quote(text: &str, mark: &str, deeper: Depth) -> Result<String, InvalidJson> {
     Ok(out)
 }
 
-/// The length of the string that begins here, its quotes included; all of the rest if it does not end.
-fn string_length(text: &str) -> usize {
+/// The length in bytes of the JSON string that begins here, its quotes included; all of the rest if it does not end.
+#[must_use]
+pub fn string_length(text: &str) -> usize {
     let mut escaped = false;
     let end = text.bytes().skip(1).position(|byte| {
         let ends = byte == b'"' && !escaped;

@@ -1,5 +1,6 @@
 //! JSON as the server wrote it, laid out for people: no number is written in another way.
 
+use events::json::string_length;
 use serde_json::Value;
 
 /// An answer: its text, and what that says.
@@ -53,17 +54,6 @@ pub(super) fn indented(json: &str) -> String {
 fn new_line(out: &mut String, depth: usize) {
     out.push('\n');
     out.extend(std::iter::repeat_n("  ", depth));
-}
-
-/// The length of the string that begins here, its quotes included.
-fn string_length(text: &str) -> usize {
-    let mut escaped = false;
-    let end = text.bytes().skip(1).position(|byte| {
-        let ends = byte == b'"' && !escaped;
-        escaped = byte == b'\\' && !escaped;
-        ends
-    });
-    end.map_or(text.len(), |end| end + 2)
 }
 
 #[cfg(test)]
