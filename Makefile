@@ -24,7 +24,7 @@ build: ## Build the release binary, target/release/leadersboard
 	cargo build --release -p leadersboard-cli
 
 test: ## Run every test, against real processes; those of the sandbox need root
-	@scripts/bootstrap.sh redis venv sandbox-venv mlflow-venv
+	@scripts/bootstrap.sh redis venv sandbox-venv mlflow-venv tools-venv
 	cargo build -p leadersboard-cli
 	cargo $(TEST_RUNNER) --workspace
 	$(VENV_PYTHON) -m unittest discover -s examples/tests
@@ -43,7 +43,7 @@ deny: ## Check licences, banned crates and sources (needs cargo-deny)
 	cargo deny check licenses bans sources
 
 test-faults: ## Fail at every step, confine by the least there is, and plant known mistakes for ten minutes
-	@scripts/bootstrap.sh redis venv sandbox-venv mlflow-venv
+	@scripts/bootstrap.sh redis venv sandbox-venv mlflow-venv tools-venv
 	cargo build -p leadersboard-cli --features faults
 	mkdir -p target/faults && cp target/debug/leadersboard target/faults/leadersboard
 	LEADERSBOARD_BINARY=$(CURDIR)/target/faults/leadersboard \
@@ -53,7 +53,7 @@ test-faults: ## Fail at every step, confine by the least there is, and plant kno
 	scripts/mistakes.sh --some
 
 mistakes: ## Plant every known mistake in a copy of the tree and check that the tests notice it
-	@scripts/bootstrap.sh redis venv sandbox-venv mlflow-venv
+	@scripts/bootstrap.sh redis venv sandbox-venv mlflow-venv tools-venv
 	scripts/mistakes.sh
 
 bench: ## Measure, and print the figures
@@ -67,7 +67,7 @@ chaos: ## Run many jobs while everything breaks (CHAOS_JOBS=2000 CHAOS_SECONDS=6
 	cargo bench -p leadersboard-tests --bench chaos
 
 coverage: ## Print the line coverage of each crate (needs cargo-llvm-cov and the LLVM tools of rustc's version)
-	@scripts/bootstrap.sh redis venv sandbox-venv mlflow-venv
+	@scripts/bootstrap.sh redis venv sandbox-venv mlflow-venv tools-venv
 	scripts/coverage.sh
 
 ci: lint test test-faults ## What CI runs

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Installs what the build and the tests need beyond Rust and Python. Quiet where there is nothing to do.
 #
-#   scripts/bootstrap.sh [redis] [wrk] [venv] [sandbox-venv] [mlflow-venv]        all of them when none is named
+#   scripts/bootstrap.sh [redis] [wrk] [venv] [sandbox-venv] [mlflow-venv] [tools-venv]        all of them when none is named
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-usage="usage: scripts/bootstrap.sh [redis] [wrk] [venv] [sandbox-venv] [mlflow-venv]"
+usage="usage: scripts/bootstrap.sh [redis] [wrk] [venv] [sandbox-venv] [mlflow-venv] [tools-venv]"
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -83,6 +83,11 @@ need_mlflow_venv() {
     make_venv target/mlflow-venv tests/mlflow/requirements.txt /usr/bin/python3 --python /usr/bin/python3
 }
 
+# One for the programs that the tests run against the API.
+need_tools_venv() {
+    make_venv target/tools-venv tests/tools/requirements.txt /usr/bin/python3 --python /usr/bin/python3
+}
+
 # make_venv FOLDER REQUIREMENTS PYTHON UV_OPTION…
 make_venv() {
     local folder=$1 requirements=$2 python=$3 stamp=$1/requirements.sha256 wanted uv
@@ -114,10 +119,10 @@ plain_venv() {
     "$1" -m venv "$2" >/dev/null 2>&1
 }
 
-[ "$#" -gt 0 ] || set -- redis wrk venv sandbox-venv mlflow-venv
+[ "$#" -gt 0 ] || set -- redis wrk venv sandbox-venv mlflow-venv tools-venv
 for need in "$@"; do
     case $need in
-    redis | wrk | venv | sandbox-venv | mlflow-venv) ;;
+    redis | wrk | venv | sandbox-venv | mlflow-venv | tools-venv) ;;
     *)
         say "$usage"
         exit 2
