@@ -143,7 +143,7 @@ impl Assembly {
                 queue: Arc::clone(&self.ports.queue),
                 status: Arc::clone(&self.ports.status),
                 sandbox: self.config.sandbox.to_string(),
-                tracking: self.config.tracking.as_ref().map_or_else(Tracking::default, |tracking| tracking.wish),
+                tracking: self.config.tracking.as_ref().map_or_else(Tracking::default, |tracking| tracking.recorded),
                 stop: self.stop.clone(),
             },
             preparer: Preparer {

@@ -85,10 +85,10 @@ impl TrackingOptions {
     /// Which option is not as it must be.
     pub(crate) fn config(&self, ports: &Ports) -> Result<Option<TrackingConfig>> {
         let Some(mlflow) = self.mlflow(ports)? else { return Ok(None) };
-        let wish = if self.mlflow_track_failures { Tracking::All } else { Tracking::Completed };
+        let recorded = if self.mlflow_track_failures { Tracking::All } else { Tracking::Completed };
         let port: Arc<dyn TrackingPort> = Arc::new(mlflow);
         let sweep_interval = self.tracking_sweep_interval.max(Duration::from_millis(100));
-        Ok(Some(TrackingConfig { port, wish, budget: self.tracking_budget, sweep_interval }))
+        Ok(Some(TrackingConfig { port, recorded, budget: self.tracking_budget, sweep_interval }))
     }
 
     fn mlflow(&self, ports: &Ports) -> Result<Option<Mlflow>> {

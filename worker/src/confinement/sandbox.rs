@@ -43,6 +43,13 @@ pub(crate) enum Applied {
     Full,
 }
 
+/// What came of trying namespaces.
+enum Reached {
+    Full(Sandbox),
+    /// Why they can't be used.
+    Not(Sandbox, String),
+}
+
 /// The oldest version of Landlock that is in use: Debian 12's.
 const OLDEST_LANDLOCK: i32 = 2;
 
@@ -58,16 +65,34 @@ impl Sandbox {
         scope: &str,
         slots: usize,
     ) -> Result<Self, SandboxError> {
-        let is_root = nix::unistd::geteuid().is_root();
-        let landlock = match options.reach {
-            Reach::Full => landlock::version(),
-            Reach::Floor => landlock::version().min(OLDEST_LANDLOCK),
+        let sandbox = Self::unconfined(options, python, work_root, scope, slots)?;
+        if options.level == Level::Off {
+            return Ok(sandbox.seeing_all_but_a_users_home(python));
+        }
+        let sandbox = sandbox.with_what_every_level_needs()?;
+        let confined = match sandbox.fully(options, python, work_root).await {
+            Reached::Full(sandbox) => sandbox.strict_enough(options.level)?,
+            Reached::Not(sandbox, reason) => {
+                may_be_the_floor(options, reason)?;
+                sandbox.at_the_floor(python, work_root, scope, slots).await?
+            }
         };
-        let limiter = match options.reach {
-            Reach::Full => limits::best(scope),
-            Reach::Floor => limits::watchdog(),
+        Ok(confined.looked(options, python, work_root).await)
+    }
+
+    /// What an unconfined job gets on this machine, from which each level starts.
+    fn unconfined(
+        options: &SandboxOptions,
+        python: &Python,
+        work_root: &Path,
+        scope: &str,
+        slots: usize,
+    ) -> Result<Self, SandboxError> {
+        let (landlock, limiter) = match options.reach {
+            Reach::Full => (landlock::version(), limits::best(scope)),
+            Reach::Floor => (landlock::version().min(OLDEST_LANDLOCK), limits::watchdog()),
         };
-        let mut sandbox = Self {
+        Ok(Self {
             applied: Applied::Off,
             sight: Sight::of(options, python, work_root)?,
             landlock,
@@ -78,50 +103,61 @@ impl Sandbox {
             share_bytes: share(slots),
             counter: Counter::default(),
             disk: SharedDisk::new(options.disk_reserve),
-        };
-        if options.level == Level::Off {
-            // Everything can be read, but for what a home of its own hides.
-            sandbox.sight.unseen.retain(|one| Some(&one.path) == python.imports.of_user.as_ref());
-            return Ok(sandbox);
-        }
-        if landlock == 0 {
+        })
+    }
+
+    /// Without confinement everything can be read, but for what a home of its own hides.
+    fn seeing_all_but_a_users_home(mut self, python: &Python) -> Self {
+        self.sight.unseen.retain(|one| Some(&one.path) == python.imports.of_user.as_ref());
+        self
+    }
+
+    /// Landlock, and for root users of their own for jobs.
+    fn with_what_every_level_needs(mut self) -> Result<Self, SandboxError> {
+        if self.landlock == 0 {
             let why = "this kernel has no Landlock. Use Linux 5.13 or newer with `landlock` in \
                        /sys/kernel/security/lsm. For code that you trust, SANDBOX=off runs jobs unconfined";
             return Err(SandboxError::Impossible(why.to_owned()));
         }
-        if is_root {
+        if nix::unistd::geteuid().is_root() {
             let why = |error| SandboxError::Impossible(format!("the worker is root, and {error}"));
-            sandbox.identities = Some(Identities::available(&sandbox.machine_folder()?).map_err(why)?);
+            self.identities = Some(Identities::available(&self.machine_folder()?).map_err(why)?);
         }
-        let not_full = match options.reach {
-            Reach::Floor => "they are not to be used".to_owned(),
-            Reach::Full => {
-                sandbox.applied = Applied::Full;
-                match sandbox.try_out(python, work_root).await {
-                    Ok(()) => {
-                        return Ok(sandbox.strict_enough(options.level)?.looked(options, python, work_root).await);
-                    }
-                    Err(reason) => reason,
-                }
-            }
-        };
-        match (options.level, options.network) {
-            (Level::Strict, _) => return Err(SandboxError::NotStrict(format!("namespaces ({not_full})"))),
-            (_, Network::Loopback) => return Err(SandboxError::NoLoopback(not_full)),
-            _ => tracing::info!(reason = not_full, "jobs have no namespaces of their own"),
+        Ok(self)
+    }
+
+    /// Tries namespaces of a job's own.
+    async fn fully(mut self, options: &SandboxOptions, python: &Python, work_root: &Path) -> Reached {
+        if options.reach == Reach::Floor {
+            return Reached::Not(self, "they are not to be used".to_owned());
         }
+        self.applied = Applied::Full;
+        match self.try_out(python, work_root).await {
+            Ok(()) => Reached::Full(self),
+            Err(reason) => Reached::Not(self, reason),
+        }
+    }
+
+    /// Confines jobs without namespaces; if they share the worker's user, they run one at a time.
+    async fn at_the_floor(
+        mut self,
+        python: &Python,
+        work_root: &Path,
+        scope: &str,
+        slots: usize,
+    ) -> Result<Self, SandboxError> {
         if procfs::hides_processes() {
             let why = "/proc is mounted with hidepid, so processes of a job could hide from the worker; mount it without, \
                        or with the gid of a group of the worker's user";
             return Err(SandboxError::Impossible(why.to_owned()));
         }
-        sandbox.applied = Applied::Floor;
-        if let Err(reason) = sandbox.try_out(python, work_root).await {
-            return Err(sandbox.explain(&reason, python, work_root));
+        self.applied = Applied::Floor;
+        if let Err(reason) = self.try_out(python, work_root).await {
+            return Err(self.explain(&reason, python, work_root));
         }
-        if sandbox.identities.is_none() {
-            sandbox.turns = Some(Turns::new(&sandbox.machine_folder()?, work_root, scope));
-            sandbox.share_bytes = share(1);
+        if self.identities.is_none() {
+            self.turns = Some(Turns::new(&self.machine_folder()?, work_root, scope));
+            self.share_bytes = share(1);
             tracing::warn!(
                 wanted_slots = slots,
                 "one job runs at a time: jobs run as the worker's own user and without namespaces, so they could reach \
@@ -129,7 +165,7 @@ impl Sandbox {
                  allow user namespaces; docs/sandbox.md tells more"
             );
         }
-        Ok(sandbox.looked(options, python, work_root).await)
+        Ok(self)
     }
 
     /// What the interpreter imports from and jobs can't see.
@@ -232,6 +268,18 @@ impl fmt::Display for Sandbox {
         let (memory, network) = (self.limiter.name(), self.network);
         write!(f, "{reach} landlock={} seccomp user={user} memory={memory} network={network}", self.landlock)?;
         if self.turns.is_some() { f.write_str(" jobs=one_at_a_time") } else { Ok(()) }
+    }
+}
+
+/// Whether jobs may run without namespaces, which can't be had for this reason.
+fn may_be_the_floor(options: &SandboxOptions, reason: String) -> Result<(), SandboxError> {
+    match (options.level, options.network) {
+        (Level::Strict, _) => Err(SandboxError::NotStrict(format!("namespaces ({reason})"))),
+        (_, Network::Loopback) => Err(SandboxError::NoLoopback(reason)),
+        _ => {
+            tracing::info!(reason, "jobs have no namespaces of their own");
+            Ok(())
+        }
     }
 }
 

@@ -17,7 +17,7 @@ pub struct TrackingConfig {
     /// The tracker.
     pub port: Arc<dyn TrackingPort>,
     /// Which ends of the runs started here are recorded.
-    pub wish: Tracking,
+    pub recorded: Tracking,
     /// How long the end of a job may wait for the tracker.
     pub budget: Duration,
     /// How often to delete orphaned runs.
@@ -26,8 +26,8 @@ pub struct TrackingConfig {
 
 impl fmt::Debug for TrackingConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { wish, budget, .. } = self;
-        f.debug_struct("TrackingConfig").field("wish", wish).field("budget", budget).finish_non_exhaustive()
+        let Self { recorded, budget, .. } = self;
+        f.debug_struct("TrackingConfig").field("recorded", recorded).field("budget", budget).finish_non_exhaustive()
     }
 }
 
