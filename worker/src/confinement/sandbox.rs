@@ -43,7 +43,7 @@ pub(crate) enum Applied {
     Full,
 }
 
-/// What came of trying namespaces.
+/// The result of a try with namespaces.
 enum Reached {
     Full(Sandbox),
     /// Why they can't be used.
@@ -106,7 +106,7 @@ impl Sandbox {
         })
     }
 
-    /// Without confinement everything can be read, but for what a home of its own hides.
+    /// Without confinement a job reads everything except what a home of its own hides.
     fn seeing_all_but_a_users_home(mut self, python: &Python) -> Self {
         self.sight.unseen.retain(|one| Some(&one.path) == python.imports.of_user.as_ref());
         self
