@@ -1,10 +1,11 @@
 //! `make bench`: figures, printed and left to the reader. Nothing is asserted.
 //!
-//! `cargo bench -p leadersboard-tests --bench figures -- [footprint|leaderboard|status_reads|start_latency|life_cycles|recovery|sandbox|dead_letters|stream_clients|live_log|fairness|scale|tracking …]`
+//! `cargo bench -p leadersboard-tests --bench figures -- [footprint|leaderboard|status_reads|start_latency|life_cycles|recovery|sandbox|dead_letters|stream_clients|live_log|fairness|scale|tracking|downloads …]`
 //!
 //! `BENCH_MILLION=1` has `scale` go on to a million jobs.
 
 mod dead_letters;
+mod downloads;
 mod fairness;
 mod footprint;
 mod leaderboard;
@@ -61,6 +62,9 @@ fn main() {
         }
         if asked("tracking") {
             tracking::print().await;
+        }
+        if asked("downloads") {
+            downloads::print().await;
         }
     });
 }

@@ -362,7 +362,7 @@ pub fn mortal_command(data: &Path) -> Command {
 
 fn with_own_environment(mut command: Command, data: &Path) -> Command {
     let kept: HashMap<_, _> = std::env::vars()
-        .filter(|(name, _)| ["PATH", "HOME", "JOB_PYTHON", "TMPDIR"].contains(&name.as_str()))
+        .filter(|(name, _)| ["PATH", "HOME", "JOB_PYTHON", "TMPDIR", "LLVM_PROFILE_FILE"].contains(&name.as_str()))
         .collect();
     command.env_clear().envs(kept).env("DATA_DIR", data).env("RUST_BACKTRACE", "1").stdin(Stdio::null());
     command
