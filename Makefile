@@ -17,7 +17,8 @@ help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "make %-11s %s\n", $$1, $$2 }'
 
 up: ## Build, then run everything: Redis, API and worker in one process (DATA=./data ARGS="--listen …")
-	@scripts/bootstrap.sh redis venv & bootstrap=$$!; cargo build --release -p leadersboard-cli && wait $$bootstrap
+	@cargo build --release -p leadersboard-cli & build=$$!; trap 'kill $$build 2>/dev/null' EXIT; \
+		scripts/bootstrap.sh redis venv && wait $$build
 	@exec target/release/leadersboard up --data "$(DATA)" $(ARGS)
 
 build: ## Build the release binary, target/release/leadersboard

@@ -9,7 +9,7 @@ use leadersboard_tests::client::Client;
 use tempfile::TempDir;
 
 use crate::footprint::rss_mib;
-use crate::median;
+use crate::statistics::median;
 
 const ROUNDS: usize = 7;
 const MIB: u64 = 256;

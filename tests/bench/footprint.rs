@@ -6,7 +6,7 @@ use leadersboard_tests::board::{ALICE, Board};
 use leadersboard_tests::client::Client;
 use leadersboard_tests::processes::children;
 
-use crate::median;
+use crate::statistics::median;
 
 const ROUNDS: usize = 5;
 

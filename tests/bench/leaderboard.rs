@@ -14,7 +14,7 @@ use projections::Keyspace;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::percentile;
+use crate::statistics::percentile;
 
 const JOBS: usize = 100_000;
 const USERS: usize = 1_000;

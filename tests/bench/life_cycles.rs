@@ -17,7 +17,7 @@ use projections::Keyspace;
 use redis::aio::MultiplexedConnection;
 use tokio::task::JoinSet;
 
-use crate::median;
+use crate::statistics::median;
 
 const ROUNDS: usize = 3;
 const MODES: [(&str, Persistence, f64); 3] = [

@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::footprint::rss_mib;
-use crate::percentile;
+use crate::statistics::percentile;
 
 const JOBS: usize = 100;
 const PRINTED_MIB: usize = 200;

@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::{median, percentile};
+use crate::statistics::{median, percentile};
 
 const CANCELS: usize = 100;
 const LOOK: Duration = Duration::from_millis(1);

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::footprint::rss_mib;
-use crate::percentile;
+use crate::statistics::percentile;
 
 const JOBS: usize = 100;
 const TREE: usize = 1_000;

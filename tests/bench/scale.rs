@@ -18,7 +18,7 @@ use projections::Keyspace;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::percentile;
+use crate::statistics::percentile;
 
 const CALLS: usize = 500;
 /// Commits under way at once while jobs are stored: they share calls of Redis.

@@ -19,7 +19,7 @@ use leadersboard_tests::roomy::{ROOMY, roomy};
 use projections::Keyspace;
 use serde_json::json;
 
-use crate::percentile;
+use crate::statistics::percentile;
 
 const JOBS: usize = 1_000;
 const EVERY: Duration = Duration::from_millis(10);

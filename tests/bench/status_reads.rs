@@ -14,7 +14,7 @@ use redis::aio::MultiplexedConnection;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::median;
+use crate::statistics::median;
 
 const ROUNDS: usize = 5;
 

@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::footprint::rss_mib;
-use crate::percentile;
+use crate::statistics::percentile;
 
 const CLIENTS: usize = 1_000;
 

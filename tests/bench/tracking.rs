@@ -15,7 +15,7 @@ use leadersboard_tests::wait::until_equal;
 use projections::Keyspace;
 use serde_json::{Map, Value, json};
 
-use crate::median;
+use crate::statistics::median;
 
 /// How many jobs each median is of.
 const JOBS: usize = 10;

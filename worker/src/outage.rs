@@ -25,7 +25,7 @@ impl Outage {
     pub(crate) fn note(&mut self, error: &impl Display) {
         if self.since.is_none() {
             self.since = Some(Instant::now());
-            tracing::warn!(%error, "{} fails; trying again until it works", self.what);
+            tracing::warn!(error = format!("{error:#}"), "{} fails; trying again until it works", self.what);
         }
     }
 

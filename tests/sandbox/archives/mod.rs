@@ -1,40 +1,21 @@
 //! Archives that are traps: refused when they are uploaded, or the job fails as `setup`, or there is nothing to them.
 
 mod tars;
+mod trap;
 mod zips;
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use leadersboard_tests::client::files;
 use reqwest::multipart::Part;
 use serde_json::json;
 
+use self::trap::{Fate, Trap};
 use super::{Level, Site};
 use crate::writing::planted;
 
 crate::tests!(no_archive_does_harm);
-
-/// What becomes of a trap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    /// It is refused at the upload, with this word in the sentence.
-    Refused(&'static str),
-    /// It is refused at the upload, or the job that is made of it fails as `setup`.
-    Broken,
-    /// It is taken, and does what it says: the job finds these files, and no others than its own.
-    Harmless(&'static [&'static str]),
-}
-
-struct Trap {
-    what: &'static str,
-    file: &'static str,
-    content: Vec<u8>,
-    fate: Fate,
-}
 
 /// Lists all that was unpacked, and completes.
 const LISTING: &str = r"
@@ -91,11 +72,4 @@ async fn no_archive_does_harm(level: Level) {
     let staging = fs::read_dir(site.board.data().join("uploads/.staging")).expect("it is there");
     assert_eq!(staging.count(), 0, "broken uploads are left");
     site.unharmed().await;
-}
-
-/// As one member of gzip.
-fn gzip(content: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(content).expect("memory");
-    encoder.finish().expect("memory")
 }

@@ -1,6 +1,6 @@
 //! Traps of the form `.tar.gz`, written by hand: no library would.
 
-use super::{Fate, Trap, gzip};
+use super::trap::{Fate, Trap, gzip};
 
 const BLOCK: usize = 512;
 /// Two blocks of zeros.

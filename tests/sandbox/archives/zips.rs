@@ -2,7 +2,7 @@
 
 use flate2::{Compress, Compression, Crc, FlushCompress};
 
-use super::{Fate, Trap, gzip};
+use super::trap::{Fate, Trap, gzip};
 
 const STORED: u16 = 0;
 const DEFLATED: u16 = 8;

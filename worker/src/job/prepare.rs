@@ -72,7 +72,10 @@ impl Preparer {
             match self.status.submission(id).await {
                 Err(error @ PortError::Unavailable(_)) => outage.pause(&error, self.ids.jitter()).await,
                 read => {
-                    return read.map_err(|error| Outcome::broken(format!("the submission could not be read: {error}")));
+                    return read.map_err(|error| {
+                        tracing::error!(submission = %id, error = format!("{error:#}"), "a record can't be read");
+                        Outcome::broken(format!("the record of submission {id} can't be read: tell an administrator"))
+                    });
                 }
             }
         }

@@ -8,6 +8,7 @@ use events::execute::ExecuteError;
 use events::failure::{Failure, FailureKind};
 use events::job::{ArtifactTotals, Rejection, TrackedRun};
 use events::ports::{DurationsPort, JobStatusPort};
+use events::problem::chain;
 use events::{Fence, Job, JobCommand, JobState};
 use tokio::time::Instant;
 
@@ -106,7 +107,7 @@ impl EndRecorder {
                         command = unstorable(&run.fence, &error.to_string());
                         continue;
                     }
-                    Err(error) => error.to_string(),
+                    Err(error) => chain(&error),
                 };
                 outage.pause(&error, self.commands.ids.jitter()).await;
             }

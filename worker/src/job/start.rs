@@ -5,6 +5,7 @@ use std::sync::Arc;
 use events::execute::ExecuteError;
 use events::job::{Rejection, Start, Tracking};
 use events::ports::{Claim, JobQueuePort, JobStatusPort, PortError};
+use events::problem::chain;
 use events::{Consumer, Fence, Job, JobCommand, JobState};
 use opentelemetry::propagation::Extractor;
 use tracing::Span;
@@ -72,7 +73,7 @@ impl Starter {
                 Ok(_) | Err(ExecuteError::Rejected(Rejection::NotStartable | Rejection::Unknown)) => {
                     match self.refuse(claim).await {
                         Ok(()) => return Answer::NotOurs,
-                        Err(error) => error.to_string(),
+                        Err(error) => chain(&error),
                     }
                 }
                 // Another try cures nothing, and would keep the slot from other jobs. After the job's record is
@@ -81,10 +82,10 @@ impl Starter {
                     tracing::error!(job = %claim.job, %problem, "a job can't be read, and is not run; `leadersboard doctor --repair` restores it from the log");
                     match self.queue.discard(&self.commands.consumer, &claim.ticket).await {
                         Ok(()) => return Answer::NotOurs,
-                        Err(error) => error.to_string(),
+                        Err(error) => chain(&error),
                     }
                 }
-                Err(error) => error.to_string(),
+                Err(error) => chain(&error),
             };
             tokio::select! {
                 () = outage.pause(&error, self.commands.ids.jitter()) => {}

@@ -14,6 +14,7 @@ use events::policy::{LivePolicy, Policy};
 use events::ports::{
     ArtifactPort, EventLogPort, Ids, LogPort, PageCursor, PortError, RecordsPort, StorageError, StoragePort,
 };
+use events::problem::chain;
 use events::{Actor, Guard, Job, JobCommand, JobId, SubmissionCommand, SubmissionId, Timestamp, submission};
 use metrics::counter;
 use tokio::time::sleep;
@@ -179,7 +180,7 @@ impl Expirer {
             // It was replayed meanwhile, or somebody else was faster.
             Err(ExecuteError::Rejected(_) | ExecuteError::GuardFailed(_)) => Ok(false),
             Err(ExecuteError::Defect(problem)) => Err(PortError::Corrupt(problem)),
-            Err(error) => Err(PortError::Unavailable(error.to_string().into())),
+            Err(error) => Err(PortError::Unavailable(chain(&error).into())),
         }
     }
 
@@ -196,7 +197,7 @@ impl Expirer {
             }
             Err(ExecuteError::Rejected(_)) => return Ok(false),
             Err(ExecuteError::Defect(problem)) => return Err(PortError::Corrupt(problem)),
-            Err(error) => return Err(PortError::Unavailable(error.to_string().into())),
+            Err(error) => return Err(PortError::Unavailable(chain(&error).into())),
         }
         self.ports.storage.delete(id).await.map(|()| true).map_err(unreachable_files)
     }
@@ -261,7 +262,7 @@ fn origin() -> Origin {
 }
 
 fn unreachable_files(error: StorageError) -> PortError {
-    PortError::Unavailable(error.to_string().into())
+    PortError::Unavailable(chain(&error).into())
 }
 
 fn tell(removed: &Removed) {

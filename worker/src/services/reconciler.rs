@@ -16,6 +16,7 @@ use events::execute::{self, ExecuteError, Origin};
 use events::job::Waiting;
 use events::policy::{LivePolicy, Policy};
 use events::ports::{EventLogPort, Ids, JobQueuePort, Lease, LoadedUsage, PortError, Tickets, WorkStatePort};
+use events::problem::chain;
 use events::{Actor, ClassName, Fence, Job, JobCommand, JobId, JobState, StreamId, Ticket, Timestamp, UserId};
 use metrics::{counter, gauge};
 use tokio::time::sleep;
@@ -283,7 +284,7 @@ impl Reconciler {
             Ok(_) => Ok(true),
             Err(ExecuteError::Rejected(_)) => Ok(false),
             Err(ExecuteError::Defect(problem)) => Err(PortError::Corrupt(problem)),
-            Err(error) => Err(PortError::Unavailable(error.to_string().into())),
+            Err(error) => Err(PortError::Unavailable(chain(&error).into())),
         }
     }
 }

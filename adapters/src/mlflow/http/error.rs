@@ -2,7 +2,9 @@
 
 use std::error::Error;
 
-use events::ports::{PortError, TrackingError};
+#[cfg(feature = "faults")]
+use events::ports::PortError;
+use events::ports::TrackingError;
 use reqwest::StatusCode;
 use serde::Deserialize;
 
@@ -53,6 +55,7 @@ impl From<CallError> for TrackingError {
 }
 
 /// What a failpoint does.
+#[cfg(feature = "faults")]
 impl From<PortError> for CallError {
     fn from(error: PortError) -> Self {
         match error {

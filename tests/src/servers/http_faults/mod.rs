@@ -1,12 +1,12 @@
 //! What can go wrong between a client of `MLflow` and `MLflow`: a proxy that passes everything on, until it is told to fail.
 
 mod call;
+mod fault;
 mod tally;
 mod way;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -18,36 +18,12 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 pub use call::Call;
+pub use fault::Fault;
 use tally::Tally;
 use way::Way;
 
 use crate::certificate::Certificate;
 use crate::client::http_client;
-
-/// What becomes of requests.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
-    /// They are passed on.
-    None,
-    /// Nobody listens, and what was open is cut.
-    Down,
-    /// Each is answered by 500.
-    Broken,
-    /// The API refuses the host that is asked for, while the health check says that all is well.
-    HostCheck,
-    /// Each is passed on so much later, even if nobody waits for its answer any more.
-    Slow(Duration),
-    /// These calls alone are passed on so much later, even if nobody waits for their answers any more.
-    Late(Call, Duration),
-    /// Files are cut off after so many bytes, which `MLflow` did get.
-    CutFiles(u64),
-    /// These calls are answered by 200 and not passed on.
-    Swallow(Call),
-    /// These calls are passed on, and their answers lost.
-    LoseAnswer(Call),
-    /// Only those with this `Authorization` are passed on.
-    Locked(String),
-}
 
 /// A proxy in front of `MLflow`.
 ///

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use super::Call;
+use super::call::Call;
 
 /// What was asked so far.
 #[derive(Debug, Default)]

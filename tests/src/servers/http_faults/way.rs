@@ -12,8 +12,9 @@ use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 use tokio::sync::watch;
 
+use super::call::Call;
+use super::fault::Fault;
 use super::tally::{Tally, UnderWay};
-use super::{Call, Fault};
 
 /// The way of a request through the proxy.
 #[derive(Debug, Clone)]
