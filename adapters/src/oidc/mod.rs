@@ -85,3 +85,6 @@ impl IdentityPort for Oidc {
 fn unix_now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs() as f64)
 }
+
+#[cfg(test)]
+mod tests;
