@@ -22,7 +22,7 @@ use crate::leaderboard::settings::BoardMetrics;
 use crate::leaderboard::{BoardReads, Leaderboard};
 use crate::logs::follower::LogStreams;
 use crate::me::Usages;
-use crate::request::auth::Tokens;
+use crate::request::auth::authenticator::Authenticator;
 use crate::request::idempotency::IdempotencyKeys;
 use crate::results::MlflowLinks;
 use crate::submissions::create::Uploads;
@@ -33,8 +33,8 @@ pub struct Api {
     pub ports: Ports,
     /// The rules that all roles share.
     pub policy: Arc<LivePolicy>,
-    /// The known users.
-    pub tokens: Tokens,
+    /// Finds out who sends a request.
+    pub authenticator: Arc<Authenticator>,
     /// The limits of an upload.
     pub upload_limits: UploadLimits,
     /// The limits of an archive in an upload.
@@ -86,7 +86,7 @@ pub struct Ports {
 /// The state of the router: the ports that handlers use alone, and the contexts of handlers that use several.
 #[derive(Clone, FromRef)]
 pub(crate) struct Contexts {
-    tokens: Arc<Tokens>,
+    authenticator: Arc<Authenticator>,
     log: Arc<dyn EventLogPort>,
     status: Arc<dyn JobStatusPort>,
     storage: Arc<dyn StoragePort>,
@@ -108,7 +108,18 @@ pub(crate) struct Contexts {
 
 impl Contexts {
     pub(crate) fn of(api: Api) -> Self {
-        let Api { ports, policy, tokens, upload_limits, archive_limits, board_metrics, mlflow, worker, stop, .. } = api;
+        let Api {
+            ports,
+            policy,
+            authenticator,
+            upload_limits,
+            archive_limits,
+            board_metrics,
+            mlflow,
+            worker,
+            stop,
+            ..
+        } = api;
         let Ports { log, feed, status, storage, logs, progress, ids, .. } = ports;
         let mlflow = mlflow.map(Arc::new);
         let keys = Arc::new(IdempotencyKeys::new(Arc::clone(&status)));
@@ -162,7 +173,7 @@ impl Contexts {
                 reads: BoardReads::default(),
                 mlflow: mlflow.clone(),
             }),
-            tokens: Arc::new(tokens),
+            authenticator,
             log,
             status,
             storage,

@@ -14,6 +14,7 @@ mod jobs;
 mod leaderboard;
 mod logs;
 mod me;
+mod public_url;
 mod request;
 pub(crate) mod results;
 mod submissions;
@@ -33,7 +34,13 @@ pub use health::{RenderMetrics, Unfit, WorkerState};
 pub use http::connections::Connections;
 pub use http::serve::serve;
 pub use leaderboard::settings::{BoardMetrics, BoardMetricsError};
-pub use request::auth::{Role, TokenError, Tokens};
+pub use public_url::{InvalidPublicUrl, PublicUrl};
+pub use request::auth::authenticator::Authenticator;
+pub use request::auth::caller::Role;
+pub use request::auth::entries::TokenError;
+pub use request::auth::live::{LiveTokens, TokenFiles, TokenSources, TokensAtStart};
+pub use request::auth::tokens::Tokens;
+pub use request::client_address::{InvalidProxies, TrustedProxies};
 
 use assembly::Contexts;
 
@@ -41,6 +48,7 @@ use assembly::Contexts;
 pub fn router(api: Api) -> Router {
     let metrics_text = api.metrics_text.clone();
     let ids = Arc::clone(&api.ports.ids);
+    let authenticator = Arc::clone(&api.authenticator);
     let routes = Router::new()
         .route("/", get(ui::home::home))
         .route("/health", get(health::health))
@@ -72,7 +80,8 @@ pub fn router(api: Api) -> Router {
         .route("/jobs/{id}/artifacts/{*path}", get(artifacts::file))
         .route("/jobs/{id}/visualizations", get(artifacts::pictures))
         .route("/jobs/{id}/visualizations/{filename}", get(artifacts::picture))
-        .with_state(Contexts::of(api));
+        .with_state(Contexts::of(api))
+        .layer(middleware::from_fn_with_state(authenticator, request::auth::streams::end_with_token));
     let routes = match metrics_text {
         Some(render) => routes.merge(metrics_router(render)),
         None => routes,

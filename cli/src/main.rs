@@ -56,6 +56,8 @@ enum Command {
     Policy(Box<roles::policy::PolicyCommand>),
     /// Compare the read models with the log, or restore them from it
     Projections(roles::projections::ProjectionsCommand),
+    /// Make a token for a user or an admin
+    Token(roles::token::TokenCommand),
     /// Check Redis, storage, Python and MLflow, and name a fix for each problem
     Doctor(Box<roles::doctor::DoctorCommand>),
     /// Become the supervisor of a job's program
@@ -97,6 +99,7 @@ fn main() -> ExitCode {
             Command::Workers(workers) => workers.run(output).await,
             Command::Policy(policy) => policy.run(output).await,
             Command::Projections(projections) => projections.run(output).await,
+            Command::Token(token) => token.run(output),
             Command::Doctor(doctor) => doctor.run(output).await,
             Command::Sandbox | Command::RedisGuard(_) => unreachable!("it was run above"),
         };
@@ -157,6 +160,11 @@ mod tests {
             ("worker --network all", "none, loopback or host"),
             ("worker --disk-reserve much", "--disk-reserve"),
             ("api --listen nowhere", "--listen"),
+            ("api --trusted-proxies 0.0.0.0/0", "is every address"),
+            ("api --trusted-proxies nginx", "is no network"),
+            ("api --public-url lb.example", "--public-url"),
+            ("api --auth-failure-delay never", "--auth-failure-delay"),
+            ("token new a:b", "a user name is"),
             ("workers --namespace a/b", "--namespace"),
             ("projections", "verify"),
             ("submit", "<DIR>"),

@@ -133,11 +133,21 @@ macro_rules! text_id {
     };
 }
 
+/// What the names of an OpenID provider's users begin with. No name of a token's user does.
+pub const OF_PROVIDER: &str = "oidc:";
+
 text_id! {
     /// Who sent a request. Percent-encoded wherever it becomes part of a key.
     UserId,
-    |text| (1..=64).contains(&text.len()) && !text.contains([':', ',']) && !text.chars().any(char::is_control),
-    "a user name is 1 to 64 bytes without a colon, a comma or a control character"
+    |text| {
+        let fits = match text.strip_prefix(OF_PROVIDER) {
+            Some(subject) => (1..=255).contains(&subject.len()),
+            None => (1..=64).contains(&text.len()) && !text.contains([':', ',']),
+        };
+        fits && !text.chars().any(char::is_control)
+    },
+    "a user name is 1 to 64 bytes without a colon, a comma or a control character; after oidc: it is 1 to 255 bytes \
+     without a control character"
 }
 
 text_id! {
@@ -183,6 +193,18 @@ mod tests {
     fn a_user_name_may_not_hold_what_separates_tokens() {
         assert!("zoë".parse::<UserId>().is_ok());
         for bad in ["", "a:b", "a,b", "a\nb", &"x".repeat(65)] {
+            assert!(bad.parse::<UserId>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_providers_user_holds_any_subject() {
+        for good in
+            ["oidc:auth0|5f7c", "oidc:system:serviceaccount:a:b", "oidc:a,b", &format!("oidc:{}", "x".repeat(255))]
+        {
+            assert_eq!(good.parse::<UserId>().unwrap().as_str(), good);
+        }
+        for bad in ["oidc:", "oidc:a\nb", "OIDC:a", "oidc :a", &format!("oidc:{}", "x".repeat(256))] {
             assert!(bad.parse::<UserId>().is_err(), "{bad:?}");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 
-use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use events::execute::ExecuteError;
@@ -26,6 +26,10 @@ pub(crate) enum Error {
     Invalid(String),
     /// It does not tell who asks.
     Unauthenticated(&'static str),
+    /// The same, from a client that tries many tokens: it loses its connection.
+    Guessing(&'static str),
+    /// The OpenID provider is away, so nobody can tell who asks. The text is for the log.
+    ProviderAway(String),
     /// The caller may not do this.
     Forbidden(String),
     /// It does not exist, or belongs to another user. Both get one answer, so that nobody learns what exists.
@@ -71,7 +75,12 @@ impl Error {
             // It has an answer of its own.
             Self::Limited(reached, _) => (StatusCode::TOO_MANY_REQUESTS, reached.code(), "a limit was reached"),
             Self::Invalid(why) => (StatusCode::BAD_REQUEST, "invalid", why),
-            Self::Unauthenticated(why) => (StatusCode::UNAUTHORIZED, "unauthenticated", why),
+            Self::Unauthenticated(why) | Self::Guessing(why) => (StatusCode::UNAUTHORIZED, "unauthenticated", why),
+            Self::ProviderAway(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "provider_unavailable",
+                "the OpenID provider does not answer, so the token can't be verified at the moment; try again shortly",
+            ),
             Self::Forbidden(why) => (StatusCode::FORBIDDEN, "forbidden", why),
             Self::Unknown(what) => (StatusCode::NOT_FOUND, "not_found", what),
             Self::Method(why) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", why),
@@ -120,6 +129,7 @@ impl Error {
             Self::Internal(why) => tracing::error!(error = why, "a request failed"),
             Self::Unreadable(why) => tracing::error!(error = why, "a stored record can't be read"),
             Self::Unavailable(why) => tracing::warn!(error = why, "Redis can't be used"),
+            Self::ProviderAway(why) => tracing::warn!(error = why, "the OpenID provider can't be used"),
             Self::Storage(why) => tracing::error!(error = why, "storage failed"),
             Self::Full => tracing::warn!("Redis is at its memory limit"),
             Self::StorageFull(Room { free_bytes, total_bytes }) => {
@@ -127,6 +137,7 @@ impl Error {
             }
             Self::Invalid(_)
             | Self::Unauthenticated(_)
+            | Self::Guessing(_)
             | Self::Forbidden(_)
             | Self::Unknown(_)
             | Self::Method(_)
@@ -158,6 +169,9 @@ impl IntoResponse for Error {
         if status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+        }
+        if matches!(self, Self::Guessing(_)) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use crate::answer::unread::Bounded;
 use crate::http::connections::{Answer, Connection, Connections};
 use crate::http::refused;
 use crate::http::refused::{Course, HEAD, Noting, Watched};
+use crate::request::client_address::Peer;
 
 /// How long requests in flight may take after the shutdown has begun.
 const GRACE: Duration = Duration::from_secs(10);
@@ -37,10 +39,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub async fn serve(listener: TcpListener, router: Router, most: Connections, shutdown: CancellationToken) {
     let connections = TaskTracker::new();
     loop {
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = shutdown.cancelled() => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) if is_the_clients(&error) => continue,
                 Err(error) => {
                     tracing::error!(%error, "no connection can be accepted");
@@ -52,7 +54,7 @@ pub async fn serve(listener: TcpListener, router: Router, most: Connections, shu
             },
         };
         if let Some(place) = most.admit().await {
-            connections.spawn(connection(stream, place, router.clone(), shutdown.clone()));
+            connections.spawn(connection((stream, peer), place, router.clone(), shutdown.clone()));
         } else {
             refuse(stream, most.most());
         }
@@ -62,12 +64,18 @@ pub async fn serve(listener: TcpListener, router: Router, most: Connections, shu
     connections.wait().await;
 }
 
-async fn connection(stream: TcpStream, place: Arc<Connection>, router: Router, shutdown: CancellationToken) {
+async fn connection(
+    (stream, peer): (TcpStream, SocketAddr),
+    place: Arc<Connection>,
+    router: Router,
+    shutdown: CancellationToken,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "answers may be delayed");
     }
     let (router, asking) = (TowerToHyperService::new(router), Arc::clone(&place));
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
         let under_way = asking.begin().map(|busy| (busy, router.call(request)));
         async move {
             // Another has the place: the connection ends before it is answered.

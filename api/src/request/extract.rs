@@ -11,7 +11,8 @@ use events::{Job, JobId, Submission, SubmissionId};
 use serde::Deserialize;
 
 use crate::answer::error::Error;
-use crate::request::auth::{Caller, Role, Tokens};
+use crate::request::auth::authenticator::Authenticator;
+use crate::request::auth::{Caller, Role};
 
 /// Returns the content type without its parameters, in lower case; empty if there is none.
 pub(crate) fn media_type(headers: &HeaderMap) -> String {
@@ -32,7 +33,7 @@ pub(crate) struct VisibleJob(pub(crate) Job);
 impl<S> FromRequestParts<S> for VisibleJob
 where
     S: Send + Sync,
-    Arc<Tokens>: FromRef<S>,
+    Arc<Authenticator>: FromRef<S>,
     Arc<dyn JobStatusPort>: FromRef<S>,
 {
     type Rejection = Error;
@@ -58,7 +59,7 @@ pub(crate) struct VisibleSubmission(pub(crate) Submission);
 impl<S> FromRequestParts<S> for VisibleSubmission
 where
     S: Send + Sync,
-    Arc<Tokens>: FromRef<S>,
+    Arc<Authenticator>: FromRef<S>,
     Arc<dyn JobStatusPort>: FromRef<S>,
 {
     type Rejection = Error;

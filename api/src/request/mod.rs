@@ -2,6 +2,7 @@
 
 pub(crate) mod auth;
 pub(crate) mod body;
+pub(crate) mod client_address;
 pub(crate) mod extract;
 pub(crate) mod idempotency;
 pub(crate) mod json_body;

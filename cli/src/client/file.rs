@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct ClientFile {
     /// Base URL, such as `http://127.0.0.1:8010`.
     pub(crate) server: String,
-    /// The bearer token, without a user name before it.
-    pub(crate) token: String,
+    /// The bearer token, without a user name before it; `None` if the server knows only hashes.
+    #[serde(default)]
+    pub(crate) token: Option<String>,
 }
 
 // By hand, because a derived one would put the token into any debug line.
@@ -61,7 +62,7 @@ mod tests {
     use super::*;
 
     fn file(token: &str) -> ClientFile {
-        ClientFile { server: "http://127.0.0.1:8010".into(), token: token.into() }
+        ClientFile { server: "http://127.0.0.1:8010".into(), token: Some(token.into()) }
     }
 
     #[test]

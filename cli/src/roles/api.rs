@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use adapters::oidc::Oidc;
 use anyhow::{Context, Result, bail};
-use api::{Api, Connections, RenderMetrics, Tokens};
+use api::{Api, Authenticator, Connections, RenderMetrics, TokenFiles, Tokens};
 use clap::Args;
 use events::policy::LivePolicy;
 use serde_json::json;
@@ -57,8 +58,9 @@ impl ApiCommand {
         let files = OpenFiles::raise();
         let render = install_metrics()?;
         let stop = Stop::on_signals()?;
-        let tokens = Tokens::parse(&self.access.api_tokens, &self.access.admin_tokens)?;
-        refuse_open(&tokens, self.listen)?;
+        let provider = self.access.provider()?;
+        let tokens = self.access.tokens(|| Ok(None))?;
+        refuse_open(&tokens.live.get(), self.listen)?;
         let given = self.policy.given()?;
         let links = self.tracker.links()?;
         let started = stop.unless_stopped(async {
@@ -70,10 +72,14 @@ impl ApiCommand {
         let Some((ports, policy, metrics, listener)) = started.await? else { return Ok(ExitCode::SUCCESS) };
         let address = listener.local_addr().context("the listener has no address")?;
         let url = format!("http://{address}");
-        answer(output, &format!("serving on {url}"), &json!({ "address": url }))?;
+        let public = self.access.public_url.as_ref().map(ToString::to_string);
+        let told = public.as_ref().map_or_else(String::new, |public| format!(", for browsers {public}"));
+        answer(output, &format!("serving on {url}{told}"), &json!({ "address": url, "public_url": public }))?;
+        let authenticator = self.access.authenticator(tokens.live, provider.clone());
         let access = (&self.access, links);
         let listeners = (listener, files.connections(0), metrics);
-        serve(&ports, policy, tokens, access, listeners, (render, None), stop.orderly).await;
+        let who = (authenticator, tokens.files, provider);
+        serve(&ports, policy, who, access, listeners, (render, None), stop.orderly).await;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -88,8 +94,8 @@ pub(super) fn refuse_open(tokens: &Tokens, listen: SocketAddr) -> Result<()> {
     }
     if !listen.ip().is_loopback() {
         bail!(
-            "API_TOKENS and ADMIN_TOKENS are empty, so every token would be accepted on {listen}: set API_TOKENS, or \
-             listen on a loopback address such as 127.0.0.1"
+            "API_TOKENS and ADMIN_TOKENS are empty, so every token would be accepted on {listen}: set API_TOKENS or \
+             API_TOKENS_FILE, or listen on a loopback address such as 127.0.0.1"
         );
     }
     tracing::warn!("API_TOKENS and ADMIN_TOKENS are empty: every token is accepted");
@@ -100,7 +106,7 @@ pub(super) fn refuse_open(tokens: &Tokens, listen: SocketAddr) -> Result<()> {
 pub(super) async fn serve(
     ports: &Ports,
     policy: Arc<LivePolicy>,
-    tokens: Tokens,
+    (authenticator, token_files, provider): (Arc<Authenticator>, TokenFiles, Option<Oidc>),
     (access, mlflow): (&AccessOptions, Option<api::MlflowLinks>),
     (listener, connections, metrics): (TcpListener, Connections, Option<TcpListener>),
     (render, worker): (RenderMetrics, Option<api::WorkerState>),
@@ -125,7 +131,7 @@ pub(super) async fn serve(
             ids: Arc::clone(&ports.ids),
         },
         policy,
-        tokens,
+        authenticator,
         upload_limits: access.upload_limits(),
         archive_limits: archive_limits(),
         board_metrics: access.leaderboard_metrics.clone(),
@@ -135,7 +141,16 @@ pub(super) async fn serve(
         stop: stop.clone(),
     });
     let metrics = serve_metrics(metrics, render, stop.clone());
-    tokio::join!(api::serve(listener, router, connections, stop), metrics);
+    let tokens = token_files.follow(stop.clone());
+    tokio::join!(api::serve(listener, router, connections, stop), metrics, tokens, greet(provider));
+}
+
+/// Gets the keys of the provider before the first token needs them.
+async fn greet(provider: Option<Oidc>) {
+    if let Some(provider) = provider {
+        // What it can't do it says itself. Until it can, its users get 503.
+        let _ = provider.warm_up().await;
+    }
 }
 
 /// Takes the address of `METRICS_ADDR`, if there is one, before the role says that it is up.

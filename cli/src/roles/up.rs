@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use api::{Role, Tokens};
+use api::{PublicUrl, Role, TokensAtStart};
 use clap::Args;
 use events::problem::chain;
 use events::{Actor, UserId};
@@ -88,7 +88,8 @@ impl UpCommand {
         let stop = Stop::on_signals()?;
         self.jobs.clear_leftovers(data.path()).await;
         let access = self.tokens(data)?;
-        refuse_open(&access.tokens, self.listen)?;
+        let provider = self.access.provider()?;
+        refuse_open(&access.tokens.live.get(), self.listen)?;
 
         let mut redis = PrivateRedis::in_folder_of(data.path())?;
         let url = redis.url().to_owned();
@@ -111,21 +112,28 @@ impl UpCommand {
             let Some((ports, policy, worker, (listener, metrics))) = Box::pin(started).await? else { return Ok(()) };
             let server = format!("http://{}", listener.local_addr()?);
             // Before the address is told: who finds it finds the token too.
-            ClientFile { server: server.clone(), token: access.token.clone() }.write(data.path())?;
+            ClientFile { server: server.clone(), token: access.token().map(str::to_owned) }.write(data.path())?;
             if access.is_given {
                 data.remove_token()?;
             }
             data.tell(Some(server.clone()))?;
             answer(
                 output,
-                &greeting(&server, &access, &self.data),
-                &json!({ "server": server, "token": access.token, "user": access.user, "role": role(&access) }),
+                &greeting(&server, self.access.public_url.as_ref(), &access, &self.data),
+                &json!({
+                    "server": server,
+                    "public_url": self.access.public_url.as_ref().map(ToString::to_string),
+                    "token": access.token(),
+                    "user": access.user(),
+                    "role": access.role(),
+                }),
             )?;
             let fitness = worker.fitness();
+            let authenticator = self.access.authenticator(access.tokens.live, provider.clone());
             let serve = super::api::serve(
                 &ports,
                 Arc::clone(&policy),
-                access.tokens,
+                (authenticator, access.tokens.files, provider),
                 (&self.access, links),
                 (listener, files.connections(worker.slots()), metrics),
                 (with_gpu_jobs(render, worker.gpus()), Some(worker_state(fitness))),
@@ -150,19 +158,12 @@ impl UpCommand {
 
     /// The given tokens. If none was given, a token for the user `me`.
     fn tokens(&self, data: &DataDir) -> Result<Access> {
-        let (users, admins) = (&self.access.api_tokens, &self.access.admin_tokens);
-        let given = Tokens::parse(users, admins)?;
-        let is_given = !given.takes_any();
-        let (tokens, token) = if is_given {
-            let entry = [users, admins].into_iter().find(|list| !list.trim().is_empty());
-            let entry = entry.and_then(|list| list.split(',').next()).unwrap_or_default();
-            (given, entry.split_once(':').map_or(entry, |(_, token)| token).trim().to_owned())
-        } else {
-            let token = data.token()?;
-            (Tokens::parse(&format!("me:{token}"), "")?, token)
-        };
-        let (user, role) = tokens.user_of(&token).context("the first token is unknown")?;
-        Ok(Access { tokens, token, user, role, is_given })
+        let mut is_given = true;
+        let tokens = self.access.tokens(|| {
+            is_given = false;
+            data.token().map(Some)
+        })?;
+        Access::of(tokens, is_given)
     }
 }
 
@@ -189,20 +190,35 @@ async fn run_on(
 
 /// Who may use this server.
 struct Access {
-    tokens: Tokens,
-    /// The one that the commands on this machine use.
-    token: String,
-    /// Whose token that is.
-    user: UserId,
-    role: Role,
+    tokens: TokensAtStart,
+    /// The token that the commands on this machine use, and whose it is; `None` if only hashes of tokens are known.
+    own: Option<(String, UserId, Role)>,
     /// Whether the operator gave the tokens. If not, `up` made one for the user `me`.
     is_given: bool,
 }
 
-fn role(access: &Access) -> &'static str {
-    match access.role {
-        Role::User => "user",
-        Role::Admin => "admin",
+impl Access {
+    fn of(tokens: TokensAtStart, is_given: bool) -> Result<Self> {
+        let own = tokens.first.clone().map(|token| {
+            let (user, role) = tokens.live.get().user_of(&token).context("the first token is unknown")?;
+            anyhow::Ok((token, user, role))
+        });
+        Ok(Self { own: own.transpose()?, tokens, is_given })
+    }
+
+    fn token(&self) -> Option<&str> {
+        self.own.as_ref().map(|(token, ..)| token.as_str())
+    }
+
+    fn user(&self) -> Option<&UserId> {
+        self.own.as_ref().map(|(_, user, _)| user)
+    }
+
+    fn role(&self) -> Option<&'static str> {
+        self.own.as_ref().map(|(_, _, role)| match role {
+            Role::User => "user",
+            Role::Admin => "admin",
+        })
     }
 }
 
@@ -211,18 +227,19 @@ fn worker_state(fitness: Arc<Fitness>) -> api::WorkerState {
     Arc::new(move || fitness.unfit().map(|worker::Unfit { cause, why }| api::Unfit { cause, why }))
 }
 
-fn greeting(server: &str, access: &Access, data: &Path) -> String {
-    let token = if access.is_given {
-        format!("you are {} ({})\n", access.user, role(access))
-    } else {
-        format!("token    {} (user {})\n", access.token, access.user)
+fn greeting(server: &str, public_url: Option<&PublicUrl>, access: &Access, data: &Path) -> String {
+    let who = match (&access.own, access.role()) {
+        (Some((_, user, _)), Some(role)) if access.is_given => format!("you are {user} ({role})"),
+        (Some((token, user, _)), _) => format!("token    {token} (user {user})"),
+        (None, _) => "set LEADERSBOARD_TOKEN to your token: the server knows only hashes".to_owned(),
     };
+    let public = public_url.map_or_else(String::new, |url| format!("public   {url}\n"));
     let program = std::env::args().next().unwrap_or_else(|| "leadersboard".to_owned());
     // Where other commands look by themselves need not be said.
     let place = if data == Path::new(DEFAULT_DATA) { String::new() } else { format!(" --data {}", data.display()) };
     format!(
         "LeadersBoard is up.\n\n\
-         server   {server}\n{token}\n\
+         server   {server}\n{public}{who}\n\n\
          Submit something:  {program} submit{place} examples/quickstart --watch\n\
          Stop with Ctrl-C; everything is kept."
     )
@@ -230,18 +247,32 @@ fn greeting(server: &str, access: &Access, data: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use api::TokenSources;
+
     use super::*;
 
     #[test]
     fn the_greeting_shows_a_token_that_was_made_and_not_one_that_was_given() {
         let access = |is_given| {
-            let tokens = Tokens::parse("me:t0ken", "").unwrap();
-            Access { tokens, token: "t0ken".to_owned(), user: "me".parse().unwrap(), role: Role::User, is_given }
+            let sources = TokenSources { api_tokens: "me:t0ken".to_owned(), ..TokenSources::default() };
+            Access::of(sources.read().unwrap(), is_given).unwrap()
         };
-        let made = greeting("http://127.0.0.1:1", &access(false), Path::new(DEFAULT_DATA));
+        let made = greeting("http://127.0.0.1:1", None, &access(false), Path::new(DEFAULT_DATA));
         assert!(made.contains("server   http://127.0.0.1:1\ntoken    t0ken (user me)\n"), "{made}");
         assert!(made.contains(" submit examples/quickstart --watch"), "{made}");
-        let given = greeting("http://127.0.0.1:1", &access(true), Path::new("/srv/lb"));
+        let public = "https://lb.example/b".parse().unwrap();
+        let given = greeting("http://127.0.0.1:1", Some(&public), &access(true), Path::new("/srv/lb"));
         assert!(!given.contains("t0ken") && given.contains(" submit --data /srv/lb "), "{given}");
+        assert!(given.contains("\npublic   https://lb.example/b\nyou are me (user)\n"), "{given}");
+    }
+
+    #[test]
+    fn a_server_that_knows_only_hashes_has_no_token_to_leave() {
+        let hashed = format!("me:sha256:{}", "0".repeat(64));
+        let sources = TokenSources { api_tokens: hashed, ..TokenSources::default() };
+        let access = Access::of(sources.read().unwrap(), true).unwrap();
+        assert_eq!((access.token(), access.role()), (None, None));
+        let told = greeting("http://127.0.0.1:1", None, &access, Path::new(DEFAULT_DATA));
+        assert!(told.contains("set LEADERSBOARD_TOKEN"), "{told}");
     }
 }

@@ -3,6 +3,7 @@
 mod error;
 mod event_log;
 pub(crate) mod files;
+mod identity;
 mod ids;
 pub(crate) mod live;
 pub(crate) mod queue;
@@ -18,6 +19,7 @@ pub use files::storage::{
     ArchiveContents, ArchiveLimits, DiskReserve, Published, Room, StagedFile, StagedUpload, StorageError, StoragePort,
     UploadLimits,
 };
+pub use identity::{Identity, IdentityError, IdentityPort};
 pub use ids::Ids;
 pub use live::event_feed::{EventFeed, EventFeedPort, Heard};
 pub use live::live_log::{LiveLogPort, MAX_CHUNK_BYTES, Shown};

@@ -23,7 +23,16 @@ const RESERVED: [&str; 15] = [
     "PYTHONHOME",
 ];
 /// Settings of the platform that are secret, or may hold a secret.
-const SECRET: [&str; 5] = ["API_TOKENS", "ADMIN_TOKENS", "REDIS_URL", "REDISCLI_AUTH", "REQUIREMENTS_INDEX"];
+const SECRET: [&str; 8] = [
+    "API_TOKENS",
+    "ADMIN_TOKENS",
+    "API_TOKENS_FILE",
+    "ADMIN_TOKENS_FILE",
+    "OIDC_CLIENT_SECRET_FILE",
+    "REDIS_URL",
+    "REDISCLI_AUTH",
+    "REQUIREMENTS_INDEX",
+];
 
 /// The variable that tells jobs where data is.
 pub const DATASET_ROOT: &str = "DATASET_ROOT";

@@ -72,7 +72,7 @@ impl ConnectOptions {
         let token = match (token, local) {
             (Some(token), _) => token.to_owned(),
             // The local server's token is for the local server: it must not travel to another one.
-            (None, Some((home, token))) if home == server => token,
+            (None, Some((home, Some(token)))) if home == server => token,
             (None, _) => {
                 return Err(ClientError::usage(format!(
                     "no token for {}: set LEADERSBOARD_TOKEN to the one its administrator gave you.",
@@ -107,7 +107,7 @@ mod tests {
     }
 
     fn local() -> ClientFile {
-        ClientFile { server: "http://127.0.0.1:8010".into(), token: "local".into() }
+        ClientFile { server: "http://127.0.0.1:8010".into(), token: Some("local".into()) }
     }
 
     fn resolved(options: &ConnectOptions, file: Option<ClientFile>) -> Result<(String, String), String> {

@@ -1,0 +1,83 @@
+//! Calls of a provider, bounded in time and size.
+
+use std::time::Duration;
+
+use events::json::read_object;
+use reqwest::{RequestBuilder, Url};
+use rustls::crypto::{CryptoProvider, ring};
+use serde_json::{Map, Value};
+
+use super::options::{InvalidOidcOptions, address, is_loopback};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Bound of one call, from its first byte to the last of its answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The largest answer.
+const MAX_ANSWER_BYTES: usize = 512 << 10;
+
+/// Speaks to a provider.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    http: reqwest::Client,
+}
+
+impl Endpoint {
+    /// For a provider at this address.
+    pub(super) fn new(issuer: &Url) -> Result<Self, InvalidOidcOptions> {
+        // reqwest is built without a provider of its own and would panic.
+        if CryptoProvider::get_default().is_none() {
+            let _ = ring::default_provider().install_default();
+        }
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("leadersboard/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(ANSWER_TIMEOUT)
+            // The provider says where its keys are; nobody else does.
+            .redirect(reqwest::redirect::Policy::none());
+        if issuer.scheme() == "http" {
+            // Else the machine's CA certificates are loaded, and their absence is an error.
+            builder = builder.tls_certs_only([]);
+        }
+        if is_loopback(issuer) {
+            builder = builder.no_proxy();
+        }
+        let http = builder.build();
+        let http =
+            http.map_err(|error| InvalidOidcOptions(format!("OIDC_ISSUER can't be spoken to: {}", root(&error))))?;
+        Ok(Self { http })
+    }
+
+    /// Gets a document from an address that the provider gave.
+    pub(super) async fn get(&self, text: &str) -> Result<Map<String, Value>, String> {
+        let url = address(text).map_err(|why| format!("an address of the provider {why}"))?;
+        self.answer(self.http.get(url.clone()), &url).await
+    }
+
+    async fn answer(&self, request: RequestBuilder, url: &Url) -> Result<Map<String, Value>, String> {
+        let call = format!("{}{}", url.host_str().unwrap_or_default(), url.path());
+        let unanswered = |error: reqwest::Error| format!("{call} does not answer: {}", root(&error));
+        let mut response = request.send().await.map_err(unanswered)?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(format!("{call} answers {status}"));
+        }
+        let mut body = vec![];
+        while let Some(chunk) = response.chunk().await.map_err(unanswered)? {
+            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+                return Err(format!("the answer of {call} has more than {MAX_ANSWER_BYTES} bytes"));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let text = std::str::from_utf8(&body).map_err(|_| format!("the answer of {call} is not UTF-8"))?;
+        read_object(text).map_err(|error| format!("the answer of {call} {error}"))
+    }
+}
+
+/// The innermost cause, without the address that the outer ones repeat.
+fn root(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
