@@ -6,7 +6,7 @@ use axum::extract::FromRef;
 use events::policy::LivePolicy;
 use events::ports::{
     ArchiveLimits, ArtifactPort, DurationsPort, EventFeedPort, EventLogPort, Ids, JobStatusPort, LeaderboardPort,
-    LogFeedPort, LogPort, NudgePort, ProgressPort, StoragePort, TrackingNotesPort, UploadLimits, WorkersPort,
+    LogFeedPort, LogPort, NudgePort, ProgressPort, StoragePort, TrackingNotesPort, UploadLimits, UploadsPort, WorkersPort,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +26,7 @@ use crate::request::auth::authenticator::Authenticator;
 use crate::request::idempotency::IdempotencyKeys;
 use crate::results::MlflowLinks;
 use crate::submissions::create::Uploads;
+use crate::submissions::place::Places;
 
 /// What the API is made of.
 pub struct Api {
@@ -77,6 +78,8 @@ pub struct Ports {
     pub progress: Arc<dyn ProgressPort>,
     /// Why the tracker does not have a run yet.
     pub tracking_notes: Arc<dyn TrackingNotesPort>,
+    /// The uploads in flight on all hosts.
+    pub uploads: Arc<dyn UploadsPort>,
     /// The boards.
     pub leaderboard: Arc<dyn LeaderboardPort>,
     /// Ids and randomness.
@@ -127,9 +130,18 @@ impl Contexts {
         let queues = Arc::new(Queues { log: Arc::clone(&log), status: Arc::clone(&status), capacities });
         Self {
             readiness: Arc::new(Readiness { status: Arc::clone(&status), storage: Arc::clone(&storage), worker }),
-            usages: Arc::new(Usages { log: Arc::clone(&log), policy: Arc::clone(&policy) }),
+            usages: Arc::new(Usages {
+                log: Arc::clone(&log),
+                uploads: Arc::clone(&ports.uploads),
+                policy: Arc::clone(&policy),
+            }),
             uploads: Arc::new(Uploads {
                 storage: Arc::clone(&storage),
+                places: Arc::new(Places {
+                    port: ports.uploads,
+                    policy: Arc::clone(&policy),
+                    keys: Arc::clone(&keys),
+                }),
                 log: Arc::clone(&log),
                 ids: Arc::clone(&ids),
                 policy: Arc::clone(&policy),

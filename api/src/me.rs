@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use events::policy::LivePolicy;
-use events::ports::EventLogPort;
+use events::ports::{EventLogPort, UploadsPort};
 use events::time::to_rfc3339;
 use events::{ConcurrencyPolicy, Timestamp};
 use serde::Serialize;
@@ -17,6 +17,7 @@ use crate::request::query::{NoParams, Params};
 /// Reads what users have used of their limits.
 pub(crate) struct Usages {
     pub(crate) log: Arc<dyn EventLogPort>,
+    pub(crate) uploads: Arc<dyn UploadsPort>,
     pub(crate) policy: Arc<LivePolicy>,
 }
 
@@ -30,6 +31,8 @@ pub(crate) struct MeView {
     concurrency_policy: ConcurrencyPolicy,
     queued: LimitView,
     uploads_per_hour: LimitView,
+    /// Over all API hosts.
+    uploads_in_flight: LimitView,
     stored_bytes: LimitView,
 }
 
@@ -56,6 +59,7 @@ pub(crate) async fn me(
 ) -> Result<Json<MeView>, Error> {
     let limits = usages.policy.get().limits;
     let usage = usages.log.load_usage(&caller.user, &limits).await?.usage;
+    let in_flight = usages.uploads.in_flight(&caller.user).await?;
     Ok(Json(MeView {
         user_id: caller.user.to_string(),
         role: match caller.role {
@@ -67,6 +71,7 @@ pub(crate) async fn me(
         concurrency_policy: limits.concurrency,
         queued: LimitView::of(limits.queued, usage.pending, None),
         uploads_per_hour: LimitView::of(limits.uploads_per_hour, usage.hour.uploads, usage.hour.upload_fits_at),
+        uploads_in_flight: LimitView::of(limits.uploads_in_flight, in_flight, None),
         stored_bytes: LimitView::of(limits.stored_bytes, usage.stored_bytes, None),
     }))
 }

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use events::ports::{
     ArtifactPort, DurationsPort, EventFeedPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LeaderboardPort,
     LiveLogPort, LogFeedPort, LogPort, NudgePort, ProgressPort, RecordsPort, StoragePort, TrackingNotesPort,
-    WorkStatePort, WorkersPort,
+    UploadsPort, WorkStatePort, WorkersPort,
 };
 use migrations::MigrateError;
 use projections::Keyspace;
@@ -46,6 +46,7 @@ pub(crate) struct Ports {
     pub(crate) log_feed: Arc<dyn LogFeedPort>,
     pub(crate) progress: Arc<dyn ProgressPort>,
     pub(crate) tracking_notes: Arc<dyn TrackingNotesPort>,
+    pub(crate) uploads: Arc<dyn UploadsPort>,
     pub(crate) ids: Arc<dyn Ids>,
 }
 
@@ -88,6 +89,7 @@ impl Ports {
             log_feed: Arc::new(RedisLogFeed::new(redis.clone())),
             progress: Arc::new(redis.clone()),
             tracking_notes: Arc::new(redis.clone()),
+            uploads: Arc::new(redis.clone()),
             redis,
             board,
             storage: Arc::new(submissions),

@@ -94,6 +94,12 @@ pub enum LimitReached {
         /// When it was asked for.
         asked_at: Timestamp,
     },
+    /// The user is at the limit of uploads in flight.
+    #[error("limit of uploads in flight reached: {limit} (MAX_UPLOADS_IN_FLIGHT). Try again when one of yours has ended")]
+    UploadsInFlight {
+        /// The limit.
+        limit: u64,
+    },
     /// The user is at the limit of stored bytes.
     #[error(
         "storage quota exceeded: your submissions have {stored} of {limit} bytes, too many for this one \
@@ -104,6 +110,19 @@ pub enum LimitReached {
         limit: u64,
         /// What is stored.
         stored: u64,
+    },
+    /// The user's submissions and their other uploads in flight leave too little of the limit of stored bytes.
+    #[error(
+        "storage quota exceeded: your submissions have {stored} of {limit} bytes and your other uploads in flight have \
+         {in_flight}, too many for this one (MAX_STORED_BYTES_PER_USER). Try again when those uploads have ended"
+    )]
+    BytesInFlight {
+        /// The limit.
+        limit: u64,
+        /// What is stored.
+        stored: u64,
+        /// What is reserved for the other uploads.
+        in_flight: u64,
     },
 }
 
@@ -119,7 +138,8 @@ impl LimitReached {
             Self::Running { .. } => "running",
             Self::Queued { .. } => "queued",
             Self::UploadsPerHour { .. } => "uploads_per_hour",
-            Self::StoredBytes { .. } => "stored_bytes",
+            Self::UploadsInFlight { .. } => "uploads_in_flight",
+            Self::StoredBytes { .. } | Self::BytesInFlight { .. } => "stored_bytes",
         }
     }
 
@@ -131,7 +151,9 @@ impl LimitReached {
             | Self::Running { limit }
             | Self::Queued { limit }
             | Self::UploadsPerHour { limit, .. }
-            | Self::StoredBytes { limit, .. } => *limit,
+            | Self::UploadsInFlight { limit }
+            | Self::StoredBytes { limit, .. }
+            | Self::BytesInFlight { limit, .. } => *limit,
         }
     }
 
@@ -140,7 +162,12 @@ impl LimitReached {
     pub const fn remaining(&self) -> u64 {
         match self {
             Self::StoredBytes { limit, stored } => limit.saturating_sub(*stored),
-            Self::JobsPerHour { .. } | Self::Running { .. } | Self::Queued { .. } | Self::UploadsPerHour { .. } => 0,
+            Self::BytesInFlight { limit, stored, in_flight } => limit.saturating_sub(stored.saturating_add(*in_flight)),
+            Self::JobsPerHour { .. }
+            | Self::Running { .. }
+            | Self::Queued { .. }
+            | Self::UploadsPerHour { .. }
+            | Self::UploadsInFlight { .. } => 0,
         }
     }
 
@@ -149,7 +176,11 @@ impl LimitReached {
     pub const fn resets_at(&self) -> Option<Timestamp> {
         match self {
             Self::JobsPerHour { resets_at, .. } | Self::UploadsPerHour { resets_at, .. } => Some(*resets_at),
-            Self::Running { .. } | Self::Queued { .. } | Self::StoredBytes { .. } => None,
+            Self::Running { .. }
+            | Self::Queued { .. }
+            | Self::UploadsInFlight { .. }
+            | Self::StoredBytes { .. }
+            | Self::BytesInFlight { .. } => None,
         }
     }
 
@@ -161,7 +192,11 @@ impl LimitReached {
                 let micros = (*resets_at - *asked_at).num_microseconds().unwrap_or(i64::MAX).max(0);
                 Duration::from_secs(micros.unsigned_abs().div_ceil(1_000_000))
             }
-            Self::Running { .. } | Self::Queued { .. } | Self::StoredBytes { .. } => ASK_AGAIN,
+            Self::Running { .. }
+            | Self::Queued { .. }
+            | Self::UploadsInFlight { .. }
+            | Self::StoredBytes { .. }
+            | Self::BytesInFlight { .. } => ASK_AGAIN,
         }
     }
 }
@@ -226,6 +261,15 @@ pub fn admit_upload(
         return Err(LimitReached::StoredBytes { limit, stored: usage.stored_bytes });
     };
     Ok(vec![per_hour, Guard::StoredAtMost { user: user.clone(), bytes: room }])
+}
+
+/// Returns the limit that an upload exceeds whose bytes were refused.
+#[must_use]
+pub const fn too_many_bytes(limit: u64, stored: u64, in_flight: u64) -> LimitReached {
+    match in_flight {
+        0 => LimitReached::StoredBytes { limit, stored },
+        _ => LimitReached::BytesInFlight { limit, stored, in_flight },
+    }
 }
 
 /// Whether a job may have a slot now.

@@ -327,6 +327,12 @@ impl Keyspace {
         self.key(format_args!("progress:{id}"))
     }
 
+    /// Live state: a user's uploads in flight.
+    #[must_use]
+    pub fn uploads_in_flight(&self, user: &UserId) -> String {
+        self.key(format_args!("uploading:{}", encode(user)))
+    }
+
     fn user(&self, user: &UserId, what: &str) -> String {
         self.key(format_args!("user:{}:{what}", encode(user)))
     }

@@ -60,6 +60,29 @@ pub(crate) enum Error {
     Unreadable(String),
     /// Something is broken. The text is for the log.
     Internal(String),
+    /// An upload failed after its body had begun to come.
+    Upload(Kept, Box<Error>),
+}
+
+/// What is kept of a failed upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// Nothing.
+    Nothing,
+    /// All of it or nothing: whether it was committed is not known.
+    Perhaps,
+}
+
+impl Kept {
+    /// How the sentence of the failure begins.
+    const fn sentence(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing of this upload was kept: ",
+            Self::Perhaps => {
+                "this upload may have been kept, so send it again with the same Idempotency-Key, or see GET /submissions: "
+            }
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -69,9 +92,19 @@ struct Body<'a> {
 }
 
 impl Error {
+    /// The same error with what is kept of the upload that it ended. An error that says so already stays.
+    pub(crate) fn of_upload(self, kept: Kept) -> Self {
+        match self {
+            Self::Upload(..) => self,
+            error => Self::Upload(kept, Box::new(error)),
+        }
+    }
+
     /// The status, the word for programs, and the sentence for people.
     fn answer(&self) -> (StatusCode, &'static str, &str) {
         match self {
+            // Its sentence says more.
+            Self::Upload(_, error) => error.answer(),
             // It has an answer of its own.
             Self::Limited(reached, _) => (StatusCode::TOO_MANY_REQUESTS, reached.code(), "a limit was reached"),
             Self::Invalid(why) => (StatusCode::BAD_REQUEST, "invalid", why),
@@ -135,6 +168,7 @@ impl Error {
             Self::StorageFull(Room { free_bytes, total_bytes }) => {
                 tracing::warn!(free_bytes, total_bytes, "an upload was refused: the disk is nearly full");
             }
+            Self::Upload(_, error) => error.log(),
             Self::Invalid(_)
             | Self::Unauthenticated(_)
             | Self::Guessing(_)
@@ -154,15 +188,21 @@ impl Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         self.log();
-        if let Self::Limited(reached, jobs) = &self {
+        let (kept, error) = match self {
+            Self::Upload(kept, error) => (kept.sentence(), *error),
+            error => ("", error),
+        };
+        if let Self::Limited(reached, jobs) = &error {
             let after = reached.retry_after().as_secs().max(1).to_string();
-            let body = json(&LimitedBody::of(reached, jobs));
-            return (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, after)], body).into_response();
+            let mut body = LimitedBody::of(reached, jobs);
+            body.detail.insert_str(0, kept);
+            return (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, after)], json(&body)).into_response();
         }
-        let (status, code, detail) = self.answer();
+        let (status, code, detail) = error.answer();
+        let detail = &format!("{kept}{detail}");
         let mut response = (status, json(&Body { detail, code })).into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            let is_for_long = matches!(self, Self::StorageFull(_) | Self::Unreadable(_));
+            let is_for_long = matches!(error, Self::StorageFull(_) | Self::Unreadable(_));
             let after = if is_for_long { RETRY_AFTER_ROOM_S } else { RETRY_AFTER_S };
             response.headers_mut().insert(RETRY_AFTER, after);
         }

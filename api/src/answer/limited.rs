@@ -6,7 +6,7 @@ use serde::Serialize;
 
 #[derive(Serialize)]
 pub(crate) struct LimitedBody {
-    detail: String,
+    pub(super) detail: String,
     code: &'static str,
     limit: u64,
     remaining: u64,

@@ -26,6 +26,11 @@ const MAX_CHARACTERS: usize = 255;
 pub(crate) struct Key(Option<String>);
 
 impl Key {
+    /// Returns the SHA-256 of the key, if there is one.
+    pub(crate) fn sha256(&self) -> Option<String> {
+        self.0.clone()
+    }
+
     /// Returns the key with the fingerprint of a request, which is the SHA-256 of its content as JSON.
     pub(crate) fn with_fingerprint(&self, request: &Value) -> Option<Idempotency> {
         // The keys of objects are sorted, so equal requests have equal texts.

@@ -9,9 +9,11 @@ use axum::http::header::CONTENT_LENGTH;
 use bytes::Bytes;
 use events::execute::{self, ExecuteError, Origin};
 use events::policy::LivePolicy;
-use events::ports::{ArchiveLimits, EventLogPort, Ids, Loaded, StagedFile, StagedUpload, StoragePort, UploadLimits};
+use events::ports::{
+    ArchiveLimits, EventLogPort, Ids, Loaded, StagedFile, StagedUpload, StoragePort, UploadInFlight, UploadLimits,
+};
 use events::quota::admit_upload;
-use events::submission::Manifest;
+use events::submission::{ArchiveReading, Manifest};
 use events::{AggregateId, Idempotency, SubmissionCommand, SubmissionId, UserId, json};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -19,8 +21,9 @@ use sha2::{Digest, Sha256};
 use tracing::Instrument;
 
 use super::form::{self, Form};
+use super::place::{Announced, Place, Places};
 use super::tree::Tree;
-use crate::answer::error::{Error, chain};
+use crate::answer::error::{Error, Kept, chain};
 use crate::answer::json_answer::Json;
 use crate::http::trace::current_traceparent;
 use crate::request::auth::Caller;
@@ -33,6 +36,7 @@ const FORM_OVERHEAD_BYTES: u64 = 1 << 20;
 /// Takes uploads.
 pub(crate) struct Uploads {
     pub(crate) storage: Arc<dyn StoragePort>,
+    pub(crate) places: Arc<Places>,
     pub(crate) log: Arc<dyn EventLogPort>,
     pub(crate) ids: Arc<dyn Ids>,
     pub(crate) policy: Arc<LivePolicy>,
@@ -57,46 +61,87 @@ pub(crate) async fn create(
     key: Key,
     request: Request,
 ) -> Result<(StatusCode, Json<Created>), Error> {
-    let at_least = check_head(&request, &uploads.upload_limits)?;
+    let announced = check_head(&request, &uploads.upload_limits)?;
     uploads.check_disk().await?;
     let _lock = uploads.keys.lock(&caller, &key).await;
     // A client should hear of a reached limit before the upload, not after it.
-    uploads.check_room(&caller, &key, at_least).await?;
+    uploads.check_room(&caller, &key, announced.at_least).await?;
     let id = uploads.ids.submission();
     tracing::Span::current().record("submission", tracing::field::display(id));
-    let mut upload = uploads.storage.stage(id).await?;
-    let form = form::receive(request, &mut *upload, &uploads.upload_limits).await?;
-    let tree = Tree::of(&form.files, &mut *upload, &uploads.archive_limits, &form.entrypoint).await?;
-    tree.must_hold("entrypoint", &form.entrypoint, ".py")?;
-    tree.must_hold("config_file", &form.config_file, ".yaml")?;
-    let (readings, warnings) = tree.into_readings();
-
-    let idempotency = key.with_fingerprint(&content(&form)?);
-    let created = |id: SubmissionId| {
-        let (submission_id, user_id) = (id.to_string(), caller.user.to_string());
-        let created = Created { submission_id, user_id, warnings: warnings.clone() };
-        Ok((StatusCode::CREATED, Json(created)))
+    let in_flight = UploadInFlight { user: caller.user.clone(), submission: id, key_sha256: key.sha256() };
+    let mut place = Place::take(&uploads.places, &caller, &key, in_flight, announced).await?;
+    let received = match uploads.receive(id, request, &mut place).await {
+        Ok(received) => received,
+        Err(refusal) => {
+            place.release().await;
+            return Err(refusal.of_upload(Kept::Nothing));
+        }
     };
-    if let Some(AggregateId::Submission(earlier)) = uploads.keys.made_before(&caller, idempotency.as_ref()).await? {
-        return created(earlier);
-    }
-    let (metadata, mut manifest) = describe(form, &caller.user, idempotency.clone())?;
-    manifest.archives = readings;
-    let origin = Origin { actor: caller.actor(), trace: current_traceparent() };
-    // A task of its own: a client that hangs up between the two steps does not leave the first without the second.
-    let settling = Arc::clone(&uploads);
-    let settled = async move { settling.settle(&origin, id, upload, metadata, manifest).await };
-    match tokio::spawn(settled.in_current_span()).await.map_err(|error| Error::Internal(chain(&error)))? {
-        Ok(()) => created(id),
-        // Another process may have been faster with the same key. Then its submission may have used up the limit.
-        Err(refusal) => match uploads.keys.made_before(&caller, idempotency.as_ref()).await? {
-            Some(AggregateId::Submission(earlier)) => created(earlier),
-            _ => Err(refusal),
-        },
-    }
+    uploads.create(&caller, &key, id, received, place).await
+}
+
+/// An upload whose content is staged and checked.
+struct Received {
+    upload: Box<dyn StagedUpload>,
+    form: Form,
+    readings: Vec<ArchiveReading>,
+    warnings: Vec<String>,
 }
 
 impl Uploads {
+    /// Stages what the client sends, and checks it whole. Nothing stays of it if it is refused.
+    async fn receive(&self, id: SubmissionId, request: Request, place: &mut Place) -> Result<Received, Error> {
+        let mut upload = self.storage.stage(id).await?;
+        let form = form::receive(request, &mut *upload, place, &self.upload_limits).await?;
+        let tree = Tree::of(&form.files, &mut *upload, &self.archive_limits, &form.entrypoint).await?;
+        tree.must_hold("entrypoint", &form.entrypoint, ".py")?;
+        tree.must_hold("config_file", &form.config_file, ".yaml")?;
+        let (readings, warnings) = tree.into_readings();
+        Ok(Received { upload, form, readings, warnings })
+    }
+
+    /// Makes a submission of what was received, or finds the one that an earlier request made of it.
+    async fn create(
+        self: &Arc<Self>,
+        caller: &Caller,
+        key: &Key,
+        id: SubmissionId,
+        Received { upload, form, readings, warnings }: Received,
+        place: Place,
+    ) -> Result<(StatusCode, Json<Created>), Error> {
+        let nothing_kept = |refusal: Error| refusal.of_upload(Kept::Nothing);
+        let idempotency = key.with_fingerprint(&content(&form).map_err(nothing_kept)?);
+        let created = |id: SubmissionId| {
+            let (submission_id, user_id) = (id.to_string(), caller.user.to_string());
+            (StatusCode::CREATED, Json(Created { submission_id, user_id, warnings }))
+        };
+        let made_before = async || match self.keys.made_before(caller, idempotency.as_ref()).await? {
+            Some(AggregateId::Submission(earlier)) => Ok(Some(earlier)),
+            _ => Ok(None),
+        };
+        if let Some(earlier) = made_before().await.map_err(nothing_kept)? {
+            return Ok(created(earlier));
+        }
+        let (metadata, mut manifest) = describe(form, &caller.user, idempotency.clone()).map_err(nothing_kept)?;
+        manifest.archives = readings;
+        let origin = Origin { actor: caller.actor(), trace: current_traceparent() };
+        // A task of its own: a client that hangs up between the two steps does not leave the first without the second.
+        let settling = Arc::clone(self);
+        let settled = async move {
+            let settled = settling.settle(&origin, id, upload, metadata, manifest).await;
+            place.release().await;
+            settled
+        };
+        match tokio::spawn(settled.in_current_span()).await.map_err(|error| Error::Internal(chain(&error)))? {
+            Ok(()) => Ok(created(id)),
+            // Another process may have been faster with the same key. Then its submission may have used up the limit.
+            Err(refusal) => match made_before().await {
+                Ok(Some(earlier)) => Ok(created(earlier)),
+                Ok(None) | Err(_) => Err(refusal),
+            },
+        }
+    }
+
     /// Refuses uploads while the disk is nearly full: running jobs need the rest.
     async fn check_disk(&self) -> Result<(), Error> {
         let room = self.storage.room().await?;
@@ -122,7 +167,7 @@ impl Uploads {
         metadata: Bytes,
         manifest: Manifest,
     ) -> Result<(), Error> {
-        upload.publish(metadata).await?;
+        upload.publish(metadata).await.map_err(|error| Error::from(error).of_upload(Kept::Nothing))?;
         let create = SubmissionCommand::Create(manifest);
         let Err(refusal) = execute::submission(&*self.log, &self.policy.get(), origin, id, &create).await else {
             return Ok(());
@@ -131,13 +176,15 @@ impl Uploads {
         // is no record of them, they are swept later.
         match self.log.load_submission(id).await {
             Ok(Loaded { state: Some(_), .. }) => return Ok(()),
-            Err(_) if matches!(refusal, ExecuteError::Unavailable(_)) => return Err(refusal.into()),
+            Err(_) if matches!(refusal, ExecuteError::Unavailable(_)) => {
+                return Err(Error::from(refusal).of_upload(Kept::Perhaps));
+            }
             Ok(Loaded { state: None, .. }) | Err(_) => {}
         }
         if let Err(error) = self.storage.delete(id).await {
             tracing::error!(error = chain(&error), "the files of a refused submission are left behind");
         }
-        Err(refusal.into())
+        Err(Error::from(refusal).of_upload(Kept::Nothing))
     }
 }
 
@@ -159,8 +206,8 @@ fn describe_file(file: &StagedFile) -> Value {
     json!({ "name": file.name.as_str(), "size": file.size, "sha256": file.sha256 })
 }
 
-/// Refuses a request by its head if possible, and returns how many bytes its files have at least.
-fn check_head(request: &Request, limits: &UploadLimits) -> Result<u64, Error> {
+/// Refuses a request by its head if possible, and returns how many bytes its files can have.
+fn check_head(request: &Request, limits: &UploadLimits) -> Result<Announced, Error> {
     let content_type = media_type(request.headers());
     if content_type != "multipart/form-data" {
         return Err(Error::MediaType(format!("a submission must be multipart/form-data, not {content_type:?}")));
@@ -172,7 +219,8 @@ fn check_head(request: &Request, limits: &UploadLimits) -> Result<u64, Error> {
             "the upload has {bytes} bytes; the files of a submission may have at most {} in all",
             limits.total_bytes
         ))),
-        announced => Ok(announced.unwrap_or(0).saturating_sub(FORM_OVERHEAD_BYTES)),
+        Some(bytes) => Ok(Announced { at_least: bytes.saturating_sub(FORM_OVERHEAD_BYTES), at_most: bytes }),
+        None => Ok(Announced { at_least: 0, at_most: limits.total_bytes }),
     }
 }
 

@@ -11,6 +11,7 @@ use events::json;
 use events::ports::{FileName, StagedFile, StagedUpload, UploadLimits};
 use futures::StreamExt;
 
+use super::place::Place;
 use crate::answer::error::{Error, cause};
 use crate::request::body::Stalled;
 use crate::request::path::RelativePath;
@@ -45,6 +46,7 @@ struct Draft {
 pub(super) async fn receive(
     request: Request,
     upload: &mut dyn StagedUpload,
+    place: &mut Place,
     limits: &UploadLimits,
 ) -> Result<Form, Error> {
     let backlog = Backlog::default();
@@ -56,7 +58,7 @@ pub(super) async fn receive(
         backlog.clear();
         let name = field.name().unwrap_or_default().to_owned();
         match name.as_str() {
-            "files" => draft.file(&mut field, upload, limits, &backlog).await?,
+            "files" => draft.file(&mut field, upload, place, limits, &backlog).await?,
             "entrypoint" => {
                 let text = text(&name, &mut field, MAX_TEXT_BYTES).await?;
                 let path = RelativePath::parse(&name, &text, ".py").map_err(Error::Invalid)?;
@@ -90,6 +92,7 @@ impl Draft {
         &mut self,
         field: &mut Field<'_>,
         upload: &mut dyn StagedUpload,
+        place: &mut Place,
         limits: &UploadLimits,
         backlog: &Backlog,
     ) -> Result<(), Error> {
@@ -125,6 +128,7 @@ impl Draft {
                     "file {shown:?} is too much: the files of a submission may have at most {limit} bytes in all"
                 )));
             }
+            place.count(chunk.len() as u64).await?;
             upload.write(chunk).await?;
         }
         self.files.push(upload.finish().await?);

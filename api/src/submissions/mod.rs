@@ -3,4 +3,5 @@
 pub(crate) mod create;
 mod form;
 pub(crate) mod look;
+pub(crate) mod place;
 mod tree;

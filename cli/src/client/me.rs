@@ -33,6 +33,7 @@ struct Me {
     concurrency_policy: String,
     queued: Limit,
     uploads_per_hour: Limit,
+    uploads_in_flight: Limit,
     stored_bytes: Limit,
 }
 
@@ -68,6 +69,7 @@ fn report(document: &Value) -> Result<String, ClientError> {
         row("jobs running at once", &me.running, count, beyond),
         row("jobs pending", &me.queued, count, "when one of yours begins or ends"),
         row("uploads an hour", &me.uploads_per_hour, count, ""),
+        row("uploads in flight", &me.uploads_in_flight, count, "when one of yours ends"),
         row("stored in submissions", &me.stored_bytes, human::size, "when a submission of yours is removed"),
     ];
     let columns = [
@@ -108,6 +110,7 @@ mod tests {
             "user_id": "ali\u{1b}ce", "role": "user", "concurrency_policy": "queue", "something": "new",
             "jobs_per_hour": limit(10, 10, Some("2020-01-31T12:00:01.5Z")), "running": limit(1, 1, None),
             "queued": limit(20, 3, None), "uploads_per_hour": limit(60, 4, None),
+            "uploads_in_flight": limit(4, 4, None),
             "stored_bytes": limit(20 << 30, 3 << 20, None),
         });
         let text = report(&document).unwrap();
@@ -124,7 +127,8 @@ mod tests {
         assert_eq!(cells[2], ["jobs running at once", "1", "1", "0", held]);
         assert_eq!(cells[3], ["jobs pending", "20", "3", "17"]);
         assert_eq!(cells[4], ["uploads an hour", "60", "4", "56"]);
-        assert_eq!(cells[5], ["stored in submissions", "20.0 GiB", "3.0 MiB", "20.0 GiB"]);
+        assert_eq!(cells[5], ["uploads in flight", "4", "4", "0", "when one of yours ends"]);
+        assert_eq!(cells[6], ["stored in submissions", "20.0 GiB", "3.0 MiB", "20.0 GiB"]);
     }
 
     #[test]

@@ -98,10 +98,12 @@ impl SubmitCommand {
             return list(&self.pack().await?, output);
         }
         let client = self.connect.client()?;
+        // One for all tries, so that none makes a second submission.
+        let upload_key = request_key();
         let submission_id = match &self.submission {
             Some(id) => id.clone(),
-            None if self.wait => slot::wait(async || self.send(&client, interrupt).await).await?,
-            None => self.send(&client, interrupt).await?,
+            None if self.wait => slot::wait(async || self.send(&client, &upload_key, interrupt).await).await?,
+            None => self.send(&client, &upload_key, interrupt).await?,
         };
         // One for all tries, so that none makes a second job.
         let key = request_key();
@@ -127,14 +129,14 @@ impl SubmitCommand {
         Ok(Outcome::Done)
     }
 
-    async fn send(&self, client: &Client, interrupt: &Interrupt) -> Result<String, ClientError> {
+    async fn send(&self, client: &Client, key: &str, interrupt: &Interrupt) -> Result<String, ClientError> {
         interrupt.begin(Begun::Upload)?;
         let package = self.pack().await?;
         for left_out in &package.left_out {
             screen::note(&format!("left out {left_out}"));
         }
         let (count, size) = (package.count(), package.size());
-        let uploaded = upload::send(client, package, self.metadata.clone()).await?;
+        let uploaded = upload::send(client, &package, self.metadata.as_deref(), key).await?;
         interrupt.begin_after_answer(Begun::Submission(uploaded.submission_id.clone())).await?;
         let files = human::counted(count as u64, "file");
         screen::note(&format!("sent {files}, {}: submission {}", human::size(size), uploaded.submission_id));

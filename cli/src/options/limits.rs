@@ -23,6 +23,9 @@ pub(crate) struct LimitOptions {
     /// Uploads of a user per hour [default: 60]
     #[arg(long, env = "MAX_UPLOADS_PER_HOUR", value_name = "N")]
     max_uploads_per_hour: Option<u64>,
+    /// Uploads of a user that are in flight at once, over all API hosts [default: 4]
+    #[arg(long, env = "MAX_UPLOADS_IN_FLIGHT", value_name = "N")]
+    max_uploads_in_flight: Option<u64>,
     /// Bytes of all submissions of a user [default: 21474836480]
     #[arg(long, env = "MAX_STORED_BYTES_PER_USER", value_name = "BYTES")]
     max_stored_bytes_per_user: Option<u64>,
@@ -37,6 +40,7 @@ impl LimitOptions {
             concurrency_policy: self.concurrency_policy,
             max_queued_per_user: self.max_queued_per_user,
             max_uploads_per_hour: self.max_uploads_per_hour,
+            max_uploads_in_flight: self.max_uploads_in_flight,
             max_stored_bytes_per_user: self.max_stored_bytes_per_user,
         }
     }

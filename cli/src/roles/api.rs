@@ -127,6 +127,7 @@ pub(super) async fn serve(
             log_feed: Arc::clone(&ports.log_feed),
             progress: Arc::clone(&ports.progress),
             tracking_notes: Arc::clone(&ports.tracking_notes),
+            uploads: Arc::clone(&ports.uploads),
             leaderboard: Arc::clone(&ports.leaderboard),
             ids: Arc::clone(&ports.ids),
         },

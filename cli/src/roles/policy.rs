@@ -134,6 +134,7 @@ fn document(settings: &PolicySettings) -> Value {
         "concurrency_policy": limits.concurrency,
         "max_queued_per_user": limits.queued,
         "max_uploads_per_hour": limits.uploads_per_hour,
+        "max_uploads_in_flight": limits.uploads_in_flight,
         "max_stored_bytes_per_user": limits.stored_bytes,
         "retention_ms": policy.retention.as_millis(),
         "submission_ttl_ms": policy.submission_ttl.as_millis(),
@@ -176,7 +177,7 @@ fn time(time: Duration) -> String {
     }
 }
 
-fn limits(settings: &PolicySettings, origin: impl Fn(bool) -> String) -> [[String; 3]; 6] {
+fn limits(settings: &PolicySettings, origin: impl Fn(bool) -> String) -> [[String; 3]; 7] {
     let (set, limits) = (&settings.limits, settings.policy().limits);
     let row = |name: &str, value: String, is_set: bool| [name.to_owned(), value, origin(is_set)];
     [
@@ -185,6 +186,7 @@ fn limits(settings: &PolicySettings, origin: impl Fn(bool) -> String) -> [[Strin
         row("concurrency policy", limits.concurrency.to_string(), set.concurrency_policy.is_some()),
         row("max queued per user", limits.queued.to_string(), set.max_queued_per_user.is_some()),
         row("max uploads per hour", limits.uploads_per_hour.to_string(), set.max_uploads_per_hour.is_some()),
+        row("max uploads in flight", limits.uploads_in_flight.to_string(), set.max_uploads_in_flight.is_some()),
         row(
             "max stored bytes per user",
             classes::size(limits.stored_bytes).to_string(),

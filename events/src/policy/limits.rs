@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::invalid::InvalidPolicy;
 
+/// The highest limit of uploads in flight: they are listed in one key, which is read whole.
+const MOST_UPLOADS_IN_FLIGHT: u64 = 1_000;
+
 /// What a user may have in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -20,6 +23,8 @@ pub struct Limits {
     pub queued: u64,
     /// Submissions uploaded in any hour.
     pub uploads_per_hour: u64,
+    /// Uploads in flight at once, over all API hosts.
+    pub uploads_in_flight: u64,
     /// The size of all submissions, in bytes.
     pub stored_bytes: u64,
 }
@@ -52,6 +57,9 @@ pub struct LimitSettings {
     /// Submissions uploaded in any hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_uploads_per_hour: Option<u64>,
+    /// Uploads in flight at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_uploads_in_flight: Option<u64>,
     /// The size of all submissions of a user, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_stored_bytes_per_user: Option<u64>,
@@ -65,6 +73,7 @@ impl Default for Limits {
             concurrency: ConcurrencyPolicy::Reject,
             queued: 20,
             uploads_per_hour: 60,
+            uploads_in_flight: 4,
             stored_bytes: 20 << 30,
         }
     }
@@ -106,6 +115,7 @@ impl LimitSettings {
             concurrency_policy: self.concurrency_policy.or(older.concurrency_policy),
             max_queued_per_user: self.max_queued_per_user.or(older.max_queued_per_user),
             max_uploads_per_hour: self.max_uploads_per_hour.or(older.max_uploads_per_hour),
+            max_uploads_in_flight: self.max_uploads_in_flight.or(older.max_uploads_in_flight),
             max_stored_bytes_per_user: self.max_stored_bytes_per_user.or(older.max_stored_bytes_per_user),
         }
     }
@@ -120,10 +130,14 @@ impl LimitSettings {
             (self.max_concurrent_running, "MAX_CONCURRENT_RUNNING must be at least 1"),
             (self.max_queued_per_user, "MAX_QUEUED_PER_USER must be at least 1"),
             (self.max_uploads_per_hour, "MAX_UPLOADS_PER_HOUR must be at least 1"),
+            (self.max_uploads_in_flight, "MAX_UPLOADS_IN_FLIGHT must be at least 1"),
             (self.max_stored_bytes_per_user, "MAX_STORED_BYTES_PER_USER must be at least 1"),
         ];
         match at_least_one.into_iter().find(|(limit, _)| *limit == Some(0)) {
             Some((_, sentence)) => Err(InvalidPolicy(sentence.into())),
+            None if self.max_uploads_in_flight.is_some_and(|limit| limit > MOST_UPLOADS_IN_FLIGHT) => {
+                Err(InvalidPolicy(format!("MAX_UPLOADS_IN_FLIGHT must be at most {MOST_UPLOADS_IN_FLIGHT}").into()))
+            }
             None => Ok(()),
         }
     }
@@ -138,6 +152,7 @@ impl LimitSettings {
             concurrency: self.concurrency_policy.unwrap_or(default.concurrency),
             queued: self.max_queued_per_user.unwrap_or(default.queued),
             uploads_per_hour: self.max_uploads_per_hour.unwrap_or(default.uploads_per_hour),
+            uploads_in_flight: self.max_uploads_in_flight.unwrap_or(default.uploads_in_flight),
             stored_bytes: self.max_stored_bytes_per_user.unwrap_or(default.stored_bytes),
         }
     }

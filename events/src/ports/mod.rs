@@ -26,6 +26,7 @@ pub use live::live_log::{LiveLogPort, MAX_CHUNK_BYTES, Shown};
 pub use live::log_feed::{LogChunk, LogFeed, LogFeedPort, Printed};
 pub use live::nudge::{NudgePort, Nudges};
 pub use live::progress::{Curve, Progress, ProgressPort, ProgressReport, Stage, StageName, StageSeen, Stated};
+pub use live::uploads::{ReserveAsk, Reserved, UploadInFlight, UploadsPort};
 pub use queue::dead_letters::{DeadLetterPort, DeadLetterQuery, Quarantined};
 pub use queue::durations::DurationsPort;
 pub use queue::job_queue::{Claim, Heartbeat, JobQueuePort, Lease, QueueDepth, TicketReader, Unstarted};

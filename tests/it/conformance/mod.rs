@@ -18,6 +18,7 @@ mod regress;
 mod storage;
 mod tracking;
 mod tracking_notes;
+mod uploads;
 mod work_state;
 
 use std::collections::BTreeMap;

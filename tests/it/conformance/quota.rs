@@ -31,6 +31,7 @@ const LIMITS: Limits = Limits {
     concurrency: ConcurrencyPolicy::Reject,
     queued: 3,
     uploads_per_hour: 1_000,
+    uploads_in_flight: 1_000,
     stored_bytes: u64::MAX >> 1,
 };
 const HOUR: TimeDelta = TimeDelta::hours(1);

@@ -32,6 +32,7 @@ mod submissions;
 mod teardown;
 mod tracking;
 mod unreadable;
+mod uploads;
 mod workers;
 
 use leadersboard_tests::board::Board;

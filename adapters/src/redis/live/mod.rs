@@ -1,4 +1,4 @@
-//! Live state, lost without harm: newest output, progress, nudges, notes.
+//! Live state, lost without harm: newest output, progress, nudges, notes, uploads in flight.
 
 pub(crate) mod listeners;
 pub(crate) mod live_log;
@@ -6,3 +6,4 @@ pub(crate) mod log_feed;
 pub(crate) mod nudge;
 pub(crate) mod progress;
 pub(crate) mod tracking_notes;
+pub(crate) mod uploads;

@@ -46,7 +46,7 @@ pub(super) async fn refused(base: &str, response: Response) -> ClientError {
     };
     match status {
         StatusCode::TOO_MANY_REQUESTS => ClientError::Limited { sentence, code, retry_after },
-        status if status.is_server_error() => ClientError::Away { sentence, retry_after },
+        status if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => ClientError::Away { sentence, retry_after },
         _ => ClientError::Refused { sentence },
     }
 }
@@ -140,6 +140,7 @@ mod tests {
             (503, "retry-after: 90\r\n", "{}", "Service Unavailable. Try again in 1 min 30 s."),
             (422, "", r#"{"detail": [{"loc": "x"}]}"#, r#"error: [{"loc":"x"}]."#),
             (409, "", r#"{"detail": "is it over?"}"#, "error: is it over?"),
+            (408, "", "", "error: the server answered 408 Request Timeout."),
         ] {
             let server = TestServer::start(move |_| (status, headers, body.to_owned())).await;
             let told = server.client().get::<Value>("/me", &[]).await.unwrap_err().sentence().unwrap();

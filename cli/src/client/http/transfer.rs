@@ -13,27 +13,26 @@ use tokio::time::Instant;
 use super::answer::{silent, within_timeout};
 use super::error::ClientError;
 use super::refusal::refused;
-use super::request::{Client, request_key};
+use super::request::Client;
 
 /// How long an upload may make no progress, or go unanswered after it was sent.
 const UPLOAD_SILENCE: Duration = Duration::from_mins(2);
 
 impl Client {
-    /// Sends a form, whose files are read as they are sent: once, under a key in case that something between here and the
-    /// server sends it again. Whatever is read of the files counts as progress.
+    /// Sends a form under a key, whose files are read as they are sent. Whatever is read of them counts as progress.
     pub(crate) async fn upload<T: DeserializeOwned>(
         &self,
         path: &str,
         form: multipart::Form,
+        key: &str,
         progress: &Progress,
     ) -> Result<T, ClientError> {
-        let request = self.post_under_key(path, &request_key());
+        let request = self.post_under_key(path, key);
         let mut answer = pin!(self.send(request.multipart(form)));
         loop {
             let left = progress.time_left();
             if left.is_zero() {
-                let silent = silent(&self.base, progress.silence, "took no more of the upload and did not answer");
-                return Err(silent.with_advice("Whether it kept the files: leadersboard submissions list"));
+                return Err(silent(&self.base, progress.silence, "took no more of the upload and did not answer"));
             }
             tokio::select! {
                 answer = &mut answer => return answer,
@@ -76,7 +75,9 @@ impl Download<'_> {
 /// When an upload last made progress.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    last: Mutex<Instant>,
+    /// `None` until the first.
+    last: Mutex<Option<Instant>>,
+    begun: Instant,
     silence: Duration,
 }
 
@@ -86,17 +87,25 @@ impl Progress {
     }
 
     fn with_silence(silence: Duration) -> Self {
-        Self { last: Mutex::new(Instant::now()), silence }
+        Self { last: Mutex::new(None), begun: Instant::now(), silence }
     }
 
     pub(crate) fn note(&self) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether anything was sent.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.last().is_some()
+    }
+
+    fn last(&self) -> Option<Instant> {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How long the upload may still make no progress.
     fn time_left(&self) -> Duration {
-        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        self.silence.saturating_sub(last.elapsed())
+        self.silence.saturating_sub(self.last().unwrap_or(self.begun).elapsed())
     }
 }
 
@@ -112,7 +121,7 @@ mod tests {
         let (client, server) = speaks_once(vec![]).await;
         let progress = Progress::with_silence(Duration::from_millis(200));
         let form = multipart::Form::new().text("a", "b");
-        let error = client.upload::<Value>("/submissions", form, &progress).await.unwrap_err();
+        let error = client.upload::<Value>("/submissions", form, "key", &progress).await.unwrap_err();
         let sentence = error.sentence().unwrap();
         assert!(matches!(error, ClientError::Away { .. }) && sentence.contains("did not answer within"), "{sentence}");
         server.abort();

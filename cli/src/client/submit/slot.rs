@@ -19,7 +19,7 @@ const LONGEST_ABSENCE: Duration = Duration::from_mins(5);
 const TICK: Duration = Duration::from_secs(1);
 
 /// Words of limits that time or the end of a job lifts. Stored bytes are none of them: somebody has to delete something.
-const LIFTED_BY_ITSELF: [&str; 4] = ["running", "queued", "jobs_per_hour", "uploads_per_hour"];
+const LIFTED_BY_ITSELF: [&str; 5] = ["running", "queued", "jobs_per_hour", "uploads_per_hour", "uploads_in_flight"];
 
 /// Whether waiting helps against this refusal.
 pub(crate) fn is_lifted_by_itself(error: &ClientError) -> bool {

@@ -5,3 +5,4 @@ pub(crate) mod live_log;
 pub(crate) mod log_feed;
 pub(crate) mod nudge;
 pub(crate) mod progress;
+pub(crate) mod uploads;
