@@ -8,8 +8,8 @@ use events::ports::{PortError, StagedArtifacts};
 use events::{Artifact, ArtifactList, ArtifactPath};
 use rustix::fs::{AtFlags, statat};
 
-use super::pulse::{Pulse, Stopped};
 use super::limits::{ArtifactLimits, size};
+use super::pulse::{Pulse, Stopped};
 use super::survey::{Names, Survey, short, survey};
 use crate::machine::open_output;
 use crate::machine::open_output::Refusal;

@@ -24,8 +24,8 @@ use crate::outage::Outage;
 use crate::stop::Stop;
 
 use collect::{CollectError, Collected, collect};
-use pulse::Pulse;
 pub use limits::ArtifactLimits;
+use pulse::Pulse;
 
 /// How long storing may show no sign of life, and how long one of its two ends may take.
 const SILENCE: Duration = Duration::from_mins(5);
