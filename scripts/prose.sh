@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 # Extended regular expressions in lower case. Say it plainly instead: subject first, active verb, "if" for a condition.
 phrases=(
     "nobody's" "whoever" "of theirs" "but by" "but for" "a thing" "so many of" "none where"
-    "as [^.,;:]* as may" "what (becomes|became|came|comes) of" "(is|are|was|were) looked for"
+    "as [^.,;:]* as may" "what(ever)? (becomes|became|came|comes) of" "(is|are|was|were) looked for"
     "keeps all it knows" "a key marked" "fail as they should" "(a|no) job is of" "job vanishes" "open jobs are compared"
 )
 joined=$(IFS='|'; echo "${phrases[*]}")
@@ -18,11 +18,16 @@ files=("$@")
 if [ ${#files[@]} -eq 0 ]; then
     mapfile -t files < <(git ls-files '*.md' '*.rs' | grep -v '^tests/')
 fi
-awk -v phrases="(^|[^a-z_])($joined)([^a-z_]|$)" '
+# awk would take a relative name with "=" for an assignment.
+for i in "${!files[@]}"; do
+    case ${files[i]} in [!/]*=*) files[i]=./${files[i]} ;; esac
+done
+awk -v apostrophe="'" -v phrases="(^|[^a-z_])($joined)([^a-z_]|$)" '
     FNR == 1 { before = "" }
     FILENAME ~ /\.rs$/ && /^[ \t]*\/\/([^\/!]|$)/ { before = ""; next }
     {
         text = tolower($0)
+        gsub("’", apostrophe, text)
         sub(/^[ \t]*(\/\/[\/!]|[*-] |> )?[ \t]*/, "", text)
         both = before " " text
         seen = 0

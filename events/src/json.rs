@@ -1,8 +1,8 @@
 //! JSON that strangers wrote: read once, within bounds, with no digit lost.
 //!
-//! Every document of a client or a job is read here before anything of it is stored: `metrics.json`, `metadata`, a job's
-//! `config` and the bodies of requests. What is stored can then be read again, by the server and by its clients, for
-//! the libraries of both have limits of their own.
+//! Every document of a client or a job is read here before anything of it is stored: `metrics.json`, `metadata`, a
+//! job's `config` and the bodies of requests. What is stored can then be read again, by the server and by its clients,
+//! for the libraries of both have limits of their own.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -73,8 +73,8 @@ pub fn read_members(text: &str) -> Result<Vec<(String, &str)>, InvalidJson> {
     members(without_bom(text)).ok_or_else(|| InvalidJson("is not JSON".to_owned()))
 }
 
-/// Reads a document that must be an object in which no name stands twice: readers would take the one or the other. Within
-/// its values that is its author's affair.
+/// Reads a document that must be an object in which no name stands twice: readers would take the one or the other.
+/// Within its values that is its author's affair.
 ///
 /// # Errors
 /// As of [`read`], and a name that stands twice.
@@ -102,8 +102,8 @@ pub fn problem(error: &serde_json::Error) -> String {
     }
 }
 
-/// The text with each number that 64 bits can't hold as a string: for one who reads an answer of the server's and loses no
-/// digit of it.
+/// The text with each number that 64 bits can't hold as a string: for one who reads an answer of the server's and loses
+/// no digit of it.
 #[must_use]
 pub fn with_digits_kept(text: &str) -> String {
     quote(text, "", Depth::Any).unwrap_or_else(|_| text.to_owned())
@@ -157,7 +157,8 @@ fn read_quoted(text: &str) -> Result<Value, InvalidJson> {
     Ok(value)
 }
 
-/// What keeps a text from being JSON, for the one who wrote it. The parser's words for syntax are plain, and name the place.
+/// What keeps a text from being JSON, for the one who wrote it. The parser's words for syntax are plain, and name the
+/// place.
 fn problem_of_syntax(error: &serde_json::Error) -> String {
     if error.classify() == Category::Syntax { error.to_string() } else { problem(error) }
 }

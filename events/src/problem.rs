@@ -14,8 +14,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem with the error that caused it. A log shows the text of the error and of its sources, so neither may hold
-    /// a secret.
+    /// A problem with the error that caused it. A log shows the text of the error and of its sources, so neither may
+    /// hold a secret.
     pub fn caused_by(cause: impl Error + Send + Sync + 'static, sentence: impl Into<String>) -> Self {
         Self { sentence: sentence.into(), cause: Some(Arc::new(cause)) }
     }
@@ -53,8 +53,8 @@ impl Error for Problem {
     }
 }
 
-/// Returns an error and its sources in one line, for a log. A source is left out if the text before it already ends with
-/// it, because many errors repeat their source.
+/// Returns an error and its sources in one line, for a log. A source is left out if the text before it already ends
+/// with it, because many errors repeat their source.
 #[must_use]
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut line = String::new();

@@ -97,16 +97,16 @@ pub fn ranked(metrics: &BTreeMap<String, f64>) -> BTreeMap<String, f64> {
     finite.into_iter().take(MAX_RANKED).map(|(name, value)| (name.clone(), value)).collect()
 }
 
-/// What boards call the method of a job: its param `method`, else `model`, cut to [`MAX_TEXT_CHARS`]. A string as it is,
-/// anything else as its JSON; null is none.
+/// What boards call the method of a job: its param `method`, else `model`, cut to [`MAX_TEXT_CHARS`]. A string as it
+/// is, anything else as its JSON; null is none.
 #[must_use]
 pub fn method(params: &Map<String, Value>) -> Option<String> {
     let value = ["method", "model"].iter().find_map(|name| params.get(*name).filter(|value| !value.is_null()))?;
     Some(cut(&value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
 }
 
-/// The figures of performance that boards show: of more than [`MAX_RANKED`] those with the shortest names; a text cut to
-/// [`MAX_TEXT_CHARS`], a list or an object as its JSON, cut likewise.
+/// The figures of performance that boards show: of more than [`MAX_RANKED`] those with the shortest names; a text cut
+/// to [`MAX_TEXT_CHARS`], a list or an object as its JSON, cut likewise.
 #[must_use]
 pub fn figures(performance: Map<String, Value>) -> Map<String, Value> {
     let mut all: Vec<(String, Value)> = performance.into_iter().collect();

@@ -36,8 +36,8 @@ pub struct InvalidMetrics(String);
 impl Results {
     /// Reads and checks a `metrics.json`: an object with the objects `params` and `metrics` and, optionally,
     /// `performance`; every metric a finite number. What describes the run, params and performance, may hold anything:
-    /// `NaN`, `Infinity` and numbers that 64 bits can't hold are kept as strings. A finished training does not fail for its
-    /// description: what can't be kept as it is, is mended, and what is too much to store is left out.
+    /// `NaN`, `Infinity` and numbers that 64 bits can't hold are kept as strings. A finished training does not fail for
+    /// its description: what can't be kept as it is, is mended, and what is too much to store is left out.
     ///
     /// # Errors
     /// One sentence that names the key that breaks a rule.

@@ -1,9 +1,9 @@
 //! Numbered steps that take a Redis from one version of the key schema to the next.
 //!
-//! The version is the field `version` of the schema key; `step:<n>` beside it tells when each step was taken, and `began`
-//! when the first was, to the microsecond. Taking a step is one Lua script, so two processes that migrate at once take it
-//! once. What a step needs beforehand may be done twice without harm; a step that is cut short there is not taken, and
-//! begun anew by the next migration.
+//! The version is the field `version` of the schema key; `step:<n>` beside it tells when each step was taken, and
+//! `began` when the first was, to the microsecond. Taking a step is one Lua script, so two processes that migrate at
+//! once take it once. What a step needs beforehand may be done twice without harm; a step that is cut short there is
+//! not taken, and begun anew by the next migration.
 
 use std::time::Duration;
 
@@ -75,9 +75,9 @@ pub async fn version(url: &str, keys: &Keyspace) -> Result<u32, MigrateError> {
     Ok(read_version(&mut connect(url).await?, keys).await?)
 }
 
-/// When the board at `url` began, by its Redis' clock, in seconds since the Unix epoch, with a fraction of six digits: a
-/// Redis that was emptied and migrated anew is another board, although its namespace has the same name. One that began
-/// before fractions were kept has none.
+/// When the board at `url` began, by its Redis' clock, in seconds since the Unix epoch, with a fraction of six digits:
+/// a Redis that was emptied and migrated anew is another board, although its namespace has the same name. One that
+/// began before fractions were kept has none.
 ///
 /// # Errors
 /// If Redis does not answer.

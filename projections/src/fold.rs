@@ -12,8 +12,8 @@ use crate::{Keyspace, View};
 
 /// The aggregates of one part of the log, each as the fold of its events.
 ///
-/// A part is chosen by the hash of the aggregate's id, so that a log of any length is folded within bounded memory, part
-/// by part.
+/// A part is chosen by the hash of the aggregate's id, so that a log of any length is folded within bounded memory,
+/// part by part.
 #[derive(Debug)]
 pub struct Fold {
     part: Part,
@@ -89,8 +89,8 @@ impl Fold {
         Self { part, aggregates: HashMap::new(), unreadable: HashMap::new() }
     }
 
-    /// Folds one entry of the log, and gives whose it is if it belongs to this part. If the entry can't be read, nothing is
-    /// known of its aggregate from then on, until an event that ends it or that tells all of it anew.
+    /// Folds one entry of the log, and gives whose it is if it belongs to this part. If the entry can't be read,
+    /// nothing is known of its aggregate from then on, until an event that ends it or that tells all of it anew.
     ///
     /// # Errors
     /// If it can't be read whose the entry is.

@@ -51,8 +51,8 @@ pub enum Patch {
         /// When, in milliseconds since the Unix epoch.
         at_ms: i64,
     },
-    /// Adds a member to a window: a sorted set of what happened within an hour. What left it long before is dropped, and
-    /// the window vanishes some time after its newest member has left it ([`events::quota::WINDOW_KEPT`]).
+    /// Adds a member to a window: a sorted set of what happened within an hour. What left it long before is dropped,
+    /// and the window vanishes some time after its newest member has left it ([`events::quota::WINDOW_KEPT`]).
     NoteInWindow {
         /// The window.
         key: String,

@@ -1,5 +1,5 @@
-//! What `MLflow` costs a job: the time that a run adds while it is well and while it is away, and what is left to do after
-//! an outage.
+//! What `MLflow` costs a job: the time that a run adds while it is well and while it is away, and what is left to do
+//! after an outage.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -24,8 +24,8 @@ impl Attempts {
 
     /// Checks that these were the attempts, and no others.
     ///
-    /// Each row names attempts and what may have come of them: words of which one must follow `denied`, or the beginning
-    /// of a verdict that begins with `DONE`, or both with ` or ` between.
+    /// Each row names attempts and what may have come of them: words of which one must follow `denied`, or the
+    /// beginning of a verdict that begins with `DONE`, or both with ` or ` between.
     ///
     /// # Panics
     /// If any went otherwise; the message tells of all that did.

@@ -2,8 +2,8 @@
 //! confinement.
 //!
 //! *Full* is what root has on a machine with namespaces: `make test`. *Floor* is what any user has anywhere, with the
-//! oldest Landlock in use and no control group: `make test-faults`, whose binary can be told to do without the rest. Some
-//! are tried at the floor of a worker that is root as well.
+//! oldest Landlock in use and no control group: `make test-faults`, whose binary can be told to do without the rest.
+//! Some are tried at the floor of a worker that is root as well.
 //!
 //! A program of `programs` prints one line an attempt, `name: denied EPERM` or `name: DONE …`; its test says what may
 //! stand there. Each is written so that without a sandbox it would succeed or show what it saw.

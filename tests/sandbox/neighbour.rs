@@ -16,8 +16,8 @@ use super::{Level, PATIENCE, PYTHON, Site, run_folder};
 /// What only the neighbour knows.
 pub(crate) const SECRET: &str = "the-secret-of-another-job";
 
-/// Another's run: Bob's job. At the floor no job runs beside another, so there it is folders and a process like those of
-/// one.
+/// Another's run: Bob's job. At the floor no job runs beside another, so there it is folders and a process like those
+/// of one.
 pub(crate) struct Neighbour {
     /// The folder of the run.
     pub(crate) folder: PathBuf,

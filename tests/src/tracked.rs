@@ -9,7 +9,8 @@ use crate::mlflow::Mlflow;
 use crate::read_back::{ReadBack, Run, sha256};
 use crate::wait::{until, until_equal};
 
-/// How long it may take until a run is recorded: a pause of the backlog, a request of half a minute, and a busy machine.
+/// How long it may take until a run is recorded: a pause of the backlog, a request of half a minute, and a busy
+/// machine.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What has workers record their runs in this test's experiment, on the server at this address.

@@ -1,5 +1,5 @@
-//! Waiting for a condition, with a deadline instead of a sleep. Deadlines are for a machine at rest: on one that is busy
-//! they are longer, by what is measured once at the start of each test process.
+//! Waiting for a condition, with a deadline instead of a sleep. Deadlines are for a machine at rest: on one that is
+//! busy they are longer, by what is measured once at the start of each test process.
 
 use std::fmt::Debug;
 use std::hint::black_box;

@@ -1,4 +1,5 @@
-//! The experiment that holds the runs: found by its name, made where there is none, and looked for again when it is gone.
+//! The experiment that holds the runs: found by its name, made where there is none, and looked for again when it is
+//! gone.
 
 use std::sync::{Mutex, PoisonError};
 

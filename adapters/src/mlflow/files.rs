@@ -1,5 +1,5 @@
-//! The files of a run on their way to `MLflow`: only what is missing there is sent, and afterwards it is looked whether it
-//! came.
+//! The files of a run on their way to `MLflow`: only what is missing there is sent, and afterwards it is looked whether
+//! it came.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -106,8 +106,8 @@ impl Mlflow {
 
 /// Of the runs of a job the one that is this record's, if there is one, and those that are not to be there beside it.
 ///
-/// A run under another fence is not this record's to judge. One of the same fence that tells of another end is: only the
-/// accepted one is recorded as failed or cancelled, so whatever says that it completed does not count.
+/// A run under another fence is not this record's to judge. One of the same fence that tells of another end is: only
+/// the accepted one is recorded as failed or cancelled, so whatever says that it completed does not count.
 fn sort_out(found: Vec<Run>, board: &str, record: &RunRecord) -> (Option<Run>, Vec<String>) {
     let tag = |run: &Run, name: &str| run.data.tags.get(name).cloned().unwrap_or_default();
     let of_board = found.into_iter().filter(|run| tag(run, "leadersboard.board") == board);

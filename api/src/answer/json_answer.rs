@@ -1,7 +1,7 @@
 //! Answers in JSON.
 //!
-//! The type is ours because axum's own turns on the feature `raw_value` of `serde_json`. With that feature, an object with
-//! a certain member name is read as something else.
+//! The type is ours because axum's own turns on the feature `raw_value` of `serde_json`. With that feature, an object
+//! with a certain member name is read as something else.
 
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;

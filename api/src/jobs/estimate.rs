@@ -7,8 +7,8 @@ use crate::class_capacity::ClassCapacity;
 /// Estimates in how many seconds a job starts if `ahead` jobs of its class are before it.
 ///
 /// If `f` of the `s` slots of a class are free, the first `f` jobs start at once. Any other job waits until
-/// `n = ahead − f + 1` runs have ended. Where a run takes `d` seconds on average, one of `s` ends every `d / s` seconds; so
-/// the estimate is `⌈n · d / s⌉`, and 0 if `ahead < f`.
+/// `n = ahead − f + 1` runs have ended. Where a run takes `d` seconds on average, one of `s` ends every `d / s`
+/// seconds; so the estimate is `⌈n · d / s⌉`, and 0 if `ahead < f`.
 ///
 /// `None` if unknown: no worker serves the class, or a run has to end first and none has ended recently. Jobs of
 /// other classes that the same workers serve are not foreseen.

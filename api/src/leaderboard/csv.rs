@@ -21,8 +21,8 @@ pub(super) fn answer(board: &LeaderboardView) -> Response {
     (headers, text(board)).into_response()
 }
 
-/// A line of names, then one a row: what every board has, then each metric and each figure of performance that a row has,
-/// empty where a row has it not; of more than [`MAX_COLUMNS`] those that most rows have.
+/// A line of names, then one a row: what every board has, then each metric and each figure of performance that a row
+/// has, empty where a row has it not; of more than [`MAX_COLUMNS`] those that most rows have.
 fn text(board: &LeaderboardView) -> String {
     let metrics = columns(board.rows.iter().flat_map(|row| row.metrics.keys()));
     let performance = columns(board.rows.iter().flat_map(|row| row.performance.keys()));
@@ -88,8 +88,9 @@ fn cell(text: &str) -> String {
     if text.contains(['"', ',', ';']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
 
-/// A text without control characters, which could drive a terminal, and with an apostrophe before what begins a formula.
-/// In countries with a decimal comma, spreadsheets part cells at `;`, whatever the quotes: one may begin behind it too.
+/// A text without control characters, which could drive a terminal, and with an apostrophe before what begins a
+/// formula. In countries with a decimal comma, spreadsheets part cells at `;`, whatever the quotes: one may begin
+/// behind it too.
 fn defused(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     let mut is_beginning = true;

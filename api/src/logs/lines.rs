@@ -48,7 +48,8 @@ impl Lines {
         self.taken + self.held.len() as u64
     }
 
-    /// Where to go on after what was taken. It is before what was taken last if that has no effect without what follows.
+    /// Where to go on after what was taken. It is before what was taken last if that has no effect without what
+    /// follows.
     pub(super) fn resume(&self) -> u64 {
         self.resume
     }

@@ -79,7 +79,8 @@ impl Screen {
         }
     }
 
-    /// One whose line has been begun: something of it may have been told. If not, to be told to replace it does no harm.
+    /// One whose line has been begun: something of it may have been told. If not, to be told to replace it does no
+    /// harm.
     pub(super) fn continued() -> Self {
         let mut screen = Self::new();
         screen.rows[0].continues = true;

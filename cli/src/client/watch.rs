@@ -21,8 +21,8 @@ use streamed::{LogStream, Message, Opened};
 /// How long a server may be away before watching is given up; a restart or a short network cut fits in.
 const LONGEST_ABSENCE: Duration = Duration::from_mins(5);
 
-/// How often in a row a stream may be cut without having brought anything: something between here and the server may not
-/// let it through, and then the log is polled.
+/// How often in a row a stream may be cut without having brought anything: something between here and the server may
+/// not let it through, and then the log is polled.
 const MOST_CUTS: u32 = 3;
 
 /// How often the status of a job that is over is read before its silent stream counts as cut.
@@ -197,8 +197,8 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Shows the job's status, such as its place in the queue, and returns whether the job is over. `false` if the server
-    /// is away: the stream will notice that.
+    /// Shows the job's status, such as its place in the queue, and returns whether the job is over. `false` if the
+    /// server is away: the stream will notice that.
     async fn show_status(&mut self) -> Result<bool, ClientError> {
         match self.client.get::<Value>(&format!("/jobs/{}", self.job_id), &[]).await {
             Ok(document) => {

@@ -60,10 +60,10 @@ impl Policy {
 
     /// What follows a lost lease, `losses` counting this one among those of its cause.
     ///
-    /// A drained job goes back at once and pays nothing; one whose worker was unfit waits as before a first retry, and pays
-    /// nothing either. Otherwise the wait before the n-th retry is the n-th of
-    /// `retry_backoff` (1 s, 5 s, then 25 s by default), times `jitter` (0.8 to 1.2), until three workers are lost or
-    /// the platform has failed the job more often than `max_retries`.
+    /// A drained job goes back at once and pays nothing; one whose worker was unfit waits as before a first retry, and
+    /// pays nothing either. Otherwise the wait before the n-th retry is the n-th of `retry_backoff` (1 s, 5 s, then 25
+    /// s by default), times `jitter` (0.8 to 1.2), until three workers are lost or the platform has failed the job more
+    /// often than `max_retries`.
     #[must_use]
     pub fn after_loss(&self, cause: LossCause, losses: u32, jitter: f64) -> AfterLoss {
         let limit = match cause {
@@ -88,13 +88,13 @@ impl Policy {
 pub struct LivePolicy(RwLock<Arc<Policy>>);
 
 impl LivePolicy {
-    /// The policy of now. Who needs one policy for the whole of a decision keeps what this gives.
+    /// The current policy. A decision reads it once, so that all of it follows one policy.
     #[must_use]
     pub fn get(&self) -> Arc<Policy> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Makes it this from now on.
+    /// Replaces the policy.
     pub fn set(&self, policy: Policy) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
     }

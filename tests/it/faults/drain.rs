@@ -13,7 +13,8 @@ use projections::Keyspace;
 
 use super::{RECOVERY, all_ended, assert_undisturbed, count};
 
-/// How long a worker may take to end after its drain timeout: the graces of its program, and a few seconds for the rest.
+/// How long a worker may take to end after its drain timeout: the graces of its program, and a few seconds for the
+/// rest.
 const SOON: Duration = Duration::from_secs(20);
 
 fn worker(roles: &Roles, name: &str, drain_timeout: &str) -> Process {

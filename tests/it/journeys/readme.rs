@@ -13,13 +13,24 @@ async fn its_curl_commands_run_as_they_stand() {
     let block = marked.split("```").next().expect("its end");
     assert!(block.contains("http://127.0.0.1:8010") && block.contains("$(cat data/token)"));
 
-    let board = Board::start(&[]).await;
+    let board = Board::start(&[("MAX_SUBMISSIONS_PER_HOUR", "1")]).await;
     let script = block.replace("http://127.0.0.1:8010", board.server()).replace("$(cat data/token)", ALICE);
-    let mut bash = Command::new("bash");
-    bash.args(["-euo", "pipefail", "-c", &script]).current_dir(repository());
-    let ended = Finished::of(bash.output().expect("bash runs"));
+    let run = |options: &[&str], script: &str| {
+        let mut bash = Command::new("bash");
+        bash.args(options).args(["-c", script]).current_dir(repository());
+        Finished::of(bash.output().expect("bash runs"))
+    };
+    let ended = run(&["-euo", "pipefail"], &script);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stdout.contains("\"status\":\"completed\""), "{ended:?}");
     assert!(ended.stdout.contains("epoch 20/20") && ended.stdout.contains("\"image_auc\":0.9"), "{ended:?}");
+
+    // Pasted into a shell, they stop at a refusal and show it.
+    let limited = run(&[], &script);
+    assert_ne!(limited.code, Some(0), "{limited:?}");
+    assert!(limited.stderr.contains("\"detail\":") && limited.stderr.contains("jobs per hour"), "{limited:?}");
+    let unknown = run(&[], &script.replace(ALICE, "wrong"));
+    assert_ne!(unknown.code, Some(0), "{unknown:?}");
+    assert!(unknown.stderr.contains("\"detail\":"), "{unknown:?}");
     all_is_well(&board).await;
 }

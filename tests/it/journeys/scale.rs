@@ -216,8 +216,8 @@ fn assert_bounded(command: &[String]) {
     assert!(fine, "{} reads all of something that grows", command.join(" "));
 }
 
-/// Whether it is not for a call that it was asked: a process asks now and then whether Redis is there and what the policy
-/// is, and once a second, for all who ask meanwhile, who would run what waits.
+/// Whether it is not for a call that it was asked: a process asks now and then whether Redis is there and what the
+/// policy is, and once a second, for all who ask meanwhile, who would run what waits.
 fn is_of_the_process(command: &[String]) -> bool {
     let keys = Keyspace::default();
     let live = ["worker:", "durations:"].map(|name| keys.pattern().replace('*', name));
@@ -259,7 +259,8 @@ impl Crowd {
         Self { redis, spec, manifest }
     }
 
-    /// Stores so many submissions more, each with a job that waits, by commits that nothing but the limits is left out of.
+    /// Stores so many submissions more, each with a job that waits, by commits that nothing but the limits is left out
+    /// of.
     async fn store(&self, count: usize) {
         let mut commits = JoinSet::new();
         let at = self.redis.now().await.expect("Redis's time");

@@ -1,8 +1,8 @@
 //! A real `MLflow`, and what its own Python client finds there.
 //!
 //! The server takes more than ten seconds to come up and is shared: every test has an experiment of its own. As each
-//! test may be a process of its own, the server is the child of `tests/mlflow/shared_server.py`, which outlives the test
-//! that needed it first and ends with the program that runs the tests, or when it was idle for long.
+//! test may be a process of its own, the server is the child of `tests/mlflow/shared_server.py`, which outlives the
+//! test that needed it first and ends with the program that runs the tests, or when it was idle for long.
 
 use std::collections::BTreeMap;
 use std::fs::File;

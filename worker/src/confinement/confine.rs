@@ -54,8 +54,8 @@ impl Confinement {
         }
     }
 
-    /// Takes back what the run had, once nothing of it is left, and says how it ended: a program may call it an end of its
-    /// own when the kernel has killed a part of it.
+    /// Takes back what the run had, once nothing of it is left, and says how it ended: a program may call it an end of
+    /// its own when the kernel has killed a part of it.
     pub(crate) fn close(self, ended: Ended, directory: &RunDirectory) -> Ended {
         // Whatever it left there goes with it.
         drop(self.shared_memory);

@@ -167,8 +167,8 @@ impl Sight {
         }
     }
 
-    /// Shows what can be imported from a folder of `sys.path`, which is often a project: its folders and modules, not what
-    /// is hidden in it, such as `.git` and `.env`, nor other files, such as `credentials.json`.
+    /// Shows what can be imported from a folder of `sys.path`, which is often a project: its folders and modules, not
+    /// what is hidden in it, such as `.git` and `.env`, nor other files, such as `credentials.json`.
     fn add_folder(&mut self, folder: &Path, guard: &Guard) {
         if self.readable.iter().any(|known| folder.starts_with(known)) {
             return;

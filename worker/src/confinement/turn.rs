@@ -1,8 +1,9 @@
 //! Whose turn it is to run a job on this machine, where all jobs are the worker's own user without namespaces.
 //!
-//! Such jobs could read and change each other's shared memory, and signal each other. So one runs at a time: the workers
-//! of a user pass a lock on, in a folder that no job can reach. The file holds who has the turn and what the user had in
-//! shared memory before. It is empty after a turn that ended in order; else the next holder clears up first.
+//! Such jobs could read and change each other's shared memory, and signal each other. So one runs at a time: the
+//! workers of a user pass a lock on, in a folder that no job can reach. The file holds who has the turn and what the
+//! user had in shared memory before. It is empty after a turn that ended in order; else the next holder clears up
+//! first.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;

@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use super::driver::{Device, Driver, DriverError, GpuProcess, Sample};
 
-/// A driver whose every answer is read from a file: `[{"uuid", "memory_bytes", …}]`, or no JSON for a driver that fails.
+/// A driver whose every answer is read from a file: `[{"uuid", "memory_bytes", …}]`, or no JSON for a driver that
+/// fails.
 #[derive(Debug)]
 pub(super) struct Fake(pub(super) PathBuf);
 

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use nix::fcntl::{Flock, FlockArg};
 
-/// Where leases are marked: a file for each slot of each GPU, locked by who has it. The kernel unlocks those of a process
-/// that dies.
+/// Where leases are marked: a file for each slot of each GPU, locked by who has it. The kernel unlocks those of a
+/// process that dies.
 #[derive(Debug)]
 pub(super) struct Locks {
     folder: PathBuf,

@@ -33,7 +33,8 @@ const SHORT_WAIT: Duration = Duration::from_millis(100);
 const LEFT_FOR: Duration = Duration::from_secs(1);
 /// How long a claim under way may still take once the worker is to stop.
 const LAST_CLAIM_PATIENCE: Duration = Duration::from_secs(2);
-/// How long all that follows the end of the programs may take: each step has a bound of its own, and this is beside them.
+/// How long all that follows the end of the programs may take: each step has a bound of its own, and this is beside
+/// them.
 const LAST_STEPS: Duration = Duration::from_secs(30);
 
 /// Claims tickets and runs their jobs.

@@ -74,7 +74,7 @@ impl Judge {
     }
 }
 
-/// By what the largest file is to be found, if an end may be due to too much that was written.
+/// The measure for the largest file, if the run may have ended because it wrote too much.
 fn measure_of_too_much(ended: &Ended, output: &Path) -> Option<Measure> {
     match ended {
         Ended::Exited(status) => {

@@ -67,7 +67,7 @@ impl JobLife {
         let work = async {
             let mut end = self.attempt(run, &gpus, &interrupt, &watchdog).await;
             drop(gpus);
-            self.blame_the_worker(run, &mut end, &watchdog).await;
+            self.tell_fault(run, &mut end, &watchdog).await;
             watchdog.enter_unbounded();
             watchdog.show(StageName::Recording.into());
             self.recorder.record(run, end).await
@@ -97,8 +97,10 @@ impl JobLife {
         let end = self.steps(&attempt).await.unwrap_or_else(RunEnd::from);
         tokio::select! {
             removed = spawn_blocking(|| directory.remove()) => {
-                if let Ok(Err(error)) = removed {
-                    tracing::warn!(%error, "the work directory could not be removed");
+                match removed {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::warn!(%error, "the work directory could not be removed"),
+                    Err(error) => tracing::error!(%error, "the removal of the work directory panicked"),
                 }
             }
             () = self.stop.last_word_is_over() => {
@@ -112,7 +114,8 @@ impl JobLife {
     async fn steps(&self, attempt: &Attempt<'_>) -> Result<RunEnd, Outcome> {
         let manifest = self.preparer.prepare(attempt).await?;
         let (name, policy) = (&attempt.run.job.spec.class, self.policy.get());
-        // The class was removed since the job was started, or this worker has not heard of it yet.
+        // The class was removed since the job was started, or this worker has not heard of it yet. Neither the job nor the
+        // worker is at fault. `Drain` is the cause that costs the job no try and gives it back at once.
         let class = policy.class(name).ok_or_else(|| {
             Outcome::GivenBack(LossCause::Drain, format!("resource class {name} is not offered here"))
         })?;
@@ -124,8 +127,9 @@ impl JobLife {
         Ok(self.collector.collect(&output, RunEnd { run_time, ..outcome.into() }).await)
     }
 
-    /// Finds out whether a failure of the platform is this worker's fault, so that the job does not pay for it.
-    async fn blame_the_worker(&self, run: &Run, end: &mut RunEnd, watchdog: &StageWatchdog) {
+    /// Tests the worker after a failure of the platform, and tells whose fault it was: the job does not pay for an
+    /// unfit worker. A run that got further shows that the worker is fit.
+    async fn tell_fault(&self, run: &Run, end: &mut RunEnd, watchdog: &StageWatchdog) {
         let stage = if end.run_time.is_some() { FailedStage::LaterOn } else { FailedStage::SettingUp };
         if let Outcome::GivenBack(cause @ LossCause::Infrastructure, why) = &mut end.outcome {
             watchdog.enter("testing the worker", TEST_LIMIT);

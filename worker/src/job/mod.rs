@@ -1,4 +1,5 @@
-//! One job, from its ticket to its recorded end. `life` is the whole of it on one page; each other file is one step.
+//! One job, from its ticket to its recorded end. `life` takes the steps in their order; the other files have the steps
+//! and what they share.
 
 pub(crate) mod artifacts;
 pub(crate) mod claim;

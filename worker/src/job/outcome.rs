@@ -1,4 +1,4 @@
-//! What is recorded of a run.
+//! How a run ended: its outcome, its run time and its artifacts.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use events::{LossCause, Results};
 
 use crate::job::interrupt::Reason;
 
-/// What is recorded of a run.
+/// The outcome of a run, as the worker records it.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// The run left results.
@@ -44,7 +44,7 @@ impl Outcome {
     }
 }
 
-/// How a run ended, and what is kept of its output.
+/// The outcome of a run, and the artifacts that were stored.
 pub(crate) struct RunEnd {
     pub(crate) outcome: Outcome,
     /// How long the program ran. `None` if it did not start.

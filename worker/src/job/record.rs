@@ -42,8 +42,8 @@ enum Recorded {
 }
 
 impl EndRecorder {
-    /// Commits the outcome, however long Redis takes to accept it, until the worker must stop. Another worker runs again
-    /// what is not recorded then, once the lease has ended.
+    /// Commits the outcome, however long Redis takes to accept it, until the worker must stop. Another worker runs
+    /// again what is not recorded then, once the lease has ended.
     pub(crate) async fn record(&self, run: &Run, end: RunEnd) -> Settled {
         let RunEnd { outcome, run_time, artifacts } = end;
         let (name, kind) = label(&outcome);

@@ -1,4 +1,4 @@
-//! A job in this worker's hands, and what the steps of its run share.
+//! A run of a job on this worker, and what its steps share.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::gpu::GpuLease;
 use crate::job::interrupt::Interrupt;
 use crate::job::stage_watchdog::StageWatchdog;
 
-/// A job in this worker's hands, from its start to its recorded end.
+/// A run of a job on this worker, from its start to its recorded end.
 pub(crate) struct Run {
     /// The job as it stood right after its start.
     pub(crate) job: Job,

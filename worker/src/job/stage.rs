@@ -15,8 +15,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// How often a stage is told again that has not changed, so that it does not expire.
 const REPEAT: Duration = Duration::from_mins(10);
 
-/// Tells the stages of a run for as long as it is polled: each as soon as it lasts, and then how far it is. Redis being away costs the
-/// run nothing.
+/// Tells the stages of a run for as long as it is polled: each as soon as it lasts, and then how far it is. Redis being
+/// away costs the run nothing.
 pub(crate) async fn tell(
     port: &dyn ProgressPort,
     job: JobId,

@@ -1,7 +1,7 @@
 //! How long a run may show no sign of life in the stage it is in.
 //!
-//! Each stage has a bound of its own. This is the one beside it, for the case that the bound itself fails: a run that is
-//! past it beats no longer, so that its lease ends and the job is run again.
+//! Each stage has a bound of its own. The watchdog has a second one, in case the first fails: it stops the beats of a
+//! run that is past it. Then the lease ends, and the job runs again.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -32,12 +32,12 @@ impl StageWatchdog {
         *self.bounded.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Has people who look on told what the run does.
+    /// Shows the stage to clients.
     pub(crate) fn show(&self, stage: Stage) {
         self.shown.send_replace(Some(stage));
     }
 
-    /// Has them told why the preparation of the run goes no further; `None` once it does.
+    /// Shows why preparation waits; `None` when it continues.
     pub(crate) fn wait_for(&self, reason: Option<String>) {
         self.show(Stage { reason, ..StageName::Preparing.into() });
     }

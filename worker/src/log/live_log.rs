@@ -54,7 +54,7 @@ impl LiveLog {
         Self(shared)
     }
 
-    /// Has bytes shown that stand in the log from `offset` on. Returns at once, whatever becomes of them.
+    /// Shows bytes that begin at `offset` of the log. Returns at once, even if they will never be shown.
     pub(crate) fn push(&self, offset: u64, bytes: &[u8]) {
         self.0.lock().push(offset, bytes);
         self.0.news.notify_one();

@@ -76,8 +76,8 @@ pub(crate) fn size(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
 }
 
-/// Whether a link stays beneath the directory `output`, which was opened as `within`. Nothing that it leads to is opened
-/// for reading.
+/// Whether a link stays beneath the directory `output`, which was opened as `within`. Nothing that it leads to is
+/// opened for reading.
 pub(crate) fn stays_within(within: impl AsFd, output: &Path, link: &str) -> bool {
     let Ok(target) = readlinkat(&within, link, Vec::new()) else { return false };
     let target = Path::new(OsStr::from_bytes(target.as_bytes()));

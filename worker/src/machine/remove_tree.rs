@@ -1,7 +1,7 @@
 //! Removes what a job left, however deep it nested that and whatever it closed.
 //!
-//! No recursion, and two descriptors at most: a folder in a folder is first moved up to the top. Links are removed, never
-//! followed. Only for a tree that nobody changes any more.
+//! No recursion, and two descriptors at most: a folder in a folder is first moved up to the top. Links are removed,
+//! never followed. Only for a tree that nobody changes any more.
 
 use std::ffi::CString;
 use std::fs::{self, Permissions};

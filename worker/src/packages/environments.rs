@@ -1,7 +1,7 @@
 //! Environments that were installed, kept by what was asked for, for all workers under one work root.
 //!
-//! `environments/<digest>` is there only when it is complete: it is built elsewhere and moved into place. Beside it lies
-//! `<digest>.lock`, held exclusively by the process that builds or removes it, and shared by runs that use it. The
+//! `environments/<digest>` is there only when it is complete: it is built elsewhere and moved into place. Beside it
+//! lies `<digest>.lock`, held exclusively by the process that builds or removes it, and shared by runs that use it. The
 //! kernel lets go of the locks of a process that dies; what it was building goes with its station.
 
 use std::fs::{self, File, Permissions};

@@ -1,7 +1,7 @@
 //! Builds an environment: a few programs one after the other, each confined as a job is, in a directory of their own.
 //!
-//! Only one of them has a network, and it knows no address but the index's and what the index names. No code of a package
-//! runs: wheels are unpacked, and what is compiled is not imported.
+//! Only one of them has a network, and it knows no address but the index's and what the index names. No code of a
+//! package runs: wheels are unpacked, and what is compiled is not imported.
 
 use std::path::PathBuf;
 use std::time::Duration;

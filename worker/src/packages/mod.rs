@@ -1,7 +1,7 @@
 //! The `requirements.txt` of a submission: read, installed, and cached for submissions with the same list.
 //!
-//! `lines` is what may stand in it, `environments` the cache, `installer` the program that fills it, and `install` how it
-//! is run.
+//! `lines` is what may stand in it, `environments` the cache, `installer` the program that fills it, and `install` how
+//! it is run.
 
 mod demand;
 mod environments;

@@ -1,4 +1,4 @@
-//! Looks at what a run uses of the machine.
+//! Samples what a run uses of the machine.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -10,12 +10,12 @@ use crate::confinement::limits::LimitWatch;
 use crate::gpu::GpuLease;
 use crate::machine::process_snapshot::TreeUsage;
 
-/// How often is looked.
+/// The sampling interval.
 const EVERY: Duration = Duration::from_secs(2);
 /// How old a count of all processes may be: they are counted once for all runs of a worker.
 const FRESH: Duration = Duration::from_millis(100);
 
-/// Looks at what is watched of a run and at its GPUs for as long as this is waited for.
+/// Samples the run and its GPUs until dropped.
 pub(super) async fn sample(shared: &Shared, watch: &LimitWatch<'_>, gpus: &GpuLease) -> Infallible {
     let mut looks = interval(EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -44,7 +44,7 @@ pub(super) async fn sample(shared: &Shared, watch: &LimitWatch<'_>, gpus: &GpuLe
     }
 }
 
-/// What was used of the processors between two looks, in percent of one core.
+/// The use of the processors between two samples, in percent of one core.
 fn cpu_percent(earlier: TreeUsage, usage: TreeUsage, between: Duration) -> f64 {
     // The time of a process is lost with it where its parent does not wait for it.
     let used = usage.processor_time.saturating_sub(earlier.processor_time);

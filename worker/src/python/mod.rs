@@ -123,8 +123,8 @@ impl Python {
     }
 }
 
-/// The interpreter of a virtual environment that this path is a link to; else the path. A virtual environment knows itself
-/// by the path that it is started by.
+/// The interpreter of a virtual environment that this path is a link to; else the path. A virtual environment knows
+/// itself by the path that it is started by.
 fn of_environment(path: &Path) -> PathBuf {
     let mut hop = path.to_owned();
     for _ in 0..MOST_LINKS {

@@ -24,8 +24,8 @@ const POLL: Duration = Duration::from_millis(10);
 /// time, and numbers begin anew at the lowest.
 const CALM_WALKS: u32 = 2;
 
-/// Kills every process whose marker is `marker`, or begins with it if it ends with a slash, and waits until none is left,
-/// for at most five seconds.
+/// Kills every process whose marker is `marker`, or begins with it if it ends with a slash, and waits until none is
+/// left, for at most five seconds.
 ///
 /// Gives the ids of those that would not die.
 pub(crate) async fn kill_marked(marker: &str) -> Vec<i32> {

@@ -1,4 +1,4 @@
-//! What earlier processes under the same work root left behind, and the directory that tells whose is whose.
+//! Clears up what dead worker processes left under the same work root. Each process has a directory of its own there.
 
 pub(crate) mod crash_recovery;
 pub(crate) mod leave;

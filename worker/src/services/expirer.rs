@@ -3,8 +3,8 @@
 //!
 //! One process at a time walks from the oldest on, a bounded part of it a walk, and goes on there at its next. What it
 //! removes it removes in an order in which a crash leaves nothing that is told of and not there: a job's files first
-//! and its record after them, for the job has ended and nothing reads on; a submission's record first and its files after it,
-//! for a job may come until the commit says that none can.
+//! and its record after them, for the job has ended and nothing reads on; a submission's record first and its files
+//! after it, for a job may come until the commit says that none can.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,7 +97,8 @@ impl Expirer {
         Self { ports, policy, reached: Reached::default(), clock: ClockGuard::default() }
     }
 
-    /// Looks at a part of everything, from where the walk before ended, and removes what has been there for long enough.
+    /// Looks at a part of everything, from where the walk before ended, and removes what has been there for long
+    /// enough.
     ///
     /// # Errors
     /// If Redis or the files can't be reached. The next walk goes on after what could not be removed, and comes back

@@ -1,10 +1,10 @@
 //! Puts right what no other part can: jobs that wait without a ticket, run without a lease, are overdue, or are held
 //! while a slot is free.
 //!
-//! One process at a time walks through all jobs that have not ended and compares each with the tickets and leases
-//! there are. They are not read at one moment, so a finding counts only when two walks see it at the same version of the
-//! job. What the domain knows of is repaired by a command, what it doesn't (tickets, leases) as work state, guarded by
-//! that version.
+//! One process at a time walks through all jobs that have not ended and compares each with the tickets and leases there
+//! are. They are not read at one moment, so a finding counts only when two walks see it at the same version of the job.
+//! What the domain knows of is repaired by a command, what it doesn't (tickets, leases) as work state, guarded by that
+//! version.
 
 mod finding;
 

@@ -3,8 +3,8 @@
 //! A failure before a job's program runs may be the worker's fault or the job's. So each is followed by a test that has
 //! nothing to do with the job: a directory is made in the work root, filled and removed, and a program is started as
 //! jobs are. A worker that fails it is unfit at once, and the job pays nothing if another worker can take it. A worker
-//! that passes it and fails to set jobs up nevertheless, twice in a row, pauses too; those failures count. A worker whose
-//! disk has less free than the reserve is unfit before any job fails.
+//! that passes it and fails to set jobs up nevertheless, twice in a row, pauses too; those failures count. A worker
+//! whose disk has less free than the reserve is unfit before any job fails.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -114,7 +114,8 @@ impl SelfTest {
         }
     }
 
-    /// Makes sure that the disk has more free than the reserve. If it has not, files that nobody needs are removed first.
+    /// Makes sure that the disk has more free than the reserve. If it has not, files that nobody needs are removed
+    /// first.
     async fn find_room(&self) -> Result<(), Unfit> {
         let disk = &self.sandbox.disk;
         if disk.shortage(&self.directory).is_some() {

@@ -20,8 +20,8 @@ enum Attempted {
 }
 
 impl Tracker {
-    /// Opens the run in the tracker and records the job's output, within the budget; the recorder does the rest after the
-    /// job has ended. Returns `None` if the tracker has no run yet, or is known to be away.
+    /// Opens the run in the tracker and records the job's output, within the budget; the recorder does the rest after
+    /// the job has ended. Returns `None` if the tracker has no run yet, or is known to be away.
     pub(crate) async fn record_in_time(
         &self,
         stop: &Stop,
@@ -88,8 +88,8 @@ impl Tracker {
         }
     }
 
-    /// Deletes the run that was left open if its job did not accept its end, within the rest of the budget since `began`.
-    /// If the tracker does not answer, the next sweep deletes it.
+    /// Deletes the run that was left open if its job did not accept its end, within the rest of the budget since
+    /// `began`. If the tracker does not answer, the next sweep deletes it.
     pub(crate) async fn discard(&self, stop: &Stop, run: &Run, began: Instant) {
         if !self.breaker.is_closed() {
             return;

@@ -10,7 +10,8 @@ use tokio::time::Instant;
 
 use super::backlog::{AT_ONCE, Backlog, End};
 
-/// From how many bytes on an end is large, and from how many files: each may be in folders of its own, which are listed.
+/// From how many bytes on an end is large, and from how many files: each may be in folders of its own, which are
+/// listed.
 const LARGE_BYTES: u64 = 64 << 20;
 const LARGE_FILES: u64 = 100;
 /// How many jobs are read at a time, and how often in one go.
@@ -52,7 +53,8 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Whether there are so few that more are to be read: at once where there are none, else no more than once a second.
+    /// Whether there are so few that more are to be read: at once where there are none, else no more than once a
+    /// second.
     pub(super) fn is_short(&self) -> bool {
         let is_empty = self.fresh.is_empty() && self.failed.is_empty();
         is_empty || self.fresh.len() < AT_ONCE && self.read_at.is_none_or(|at| at.elapsed() >= READ_EVERY)
@@ -67,8 +69,8 @@ impl Line {
         self.failed.clear();
     }
 
-    /// Reads ends of these sizes that are due, those first that have not failed, in the order in which they came; a bounded
-    /// part of them, and the next part when there was nothing new in it.
+    /// Reads ends of these sizes that are due, those first that have not failed, in the order in which they came; a
+    /// bounded part of them, and the next part when there was nothing new in it.
     pub(super) async fn read(
         &mut self,
         records: &dyn RecordsPort,

@@ -3,8 +3,8 @@
 //!
 //! A run is opened under its fence, gets all there is to record, and is closed once the end of its job was accepted.
 //! Between those two its worker may die, its fence may be lost, the tracker may not answer: the ends that wait are a
-//! read model of the log, and one process at a time goes through it ([`recorder`]). What is left open and waits for nobody
-//! is deleted ([`sweep`]).
+//! read model of the log, and one process at a time goes through it ([`recorder`]). What is left open and waits for
+//! nobody is deleted ([`sweep`]).
 
 mod backlog;
 mod breaker;

@@ -18,8 +18,8 @@ pub(crate) struct Settler {
 }
 
 impl Settler {
-    /// Settles an end. A tracker that answers other requests and not this one is not away: the fault lies in this end, or the
-    /// tracker answers only those who read.
+    /// Settles an end. A tracker that answers other requests and not this one is not away: the fault lies in this end,
+    /// or the tracker answers only those who read.
     pub(super) async fn settle(&self, id: JobId, fence: &Fence) -> Result<bool, Unsettled> {
         match self.try_settle(id, fence).await {
             Err(Unsettled::Tracker(TrackingError::Away(why))) if self.tracker.port().check().await.is_ok() => {
@@ -29,8 +29,8 @@ impl Settler {
         }
     }
 
-    /// Has the tracker hold the run under this fence, complete and closed, and notes that it does. Returns whether there was
-    /// anything to do.
+    /// Has the tracker hold the run under this fence, complete and closed, and notes that it does. Returns whether
+    /// there was anything to do.
     async fn try_settle(&self, id: JobId, fence: &Fence) -> Result<bool, Unsettled> {
         let tracker = &self.tracker;
         let job = tracker.status.job(id).await?;

@@ -21,8 +21,8 @@ impl Tracker {
     }
 }
 
-/// Whether the run is the last of a job that has not ended, which may yet end as it is; or one whose end waits; or one that
-/// the job knows as its own.
+/// Whether the run is the last of a job that has not ended, which may yet end as it is; or one whose end waits; or one
+/// that the job knows as its own.
 fn is_claimed(job: Option<&Job>, open: &OpenRun) -> bool {
     let Some(job) = job else { return false };
     (!job.is_terminal() && job.fences.last() == Some(&open.fence))

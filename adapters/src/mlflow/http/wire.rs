@@ -1,5 +1,5 @@
-//! `MLflow`'s requests and answers as strict types: what is of another type than it expects it answers with 200, and drops
-//! the rest of the request.
+//! `MLflow`'s requests and answers as strict types: what is of another type than it expects it answers with 200, and
+//! drops the rest of the request.
 
 use std::collections::BTreeMap;
 

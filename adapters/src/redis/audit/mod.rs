@@ -1,8 +1,9 @@
 //! Compares every read model with the fold of the log, and restores what differs, beside a live system.
 //!
 //! The log is folded once. Then the live keys are read batch by batch. Each batch is read at one moment, together with
-//! the new entries of the log, which are folded on top. An aggregate that changed in between is read again. So the system
-//! goes on, and every difference is real. A script restores a difference only if the aggregate has had no event since.
+//! the new entries of the log, which are folded on top. An aggregate that changed in between is read again. So the
+//! system goes on, and every difference is real. A script restores a difference only if the aggregate has had no event
+//! since.
 
 mod boards;
 mod look;

@@ -74,8 +74,8 @@ impl Audit<'_> {
         }
     }
 
-    /// Looks for indexes that are none. In [`Mode::Rebuild`] each is moved into the quarantine; members of it that the log
-    /// tells of are found missing afterwards.
+    /// Looks for indexes that are none. In [`Mode::Rebuild`] each is moved into the quarantine; members of it that the
+    /// log tells of are found missing afterwards.
     async fn look_at_types(&mut self, keys: &[String]) -> Result<(), PortError> {
         let typed: Vec<(&String, &'static str)> =
             keys.iter().filter_map(|key| Some((key, type_of(self.redis.keys().read_model(key)?)?))).collect();

@@ -1,7 +1,7 @@
 //! How far this process has seen the event log, kept in a small file so that its next start knows too.
 //!
-//! Every commit carries the newest entry seen. If that entry is gone, Redis has come back without the newest part of the
-//! log: nothing is committed until that is itself on record.
+//! Every commit carries the newest entry seen. If that entry is gone, Redis has come back without the newest part of
+//! the log: nothing is committed until that is itself on record.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -56,8 +56,8 @@ impl Reader {
         Ok(connection)
     }
 
-    /// Sets aside a work stream of another type, so that the next call succeeds. Returns the fault, or the error of this
-    /// repair.
+    /// Sets aside a work stream of another type, so that the next call succeeds. Returns the fault, or the error of
+    /// this repair.
     async fn tidied(&self, fault: PortError) -> PortError {
         for class in &self.classes {
             if let Err(error) = self.redis.tidy_queue(&self.redis.keys().queue(class)).await {

@@ -37,7 +37,8 @@ impl Redis {
         }
     }
 
-    /// Returns the usage with a next held job that is none of `unreadable`, or the next held job and why it can't be read.
+    /// Returns the usage with a next held job that is none of `unreadable`, or the next held job and why it can't be
+    /// read.
     async fn usage_without(
         &self,
         user: &UserId,

@@ -34,8 +34,8 @@ struct Rule {
 const ANY_ID: Rule = Rule { submissions: false, field: "state", holds: &["", "*"] };
 
 impl Redis {
-    /// Sets aside the entries on which the sweeps of a worker would fail: leases, tickets of these classes, and indexes of
-    /// jobs that have not ended. Returns their number.
+    /// Sets aside the entries on which the sweeps of a worker would fail: leases, tickets of these classes, and indexes
+    /// of jobs that have not ended. Returns their number.
     pub(crate) async fn tidy_work(&self, classes: &[ClassName]) -> Result<u64, PortError> {
         let keys = self.keys();
         let mut count = self.tidy_leases().await?;
@@ -58,7 +58,8 @@ impl Redis {
         Ok(count)
     }
 
-    /// Sets aside all unreadable entries and returns their number. Unreadable records stay: only the log can restore them.
+    /// Sets aside all unreadable entries and returns their number. Unreadable records stay: only the log can restore
+    /// them.
     ///
     /// # Errors
     /// If Redis does not answer.

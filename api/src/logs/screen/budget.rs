@@ -1,11 +1,11 @@
 //! How much work a log may cost to show, by its length.
 
-/// Steps that each byte of a log pays for. A step is an effect, or a byte or character that is written, erased or passed.
-/// Programs that show bars and colours need fewer than four.
+/// Steps that each byte of a log pays for. A step is an effect, or a byte or character that is written, erased or
+/// passed. Programs that show bars and colours need fewer than four.
 const STEPS_PER_BYTE: usize = 8;
 
-/// The steps that a log has paid for and not used. Each operation costs what it takes, so that the work is in proportion
-/// to the length of the log, whatever the log does.
+/// The steps that a log has paid for and not used. Each operation costs what it takes, so that the work is in
+/// proportion to the length of the log, whatever the log does.
 #[derive(Debug, Default)]
 pub(super) struct Budget {
     left: usize,

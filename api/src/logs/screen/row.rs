@@ -74,8 +74,8 @@ impl Row {
         }
     }
 
-    /// Takes away so many characters from the end, and tells how many it passed to find the place: no more than it takes
-    /// away, so that each character is passed once at most.
+    /// Takes away so many characters from the end, and tells how many it passed to find the place: no more than it
+    /// takes away, so that each character is passed once at most.
     fn cut_back(&mut self, chars: usize) -> usize {
         if chars == 0 {
             return 0;

@@ -82,8 +82,8 @@ pub(crate) fn time(at: &str) -> String {
     }
 }
 
-/// Strangers' text on a terminal: without the control characters that could drive it, colours too, and without those that
-/// turn the direction in which what follows is read.
+/// Strangers' text on a terminal: without the control characters that could drive it, colours too, and without those
+/// that turn the direction in which what follows is read.
 pub(crate) fn plain(text: &str) -> String {
     text.chars().filter(|&c| !turns(c) && (!c.is_control() || matches!(c, '\n' | '\t'))).collect()
 }

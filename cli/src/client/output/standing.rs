@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::human;
 use crate::client::http::model::{Job, Stage, Status};
 
-/// `pending: 2 jobs of class small are ahead of you, position 3, starts in about 5 min`, `running on gpu-1 (attempt 2)`.
+/// `pending: 2 jobs of class small are ahead of you, position 3, starts in about 5 min`,
+/// `running on gpu-1 (attempt 2)`.
 pub(crate) fn describe(job: &Job) -> String {
     let mut text = job.status.name().to_owned();
     match job.status {

@@ -2,8 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
-/// The folders of a path that are not there yet. They are removed when this is dropped, if they are empty: doctor leaves
-/// nothing.
+/// The folders of a path that are not there yet. They are removed when this is dropped, if they are empty: doctor
+/// leaves nothing.
 pub(super) struct Missing(Vec<PathBuf>);
 
 impl Missing {

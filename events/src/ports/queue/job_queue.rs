@@ -29,15 +29,16 @@ pub trait JobQueuePort: Send + Sync {
     /// Returns the tickets of a class that were claimed and not started yet: no lease names their jobs.
     async fn unstarted(&self, class: &ClassName) -> Result<Vec<Unstarted>, PortError>;
 
-    /// Replaces a ticket by a new one, unless its holder has started it or another process holds it by now. Returns whether
-    /// it did.
+    /// Replaces a ticket by a new one, unless its holder has started it or another process holds it by now. Returns
+    /// whether it did.
     async fn reissue(&self, ticket: &Unstarted) -> Result<bool, PortError>;
 
-    /// Replaces a ticket that `consumer` holds and has not started by a new one at the end of the stream. Returns whether it
-    /// did.
+    /// Replaces a ticket that `consumer` holds and has not started by a new one at the end of the stream. Returns
+    /// whether it did.
     async fn put_back(&self, consumer: &Consumer, claim: &Claim) -> Result<bool, PortError>;
 
-    /// Hands all tickets that the dead process `from` held in these classes to `to`, then removes `from` from the group.
+    /// Hands all tickets that the dead process `from` held in these classes to `to`, then removes `from` from the
+    /// group.
     async fn adopt(&self, from: &Consumer, to: &Consumer, classes: &[ClassName]) -> Result<Vec<Claim>, PortError>;
 
     /// Removes a process from the groups, unless it holds a ticket.
@@ -56,9 +57,9 @@ pub trait JobQueuePort: Send + Sync {
 pub trait TicketReader: Send {
     /// Claims as many tickets as there are permits for, and waits up to `wait` for the first.
     ///
-    /// After an error the next call opens a new connection and first returns the tickets that this process already holds,
-    /// because a reply may have been lost. The caller skips the tickets it is busy with. Dropping the future while it waits
-    /// loses nothing.
+    /// After an error the next call opens a new connection and first returns the tickets that this process already
+    /// holds, because a reply may have been lost. The caller skips the tickets it is busy with. Dropping the future
+    /// while it waits loses nothing.
     async fn claim_within(&mut self, permits: Permits, wait: Duration) -> Result<Vec<Claim>, PortError>;
 
     /// Claims at most `slots` tickets of jobs that need a slot and no GPU.

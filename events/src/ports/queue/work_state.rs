@@ -20,8 +20,8 @@ pub trait WorkStatePort: Send + Sync {
     /// Returns a page of the jobs that have not ended, from `cursor` on; 0 is the beginning. A job may come twice.
     async fn open_jobs(&self, cursor: u64) -> Result<OpenJobs, PortError>;
 
-    /// Moves unreadable entries, and entries without a job, into the quarantine: leases, tickets of these classes, and the
-    /// indexes of jobs that have not ended. Returns their number.
+    /// Moves unreadable entries, and entries without a job, into the quarantine: leases, tickets of these classes, and
+    /// the indexes of jobs that have not ended. Returns their number.
     async fn tidy(&self, classes: &[ClassName]) -> Result<u64, PortError>;
 
     /// Does the same for the indexes of what a user has in use.

@@ -33,7 +33,8 @@ pub trait JobStatusPort: Send + Sync {
     /// Jobs, newest first. Reads at most 1,000 index entries, so a page may be short and still have a cursor.
     async fn jobs(&self, query: &JobQuery) -> Result<JobPage, PortError>;
 
-    /// Submissions, newest first. One that is removed meanwhile is left out, so a page may be short and still have a cursor.
+    /// Submissions, newest first. One that is removed meanwhile is left out, so a page may be short and still have a
+    /// cursor.
     async fn submissions(&self, query: &SubmissionQuery) -> Result<SubmissionPage, PortError>;
 
     /// Where each of these stands in the line of its class, or in that of its user; none for one that stands in none.

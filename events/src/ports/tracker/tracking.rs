@@ -7,14 +7,15 @@ use crate::job::{ArtifactTotals, TrackedRun};
 use crate::results::Results;
 use crate::time::Timestamp;
 
-/// The tracker. All of it may be asked again after any answer, or none: what is there already is completed, not doubled.
+/// The tracker. All of it may be asked again after any answer, or none: what is there already is completed, not
+/// doubled.
 ///
 /// A run is open from [`Self::record`] to [`Self::close`]. It is closed only once the end of its job was accepted, so
 /// what is open belongs to a run that goes on, to one that waits to be recorded, or to nobody.
 #[async_trait]
 pub trait TrackingPort: Send + Sync {
-    /// Has a run with all of this but its files, and no other open one of the same fence and outcome. One that is closed
-    /// already is taken as it is.
+    /// Has a run with all of this but its files, and no other open one of the same fence and outcome. One that is
+    /// closed already is taken as it is.
     async fn record(&self, record: &RunRecord) -> Result<TrackedRun, TrackingError>;
 
     /// Has a run hold what is kept of the files that its job left, and its log.
@@ -59,8 +60,8 @@ pub struct RunRecord {
     pub gpus: Vec<String>,
     /// What confined it.
     pub sandbox: String,
-    /// How it ended, or will have if its end is accepted. Runs of one fence that tell of different ends are not mixed: one
-    /// of them is not the job's.
+    /// How it ended, or will have if its end is accepted. Runs of one fence that tell of different ends are not mixed:
+    /// one of them is not the job's.
     pub outcome: RunStatus,
     /// What the job reported; nothing of a run that failed.
     pub results: Results,

@@ -1,4 +1,5 @@
-//! What can go wrong between a client of `MLflow` and `MLflow`: a proxy that passes everything on, until it is told to fail.
+//! What can go wrong between a client of `MLflow` and `MLflow`: a proxy that passes everything on, until it is told to
+//! fail.
 
 mod call;
 mod fault;

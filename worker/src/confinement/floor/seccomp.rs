@@ -1,7 +1,7 @@
 //! Which system calls a job may not make.
 //!
-//! Denials answer `EPERM`, and `ENOSYS` where libraries then fall back to older calls (`clone3`, `io_uring`), never a kill.
-//! The list is of what hands out power over other processes, the kernel, mounts or namespaces, after the default
+//! Denials answer `EPERM`, and `ENOSYS` where libraries then fall back to older calls (`clone3`, `io_uring`), never a
+//! kill. The list is of what hands out power over other processes, the kernel, mounts or namespaces, after the default
 //! profile of Docker; what remains is held in by Landlock, limits and an unprivileged user.
 
 use std::collections::BTreeMap;

@@ -16,8 +16,8 @@ use crate::machine::procfs;
 /// The users that systemd keeps for services that need one for a while; they own nothing, and fit a container's map.
 const RANGE: RangeInclusive<u32> = 61_184..=65_519;
 
-/// The users that runs may have. A file in a folder that no job can reach is locked for each that is taken, so that no two
-/// workers of a machine give one to two runs.
+/// The users that runs may have. A file in a folder that no job can reach is locked for each that is taken, so that no
+/// two workers of a machine give one to two runs.
 #[derive(Debug, Clone)]
 pub(crate) struct Identities {
     claims: PathBuf,

@@ -118,8 +118,8 @@ impl Walk<'_> {
 }
 
 impl DiskUsage {
-    /// What can't be looked at is closed, unless the job has only removed or replaced it meanwhile, or the platform can't
-    /// look.
+    /// What can't be looked at is closed, unless the job has only removed or replaced it meanwhile, or the platform
+    /// can't look.
     fn miss(&mut self, error: Errno) -> Result<(), Errno> {
         if is_platforms(error) {
             return Err(error);

@@ -66,14 +66,14 @@ pub(crate) struct Share {
     number: u64,
 }
 
-/// What too little is free of.
+/// Which resource of the disk is short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shortage {
-    /// Bytes: so many are free, and so many are to stay free.
+    /// Bytes: the free ones, and the reserve.
     Bytes(u64, u64),
-    /// Files and folders, likewise.
+    /// Files and folders: the free ones, and the reserve.
     Files(u64, u64),
-    /// Everything, although nothing is to stay free: so many bytes and so many files are.
+    /// Bytes or files, with no reserve: the free bytes, and the free files.
     All(u64, u64),
 }
 

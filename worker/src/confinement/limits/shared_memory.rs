@@ -55,8 +55,8 @@ impl SharedMemory {
         Self::of(uid)
     }
 
-    /// What it takes now, with what the run has open without a name. `tree` are the processes of the run, its supervisor
-    /// first.
+    /// What it takes now, with what the run has open without a name. `tree` are the processes of the run, its
+    /// supervisor first.
     pub(crate) fn bytes(&self, tree: &[i32], open: Open) -> u64 {
         match self {
             Self::Own => {
@@ -120,7 +120,8 @@ pub(crate) fn names_in_shared_memory(uid: u32) -> BTreeSet<OsString> {
     files_of(uid).map(|(name, _)| name).collect()
 }
 
-/// Removes what a user has there that was not there before, and would stay for ever. What some process still uses stays.
+/// Removes what a user has there that was not there before, and would stay for ever. What some process still uses
+/// stays.
 pub(crate) fn sweep(uid: u32, before: &BTreeSet<OsString>) {
     let left: Vec<_> = files_of(uid).filter(|(name, _)| !before.contains(name)).collect();
     if left.is_empty() {

@@ -159,8 +159,8 @@ impl<'a> LimitWatch<'a> {
         (self.memory_bytes(snapshot, open).await > limit).then_some(Breach::Memory(limit))
     }
 
-    /// The memory that the run has, with each part counted once: as the kernel counts it, else by the proportional share
-    /// of each process and the files in shared memory.
+    /// The memory that the run has, with each part counted once: as the kernel counts it, else by the proportional
+    /// share of each process and the files in shared memory.
     async fn memory_bytes(&self, snapshot: &ProcessSnapshot, open: Open) -> u64 {
         if let Some(counted) = self.group.memory_bytes() {
             return counted;

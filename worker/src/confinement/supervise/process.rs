@@ -78,8 +78,8 @@ struct Exit {
 }
 
 impl Process {
-    /// Starts a program, every process of which bears this marker: as a [`Mark`](crate::confinement::supervise::mark::Mark), and in its
-    /// environment.
+    /// Starts a program, every process of which bears this marker: as a
+    /// [`Mark`](crate::confinement::supervise::mark::Mark), and in its environment.
     pub(crate) async fn start(spec: &Spec, marker: &str) -> io::Result<Self> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;

@@ -8,8 +8,8 @@ use events::ports::{PortError, StagedArtifacts};
 use events::{Artifact, ArtifactList, ArtifactPath};
 use rustix::fs::{AtFlags, statat};
 
-use super::life::{Life, Stopped};
 use super::limits::{ArtifactLimits, size};
+use super::pulse::{Pulse, Stopped};
 use super::survey::{Names, Survey, short, survey};
 use crate::machine::open_output;
 use crate::machine::open_output::Refusal;
@@ -44,7 +44,7 @@ pub(crate) fn collect(
     output: &Path,
     staged: &mut dyn StagedArtifacts,
     limits: ArtifactLimits,
-    life: &Life,
+    pulse: &Pulse,
 ) -> Result<Collected, CollectError> {
     let path_of_output = output;
     let output = match open_output::open_directory(output) {
@@ -56,15 +56,15 @@ pub(crate) fn collect(
             return Ok(Collected { list, missed: 1 });
         }
     };
-    let Survey { files, mut list, inner_links, names } = survey((&output, path_of_output), limits.files, life)??;
+    let Survey { files, mut list, inner_links, names } = survey((&output, path_of_output), limits.files, pulse)??;
     let size_of = |path: &ArtifactPath| Some(statat(&output, path.as_str(), AtFlags::SYMLINK_NOFOLLOW).ok()?.st_size);
     let sizes = files.iter().filter_map(|(_, path)| u64::try_from(size_of(path)?).ok());
-    life.expect(sizes.fold(0, u64::saturating_add).min(limits.bytes));
+    pulse.expect(sizes.fold(0, u64::saturating_add).min(limits.bytes));
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut left = limits.bytes;
     for (_, path) in files {
-        life.sign()?;
-        match copy((&output, &names), &path, staged, &mut buffer, left, life)? {
+        pulse.beat()?;
+        match copy((&output, &names), &path, staged, &mut buffer, left, pulse)? {
             Copied::Whole(file) => {
                 left -= file.bytes;
                 list.files.push(file);
@@ -92,7 +92,7 @@ fn copy(
     staged: &mut dyn StagedArtifacts,
     buffer: &mut [u8],
     left: u64,
-    life: &Life,
+    pulse: &Pulse,
 ) -> Result<Copied, CollectError> {
     let opened = open_output::open_regular(output, path.as_str()).and_then(|(file, stat)| {
         // A name of what lies elsewhere is not the job's to give away.
@@ -109,7 +109,7 @@ fn copy(
     staged.begin(path)?;
     let mut bytes = 0;
     loop {
-        life.sign()?;
+        pulse.beat()?;
         let read = match file.read(buffer) {
             Ok(0) => break,
             Ok(read) => read,
@@ -124,7 +124,7 @@ fn copy(
             return Ok(Copied::TooLarge);
         }
         staged.write(&buffer[..read])?;
-        life.did(read as u64);
+        pulse.did(read as u64);
     }
     let stored = staged.finish()?;
     Ok(Copied::Whole(Artifact { path: path.clone(), bytes: stored.bytes, sha256: stored.sha256 }))

@@ -1,11 +1,11 @@
 //! Keeping what a run left: once nothing of it is alive, before its end is recorded.
 //!
-//! `survey` finds what there is, `collect` copies it on a thread of its own, and [`ArtifactCollector`] watches that thread, for the
-//! run's sign of life and for what may cut it short. Whatever becomes of its files, a run's results count.
+//! `survey` finds what there is, `collect` copies it on a thread of its own, and [`ArtifactCollector`] watches that
+//! thread, for the run's sign of life and for what may cut it short. A run's results count even if its files are lost.
 
 mod collect;
-mod life;
 mod limits;
+mod pulse;
 mod survey;
 
 use std::sync::Arc;
@@ -24,8 +24,8 @@ use crate::outage::Outage;
 use crate::stop::Stop;
 
 use collect::{CollectError, Collected, collect};
-use life::Life;
 pub use limits::ArtifactLimits;
+use pulse::Pulse;
 
 /// How long storing may show no sign of life, and how long one of its two ends may take.
 const SILENCE: Duration = Duration::from_mins(5);
@@ -96,10 +96,10 @@ impl ArtifactCollector {
         let patience = Instant::now() + patience;
         let mut outage = Outage::of("storing artifacts");
         loop {
-            let life = Life::default();
+            let pulse = Pulse::default();
             // Whatever cuts this short ends the thread too.
-            let _stop = life.stop.clone().drop_guard();
-            match self.watch(output, self.try_store(output, &life), &life, deadline).await {
+            let _stop = pulse.stop.clone().drop_guard();
+            match self.watch(output, self.try_store(output, &pulse), &pulse, deadline).await {
                 Err(Cut::Away(error)) if Instant::now() < patience => {
                     output.attempt.watchdog.enter("storing artifacts", SILENCE);
                     tokio::select! {
@@ -120,7 +120,7 @@ impl ArtifactCollector {
         &self,
         output: &Output<'_>,
         work: impl Future<Output = Result<ArtifactTotals, Cut>>,
-        life: &Life,
+        pulse: &Pulse,
         deadline: Instant,
     ) -> Result<ArtifactTotals, Cut> {
         let mut work = std::pin::pin!(work);
@@ -129,11 +129,11 @@ impl ArtifactCollector {
         let (mut signs, mut seen) = (0, Instant::now());
         output.attempt.watchdog.enter("storing artifacts", SILENCE);
         loop {
-            output.attempt.watchdog.show(life.stage());
+            output.attempt.watchdog.show(pulse.stage());
             tokio::select! {
                 done = &mut work => return done,
                 _ = looks.tick() => {
-                    let now = life.signs();
+                    let now = pulse.beats();
                     if now != signs {
                         (signs, seen) = (now, Instant::now());
                         output.attempt.watchdog.enter("storing artifacts", SILENCE);
@@ -150,11 +150,11 @@ impl ArtifactCollector {
         }
     }
 
-    async fn try_store(&self, output: &Output<'_>, life: &Life) -> Result<ArtifactTotals, Cut> {
+    async fn try_store(&self, output: &Output<'_>, pulse: &Pulse) -> Result<ArtifactTotals, Cut> {
         let run = output.attempt.run;
         let mut staged = within(SILENCE, self.port.stage(run.job.id, &run.fence)).await?;
         let limits = ArtifactLimits { bytes: self.limits.bytes.min(output.bytes), ..self.limits };
-        let (folder, signs) = (output.attempt.directory.output(), life.clone());
+        let (folder, signs) = (output.attempt.directory.output(), pulse.clone());
         let collected = spawn_blocking(move || {
             let collected = collect(&folder, &mut *staged, limits, &signs)?;
             Ok::<_, CollectError>((staged, collected))

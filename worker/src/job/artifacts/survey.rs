@@ -12,7 +12,7 @@ use events::{ArtifactList, ArtifactPath};
 use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Stat, statat};
 use rustix::io::Errno;
 
-use super::life::{Life, Stopped};
+use super::pulse::{Pulse, Stopped};
 use crate::machine::open_output;
 use crate::machine::platform_fault::is_shortage;
 
@@ -73,11 +73,11 @@ impl Rank {
 pub(crate) fn survey(
     (output, path): (&OwnedFd, &Path),
     max_files: usize,
-    life: &Life,
+    pulse: &Pulse,
 ) -> Result<Result<Survey, PortError>, Stopped> {
     let (files, list, names) = (BTreeSet::new(), ArtifactList::default(), Names::default());
     let found = Survey { files, list, inner_links: 0, names };
-    let mut walk = Walk { found, output, path, max_files, life, entries: 0, lacks: None };
+    let mut walk = Walk { found, output, path, max_files, pulse, entries: 0, lacks: None };
     match open_output::open_folder(output, ".") {
         Ok(opened) => walk.folder(opened, "")?,
         Err(error) if is_shortage(error) => walk.lacks = Some(error),
@@ -92,7 +92,7 @@ struct Walk<'a> {
     /// Where that is.
     path: &'a Path,
     max_files: usize,
-    life: &'a Life,
+    pulse: &'a Pulse,
     entries: u64,
     lacks: Option<Errno>,
 }
@@ -108,7 +108,7 @@ impl Walk<'_> {
             }
         };
         while let Some(entry) = entries.read() {
-            self.life.sign()?;
+            self.pulse.beat()?;
             match entry {
                 Ok(entry) if matches!(entry.file_name().to_bytes(), b"." | b"..") => {}
                 Ok(_) if self.entries >= MAX_ENTRIES => {

@@ -46,8 +46,8 @@ pub(crate) fn file_limit_in(tail: &str) -> bool {
     }
 }
 
-/// The exceptions that led to the last one of a log, as Python tells them before it: a program that tidies up and says it
-/// in words of its own still names them.
+/// The exceptions that led to the last one of a log, as Python tells them before it: a program that tidies up and says
+/// it in words of its own still names them.
 fn causes(tail: &str) -> impl Iterator<Item = &str> {
     const LEADS: [&str; 2] = [
         "During handling of the above exception, another exception occurred:",

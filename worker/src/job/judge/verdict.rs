@@ -43,8 +43,8 @@ impl Case<'_> {
         self.largest.filter(|file| file.bytes == self.output_bytes)
     }
 
-    /// Whether a program without results ended because the worker's disk had no room: it said so, or touched a page of a
-    /// mapped file that had no place on the disk.
+    /// Whether a program without results ended because the worker's disk had no room: it said so, or touched a page of
+    /// a mapped file that had no place on the disk.
     fn was_in_want_of_room(&self, status: ExitStatus) -> bool {
         let touched =
             status.signal() == Some(Signal::SIGBUS as i32) || status.code() == Some(128 + Signal::SIGBUS as i32);

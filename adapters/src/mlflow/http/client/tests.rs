@@ -12,7 +12,8 @@ use super::super::error::CHANGED;
 use super::*;
 use crate::mlflow::http::wire::Done;
 
-/// Takes one request, answers it once all that its head announces came, and gives what came until the other side is done.
+/// Takes one request, answers it once all that its head announces came, and gives what came until the other side is
+/// done.
 async fn server(answer: &'static str) -> (String, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();

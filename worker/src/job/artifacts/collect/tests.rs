@@ -61,7 +61,7 @@ fn collected(limits: ArtifactLimits, plant: impl FnOnce(&Path)) -> (ArtifactList
     let output = tempfile::tempdir().unwrap();
     plant(output.path());
     let mut staged = Memory::default();
-    let list = collect(output.path(), &mut staged, limits, &Life::default()).unwrap().list;
+    let list = collect(output.path(), &mut staged, limits, &Pulse::default()).unwrap().list;
     (list, staged)
 }
 
@@ -137,7 +137,7 @@ fn a_link_to_something_else_in_there_is_missed_by_nobody() {
         fs::create_dir_all(output.path().join("runs/version_0")).unwrap();
         fs::write(output.path().join("runs/version_0/last.ckpt"), "x").unwrap();
         plant(output.path());
-        let collected = collect(output.path(), &mut Memory::default(), LIMITS, &Life::default()).unwrap();
+        let collected = collect(output.path(), &mut Memory::default(), LIMITS, &Pulse::default()).unwrap();
         assert_eq!((collected.list.files.len(), collected.list.skipped_count), (1, 1), "{collected:?}");
         collected.missed
     };
@@ -240,7 +240,7 @@ fn what_a_job_closed_to_itself_is_named_and_the_rest_is_kept() {
         fs::set_permissions(output.path().join(name), Permissions::from_mode(0o000)).unwrap();
     }
     let mut staged = Memory::default();
-    let list = collect(output.path(), &mut staged, LIMITS, &Life::default()).unwrap().list;
+    let list = collect(output.path(), &mut staged, LIMITS, &Pulse::default()).unwrap().list;
     fs::set_permissions(output.path(), Permissions::from_mode(0o700)).unwrap();
     fs::set_permissions(output.path().join("closed"), Permissions::from_mode(0o700)).unwrap();
     assert!(staged.files.contains_key("open/file"), "{list:?}");
@@ -253,7 +253,7 @@ fn what_a_job_closed_to_itself_is_named_and_the_rest_is_kept() {
 #[test]
 fn an_output_directory_that_is_gone_holds_nothing() {
     let parent = tempfile::tempdir().unwrap();
-    let gone = |output: &Path| collect(output, &mut Memory::default(), LIMITS, &Life::default()).unwrap().list;
+    let gone = |output: &Path| collect(output, &mut Memory::default(), LIMITS, &Pulse::default()).unwrap().list;
     let list = gone(&parent.path().join("output"));
     assert!(list.files.is_empty() && list.skipped_count == 1, "{list:?}");
     symlink("/etc", parent.path().join("link")).unwrap();
@@ -267,10 +267,10 @@ fn a_full_storage_and_a_stop_end_it() {
         fs::write(output.path().join(name), "x").unwrap();
     }
     let mut full = Memory { room: Some(1), ..Memory::default() };
-    let done = collect(output.path(), &mut full, LIMITS, &Life::default());
+    let done = collect(output.path(), &mut full, LIMITS, &Pulse::default());
     assert!(matches!(done, Err(CollectError::Storage(_))), "{done:?}");
-    let life = Life::default();
-    life.stop.cancel();
-    let done = collect(output.path(), &mut Memory::default(), LIMITS, &life);
+    let pulse = Pulse::default();
+    pulse.stop.cancel();
+    let done = collect(output.path(), &mut Memory::default(), LIMITS, &pulse);
     assert!(matches!(done, Err(CollectError::Stopped(_))), "{done:?}");
 }

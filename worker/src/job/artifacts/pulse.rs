@@ -1,4 +1,4 @@
-//! The sign of life of a thread that collects, and the word that has it stop.
+//! The pulse of the thread that collects artifacts, and its stop signal.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,42 +11,42 @@ use tokio_util::sync::CancellationToken;
 #[error("it was told to stop")]
 pub(crate) struct Stopped;
 
-/// Shared by the thread that collects and the task that watches it.
+/// The counters that the collecting thread and the task that watches it share.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Life {
-    signs: Arc<AtomicU64>,
+pub(crate) struct Pulse {
+    beats: Arc<AtomicU64>,
     bytes_done: Arc<AtomicU64>,
     /// 0 until it is known.
     bytes_total: Arc<AtomicU64>,
     pub(crate) stop: CancellationToken,
 }
 
-impl Life {
-    /// Says that something was done, and hears whether to go on.
-    pub(crate) fn sign(&self) -> Result<(), Stopped> {
-        self.signs.fetch_add(1, Ordering::Relaxed);
+impl Pulse {
+    /// Counts one step of the thread. Fails if the thread must stop.
+    pub(crate) fn beat(&self) -> Result<(), Stopped> {
+        self.beats.fetch_add(1, Ordering::Relaxed);
         if self.stop.is_cancelled() { Err(Stopped) } else { Ok(()) }
     }
 
-    /// Says that there are so many bytes to do, as far as that can be seen.
+    /// Sets the number of bytes to store.
     pub(crate) fn expect(&self, bytes: u64) {
         self.bytes_total.store(bytes, Ordering::Relaxed);
     }
 
-    /// Says that so many more bytes were done.
+    /// Adds to the number of stored bytes.
     pub(crate) fn did(&self, bytes: u64) {
         self.bytes_done.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// What people who look on are told of it.
+    /// The stage as clients see it.
     pub(crate) fn stage(&self) -> Stage {
         let bytes = |count: &AtomicU64| Some(count.load(Ordering::Relaxed));
         let bytes_total = bytes(&self.bytes_total).filter(|bytes| *bytes > 0);
         Stage { name: StageName::Storing, bytes_done: bytes(&self.bytes_done), bytes_total, reason: None }
     }
 
-    /// How much was done so far.
-    pub(crate) fn signs(&self) -> u64 {
-        self.signs.load(Ordering::Relaxed)
+    /// The number of steps so far.
+    pub(crate) fn beats(&self) -> u64 {
+        self.beats.load(Ordering::Relaxed)
     }
 }
