@@ -210,7 +210,7 @@ impl IntoResponse for Error {
             let scheme = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
         }
-        if matches!(self, Self::Guessing(_)) {
+        if matches!(error, Self::Guessing(_)) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response

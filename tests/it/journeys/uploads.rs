@@ -43,8 +43,10 @@ impl ByHand {
 
     /// Ends the program, adds a config, and gives the status and the body of the answer.
     async fn end(mut self) -> (u16, Value) {
-        self.send(b"\r\n--b\r\nContent-Disposition: form-data; name=\"files\"; filename=\"config.yaml\"\r\n\r\n\r\n--b--\r\n")
-            .await;
+        self.send(
+            b"\r\n--b\r\nContent-Disposition: form-data; name=\"files\"; filename=\"config.yaml\"\r\n\r\n\r\n--b--\r\n",
+        )
+        .await;
         let _ = self.0.write_all(b"0\r\n\r\n").await;
         self.answer().await
     }
@@ -109,7 +111,11 @@ async fn uploads_in_flight_never_pass_the_quota_together() {
         second.send(&vec![b'#'; 200_000]).await;
     }
     let (status, refused) = second.answer().await;
-    assert_eq!((status, &refused["code"], &refused["limit"]), (429, &json!("stored_bytes"), &json!(3_000_000)), "{refused}");
+    assert_eq!(
+        (status, &refused["code"], &refused["limit"]),
+        (429, &json!("stored_bytes"), &json!(3_000_000)),
+        "{refused}"
+    );
     let detail = refused["detail"].as_str().expect("a sentence");
     assert!(detail.starts_with("nothing of this upload was kept: ") && detail.contains("in flight have"), "{detail}");
     until_equal("nothing of it is there", SOON, 1, async || staged(&pair)).await;
@@ -186,7 +192,10 @@ async fn the_command_line_sends_a_broken_upload_again_and_makes_one_submission()
     let submitted = tokio::task::spawn_blocking(move || Finished::of(submit.output().expect("the binary runs")));
     let submitted = submitted.await.expect("it ends");
     assert_eq!(submitted.code, Some(0), "{submitted:?}");
-    assert!(submitted.stderr.contains("the upload failed: ") && submitted.stderr.contains("(try 2 of 6)"), "{submitted:?}");
+    assert!(
+        submitted.stderr.contains("the upload failed: ") && submitted.stderr.contains("(try 2 of 6)"),
+        "{submitted:?}"
+    );
     let log = check(&pair.roles.redis.url(), &Keyspace::default(), Expect::SomeOpen).await;
     assert_eq!((log.submissions.len(), log.jobs.len()), (1, 1));
     until("the place is free", SOON, async || (in_flight(&pair.alice[0]).await == json!(0)).then_some(())).await;

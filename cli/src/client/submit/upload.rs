@@ -196,7 +196,9 @@ mod tests {
         (folder, package)
     }
 
-    async fn sent(answer: impl Fn(usize) -> Answer + Send + Sync + 'static) -> (Result<Uploaded, ClientError>, Vec<Request>) {
+    async fn sent(
+        answer: impl Fn(usize) -> Answer + Send + Sync + 'static,
+    ) -> (Result<Uploaded, ClientError>, Vec<Request>) {
         let asked = AtomicUsize::new(0);
         let server = TestServer::start(move |_| answer(asked.fetch_add(1, Ordering::Relaxed))).await;
         let (_folder, package) = package();
