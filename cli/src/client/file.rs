@@ -14,6 +14,9 @@ pub(crate) struct ClientFile {
     pub(crate) server: String,
     /// The bearer token, without a user name before it.
     pub(crate) token: String,
+    /// The file with the server's certificate, if it speaks TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate: Option<PathBuf>,
 }
 
 // By hand, because a derived one would put the token into any debug line.
@@ -61,7 +64,7 @@ mod tests {
     use super::*;
 
     fn file(token: &str) -> ClientFile {
-        ClientFile { server: "http://127.0.0.1:8010".into(), token: token.into() }
+        ClientFile { server: "http://127.0.0.1:8010".into(), token: token.into(), certificate: None }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use clap::Args;
 use events::ports::{ArchiveLimits, Suffixes, UploadLimits};
 
+use super::http::HttpOptions;
+
 /// Who may use the API, and what an upload may hold.
 #[derive(Debug, Args)]
 pub(crate) struct AccessOptions {
@@ -24,6 +26,8 @@ pub(crate) struct AccessOptions {
     /// Serve /metrics on this address instead of the API's
     #[arg(long, env = "METRICS_ADDR")]
     pub(crate) metrics_addr: Option<std::net::SocketAddr>,
+    #[command(flatten)]
+    pub(crate) http: HttpOptions,
 }
 
 impl AccessOptions {
