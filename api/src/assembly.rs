@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 use crate::artifacts::Artifacts;
 use crate::class_capacity::ClassCapacities;
 use crate::health::{Readiness, RenderMetrics, WorkerState};
+use crate::http::admission::ScarceMemory;
+use crate::http::cors::Origins;
 use crate::jobs::cancel::Cancellations;
 use crate::jobs::create::NewJobs;
 use crate::jobs::queue::Queues;
@@ -25,6 +27,7 @@ use crate::logs::follower::LogStreams;
 use crate::me::Usages;
 use crate::request::auth::authenticator::Authenticator;
 use crate::request::idempotency::IdempotencyKeys;
+use crate::request::streams::Streams;
 use crate::results::MlflowLinks;
 use crate::submissions::create::Uploads;
 use crate::submissions::place::Places;
@@ -49,8 +52,23 @@ pub struct Api {
     pub metrics_text: Option<RenderMetrics>,
     /// The state of the worker in this process; `None` if there is no worker.
     pub worker: Option<WorkerState>,
+    /// What browsers are told, and what clients may use at once.
+    pub exposure: Exposure,
     /// Ends answers that have no end of their own. [`serve`](crate::serve) takes the same token.
     pub stop: CancellationToken,
+}
+
+/// What browsers are told, and what clients may use at once.
+#[derive(Default)]
+pub struct Exposure {
+    /// The origins whose pages may read answers.
+    pub cors_origins: Origins,
+    /// Whether browsers shall come by TLS only.
+    pub tls_only: bool,
+    /// How many streams a user may follow at once.
+    pub streams_per_user: usize,
+    /// Whether there is too little memory for requests that can wait; `None` if nobody looks.
+    pub scarce_memory: Option<ScarceMemory>,
 }
 
 /// The ports of the API.
@@ -104,6 +122,7 @@ pub(crate) struct Contexts {
     cancellations: Arc<Cancellations>,
     job_details: Arc<JobDetails>,
     queues: Arc<Queues>,
+    streams: Arc<Streams>,
     status_streams: Arc<StatusStreams>,
     log_streams: Arc<LogStreams>,
     artifacts: Arc<Artifacts>,
@@ -121,16 +140,23 @@ impl Contexts {
             board_metrics,
             mlflow,
             worker,
+            exposure,
             stop,
             ..
         } = api;
+        let streams = Arc::new(Streams::at_most(exposure.streams_per_user));
         let Ports { log, feed, status, storage, logs, progress, ids, .. } = ports;
         let mlflow = mlflow.map(Arc::new);
         let keys = Arc::new(IdempotencyKeys::new(Arc::clone(&status)));
         let capacities = ClassCapacities::new(ports.workers, ports.durations);
         let queues = Arc::new(Queues { log: Arc::clone(&log), status: Arc::clone(&status), capacities });
         Self {
-            readiness: Arc::new(Readiness { status: Arc::clone(&status), storage: Arc::clone(&storage), worker }),
+            readiness: Arc::new(Readiness {
+                status: Arc::clone(&status),
+                storage: Arc::clone(&storage),
+                worker,
+                stop: stop.clone(),
+            }),
             usages: Arc::new(Usages {
                 log: Arc::clone(&log),
                 uploads: Arc::clone(&ports.uploads),
@@ -161,6 +187,7 @@ impl Contexts {
                 tracking_notes: ports.tracking_notes,
             }),
             queues,
+            streams,
             status_streams: Arc::new(StatusStreams {
                 feed: Arc::clone(&feed),
                 log: Arc::clone(&log),

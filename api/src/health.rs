@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use events::ports::{JobStatusPort, Room, StorageError, StoragePort};
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::answer::error::chain;
 use crate::answer::json_answer::Json;
@@ -42,6 +43,8 @@ pub(crate) struct Readiness {
     pub(crate) storage: Arc<dyn StoragePort>,
     /// `None` if this process has no worker.
     pub(crate) worker: Option<WorkerState>,
+    /// Cancelled once this process ends.
+    pub(crate) stop: CancellationToken,
 }
 
 #[derive(Serialize)]
@@ -66,7 +69,13 @@ pub(crate) async fn live() -> Json<Value> {
 ///
 /// The answer says what is wrong with Redis, so that an operator can repair it. Paths go only to the log, because anybody
 /// may call this.
+///
+/// A process that ends is not ready, whatever still works: it shall get no more requests.
 pub(crate) async fn ready(State(readiness): State<Arc<Readiness>>) -> Response {
+    if readiness.stop.is_cancelled() {
+        let body = json!({ "detail": "the server is stopping", "code": "draining" });
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response();
+    }
     let (redis, storage) = tokio::join!(
         tokio::time::timeout(PATIENCE, readiness.status.ping()),
         tokio::time::timeout(PATIENCE, look_at_storage(&*readiness.storage)),

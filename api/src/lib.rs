@@ -29,10 +29,13 @@ use axum::middleware;
 use axum::routing::{get, post};
 
 pub use crate::results::MlflowLinks;
-pub use assembly::{Api, Ports};
+pub use assembly::{Api, Exposure, Ports};
 pub use health::{RenderMetrics, Unfit, WorkerState};
+pub use http::admission::ScarceMemory;
 pub use http::connections::Connections;
-pub use http::serve::serve;
+pub use http::cors::{OriginError, Origins};
+pub use http::serve::{Serving, serve};
+pub use http::tls::{Tls, TlsError};
 pub use leaderboard::settings::{BoardMetrics, BoardMetricsError};
 pub use public_url::{InvalidPublicUrl, PublicUrl};
 pub use request::auth::authenticator::Authenticator;
@@ -43,12 +46,16 @@ pub use request::auth::tokens::Tokens;
 pub use request::client_address::{InvalidProxies, TrustedProxies};
 
 use assembly::Contexts;
+use http::admission::Admission;
+use http::trace::Observer;
 
 /// Returns all routes of the API.
 pub fn router(api: Api) -> Router {
     let metrics_text = api.metrics_text.clone();
-    let ids = Arc::clone(&api.ports.ids);
     let authenticator = Arc::clone(&api.authenticator);
+    let observer = Observer { ids: Arc::clone(&api.ports.ids), tls_only: api.exposure.tls_only };
+    let admission = Admission::new(api.exposure.scarce_memory.clone(), api.stop.clone());
+    let cors = api.exposure.cors_origins.clone().layer();
     let routes = Router::new()
         .route("/", get(ui::home::home))
         .route("/health", get(health::health))
@@ -86,11 +93,15 @@ pub fn router(api: Api) -> Router {
         Some(render) => routes.merge(metrics_router(render)),
         None => routes,
     };
-    routes
+    let routes = routes
         .fallback(answer::error::no_such_route)
         .method_not_allowed_fallback(answer::error::no_such_method)
-        .layer(middleware::map_request(request::body::patient))
-        .layer(middleware::from_fn_with_state(ids, http::trace::observe))
+        .layer(middleware::from_fn_with_state(Arc::new(admission), http::guard::guard));
+    let routes = match cors {
+        Some(cors) => routes.layer(cors),
+        None => routes,
+    };
+    routes.layer(middleware::from_fn_with_state(Arc::new(observer), http::trace::observe))
 }
 
 /// Returns `GET /metrics` alone, for a port of its own and for roles that serve nothing else.

@@ -4,6 +4,7 @@
 mod client;
 mod data_dir;
 mod embedded;
+mod memory;
 mod open_files;
 mod options;
 mod roles;

@@ -1,5 +1,6 @@
 //! What is seen from outside: log lines, trace contexts, metrics.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +41,24 @@ pub(crate) fn install_log(options: &LogOptions) -> Result<()> {
         .with(tracing_opentelemetry::layer().with_tracer(tracer))
         .with(lines)
         .try_init()
-        .context("logging was set up twice")
+        .context("logging was set up twice")?;
+    log_panics();
+    Ok(())
+}
+
+/// Logs each panic once, as one line, within the spans it happens in: these name the request or the job.
+fn log_panics() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !tracing::enabled!(tracing::Level::ERROR) {
+            return before(panic);
+        }
+        let why = panic.payload_as_str().unwrap_or("its payload is no text");
+        let place = panic.location().map(ToString::to_string);
+        let backtrace = Backtrace::capture();
+        let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+        tracing::error!(why, place, backtrace, "a panic");
+    }));
 }
 
 /// Begins to collect metrics and returns the function that renders them.

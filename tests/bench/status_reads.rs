@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use crate::statistics::median;
 
 const ROUNDS: usize = 5;
+const CONNECTIONS: [usize; 3] = [1, 32, 256];
 
 pub(crate) async fn print() {
     let board = Board::start(&[]).await;
@@ -30,12 +31,18 @@ pub(crate) async fn print() {
     tokio::spawn(async move { axum::serve(listener, router).await });
     let ours = format!("{}/jobs/{job}/status", board.server());
     let theirs = format!("http://{address}/jobs/{job}/status");
+    for connections in CONNECTIONS {
+        compare(&ours, &theirs, connections).await;
+    }
+}
+
+async fn compare(ours: &str, theirs: &str, connections: usize) {
     let (mut a, mut b) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        a.push(wrk(&ours).await);
-        b.push(wrk(&theirs).await);
+        a.push(wrk(ours, connections).await);
+        b.push(wrk(theirs, connections).await);
     }
-    println!("\n## GET /jobs/{{id}}/status, wrk -t1 -c32, median of {ROUNDS} rounds of 3 s, in turn");
+    println!("\n## GET /jobs/{{id}}/status, wrk -t1 -c{connections}, median of {ROUNDS} rounds of 3 s, in turn");
     let show = |name: &str, runs: &[(f64, f64)]| {
         let (rate, p99): (Vec<f64>, Vec<f64>) = runs.iter().copied().unzip();
         println!("{name:<38} {:>8.0} requests/s   p99 {:>6.2} ms", median(&rate), median(&p99));
@@ -53,9 +60,10 @@ async fn bare(State(mut redis): State<MultiplexedConnection>, Path(id): Path<Str
 }
 
 /// Requests a second, and the 99th percentile in milliseconds.
-async fn wrk(url: &str) -> (f64, f64) {
+async fn wrk(url: &str, connections: usize) -> (f64, f64) {
     let mut wrk = Command::new("wrk");
-    wrk.args(["-t1", "-c32", "-d3s", "--latency", "-H", &format!("Authorization: Bearer {ALICE}"), url]);
+    let (connections, token) = (format!("-c{connections}"), format!("Authorization: Bearer {ALICE}"));
+    wrk.args(["-t1", &connections, "-d3s", "--latency", "-H", &token, url]);
     let output = tokio::task::spawn_blocking(move || wrk.output()).await.expect("a thread").expect("wrk is installed");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(!text.contains("Non-2xx"), "{text}");

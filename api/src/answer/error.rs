@@ -1,6 +1,7 @@
 //! Every way in which a request can go wrong, and the answer to it.
 
 use std::error::Error as StdError;
+use std::time::Duration;
 
 use axum::http::header::{CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
@@ -13,11 +14,14 @@ use serde::Serialize;
 
 use crate::answer::json_text::json_text;
 use crate::answer::limited::LimitedBody;
+use crate::request::id::RequestId;
 
 /// The seconds after which to retry an error that passes by itself.
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("2");
 /// The seconds after which to retry an error that passes only when somebody makes room.
 const RETRY_AFTER_ROOM_S: HeaderValue = HeaderValue::from_static("60");
+/// When to try again to open a stream: nobody knows when one of the user's ends.
+const STREAMS_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Why a request failed. The texts are sentences for people, and name the cause.
 #[derive(Debug)]
@@ -42,12 +46,20 @@ pub(crate) enum Error {
     Conflict(String),
     /// A limit of the user's was reached, and these of their jobs are known to keep it so.
     Limited(LimitReached, Vec<JobId>),
+    /// The user follows this many streams, which is the limit.
+    TooManyStreams(usize),
     /// It is larger than a limit.
     TooLarge(String),
+    /// Its path and query are too long.
+    TargetTooLong(String),
     /// Its body has an unsupported media type.
     MediaType(String),
     /// Other requests use what it needs, or it needs too much.
     Busy(String),
+    /// There is too little memory to answer it.
+    Overloaded,
+    /// This process ends.
+    Draining,
     /// Redis is away. The text is for the log.
     Unavailable(String),
     /// Redis is full.
@@ -60,6 +72,8 @@ pub(crate) enum Error {
     Unreadable(String),
     /// Something is broken. The text is for the log.
     Internal(String),
+    /// Its handler panicked. The log has it already.
+    Panicked,
     /// An upload failed after its body had begun to come.
     Upload(Kept, Box<Error>),
 }
@@ -89,6 +103,8 @@ impl Kept {
 struct Body<'a> {
     detail: &'a str,
     code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
 }
 
 impl Error {
@@ -105,8 +121,9 @@ impl Error {
         match self {
             // Its sentence says more.
             Self::Upload(_, error) => error.answer(),
-            // It has an answer of its own.
+            // These have answers of their own.
             Self::Limited(reached, _) => (StatusCode::TOO_MANY_REQUESTS, reached.code(), "a limit was reached"),
+            Self::TooManyStreams(_) => (StatusCode::TOO_MANY_REQUESTS, "streams", "a limit was reached"),
             Self::Invalid(why) => (StatusCode::BAD_REQUEST, "invalid", why),
             Self::Unauthenticated(why) | Self::Guessing(why) => (StatusCode::UNAUTHORIZED, "unauthenticated", why),
             Self::ProviderAway(_) => (
@@ -117,11 +134,24 @@ impl Error {
             Self::Forbidden(why) => (StatusCode::FORBIDDEN, "forbidden", why),
             Self::Unknown(what) => (StatusCode::NOT_FOUND, "not_found", what),
             Self::Method(why) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", why),
-            Self::Stalled => (StatusCode::REQUEST_TIMEOUT, "stalled", "the request's body stopped coming"),
+            Self::Stalled => (
+                StatusCode::REQUEST_TIMEOUT,
+                "stalled",
+                "the request's body stopped coming: less than 4 KiB came in 30 s",
+            ),
             Self::Conflict(why) => (StatusCode::CONFLICT, "conflict", why),
             Self::TooLarge(why) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", why),
+            Self::TargetTooLong(why) => (StatusCode::URI_TOO_LONG, "uri_too_long", why),
             Self::MediaType(why) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", why),
             Self::Busy(why) => (StatusCode::SERVICE_UNAVAILABLE, "busy", why),
+            Self::Overloaded => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "the server has too little memory left to answer this; try again shortly",
+            ),
+            Self::Draining => {
+                (StatusCode::SERVICE_UNAVAILABLE, "draining", "this server is stopping; try again shortly")
+            }
             Self::Unavailable(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
@@ -148,10 +178,10 @@ impl Error {
                 "what is stored of this can't be read; an administrator can restore it from the event log with \
                  `leadersboard projections rebuild`",
             ),
-            Self::Internal(_) => (
+            Self::Internal(_) | Self::Panicked => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",
-                "something is broken here; the server's log has it under this answer's x-request-id",
+                "something is broken here; the server's log has it under this answer's request_id",
             ),
         }
     }
@@ -178,8 +208,13 @@ impl Error {
             | Self::Stalled
             | Self::Conflict(_)
             | Self::Limited(..)
+            | Self::TooManyStreams(_)
             | Self::TooLarge(_)
+            | Self::TargetTooLong(_)
             | Self::Busy(_)
+            | Self::Overloaded
+            | Self::Draining
+            | Self::Panicked
             | Self::MediaType(_) => {}
         }
     }
@@ -192,15 +227,21 @@ impl IntoResponse for Error {
             Self::Upload(kept, error) => (kept.sentence(), *error),
             error => ("", error),
         };
-        if let Self::Limited(reached, jobs) = &error {
-            let after = reached.retry_after().as_secs().max(1).to_string();
-            let mut body = LimitedBody::of(reached, jobs);
+        let limited = match &error {
+            Self::Limited(reached, jobs) => Some((reached.retry_after().as_secs(), LimitedBody::of(reached, jobs))),
+            Self::TooManyStreams(most) => Some((STREAMS_RETRY_AFTER.as_secs(), LimitedBody::of_streams(*most))),
+            _ => None,
+        };
+        if let Some((after, mut body)) = limited {
             body.detail.insert_str(0, kept);
-            return (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, after)], json(&body)).into_response();
+            let after = [(RETRY_AFTER, after.max(1).to_string())];
+            return (StatusCode::TOO_MANY_REQUESTS, after, json(&body)).into_response();
         }
         let (status, code, detail) = error.answer();
         let detail = &format!("{kept}{detail}");
-        let mut response = (status, json(&Body { detail, code })).into_response();
+        let id = RequestId::current();
+        let mut response =
+            (status, json(&Body { detail, code, request_id: id.as_ref().map(RequestId::as_str) })).into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {
             let is_for_long = matches!(error, Self::StorageFull(_) | Self::Unreadable(_));
             let after = if is_for_long { RETRY_AFTER_ROOM_S } else { RETRY_AFTER_S };

@@ -13,6 +13,7 @@ use metrics::gauge;
 use serde::Serialize;
 
 use crate::answer::error::Error;
+use crate::request::streams::StreamPlace;
 
 /// How often a stream without news says that it is still there: more often than proxies lose their patience.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -22,9 +23,9 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Tells nginx and its kind to pass each event on as it comes.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// The answer that carries these events until there are no more.
-pub(crate) fn answer(events: impl Stream<Item = Event> + Send + 'static) -> Response {
-    let open = Open::new();
+/// The answer that carries these events until there are no more. It has the place until then, or until its client goes.
+pub(crate) fn answer(events: impl Stream<Item = Event> + Send + 'static, place: StreamPlace) -> Response {
+    let open = Open::new(place);
     let events = events.map(move |event| {
         let _counted = &open;
         Ok::<_, Infallible>(event)
@@ -48,12 +49,14 @@ pub(crate) fn last_event_id<Id: FromStr>(headers: &HeaderMap, what: &str) -> Res
 }
 
 /// Counts a stream for as long as it is open.
-struct Open;
+struct Open {
+    _place: StreamPlace,
+}
 
 impl Open {
-    fn new() -> Self {
+    fn new(place: StreamPlace) -> Self {
         gauge!("leadersboard_streams_open").increment(1);
-        Self
+        Self { _place: place }
     }
 }
 
@@ -65,16 +68,20 @@ impl Drop for Open {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use axum::http::HeaderValue;
     use http_body_util::BodyExt;
     use tokio::time::Instant;
 
     use super::*;
+    use crate::request::streams::Streams;
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_without_news_says_that_it_is_there() {
         let began = Instant::now();
-        let mut body = answer(futures::stream::pending()).into_body();
+        let place = Arc::new(Streams::at_most(1)).enter(&"alice".parse().unwrap()).unwrap();
+        let mut body = answer(futures::stream::pending(), place).into_body();
         for beats in 1..=3 {
             let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
             assert_eq!((&frame[..], began.elapsed()), (&b":\n\n"[..], HEARTBEAT * beats));

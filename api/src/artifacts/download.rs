@@ -18,6 +18,7 @@ use super::media;
 use super::range::{Wanted, wanted};
 use crate::answer::error::Error;
 use crate::answer::json_answer::Json;
+use crate::request::id::RequestId;
 
 const PIECE_BYTES: usize = 256 << 10;
 
@@ -100,7 +101,9 @@ fn is_known(headers: &HeaderMap, etag: &str) -> bool {
 
 fn unsatisfiable(bytes: u64) -> Response {
     let detail = format!("no byte of the range is among the {bytes} of the file");
-    let body = Json(json!({ "detail": detail, "code": "range_not_satisfiable" }));
+    let id = RequestId::current();
+    let id = id.as_ref().map(RequestId::as_str);
+    let body = Json(json!({ "detail": detail, "code": "range_not_satisfiable", "request_id": id }));
     let mut response = (StatusCode::RANGE_NOT_SATISFIABLE, body).into_response();
     insert(&mut response, CONTENT_RANGE, &format!("bytes */{bytes}"));
     response

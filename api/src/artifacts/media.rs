@@ -44,11 +44,15 @@ pub(super) fn describe(headers: &mut HeaderMap, name: &str) {
     }
 }
 
+/// In a window of its own, without scripts, and in no frame.
+const POLICY: &str = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'; \
+                      base-uri 'none'; form-action 'none'";
+
 /// Keeps a browser from finding in a file what it is not said to be, and from running what is in it.
 pub(super) fn confine(headers: &mut HeaderMap) {
     let confined = [
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"),
+        (CONTENT_SECURITY_POLICY, POLICY),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
         // It never changes, but who may have it does.
         (CACHE_CONTROL, "private, no-cache"),

@@ -19,8 +19,15 @@ use hyper::service::Service;
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
+use super::headers;
+use super::target::MAX_TARGET_BYTES;
+use crate::request::id::RequestId;
+
 /// How long a client may take for the head of a request. An idle connection counts as a request that has begun.
 pub(crate) const HEAD: Duration = Duration::from_secs(30);
+
+/// The most bytes of a request's head.
+pub(crate) const HEAD_BYTES: usize = 32 << 10;
 
 /// How long a refused client may take to read why, and how much it may still send meanwhile.
 const PARTING: Duration = Duration::from_secs(2);
@@ -46,6 +53,8 @@ impl Course {
     /// Returns the status of the answer that hyper wrote, or 408 for a head that did not arrive in time.
     pub(crate) fn refusal(&self, error: &hyper::Error, unread: &[u8]) -> Option<StatusCode> {
         match self.refused.load(Ordering::Acquire) {
+            // The head is at its limit, and still in its first line.
+            431 if !unread.contains(&b'\n') => Some(StatusCode::URI_TOO_LONG),
             0 if error.is_timeout() && !unread.is_empty() => Some(StatusCode::REQUEST_TIMEOUT),
             // Such as the greeting of HTTP/2, which hyper does not answer.
             0 if error.is_parse() && self.is_between_requests() => Some(StatusCode::BAD_REQUEST),
@@ -171,10 +180,50 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-/// Answers a malformed request, and ends the connection.
-pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(mut connection: S, status: StatusCode) {
+/// Why a connection is ended, for its client.
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'static str,
+    pub(crate) detail: String,
+}
+
+impl Refusal {
+    /// Of a malformed request.
+    pub(crate) fn of(status: StatusCode) -> Self {
+        let (code, detail) = match status {
+            StatusCode::REQUEST_TIMEOUT => {
+                ("stalled", format!("the request's head did not come within {} s", HEAD.as_secs()))
+            }
+            StatusCode::URI_TOO_LONG => {
+                ("uri_too_long", format!("the path and query are too long; at most {MAX_TARGET_BYTES} bytes are taken"))
+            }
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => (
+                "headers_too_large",
+                format!("the request's headers are too many or too large; at most {HEAD_BYTES} bytes are taken"),
+            ),
+            _ => ("invalid", "the request is not HTTP/1.1, or a header of it is malformed".to_owned()),
+        };
+        Self { status, code, detail }
+    }
+
+    /// The whole answer.
+    pub(crate) fn text(&self, id: &RequestId) -> String {
+        let id = id.as_str();
+        let body = json!({ "detail": self.detail, "code": self.code, "request_id": id }).to_string();
+        let (status, length, headers) = (self.status, body.len(), headers::lines());
+        let retry = if status == StatusCode::SERVICE_UNAVAILABLE { "retry-after: 5\r\n" } else { "" };
+        format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n{retry}{headers}\
+             x-request-id: {id}\r\nconnection: close\r\n\r\n{body}"
+        )
+    }
+}
+
+/// Tells the client why, and ends the connection.
+pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(mut connection: S, refusal: &Refusal, id: &RequestId) {
+    tracing::debug!(status = refusal.status.as_u16(), request_id = id.as_str(), "refused what is no request");
     let parting = async {
-        connection.write_all(&text(status)).await?;
+        connection.write_all(refusal.text(id).as_bytes()).await?;
         connection.shutdown().await?;
         // A connection that is closed before all was read is reset, and the answer may be lost with it.
         tokio::io::copy(&mut connection.take(PARTING_BYTES), &mut tokio::io::sink()).await
@@ -184,28 +233,8 @@ pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(mut connection: S,
     }
 }
 
-fn text(status: StatusCode) -> Vec<u8> {
-    let (code, detail) = match status {
-        StatusCode::REQUEST_TIMEOUT => {
-            ("stalled", format!("the request's head did not come within {} s", HEAD.as_secs()))
-        }
-        StatusCode::URI_TOO_LONG => ("uri_too_long", "the request's path and query are too long".to_owned()),
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
-            ("headers_too_large", "the request's headers are too many or too large".to_owned())
-        }
-        _ => ("invalid", "the request is not HTTP/1.1, or a header of it is malformed".to_owned()),
-    };
-    let body = json!({ "detail": detail, "code": code }).to_string();
-    let (length, reason) = (body.len(), status.canonical_reason().unwrap_or_default());
-    format!(
-        "HTTP/1.1 {} {reason}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}",
-        status.as_u16()
-    )
-    .into_bytes()
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use axum::Router;
     use axum::routing::get;
     use hyper_util::service::TowerToHyperService;
@@ -213,14 +242,40 @@ mod tests {
     use tokio::io::duplex;
     use tokio_util::sync::CancellationToken;
 
+    use events::ports::Ids;
+    use events::{Fence, JobId, SubmissionId};
+
     use super::*;
     use crate::http::serve::converse;
+
+    /// Of these, only requests have ids.
+    pub(crate) struct RequestIds;
+
+    impl Ids for RequestIds {
+        fn job(&self) -> JobId {
+            unreachable!("no job is made")
+        }
+        fn submission(&self) -> SubmissionId {
+            unreachable!("no submission is made")
+        }
+        fn request(&self) -> events::id::RequestId {
+            "0192f1c3a4b57c6d8e9fa0b1c2d3e4f5".parse().unwrap()
+        }
+        fn fence(&self) -> Fence {
+            unreachable!("no run is begun")
+        }
+        fn jitter(&self) -> f64 {
+            unreachable!("nothing is retried")
+        }
+    }
 
     /// All that is answered to these bytes, and nothing more sent.
     async fn answered(sent: &[u8]) -> String {
         let (mut client, server) = duplex(1 << 20);
         let router = Router::new().route("/", get(async || "HTTP/1.1 400 Bad Request\r\n\r\n"));
-        let conversation = tokio::spawn(converse(server, TowerToHyperService::new(router), CancellationToken::new()));
+        let service = TowerToHyperService::new(router);
+        let conversation =
+            tokio::spawn(async move { converse(server, service, CancellationToken::new(), &RequestIds).await });
         client.write_all(sent).await.unwrap();
         let mut answer = String::new();
         client.read_to_string(&mut answer).await.unwrap();
@@ -231,8 +286,25 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_no_request_is_answered_as_all_else_is() {
         let long = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(70_000));
-        let large = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "a".repeat(600_000));
+        let large = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "a".repeat(1 << 20));
         let many = format!("GET / HTTP/1.1\r\nhost: x\r\n{}\r\n", "a: b\r\n".repeat(200));
+        let smuggled = |head: &str| format!("POST / HTTP/1.1\r\nhost: x\r\n{head}\r\n\r\n");
+        let smuggled = [
+            "content-length: 1\r\ncontent-length: 2",
+            "content-length: 1, 2",
+            "content-length: +1",
+            "content-length: 0x1",
+            "content-length: 18446744073709551616",
+            "transfer-encoding: chunked\r\ntransfer-encoding: identity",
+            "transfer-encoding: xchunked",
+            "transfer-encoding : chunked",
+            "x: a\r\n folded",
+            "x: a\0b",
+            "x: a\rb",
+            "x\0: a",
+            "x y: a",
+        ]
+        .map(smuggled);
         let cases: [(&[u8], &str, &str); 8] = [
             (b"\x16\x03\x01 garbage\r\n\r\n", "400", "invalid"),
             (b"GET / HTTP/9.9\r\n\r\n", "400", "invalid"),
@@ -243,12 +315,17 @@ mod tests {
             (large.as_bytes(), "431", "headers_too_large"),
             (many.as_bytes(), "431", "headers_too_large"),
         ];
-        for (sent, status, code) in cases {
+        let smuggled = smuggled.iter().map(|sent| (sent.as_bytes(), "400", "invalid"));
+        for (sent, status, code) in cases.into_iter().chain(smuggled) {
             let answer = answered(sent).await;
             let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{code}: {answer:?}"));
             assert!(head.starts_with(&format!("HTTP/1.1 {status} ")) && head.contains("application/json"), "{answer}");
             let body: Value = serde_json::from_str(body).unwrap();
             assert!(body["code"] == code && body["detail"].is_string(), "{answer}");
+            assert_eq!(body["request_id"], "0192f1c3a4b57c6d8e9fa0b1c2d3e4f5");
+            for told in ["x-request-id: 0192f1c3a4b57c6d", "x-content-type-options: nosniff", "default-src 'none'"] {
+                assert!(head.contains(told), "{answer}");
+            }
         }
         assert_eq!(answered(b"").await, "", "one that never asked is not told anything");
     }

@@ -15,23 +15,33 @@ use tokio::time::Instant;
 use tracing::{Instrument, Span, field, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+use super::headers;
+use crate::request::id::{REQUEST_ID, RequestId};
 
-/// Runs a request in its span and counts it by the template of its path, never by the path itself.
-pub(crate) async fn observe(State(ids): State<Arc<dyn Ids>>, request: Request, next: Next) -> Response {
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// What [`observe`] needs.
+pub(crate) struct Observer {
+    pub(crate) ids: Arc<dyn Ids>,
+    /// Whether browsers shall come by TLS only.
+    pub(crate) tls_only: bool,
+}
+
+/// Runs a request in its span, counts it by the template of its path, never by the path itself, and gives its answer the
+/// headers that every answer has.
+pub(crate) async fn observe(State(observer): State<Arc<Observer>>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let method = name_of(request.method());
     let route = request
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
-    let request_id = ids.request().to_string();
+    let id = RequestId::of(request.headers(), &*observer.ids);
     let span = info_span!(
         "request",
         method,
         route,
-        request_id,
+        request_id = id.as_str(),
         user = field::Empty,
         job = field::Empty,
         submission = field::Empty,
@@ -41,7 +51,7 @@ pub(crate) async fn observe(State(ids): State<Arc<dyn Ids>>, request: Request, n
         // Without a tracing layer there is no trace to join.
         let _ = span.set_parent(parent);
     }
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let mut response = id.clone().within(next.run(request)).instrument(span.clone()).await;
     let status = response.status();
     span.record("status", status.as_u16());
     let seconds = began.elapsed().as_secs_f64();
@@ -50,9 +60,8 @@ pub(crate) async fn observe(State(ids): State<Arc<dyn Ids>>, request: Request, n
     counter!("leadersboard_http_requests_total", "method" => method, "route" => route.clone(), "status" => code)
         .increment(1);
     histogram!("leadersboard_http_request_seconds", "method" => method, "route" => route).record(seconds);
-    if let Ok(value) = HeaderValue::try_from(request_id) {
-        response.headers_mut().insert(REQUEST_ID, value);
-    }
+    headers::complete(response.headers_mut(), observer.tls_only);
+    response.headers_mut().insert(REQUEST_ID, id.into_header());
     response
 }
 

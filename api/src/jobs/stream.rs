@@ -19,6 +19,7 @@ use crate::answer::error::Error;
 use crate::answer::sse;
 use crate::request::extract::VisibleJob;
 use crate::request::query::{NoParams, Params};
+use crate::request::streams::StreamPlace;
 
 /// How long nothing happens to a job before its stage is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -45,6 +46,7 @@ pub(crate) async fn stream(
     State(streams): State<Arc<StatusStreams>>,
     VisibleJob(job): VisibleJob,
     _: Params<NoParams>,
+    place: StreamPlace,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let last_seen = sse::last_event_id(&headers, "the number of an event")?;
@@ -64,7 +66,7 @@ pub(crate) async fn stream(
         Some(seq) => follower.go_on_after(seq).await?,
     }
     let events = futures::stream::unfold(follower, async |mut follower| Some((follower.next().await?, follower)));
-    Ok(sse::answer(Box::pin(events)))
+    Ok(sse::answer(Box::pin(events), place))
 }
 
 /// One client's way through a job's events.

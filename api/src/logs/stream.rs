@@ -22,6 +22,7 @@ use crate::answer::error::Error;
 use crate::answer::sse;
 use crate::request::extract::VisibleJob;
 use crate::request::query::{Asked, Pairs, Params};
+use crate::request::streams::StreamPlace;
 
 /// How often to read the length of a growing log before a place counts as past its end.
 const LOOKS: u32 = 3;
@@ -47,6 +48,7 @@ pub(crate) async fn stream(
     State(streams): State<Arc<LogStreams>>,
     VisibleJob(job): VisibleJob,
     Params(query): Params<StreamQuery>,
+    place: StreamPlace,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let last_seen = sse::last_event_id::<Place>(&headers, "<attempt>:<byte offset>")?;
@@ -70,7 +72,7 @@ pub(crate) async fn stream(
         }
     }
     let events = futures::stream::unfold(follower, async |mut follower| Some((follower.next().await?, follower)));
-    Ok(sse::answer(Box::pin(events)))
+    Ok(sse::answer(Box::pin(events), place))
 }
 
 /// Whether a log is shorter than that. A log that this host does not have may be longer; one that is written elsewhere

@@ -1,23 +1,21 @@
 //! The front door: a message for programs, a page for browsers.
 
 use axum::http::HeaderMap;
-use axum::http::header::{ACCEPT, CONTENT_SECURITY_POLICY, VARY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{ACCEPT, CONTENT_SECURITY_POLICY, VARY};
 use axum::response::{Html, IntoResponse, Response};
 use serde_json::json;
 
 use crate::answer::json_answer::Json;
 
 const PAGE: &str = include_str!("index.html");
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; \
+                      form-action 'none'";
 
 /// `GET /`
 pub(crate) async fn home(headers: HeaderMap) -> Response {
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
     if accept.is_some_and(|accept| accept.contains("text/html")) {
-        let headers = [
-            (CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"),
-            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            (VARY, "accept"),
-        ];
+        let headers = [(CONTENT_SECURITY_POLICY, POLICY), (VARY, "accept")];
         return (headers, Html(PAGE)).into_response();
     }
     let message = "LeadersBoard takes ML submissions, runs them on GPU workers and ranks the results.";

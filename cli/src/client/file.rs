@@ -15,6 +15,9 @@ pub(crate) struct ClientFile {
     /// The bearer token, without a user name before it; `None` if the server knows only hashes.
     #[serde(default)]
     pub(crate) token: Option<String>,
+    /// The file with the server's certificate, if it speaks TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate: Option<PathBuf>,
 }
 
 // By hand, because a derived one would put the token into any debug line.
@@ -62,7 +65,7 @@ mod tests {
     use super::*;
 
     fn file(token: &str) -> ClientFile {
-        ClientFile { server: "http://127.0.0.1:8010".into(), token: Some(token.into()) }
+        ClientFile { server: "http://127.0.0.1:8010".into(), token: Some(token.into()), certificate: None }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod me;
 pub(crate) mod output;
 mod submissions;
 mod submit;
+mod trust;
 mod watch;
 
 use std::io::{self, Write};

@@ -3,19 +3,21 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
+use adapters::ids::SystemIds;
 use adapters::oidc::Oidc;
 use anyhow::{Context, Result, bail};
-use api::{Api, Authenticator, Connections, RenderMetrics, TokenFiles, Tokens};
+use api::{Api, Authenticator, Connections, RenderMetrics, Serving, Tls, TokenFiles, Tokens};
 use clap::Args;
 use events::policy::LivePolicy;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use super::answer;
 use super::stop::Stop;
 use crate::client::Output;
+use crate::memory;
 use crate::open_files::OpenFiles;
 use crate::options::access::{AccessOptions, archive_limits};
 use crate::options::log::LogOptions;
@@ -48,6 +50,9 @@ pub(crate) struct ApiCommand {
     access: AccessOptions,
     #[command(flatten)]
     tracker: TrackerAddress,
+    /// How long requests in flight may take after a signal to stop; then they are cut off
+    #[arg(long, env = "DRAIN_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration)]
+    drain_timeout: Duration,
     #[command(flatten)]
     log: LogOptions,
 }
@@ -63,6 +68,7 @@ impl ApiCommand {
         refuse_open(&tokens.live.get(), self.listen)?;
         let given = self.policy.given()?;
         let links = self.tracker.links()?;
+        let tls = self.access.http.tls()?;
         let started = stop.unless_stopped(async {
             let ports = Ports::shared(&self.redis, &self.strict, &self.storage, "api").await?;
             let policy = shared_policy::follow(ports.redis(), &given).await?;
@@ -71,15 +77,16 @@ impl ApiCommand {
         });
         let Some((ports, policy, metrics, listener)) = started.await? else { return Ok(ExitCode::SUCCESS) };
         let address = listener.local_addr().context("the listener has no address")?;
-        let url = format!("http://{address}");
+        let url = format!("{}://{address}", if tls.is_some() { "https" } else { "http" });
         let public = self.access.public_url.as_ref().map(ToString::to_string);
         let told = public.as_ref().map_or_else(String::new, |public| format!(", for browsers {public}"));
         answer(output, &format!("serving on {url}{told}"), &json!({ "address": url, "public_url": public }))?;
         let authenticator = self.access.authenticator(tokens.live, provider.clone());
         let access = (&self.access, links);
-        let listeners = (listener, files.connections(0), metrics);
+        let api = ApiListener { listener, tls: tls.map(|files| files.tls), connections: files.connections(0) };
         let who = (authenticator, tokens.files, provider);
-        serve(&ports, policy, who, access, listeners, (render, None), stop.orderly).await;
+        let ending = (&stop, self.drain_timeout);
+        serve(&ports, policy, who, access, (api, metrics), (render, None), ending).await;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -102,16 +109,25 @@ pub(super) fn refuse_open(tokens: &Tokens, listen: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-/// Serves until `stop`, and the metrics beside it or on a listener of their own.
+/// Where the API is served.
+pub(super) struct ApiListener {
+    pub(super) listener: TcpListener,
+    pub(super) tls: Option<Tls>,
+    pub(super) connections: Connections,
+}
+
+/// Serves until it is stopped and the requests in flight are answered, and the metrics beside it or on a listener of their
+/// own.
 pub(super) async fn serve(
     ports: &Ports,
     policy: Arc<LivePolicy>,
     (authenticator, token_files, provider): (Arc<Authenticator>, TokenFiles, Option<Oidc>),
     (access, mlflow): (&AccessOptions, Option<api::MlflowLinks>),
-    (listener, connections, metrics): (TcpListener, Connections, Option<TcpListener>),
+    (api, metrics): (ApiListener, Option<TcpListener>),
     (render, worker): (RenderMetrics, Option<api::WorkerState>),
-    stop: CancellationToken,
+    (stop, drain): (&Stop, Duration),
 ) {
+    let ApiListener { listener, tls, connections } = api;
     let metrics_text = metrics.is_none().then(|| Arc::clone(&render));
     let router = api::router(Api {
         ports: api::Ports {
@@ -139,11 +155,13 @@ pub(super) async fn serve(
         mlflow,
         metrics_text,
         worker,
-        stop: stop.clone(),
+        exposure: access.http.exposure(tls.is_some(), memory::watch()),
+        stop: stop.orderly.clone(),
     });
-    let metrics = serve_metrics(metrics, render, stop.clone());
-    let tokens = token_files.follow(stop.clone());
-    tokio::join!(api::serve(listener, router, connections, stop), metrics, tokens, greet(provider));
+    let tokens = token_files.follow(stop.orderly.clone());
+    let serving = Serving { tls, drain, ..serving(connections, stop) };
+    let metrics = serve_metrics(metrics, render, stop);
+    tokio::join!(api::serve(listener, router, serving), metrics, tokens, greet(provider));
 }
 
 /// Gets the keys of the provider before the first token needs them.
@@ -152,6 +170,12 @@ async fn greet(provider: Option<Oidc>) {
         // What it can't do it says itself. Until it can, its users get 503.
         let _ = provider.warm_up().await;
     }
+}
+
+/// Without TLS and without waiting for requests in flight.
+fn serving(connections: Connections, stop: &Stop) -> Serving {
+    let (stop, now) = (stop.orderly.clone(), stop.now.clone());
+    Serving { connections, tls: None, ids: Arc::new(SystemIds), stop, now, drain: Duration::ZERO }
 }
 
 /// Takes the address of `METRICS_ADDR`, if there is one, before the role says that it is up.
@@ -166,9 +190,9 @@ pub(super) async fn listen_for_metrics(address: Option<SocketAddr>) -> Result<Op
 }
 
 /// Serves `/metrics` on a listener of its own, if there is one.
-pub(super) async fn serve_metrics(listener: Option<TcpListener>, render: RenderMetrics, stop: CancellationToken) {
+pub(super) async fn serve_metrics(listener: Option<TcpListener>, render: RenderMetrics, stop: &Stop) {
     if let Some(listener) = listener {
-        let connections = Connections::at_most(METRICS_CONNECTIONS);
-        api::serve(listener, api::metrics_router(render), connections, stop).await;
+        let serving = serving(Connections::at_most(METRICS_CONNECTIONS), stop);
+        api::serve(listener, api::metrics_router(render), serving).await;
     }
 }

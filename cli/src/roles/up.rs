@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use worker::{Fitness, Worker};
 
 use super::answer;
-use super::api::{listen_for_metrics, refuse_open};
+use super::api::{ApiListener, listen_for_metrics, refuse_open};
 use super::stop::Stop;
 use super::worker::with_gpu_jobs;
 use crate::client::{ClientFile, Output};
@@ -65,7 +65,7 @@ pub(crate) struct UpCommand {
     jobs: JobOptions,
     #[command(flatten)]
     tracking: TrackingOptions,
-    /// How long running jobs may continue after Ctrl-C; then they return to the queue
+    /// How long running jobs and requests in flight may continue after Ctrl-C; then jobs return to the queue
     #[arg(long, env = "DRAIN_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
     drain_timeout: Duration,
     #[command(flatten)]
@@ -89,6 +89,7 @@ impl UpCommand {
         self.jobs.clear_leftovers(data.path()).await;
         let access = self.tokens(data)?;
         let provider = self.access.provider()?;
+        let tls = self.access.http.tls()?;
         refuse_open(&access.tokens.live.get(), self.listen)?;
 
         let mut redis = PrivateRedis::in_folder_of(data.path())?;
@@ -110,9 +111,12 @@ impl UpCommand {
                 Ok((ports, policy, worker, (listen(self.listen).await?, metrics)))
             });
             let Some((ports, policy, worker, (listener, metrics))) = Box::pin(started).await? else { return Ok(()) };
-            let server = format!("http://{}", listener.local_addr()?);
+            let certificate = tls.as_ref().map(|files| files.certificate.clone());
+            let scheme = if tls.is_some() { "https" } else { "http" };
+            let server = format!("{scheme}://{}", listener.local_addr()?);
             // Before the address is told: who finds it finds the token too.
-            ClientFile { server: server.clone(), token: access.token().map(str::to_owned) }.write(data.path())?;
+            ClientFile { server: server.clone(), token: access.token().map(str::to_owned), certificate }
+                .write(data.path())?;
             if access.is_given {
                 data.remove_token()?;
             }
@@ -130,14 +134,16 @@ impl UpCommand {
             )?;
             let fitness = worker.fitness();
             let authenticator = self.access.authenticator(access.tokens.live, provider.clone());
+            let connections = files.connections(worker.slots());
+            let api = ApiListener { listener, tls: tls.map(|files| files.tls), connections };
             let serve = super::api::serve(
                 &ports,
                 Arc::clone(&policy),
                 (authenticator, access.tokens.files, provider),
                 (&self.access, links),
-                (listener, files.connections(worker.slots()), metrics),
+                (api, metrics),
                 (with_gpu_jobs(render, worker.gpus()), Some(worker_state(fitness))),
-                stop.orderly.clone(),
+                (&stop, self.drain_timeout),
             );
             let serve = async {
                 serve.await;

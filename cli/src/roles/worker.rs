@@ -71,7 +71,7 @@ impl WorkerCommand {
         files.warn_if_few(worker.slots());
         let render = with_gpu_jobs(render, worker.gpus());
         let metrics = async {
-            serve_metrics(metrics, render, stop.orderly.clone()).await;
+            serve_metrics(metrics, render, &stop).await;
             Ok(())
         };
         let work = async { worker.run(stop.orderly.clone(), stop.now.clone()).await.context("the worker ended") };

@@ -1,5 +1,7 @@
 //! Waiting for an answer, and what to say if none comes.
 
+use std::error::Error;
+use std::io;
 use std::time::Duration;
 
 use reqwest::Url;
@@ -28,7 +30,13 @@ pub(super) fn no_answer(base: &str, error: &reqwest::Error) -> ClientError {
     let cause = root_cause(error);
     let sentence = if error.is_connect() {
         let local = Url::parse(base).is_ok_and(|url| is_loopback(&url));
-        let advice = if local { " Is `leadersboard up` running?" } else { "" };
+        let advice = if is_about_certificate(error) {
+            " If you know the server's certificate or its authority, name its file with --ca-file."
+        } else if local {
+            " Is `leadersboard up` running?"
+        } else {
+            ""
+        };
         format!("no connection to {base}: {cause}.{advice}")
     } else if error.is_timeout() {
         return silent(base, ANSWER_TIMEOUT, "did not answer");
@@ -42,6 +50,16 @@ pub(super) fn no_answer(base: &str, error: &reqwest::Error) -> ClientError {
 pub(super) fn silent(base: &str, time: Duration, what: &str) -> ClientError {
     let sentence = format!("{base} {what} within {}.", human::duration(time));
     ClientError::Away { sentence, retry_after: None }
+}
+
+/// Whether the server showed a certificate that is not accepted.
+fn is_about_certificate(error: &reqwest::Error) -> bool {
+    let mut causes = std::iter::successors(error.source(), |&error| {
+        // An I/O error passes over its content when it is asked for its source.
+        let content = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        content.map(|content| content as &(dyn Error + 'static)).or_else(|| error.source())
+    });
+    causes.any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))))
 }
 
 /// The innermost source of an error: reqwest's own text repeats the URL and hides the reason.

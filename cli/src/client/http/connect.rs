@@ -9,6 +9,7 @@ use super::address::parse_server;
 use super::error::ClientError;
 use crate::client::file::ClientFile;
 use crate::client::http::request::Client;
+use crate::client::trust::Trust;
 
 /// Where the server is and who asks.
 #[derive(Args)]
@@ -38,6 +39,10 @@ pub(crate) struct ConnectOptions {
         help_heading = "Connection"
     )]
     pub(crate) data: PathBuf,
+
+    /// Certificates to accept instead of the machine's, as PEM: the server's authority, or its own
+    #[arg(long, env = "LEADERSBOARD_CA_FILE", value_name = "FILE", global = true, help_heading = "Connection")]
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 // By hand, because a derived one would put the token into any debug line.
@@ -53,26 +58,32 @@ impl ConnectOptions {
         let path = ClientFile::path(&self.data);
         let file = ClientFile::read(&self.data)
             .map_err(|error| ClientError::usage(format!("{} can't be read: {error}.", path.display())))?;
-        let (server, token) = self.resolve(file)?;
-        Client::new(&server, &token)
+        let (server, token, trust) = self.resolve(file)?;
+        Client::new(&server, &token, &trust)
     }
 
-    fn resolve(&self, file: Option<ClientFile>) -> Result<(Url, String), ClientError> {
+    fn resolve(&self, file: Option<ClientFile>) -> Result<(Url, String, Trust), ClientError> {
         let server = given(self.server.as_deref());
         let token = given(self.token.as_deref());
         let local = match file {
-            Some(file) => Some((parse_server(&file.server)?, file.token)),
+            Some(file) => Some((parse_server(&file.server)?, file.token, file.certificate)),
             None => None,
         };
         let server = match (server, &local) {
             (Some(server), _) => parse_server(server)?,
-            (None, Some((server, _))) => server.clone(),
+            (None, Some((server, ..))) => server.clone(),
             (None, None) => return Err(ClientError::usage(self.nothing_known())),
+        };
+        // The local server's token and certificate are for the local server, and for no other one.
+        let local = local.filter(|(home, ..)| *home == server);
+        let trust = match (&self.ca_file, &local) {
+            (Some(file), _) => Trust::Authorities(file.clone()),
+            (None, Some((.., Some(certificate)))) => Trust::Exactly(certificate.clone()),
+            (None, _) => Trust::Machine,
         };
         let token = match (token, local) {
             (Some(token), _) => token.to_owned(),
-            // The local server's token is for the local server: it must not travel to another one.
-            (None, Some((home, Some(token)))) if home == server => token,
+            (None, Some((_, Some(token), _))) => token,
             (None, _) => {
                 return Err(ClientError::usage(format!(
                     "no token for {}: set LEADERSBOARD_TOKEN to the one its administrator gave you.",
@@ -80,7 +91,7 @@ impl ConnectOptions {
                 )));
             }
         };
-        Ok((server, token))
+        Ok((server, token, trust))
     }
 
     fn nothing_known(&self) -> String {
@@ -103,17 +114,18 @@ mod tests {
     use super::*;
 
     fn options(server: Option<&str>, token: Option<&str>) -> ConnectOptions {
-        ConnectOptions { server: server.map(Into::into), token: token.map(Into::into), data: "data".into() }
+        let (server, token) = (server.map(Into::into), token.map(Into::into));
+        ConnectOptions { server, token, data: "data".into(), ca_file: None }
     }
 
     fn local() -> ClientFile {
-        ClientFile { server: "http://127.0.0.1:8010".into(), token: Some("local".into()) }
+        ClientFile { server: "http://127.0.0.1:8010".into(), token: Some("local".into()), certificate: None }
     }
 
     fn resolved(options: &ConnectOptions, file: Option<ClientFile>) -> Result<(String, String), String> {
         options
             .resolve(file)
-            .map(|(server, token)| (server.to_string(), token))
+            .map(|(server, token, _)| (server.to_string(), token))
             .map_err(|error| error.sentence().unwrap_or_default())
     }
 
@@ -129,6 +141,16 @@ mod tests {
     fn the_local_token_never_goes_to_another_server() {
         let sentence = resolved(&options(Some("https://elsewhere.example"), None), Some(local())).unwrap_err();
         assert!(sentence.contains("LEADERSBOARD_TOKEN"), "{sentence}");
+    }
+
+    #[test]
+    fn the_local_certificate_is_accepted_from_the_local_server_only() {
+        let local = || Some(ClientFile { certificate: Some("/srv/cert.pem".into()), ..local() });
+        let trust = |options: &ConnectOptions| options.resolve(local()).unwrap().2;
+        assert_eq!(trust(&options(None, None)), Trust::Exactly("/srv/cert.pem".into()));
+        assert_eq!(trust(&options(Some("https://elsewhere.example"), Some("t"))), Trust::Machine);
+        let given = ConnectOptions { ca_file: Some("ca.pem".into()), ..options(None, None) };
+        assert_eq!(trust(&given), Trust::Authorities("ca.pem".into()));
     }
 
     #[test]

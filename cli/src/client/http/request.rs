@@ -16,6 +16,7 @@ use super::pace::retry_delay;
 use super::refusal::refused;
 use crate::client::document::Document;
 use crate::client::output::human;
+use crate::client::trust::Trust;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest answer that is taken into memory; the server's own are below.
@@ -34,7 +35,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(server: &Url, token: &str) -> Result<Self, ClientError> {
+    pub(crate) fn new(server: &Url, token: &str, trust: &Trust) -> Result<Self, ClientError> {
         // reqwest is built without a provider of its own and would panic; an error here means that
         // one is installed already.
         if CryptoProvider::get_default().is_none() {
@@ -52,6 +53,8 @@ impl Client {
         if server.scheme() == "http" {
             // Else the machine's CA certificates are loaded, and their absence is an error.
             builder = builder.tls_certs_only([]);
+        } else if let Some(config) = trust.config()? {
+            builder = builder.tls_backend_preconfigured(config);
         }
         if is_loopback(server) {
             builder = builder.no_proxy();

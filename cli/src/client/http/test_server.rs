@@ -7,6 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::client::http::request::Client;
+use crate::client::trust::Trust;
 
 /// A request as it came.
 #[derive(Debug, Clone)]
@@ -43,7 +44,7 @@ impl TestServer {
     }
 
     pub(crate) fn client(&self) -> Client {
-        Client::new(&self.url.parse().unwrap(), "secret").unwrap()
+        Client::new(&self.url.parse().unwrap(), "secret", &Trust::Machine).unwrap()
     }
 
     pub(crate) fn requests(&self) -> Vec<Request> {
@@ -78,7 +79,7 @@ pub(crate) async fn speaks_once(said: Vec<u8>) -> (Client, JoinHandle<()>) {
             }));
         }
     });
-    (Client::new(&url.parse().unwrap(), "t").unwrap(), task)
+    (Client::new(&url.parse().unwrap(), "t", &Trust::Machine).unwrap(), task)
 }
 
 async fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Request>>, answer: &impl Fn(&Request) -> Answer) {

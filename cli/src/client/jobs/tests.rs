@@ -8,6 +8,7 @@ use crate::client::ClientCommand;
 use crate::client::http::interrupt::Interrupt;
 use crate::client::http::model::Job;
 use crate::client::http::test_server::TestServer;
+use crate::client::trust::Trust;
 
 #[derive(Debug, Parser)]
 struct Cli {
@@ -154,7 +155,7 @@ async fn a_server_that_is_not_there_is_named() {
     let server = TestServer::start(|_| (200, "", String::new())).await;
     let url = server.url.clone();
     drop(server);
-    let client = Client::new(&url.parse().unwrap(), "t").unwrap();
+    let client = Client::new(&url.parse().unwrap(), "t", &Trust::Machine).unwrap();
     let mut tries = 0;
     // The listener closes when its task has been dropped, a moment later.
     let sentence = loop {

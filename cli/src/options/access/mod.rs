@@ -13,6 +13,8 @@ use events::ports::{ArchiveLimits, IdentityPort, Suffixes, UploadLimits};
 use provider::ProviderOptions;
 use tokens::TokenOptions;
 
+use super::http::HttpOptions;
+
 /// Who may use the API, and what an upload may hold.
 #[derive(Debug, Args)]
 pub(crate) struct AccessOptions {
@@ -40,6 +42,8 @@ pub(crate) struct AccessOptions {
     /// Serve /metrics on this address instead of the API's
     #[arg(long, env = "METRICS_ADDR")]
     pub(crate) metrics_addr: Option<std::net::SocketAddr>,
+    #[command(flatten)]
+    pub(crate) http: HttpOptions,
 }
 
 impl AccessOptions {
