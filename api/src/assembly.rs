@@ -22,6 +22,7 @@ use crate::leaderboard::settings::BoardMetrics;
 use crate::leaderboard::{BoardReads, Leaderboard};
 use crate::logs::follower::LogStreams;
 use crate::me::Usages;
+use crate::openapi::document::Document;
 use crate::request::auth::Tokens;
 use crate::request::idempotency::IdempotencyKeys;
 use crate::results::MlflowLinks;
@@ -86,6 +87,7 @@ pub struct Ports {
 /// The state of the router: the ports that handlers use alone, and the contexts of handlers that use several.
 #[derive(Clone, FromRef)]
 pub(crate) struct Contexts {
+    document: Document,
     tokens: Arc<Tokens>,
     log: Arc<dyn EventLogPort>,
     status: Arc<dyn JobStatusPort>,
@@ -107,7 +109,7 @@ pub(crate) struct Contexts {
 }
 
 impl Contexts {
-    pub(crate) fn of(api: Api) -> Self {
+    pub(crate) fn of(api: Api, document: Document) -> Self {
         let Api { ports, policy, tokens, upload_limits, archive_limits, board_metrics, mlflow, worker, stop, .. } = api;
         let Ports { log, feed, status, storage, logs, progress, ids, .. } = ports;
         let mlflow = mlflow.map(Arc::new);
@@ -115,6 +117,7 @@ impl Contexts {
         let capacities = ClassCapacities::new(ports.workers, ports.durations);
         let queues = Arc::new(Queues { log: Arc::clone(&log), status: Arc::clone(&status), capacities });
         Self {
+            document,
             readiness: Arc::new(Readiness { status: Arc::clone(&status), storage: Arc::clone(&storage), worker }),
             usages: Arc::new(Usages { log: Arc::clone(&log), policy: Arc::clone(&policy) }),
             uploads: Arc::new(Uploads {

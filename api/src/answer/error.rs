@@ -10,6 +10,7 @@ use events::id::InvalidId;
 use events::ports::{PortError, Room, StorageError};
 use events::{JobId, LimitReached, job, submission};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::answer::json_text::json_text;
 use crate::answer::limited::LimitedBody;
@@ -58,9 +59,14 @@ pub(crate) enum Error {
     Internal(String),
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// An error. Some have further fields.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ErrorBody<'a> {
+    /// What happened and what to do, in one sentence for people.
+    #[schema(example = "there is no such job")]
     detail: &'a str,
+    /// What happened, in one word for programs. There may be new ones.
+    #[schema(example = "not_found")]
     code: &'a str,
 }
 
@@ -149,7 +155,7 @@ impl IntoResponse for Error {
             return (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, after)], body).into_response();
         }
         let (status, code, detail) = self.answer();
-        let mut response = (status, json(&Body { detail, code })).into_response();
+        let mut response = (status, json(&ErrorBody { detail, code })).into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {
             let is_for_long = matches!(self, Self::StorageFull(_) | Self::Unreadable(_));
             let after = if is_for_long { RETRY_AFTER_ROOM_S } else { RETRY_AFTER_S };
