@@ -8,13 +8,13 @@ ARGS ?=
 VENV_PYTHON := $(CURDIR)/.venv/bin/python
 # `up` respects an interpreter of your own; tests and figures need the one whose packages are known.
 up: export JOB_PYTHON ?= $(VENV_PYTHON)
-test test-faults mistakes bench chaos coverage: export JOB_PYTHON := $(VENV_PYTHON)
+test test-faults schemathesis mistakes bench chaos coverage: export JOB_PYTHON := $(VENV_PYTHON)
 
 # Looked up only where it is used. One failure hides no other.
 TEST_RUNNER = $(if $(shell cargo nextest --version 2>/dev/null),nextest run,test) --no-fail-fast
 
 help: ## Show what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "make %-11s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
 
 up: ## Build, then run everything: Redis, API and worker in one process (DATA=./data ARGS="--listen …")
 	@cargo build --release -p leadersboard-cli & build=$$!; trap 'kill $$build 2>/dev/null' EXIT; \
@@ -44,7 +44,7 @@ deny: ## Check licences, banned crates and sources (needs cargo-deny)
 	cargo deny check licenses bans sources
 
 test-faults: ## Fail at every step, confine by the least there is, and plant known mistakes for ten minutes
-	@scripts/bootstrap.sh redis venv sandbox-venv mlflow-venv tools-venv
+	@scripts/bootstrap.sh redis venv sandbox-venv mlflow-venv tools-venv chromium
 	cargo build -p leadersboard-cli --features faults
 	mkdir -p target/faults && cp target/debug/leadersboard target/faults/leadersboard
 	LEADERSBOARD_BINARY=$(CURDIR)/target/faults/leadersboard \
@@ -52,6 +52,12 @@ test-faults: ## Fail at every step, confine by the least there is, and plant kno
 	LEADERSBOARD_BINARY=$(CURDIR)/target/faults/leadersboard CHAOS_JOBS=100 CHAOS_SECONDS=20 \
 		cargo bench --profile dev -p leadersboard-tests --bench chaos
 	scripts/mistakes.sh --some
+
+schemathesis: ## Send the API made-up requests: CASES=100 of each call and phase, some 10,000 in all
+	@scripts/bootstrap.sh redis venv tools-venv
+	cargo build -p leadersboard-cli
+	SCHEMATHESIS_CASES=$(or $(CASES),100) cargo test -p leadersboard-tests --features faults --test failpoints \
+		requests -- --nocapture
 
 mistakes: ## Plant every known mistake in a copy of the tree and check that the tests notice it
 	@scripts/bootstrap.sh redis venv sandbox-venv mlflow-venv tools-venv
@@ -80,4 +86,4 @@ clean: ## Remove what was built; data stays
 	cargo clean
 	rm -rf .venv
 
-.PHONY: help up build test test-faults mistakes lint deny bench chaos coverage ci fmt clean
+.PHONY: help up build test test-faults schemathesis mistakes lint deny bench chaos coverage ci fmt clean

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Installs what the build and the tests need beyond Rust and Python. Quiet where there is nothing to do.
 #
-#   scripts/bootstrap.sh [redis] [wrk] [venv] [sandbox-venv] [mlflow-venv] [tools-venv]        all of them when none is named
+#   scripts/bootstrap.sh [redis] [wrk] [venv] [sandbox-venv] [mlflow-venv] [tools-venv] [chromium]   all of them when none is named
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-usage="usage: scripts/bootstrap.sh [redis] [wrk] [venv] [sandbox-venv] [mlflow-venv] [tools-venv]"
+usage="usage: scripts/bootstrap.sh [redis] [wrk] [venv] [sandbox-venv] [mlflow-venv] [tools-venv] [chromium]"
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -67,6 +67,11 @@ need_wrk() {
         fail "wrk is missing and could not be installed (Debian: apt install wrk)"
 }
 
+need_chromium() {
+    command -v chromium >/dev/null || apt_install chromium ||
+        fail "chromium is missing and could not be installed (Debian: apt install chromium)"
+}
+
 # A virtual environment for the examples, made once for each state of their requirements.
 need_venv() {
     # The system's interpreter before uv's own, which lies in a home that the user of a job may not enter.
@@ -119,10 +124,10 @@ plain_venv() {
     "$1" -m venv "$2" >/dev/null 2>&1
 }
 
-[ "$#" -gt 0 ] || set -- redis wrk venv sandbox-venv mlflow-venv tools-venv
+[ "$#" -gt 0 ] || set -- redis wrk venv sandbox-venv mlflow-venv tools-venv chromium
 for need in "$@"; do
     case $need in
-    redis | wrk | venv | sandbox-venv | mlflow-venv | tools-venv) ;;
+    redis | wrk | venv | sandbox-venv | mlflow-venv | tools-venv | chromium) ;;
     *)
         say "$usage"
         exit 2

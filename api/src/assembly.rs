@@ -25,6 +25,7 @@ use crate::leaderboard::settings::BoardMetrics;
 use crate::leaderboard::{BoardReads, Leaderboard};
 use crate::logs::follower::LogStreams;
 use crate::me::Usages;
+use crate::openapi::document::Document;
 use crate::request::auth::authenticator::Authenticator;
 use crate::request::idempotency::IdempotencyKeys;
 use crate::request::streams::Streams;
@@ -108,6 +109,7 @@ pub struct Ports {
 /// The state of the router: the ports that handlers use alone, and the contexts of handlers that use several.
 #[derive(Clone, FromRef)]
 pub(crate) struct Contexts {
+    document: Document,
     authenticator: Arc<Authenticator>,
     log: Arc<dyn EventLogPort>,
     status: Arc<dyn JobStatusPort>,
@@ -130,7 +132,7 @@ pub(crate) struct Contexts {
 }
 
 impl Contexts {
-    pub(crate) fn of(api: Api) -> Self {
+    pub(crate) fn of(api: Api, document: Document) -> Self {
         let Api {
             ports,
             policy,
@@ -151,6 +153,7 @@ impl Contexts {
         let capacities = ClassCapacities::new(ports.workers, ports.durations);
         let queues = Arc::new(Queues { log: Arc::clone(&log), status: Arc::clone(&status), capacities });
         Self {
+            document,
             readiness: Arc::new(Readiness {
                 status: Arc::clone(&status),
                 storage: Arc::clone(&storage),

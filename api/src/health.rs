@@ -10,11 +10,12 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use events::ports::{JobStatusPort, Room, StorageError, StoragePort};
 use serde::Serialize;
-use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
 
 use crate::answer::error::chain;
 use crate::answer::json_answer::Json;
+use crate::openapi::errors::AnyError;
 
 /// Renders all metrics in Prometheus' text format.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -47,33 +48,91 @@ pub(crate) struct Readiness {
     pub(crate) stop: CancellationToken,
 }
 
-#[derive(Serialize)]
+/// The state of each part: `ok`, or what is wrong with it.
+#[derive(Serialize, ToSchema)]
 struct Checks {
+    #[schema(value_type = String, example = "ok")]
     redis: Cow<'static, str>,
+    #[schema(example = "ok")]
     storage: &'static str,
+    /// Absent if this process has no worker.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false, example = "ok")]
     worker: Option<Cow<'static, str>>,
 }
 
-/// `GET /health`
-pub(crate) async fn health() -> Json<Value> {
-    Json(json!({ "status": "healthy" }))
+/// A process that answers.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Health {
+    #[schema(example = "healthy")]
+    status: &'static str,
 }
 
-/// `GET /health/live`: this process answers.
-pub(crate) async fn live() -> Json<Value> {
-    Json(json!({ "status": "live" }))
+/// A process that can do its work.
+#[derive(Serialize, ToSchema)]
+struct Ready {
+    checks: Checks,
+    #[schema(example = "ready")]
+    status: &'static str,
 }
 
-/// `GET /health/ready`: Redis answers, storage can be written and has room, the worker of this process takes jobs.
+/// A process that can't do its work.
+#[derive(Serialize, ToSchema)]
+struct NotReady {
+    checks: Checks,
+    #[schema(example = "not_ready")]
+    code: &'static str,
+    #[schema(example = "Redis does not answer in time")]
+    detail: String,
+}
+
+/// Says that this process answers.
+#[utoipa::path(
+    get,
+    path = "/health",
+    operation_id = "health",
+    tag = "Health",
+    security(()),
+    responses((status = 200, description = "It does.", body = Health), AnyError),
+)]
+pub(crate) async fn health() -> Json<Health> {
+    Json(Health { status: "healthy" })
+}
+
+/// Says that this process is alive.
+#[utoipa::path(
+    get,
+    path = "/health/live",
+    operation_id = "health_live",
+    tag = "Health",
+    security(()),
+    responses((status = 200, description = "It is.", body = Health, example = json!({ "status": "live" })), AnyError),
+)]
+pub(crate) async fn live() -> Json<Health> {
+    Json(Health { status: "live" })
+}
+
+/// Says whether this process can do its work.
 ///
-/// The answer says what is wrong with Redis, so that an operator can repair it. Paths go only to the log, because anybody
-/// may call this.
-///
-/// A process that ends is not ready, whatever still works: it shall get no more requests.
+/// Redis must answer, storage must take files, and the worker of this process, if it has one, must take jobs. A process
+/// that ends is not ready, because it shall get no more requests.
+// The answer says what is wrong with Redis, so that an operator can repair it. Paths go only to the log, because anybody
+// may call this.
+#[utoipa::path(
+    get,
+    path = "/health/ready",
+    operation_id = "health_ready",
+    tag = "Health",
+    security(()),
+    responses(
+        AnyError,
+        (status = 200, description = "It can.", body = Ready),
+        (status = 503, description = "It can't. Without `checks`, the server is busy or ends.", body = NotReady),
+    ),
+)]
 pub(crate) async fn ready(State(readiness): State<Arc<Readiness>>) -> Response {
     if readiness.stop.is_cancelled() {
-        let body = json!({ "detail": "the server is stopping", "code": "draining" });
+        let body = serde_json::json!({ "detail": "the server is stopping", "code": "draining" });
         return (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response();
     }
     let (redis, storage) = tokio::join!(
@@ -113,11 +172,10 @@ pub(crate) async fn ready(State(readiness): State<Arc<Readiness>>) -> Response {
         .map(|(name, state)| format!("{name} {state}"))
         .collect();
     if missing.is_empty() {
-        return Json(json!({ "status": "ready", "checks": checks })).into_response();
+        return Json(Ready { checks, status: "ready" }).into_response();
     }
     let detail = missing.join(" and ");
-    let body = json!({ "detail": detail, "code": "not_ready", "checks": checks });
-    (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
+    (StatusCode::SERVICE_UNAVAILABLE, Json(NotReady { checks, code: "not_ready", detail })).into_response()
 }
 
 async fn look_at_storage(storage: &dyn StoragePort) -> Result<Room, StorageError> {
@@ -125,7 +183,15 @@ async fn look_at_storage(storage: &dyn StoragePort) -> Result<Room, StorageError
     storage.room().await
 }
 
-/// `GET /metrics`
+/// Returns this process's metrics in the text format of Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics",
+    tag = "Health",
+    security(()),
+    responses((status = 200, description = "The metrics.", body = String, content_type = "text/plain"), AnyError),
+)]
 pub(crate) async fn metrics(State(render): State<RenderMetrics>) -> Response {
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     ([(CONTENT_TYPE, content_type)], render()).into_response()

@@ -8,9 +8,12 @@ use events::ports::{EventLogPort, UploadsPort};
 use events::time::to_rfc3339;
 use events::{ConcurrencyPolicy, Timestamp};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::answer::error::Error;
 use crate::answer::json_answer::Json;
+use crate::openapi::errors::UserError;
+use crate::openapi::texts::{RoleName, Time, UserName};
 use crate::request::auth::{Caller, Role};
 use crate::request::query::{NoParams, Params};
 
@@ -21,27 +24,40 @@ pub(crate) struct Usages {
     pub(crate) policy: Arc<LivePolicy>,
 }
 
-#[derive(Serialize)]
+/// Who you are, and your limits.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Me)]
 pub(crate) struct MeView {
+    #[schema(value_type = UserName)]
     user_id: String,
+    #[schema(value_type = RoleName)]
     role: &'static str,
+    /// Jobs accepted in the last hour (`MAX_SUBMISSIONS_PER_HOUR`).
     jobs_per_hour: LimitView,
+    /// Jobs that have a slot (`MAX_CONCURRENT_RUNNING`).
     running: LimitView,
-    /// What to do with a new job when its user is at the limit of running jobs.
+    /// What to do with a new job when its user is at the limit of running jobs: `reject` or `queue`.
+    #[schema(value_type = String, example = "queue")]
     concurrency_policy: ConcurrencyPolicy,
+    /// Pending jobs (`MAX_QUEUED_PER_USER`).
     queued: LimitView,
+    /// Uploads in the last hour (`MAX_UPLOADS_PER_HOUR`).
     uploads_per_hour: LimitView,
-    /// Over all API hosts.
+    /// Uploads in flight over all API hosts (`MAX_UPLOADS_IN_FLIGHT`).
     uploads_in_flight: LimitView,
+    /// Bytes of all your submissions (`MAX_STORED_BYTES_PER_USER`).
     stored_bytes: LimitView,
 }
 
-#[derive(Serialize)]
+/// A limit, and how much of it is used.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Limit)]
 struct LimitView {
     limit: u64,
     used: u64,
     remaining: u64,
     /// When the next one fits; null if one fits now, or if only the end of a job makes room.
+    #[schema(value_type = Option<Time>, required)]
     reset_at: Option<String>,
 }
 
@@ -51,7 +67,14 @@ impl LimitView {
     }
 }
 
-/// `GET /me`
+/// Shows who you are, and your limits.
+#[utoipa::path(
+    get,
+    path = "/me",
+    operation_id = "me",
+    tag = "Account",
+    responses((status = 200, description = "You.", body = MeView), UserError),
+)]
 pub(crate) async fn me(
     State(usages): State<Arc<Usages>>,
     caller: Caller,

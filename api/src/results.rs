@@ -9,10 +9,13 @@ use events::job::TrackedRun;
 use events::ports::JobStatusPort;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::answer::error::Error;
 use crate::answer::json_answer::Json;
-use crate::request::extract::VisibleJob;
+use crate::openapi::errors::ObjectError;
+use crate::openapi::texts::Id;
+use crate::request::extract::{OfJob, VisibleJob};
 
 /// The addresses under which `MLflow` shows runs, without a slash at their end and without anybody's password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,21 +37,46 @@ impl MlflowLinks {
     }
 }
 
-#[derive(Serialize)]
+/// The content of a job's `metrics.json`, and where MLflow shows it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Results)]
 pub(crate) struct ResultsView {
+    #[schema(value_type = Id)]
     job_id: String,
+    /// The id of the run in MLflow. Null until MLflow has it.
+    #[schema(required)]
     run_id: Option<String>,
+    /// The page of the run in MLflow.
+    #[schema(required)]
     mlflow_ui_link: Option<String>,
+    /// The run in the REST API of MLflow.
+    #[schema(required)]
     mlflow_rest_link: Option<String>,
+    /// What describes the run. Null only if it can't be read.
+    #[schema(required, example = json!({ "method": "patchcore", "seed": 7 }))]
     params: Option<Map<String, Value>>,
+    /// Finite numbers. Null only if they can't be read.
+    #[schema(required, example = json!({ "image_auc": 0.98 }))]
     metrics: Option<BTreeMap<String, f64>>,
+    /// Other figures of the run. Null only if they can't be read.
+    #[schema(required, example = json!({ "seconds_per_image": 0.02 }))]
     performance: Option<Map<String, Value>>,
     /// What of it can't be read, and why.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     unreadable: BTreeMap<&'static str, String>,
 }
 
-/// `GET /jobs/{id}/results`: unknown until the job has completed.
+/// Shows the results of a completed job.
+///
+/// The answer is 404 until the job has completed.
+#[utoipa::path(
+    get,
+    path = "/jobs/{id}/results",
+    operation_id = "job_results",
+    tag = "Results",
+    params(OfJob),
+    responses((status = 200, description = "The results.", body = ResultsView), ObjectError),
+)]
 pub(crate) async fn results(
     State(status): State<Arc<dyn JobStatusPort>>,
     State(mlflow): State<Option<Arc<MlflowLinks>>>,

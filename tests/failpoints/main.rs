@@ -2,14 +2,17 @@
 //! feature `faults`: `make test-faults` builds it.
 //!
 //! Every test is one step. In each of four worlds one process meets its fault there, once; the others are well. Then
-//! all that was accepted must end, and the log must tell a story without a flaw.
+//! all that was accepted must end, and the log must tell a story without a flaw. Two files break no process, but take as long:
+//! `requests.rs` sends requests that may be broken, and `pages.rs` shows pages in a browser.
 
 mod accepting;
 mod expiring;
 mod gpus;
+mod pages;
 mod reaping;
 mod reconciling;
 mod replaying;
+mod requests;
 mod running;
 mod storing;
 mod tracking;

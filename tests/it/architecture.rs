@@ -112,6 +112,27 @@ fn every_dependency_is_used() {
     assert!(unused.is_empty(), "{unused:#?}");
 }
 
+/// The document describes the routes that `OpenApiRouter::routes` registers. It would miss a route that is added in
+/// another way.
+#[test]
+fn a_route_is_registered_with_its_description() {
+    let mut git = Command::new("git");
+    git.args(["ls-files", "--cached", "--others", "--exclude-standard", "api/src", "cli/src", "worker/src"]);
+    let files = git.current_dir(repository()).output().expect("git runs").stdout;
+    let files = String::from_utf8(files).expect("names in UTF-8");
+    let mut plain = vec![];
+    for path in files.lines().filter(|path| path.ends_with(".rs")) {
+        let text = fs::read_to_string(repository().join(path)).unwrap_or_default();
+        let production = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for way in [".route(", ".route_service(", ".nest(", ".nest_service(", ".fallback_service(", "axum::routing"] {
+            if production.contains(way) {
+                plain.push(format!("{path} has {way}"));
+            }
+        }
+    }
+    assert!(plain.is_empty(), "register these with `routes!`: {plain:?}");
+}
+
 /// With either of them an object of a stranger's that has a certain name is read as something else, past every limit. A
 /// feature that one crate turns on is on for all that are built with it.
 #[test]

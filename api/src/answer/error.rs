@@ -11,6 +11,7 @@ use events::id::InvalidId;
 use events::ports::{PortError, Room, StorageError};
 use events::{JobId, LimitReached, job, submission};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::answer::json_text::json_text;
 use crate::answer::limited::LimitedBody;
@@ -99,10 +100,16 @@ impl Kept {
     }
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// An error. Some have further fields.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ErrorBody<'a> {
+    /// What happened and what to do, in one sentence for people.
+    #[schema(example = "there is no such job")]
     detail: &'a str,
+    /// What happened, in one word for programs. There may be new ones.
+    #[schema(example = "not_found")]
     code: &'a str,
+    /// The `x-request-id` of the answer. The server's log has more under it.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
 }
@@ -240,8 +247,8 @@ impl IntoResponse for Error {
         let (status, code, detail) = error.answer();
         let detail = &format!("{kept}{detail}");
         let id = RequestId::current();
-        let mut response =
-            (status, json(&Body { detail, code, request_id: id.as_ref().map(RequestId::as_str) })).into_response();
+        let request_id = id.as_ref().map(RequestId::as_str);
+        let mut response = (status, json(&ErrorBody { detail, code, request_id })).into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {
             let is_for_long = matches!(error, Self::StorageFull(_) | Self::Unreadable(_));
             let after = if is_for_long { RETRY_AFTER_ROOM_S } else { RETRY_AFTER_S };

@@ -3,20 +3,31 @@
 use events::time::to_rfc3339;
 use events::{JobId, LimitReached};
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use crate::openapi::texts::{Id, Time};
 use crate::request::id::RequestId;
 
-#[derive(Serialize)]
+/// A limit that you have reached. The server keeps nothing of the request.
+#[derive(Serialize, ToSchema)]
 pub(crate) struct LimitedBody {
+    /// What happened, in one sentence for people.
     pub(super) detail: String,
+    /// The limit, in one word for programs.
+    #[schema(example = "jobs_per_hour")]
     code: &'static str,
+    /// Its value.
     limit: u64,
+    /// How much of it is left.
     remaining: u64,
-    /// Null if only the end of a job, or of a stream, makes room.
+    /// When one more fits. Null if only the end of a job, a stream or an upload, or the expiry of a submission makes room.
+    #[schema(value_type = Option<Time>, required)]
     reset_at: Option<String>,
-    /// The jobs that use the user's slots, as far as they are known.
+    /// Up to three of your jobs that use your slots.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Id>)]
     jobs: Vec<String>,
+    /// The `x-request-id` of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
 }

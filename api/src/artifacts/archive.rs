@@ -18,7 +18,9 @@ use futures::stream;
 use super::catalogue::{Artifacts, Kept};
 use super::{download, media};
 use crate::answer::error::Error;
-use crate::request::extract::VisibleJob;
+use crate::openapi::errors::ObjectError;
+use crate::openapi::texts::FileContent;
+use crate::request::extract::{OfJob, VisibleJob};
 use crate::request::query::{NoParams, Params};
 
 /// How many bytes are packed at a time.
@@ -26,7 +28,15 @@ const PIECE_BYTES: usize = 256 << 10;
 /// What a tar file is made of.
 const BLOCK_BYTES: u64 = 512;
 
-/// `GET /jobs/{id}/artifacts.tar.gz`: the files under their paths, those of the list and no others.
+/// Downloads all files that a job left, packed while the server sends them.
+#[utoipa::path(
+    get,
+    path = "/jobs/{id}/artifacts.tar.gz",
+    operation_id = "download_artifacts",
+    tag = "Artifacts",
+    params(OfJob),
+    responses((status = 200, description = "The archive.", body = FileContent, content_type = "application/gzip"), ObjectError),
+)]
 pub(crate) async fn archive(
     State(artifacts): State<Arc<Artifacts>>,
     VisibleJob(job): VisibleJob,

@@ -12,6 +12,7 @@ use events::ports::ArtifactReader;
 use events::{Artifact, Job};
 use futures::stream;
 use serde_json::json;
+use utoipa::IntoParams;
 
 use super::catalogue::{Artifacts, Kept};
 use super::media;
@@ -21,6 +22,22 @@ use crate::answer::json_answer::Json;
 use crate::request::id::RequestId;
 
 const PIECE_BYTES: usize = 256 << 10;
+
+/// The headers that ask for less than the whole file.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it describes what the handlers read")]
+pub(crate) struct Wishes {
+    /// One range, such as `bytes=0-1023`. Anything else returns the whole file.
+    #[param(rename = "Range", example = "bytes=0-1023")]
+    range: Option<String>,
+    /// The ETag that the file must have for `Range` to count.
+    #[param(rename = "If-Range")]
+    if_range: Option<String>,
+    /// ETags of files that you have.
+    #[param(rename = "If-None-Match")]
+    if_none_match: Option<String>,
+}
 
 /// Answers with a file of a job.
 ///

@@ -9,35 +9,60 @@ use axum::response::Response;
 use events::artifacts::{VisualizationKind, is_table};
 use events::{Job, JobStatus};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::catalogue::{Artifacts, Kept, Picture};
 use super::{address, download};
 use crate::answer::error::Error;
 use crate::answer::json_answer::Json;
-use crate::request::extract::VisibleJob;
+use crate::openapi::errors::{FileError, ObjectError};
+use crate::openapi::texts::{FileContent, Id};
+use crate::request::extract::{OfJob, VisibleJob};
 
-#[derive(Serialize)]
+/// The pictures and tables among the files that a job left.
+#[derive(Serialize, ToSchema)]
+#[schema(as = VisualizationList)]
 pub(crate) struct PicturesView {
+    #[schema(value_type = Id)]
     job_id: String,
     artifacts: Vec<PictureView>,
     /// The names of the tables, which are fetched in the same way.
+    #[schema(example = json!(["preds.csv"]))]
     csv_files: Vec<String>,
 }
 
-#[derive(Serialize)]
+/// A picture that a job left.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Visualization)]
 struct PictureView {
+    #[schema(example = "x_heatmap.png")]
     filename: String,
+    /// What its name says: `original`, `heatmap`, `mask` or `overlay`, else `unknown`.
+    #[schema(value_type = String, example = "heatmap")]
     artifact_type: VisualizationKind,
+    /// The path that downloads it.
+    #[schema(example = "/jobs/0192f1c3a4b57c6d8e9fa0b1c2d3e4f5/visualizations/x_heatmap.png")]
     url: String,
 }
 
 /// What follows the job's id in a path.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
 pub(crate) struct Named {
+    /// The name of the file, as the list has it.
+    #[param(example = "x_heatmap.png")]
     filename: String,
 }
 
-/// `GET /jobs/{id}/visualizations`: empty until the job has completed.
+/// Lists the pictures and tables of a job. There are none until the job has completed.
+#[utoipa::path(
+    get,
+    path = "/jobs/{id}/visualizations",
+    operation_id = "list_visualizations",
+    tag = "Artifacts",
+    params(OfJob),
+    responses((status = 200, description = "The pictures and tables.", body = PicturesView), ObjectError),
+)]
 pub(crate) async fn pictures(
     State(artifacts): State<Arc<Artifacts>>,
     VisibleJob(job): VisibleJob,
@@ -54,7 +79,22 @@ pub(crate) async fn pictures(
     Ok(Json(PicturesView { job_id: job.id.to_string(), artifacts: pictures, csv_files }))
 }
 
-/// `GET /jobs/{id}/visualizations/{filename}`
+/// Downloads a picture or a table of a job, or a range of it.
+#[utoipa::path(
+    get,
+    path = "/jobs/{id}/visualizations/{filename}",
+    operation_id = "download_visualization",
+    tag = "Artifacts",
+    params(OfJob, Named, download::Wishes),
+    responses(
+        (status = 200, description = "The file.", headers(("ETag" = String, description = "Its SHA-256, quoted.")),
+            content((FileContent = "application/octet-stream"), (FileContent = "*/*"))),
+        (status = 206, description = "The range.", headers(("Content-Range" = String, description = "The range.")),
+            content((FileContent = "application/octet-stream"), (FileContent = "*/*"))),
+        (status = 304, description = "You have the file: its ETag is in `If-None-Match`."),
+        FileError,
+    ),
+)]
 pub(crate) async fn picture(
     State(artifacts): State<Arc<Artifacts>>,
     VisibleJob(job): VisibleJob,

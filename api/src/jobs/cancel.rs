@@ -9,13 +9,15 @@ use events::execute::{self, Origin};
 use events::job::CancelMode;
 use events::policy::LivePolicy;
 use events::ports::{EventLogPort, Ids, NudgePort};
+use utoipa::ToSchema;
 
 use super::view::StatusView;
 use crate::answer::error::Error;
 use crate::answer::json_answer::Json;
 use crate::http::trace::current_traceparent;
+use crate::openapi::errors::ChangeError;
 use crate::request::auth::Caller;
-use crate::request::extract::VisibleJob;
+use crate::request::extract::{OfJob, VisibleJob};
 use crate::request::json_body::{Body, Members, OptionalBody};
 use crate::request::query::{NoParams, Params};
 
@@ -27,8 +29,11 @@ pub(crate) struct Cancellations {
     pub(crate) nudges: Arc<dyn NudgePort>,
 }
 
-/// How to cancel the job. The body may be empty.
+/// How to cancel a job.
+#[derive(ToSchema)]
 pub(crate) struct CancelRequest {
+    /// Cancel it at once, and do not wait for its worker.
+    #[schema(value_type = Option<bool>)]
     force: bool,
 }
 
@@ -40,7 +45,19 @@ impl Body for CancelRequest {
     }
 }
 
-/// `POST /jobs/{id}/cancel`: a pending job ends at once, a running one when its worker hears of the request. Idempotent.
+/// Cancels a job.
+///
+/// A pending job ends at once. A running job ends when its worker hears of the request. Cancelling a job again changes
+/// nothing. If the job has ended in another way, the answer is 409.
+#[utoipa::path(
+    post,
+    path = "/jobs/{id}/cancel",
+    operation_id = "cancel_job",
+    tag = "Jobs",
+    params(OfJob),
+    request_body(content = Option<CancelRequest>, description = "The body may be left out.", example = json!({ "force": false })),
+    responses((status = 202, description = "The job, as it is now.", body = StatusView), ChangeError),
+)]
 pub(crate) async fn cancel(
     State(cancellations): State<Arc<Cancellations>>,
     caller: Caller,

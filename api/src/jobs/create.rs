@@ -10,15 +10,18 @@ use events::ports::{EventLogPort, Ids, JobStatusPort};
 use events::{AggregateId, JobCommand, JobSpec, JobStatus};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use super::config;
 use super::slots::with_jobs;
 use crate::answer::error::Error;
 use crate::answer::json_answer::Json;
 use crate::http::trace::current_traceparent;
+use crate::openapi::errors::NewJobError;
+use crate::openapi::texts::{Id, Status};
 use crate::request::auth::Caller;
 use crate::request::extract::visible_submission;
-use crate::request::idempotency::{IdempotencyKeys, Key};
+use crate::request::idempotency::{IdempotencyKeys, Key, KeyHeader};
 use crate::request::json_body::{Body, JsonBody, Members};
 
 /// Creates jobs.
@@ -30,9 +33,15 @@ pub(crate) struct NewJobs {
     pub(crate) keys: Arc<IdempotencyKeys>,
 }
 
-/// The body of the request.
+/// A job to create.
+#[derive(ToSchema)]
 pub(crate) struct NewJob {
+    /// The submission to run.
+    #[schema(value_type = Id)]
     submission_id: String,
+    /// Settings of the job, stored exactly as written: at most 16 KiB of JSON, at most 64 levels deep. The platform reads
+    /// one key: `resource_class`, the name of the class whose limits the job gets. All others are the job's own.
+    #[schema(value_type = Option<Object>, example = json!({ "resource_class": "small", "learning_rate": 0.01 }))]
     config: Option<String>,
 }
 
@@ -45,16 +54,31 @@ impl Body for NewJob {
     }
 }
 
-#[derive(Serialize)]
+/// A job that was created.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AcceptedJob)]
 pub(crate) struct Accepted {
+    #[schema(value_type = Id)]
     job_id: String,
+    #[schema(value_type = Id)]
     submission_id: String,
+    #[schema(value_type = Status)]
     status: JobStatus,
+    /// One sentence for each key of `config` that looks like a mistyped key of the platform.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
 }
 
-/// `POST /jobs`
+/// Creates a job from a submission.
+#[utoipa::path(
+    post,
+    path = "/jobs",
+    operation_id = "create_job",
+    tag = "Jobs",
+    params(KeyHeader),
+    request_body = NewJob,
+    responses((status = 202, description = "The job is accepted.", body = Accepted), NewJobError),
+)]
 pub(crate) async fn create(
     State(jobs): State<Arc<NewJobs>>,
     caller: Caller,

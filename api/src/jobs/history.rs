@@ -7,14 +7,21 @@ use events::log::stored::{Recorded, StoredEvent, Unreadable};
 use events::ports::EventLogPort;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::answer::error::Error;
 use crate::answer::json_answer::Json;
-use crate::request::extract::VisibleJob;
+use crate::openapi::errors::ObjectError;
+use crate::openapi::texts::{Id, Time};
+use crate::request::extract::{OfJob, VisibleJob};
 use crate::request::query::{Asked, Pairs, Params};
 
 /// Which events to show.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct HistoryQuery {
+    /// Only events with a greater `seq`.
+    #[param(minimum = 0, maximum = 18_446_744_073_709_551_615_u64)]
     since: Option<u64>,
 }
 
@@ -25,26 +32,47 @@ impl Asked for HistoryQuery {
     }
 }
 
-#[derive(Serialize)]
+/// The history of a job.
+#[derive(Serialize, ToSchema)]
+#[schema(as = JobHistory)]
 pub(crate) struct HistoryView {
+    #[schema(value_type = Id)]
     job_id: String,
+    /// Oldest first.
     events: Vec<EventView>,
 }
 
-#[derive(Serialize)]
+/// Something that happened to a job.
+#[derive(Serialize, ToSchema)]
+#[schema(as = JobEvent)]
 struct EventView {
+    /// Counts the events of a job from 1, without gaps.
     seq: u64,
     #[serde(rename = "type")]
+    #[schema(example = "job.started")]
     kind: String,
+    #[schema(value_type = Time)]
     at: String,
+    /// Who caused it.
+    #[schema(example = "user:alice")]
     actor: String,
+    /// What happened, by type. Empty if it can't be read.
+    #[schema(example = json!({ "worker": "gpu1-1", "gpus": [], "sandbox": "full" }))]
     data: Map<String, Value>,
     /// Why it can't be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     unreadable: Option<String>,
 }
 
-/// `GET /jobs/{id}/events`: those after `since`, oldest first.
+/// Lists what happened to a job, from the event log.
+#[utoipa::path(
+    get,
+    path = "/jobs/{id}/events",
+    operation_id = "job_events",
+    tag = "Jobs",
+    params(OfJob, HistoryQuery),
+    responses((status = 200, description = "The events.", body = HistoryView), ObjectError),
+)]
 pub(crate) async fn history(
     State(log): State<Arc<dyn EventLogPort>>,
     VisibleJob(job): VisibleJob,

@@ -6,20 +6,33 @@ use axum::extract::State;
 use events::ports::{JobQuery, JobStatusPort, Unreadable};
 use events::{JobId, JobStatus};
 use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::answer::error::Error;
 use crate::answer::json_answer::Json;
 use crate::jobs::queue::Queues;
 use crate::jobs::view::SummaryView;
+use crate::openapi::errors::ListError;
+use crate::openapi::texts::{Cursor, Id, Status, UserName};
 use crate::request::auth::Caller;
 use crate::request::page;
 use crate::request::query::{Asked, Pairs, Params};
 
 /// Which jobs to show.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
+    /// Only jobs in this state.
+    #[param(value_type = Option<Status>)]
     status: Option<String>,
+    /// Only objects of this user. Only administrators may name another user.
+    #[param(value_type = Option<UserName>)]
     user: Option<String>,
+    /// The most entries of the page. A page may be short or empty and still have a `next_cursor`.
+    #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<usize>,
+    /// The `next_cursor` of the page before.
+    #[param(value_type = Option<Cursor>)]
     cursor: Option<String>,
 }
 
@@ -31,17 +44,24 @@ impl Asked for ListQuery {
     }
 }
 
-#[derive(Serialize)]
+/// A page of jobs.
+#[derive(Serialize, ToSchema)]
+#[schema(as = JobList)]
 pub(crate) struct ListView {
     jobs: Vec<SummaryView>,
+    /// Absent if all can be read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unreadable: Vec<UnreadableView>,
+    /// Null on the last page.
+    #[schema(value_type = Option<Cursor>, required)]
     next_cursor: Option<String>,
 }
 
 /// A job whose record can't be read: neither its status nor anything else of it is known.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = UnreadableJob)]
 struct UnreadableView {
+    #[schema(value_type = Id)]
     job_id: String,
     reason: String,
 }
@@ -52,7 +72,15 @@ impl From<Unreadable<JobId>> for UnreadableView {
     }
 }
 
-/// `GET /jobs`: a user's own; an admin's are everybody's.
+/// Lists jobs, newest first: your own, or those of all users if you are an administrator.
+#[utoipa::path(
+    get,
+    path = "/jobs",
+    operation_id = "list_jobs",
+    tag = "Jobs",
+    params(ListQuery),
+    responses((status = 200, description = "A page of jobs.", body = ListView), ListError),
+)]
 pub(crate) async fn list(
     State(status): State<Arc<dyn JobStatusPort>>,
     State(queues): State<Arc<Queues>>,

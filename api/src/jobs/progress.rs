@@ -7,40 +7,63 @@ use events::ports::{Curve, PortError, ProgressPort, Stage, StageSeen, Stated};
 use events::time::to_rfc3339;
 use events::{Job, JobStatus};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::answer::error::Error;
 use crate::answer::json_answer::Json;
-use crate::request::extract::VisibleJob;
+use crate::openapi::errors::ObjectError;
+use crate::openapi::texts::{self, Id, Time};
+use crate::request::extract::{OfJob, VisibleJob};
 use crate::request::query::{NoParams, Params};
 
-#[derive(Serialize)]
+/// What a program reported last of its progress.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Progress)]
 pub(crate) struct ProgressView {
+    #[schema(minimum = 0, maximum = 1)]
     fraction: f64,
+    #[schema(max_length = 200, example = "epoch 5/20")]
     message: String,
+    #[schema(value_type = Time)]
     at: String,
 }
 
 /// The stage of a run, and how much of it is done.
-#[derive(Serialize, Clone, PartialEq)]
+#[derive(Serialize, Clone, PartialEq, ToSchema)]
+#[schema(as = JobStage)]
 pub(crate) struct StageView {
+    #[schema(value_type = texts::Stage)]
     name: &'static str,
+    #[schema(value_type = Time)]
     since: String,
+    /// Bytes copied so far. Null outside the stage `storing`.
+    #[schema(required)]
     bytes_done: Option<u64>,
+    #[schema(required)]
     bytes_total: Option<u64>,
+    /// What the run waits for if it can't continue.
+    #[schema(required)]
     reason: Option<String>,
 }
 
-#[derive(Serialize)]
+/// The curves of the newest attempt.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Curves)]
 pub(crate) struct CurvesView {
+    #[schema(value_type = Id)]
     job_id: String,
     attempt: u32,
     curves: Vec<CurveView>,
 }
 
-#[derive(Serialize)]
+/// The values of one metric over the course of a run.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Curve)]
 struct CurveView {
+    #[schema(example = "loss")]
     name: String,
-    /// The step, or the seconds since the program began, and the value.
+    /// At most 500 points in ascending order. A point is the step, or the seconds since the program began, and the value.
+    #[schema(value_type = Vec<Vec<f64>>, example = json!([[1, 0.9], [2, 0.5]]))]
     points: Vec<(f64, f64)>,
 }
 
@@ -67,7 +90,15 @@ pub(super) async fn stage(port: &dyn ProgressPort, job: &Job) -> Result<Option<S
     }
 }
 
-/// `GET /jobs/{id}/curves`, of the newest attempt.
+/// Shows the curves of a job's newest attempt.
+#[utoipa::path(
+    get,
+    path = "/jobs/{id}/curves",
+    operation_id = "job_curves",
+    tag = "Results",
+    params(OfJob),
+    responses((status = 200, description = "The curves.", body = CurvesView), ObjectError),
+)]
 pub(crate) async fn curves(
     State(port): State<Arc<dyn ProgressPort>>,
     VisibleJob(job): VisibleJob,

@@ -6,6 +6,7 @@ use events::job::Waiting;
 use events::ports::{EventLogPort, JobStatusPort, QueuePosition, SlotHolder};
 use events::{ClassName, Job, JobState, LossCause, Timestamp};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::estimate::{seconds_to_start, whole_seconds};
 use crate::answer::error::Error;
@@ -54,12 +55,22 @@ impl Queues {
 }
 
 /// What a pending job waits for. The reason names only the most important cause.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Queue)]
 pub(crate) struct QueueView {
+    /// The job's place in line, from 1. Null while it waits for your other jobs or for the time of its retry.
+    #[schema(required)]
     position: Option<u64>,
+    /// How many jobs of its class come first.
+    #[schema(required)]
     ahead: Option<u64>,
+    /// How many workers serve its class and take jobs.
     workers_alive: u64,
+    /// An estimate of the seconds until it starts. Null if unknown.
+    #[schema(required)]
     eta_seconds: Option<u64>,
+    /// One sentence for people.
+    #[schema(example = "next in line: waiting for a free worker of class small")]
     reason: String,
 }
 

@@ -8,11 +8,12 @@ use events::ports::{JobStatusPort, ProgressPort, TrackingNotesPort, WhyUntracked
 
 use super::progress;
 use super::queue::Queues;
-use super::view::{JobView, StatusView, tracking};
+use super::view::{JobDocument, JobView, StatusView, tracking};
 use crate::answer::error::Error;
 use crate::answer::json_answer::Json;
 use crate::answer::spliced::Spliced;
-use crate::request::extract::VisibleJob;
+use crate::openapi::errors::ObjectError;
+use crate::request::extract::{OfJob, VisibleJob};
 use crate::request::query::{NoParams, Params};
 
 /// The reason why a run is not recorded if no process records runs.
@@ -27,12 +28,28 @@ pub(crate) struct JobDetails {
     pub(crate) tracking_notes: Arc<dyn TrackingNotesPort>,
 }
 
-/// `GET /jobs/{id}/status`
+/// Shows the status of a job.
+#[utoipa::path(
+    get,
+    path = "/jobs/{id}/status",
+    operation_id = "job_status",
+    tag = "Jobs",
+    params(OfJob),
+    responses((status = 200, description = "The status.", body = StatusView), ObjectError),
+)]
 pub(crate) async fn status(VisibleJob(job): VisibleJob) -> Json<StatusView> {
     Json(StatusView::of(&job))
 }
 
-/// `GET /jobs/{id}`
+/// Shows the whole of a job.
+#[utoipa::path(
+    get,
+    path = "/jobs/{id}",
+    operation_id = "show_job",
+    tag = "Jobs",
+    params(OfJob),
+    responses((status = 200, description = "The job.", body = JobDocument), ObjectError),
+)]
 pub(crate) async fn show(
     State(details): State<Arc<JobDetails>>,
     VisibleJob(job): VisibleJob,

@@ -5,8 +5,10 @@ use events::job::evolve;
 use events::log::stored::{Recorded, StoredEvent};
 use events::time::to_rfc3339;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::view::StatusView;
+use crate::openapi::texts::{ClassName, Time};
 
 /// A job as a client knows it.
 pub(super) enum Story {
@@ -29,17 +31,21 @@ pub(super) enum Novelty {
 }
 
 /// The status of a job, after an event or as it was found.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = JobChange)]
 pub(crate) struct StatusEvent {
     /// How many events the job has had.
     pub(super) seq: u64,
-    /// The type of the event; `None` for a status without an event.
+    /// The type of the event. Null for a status without an event.
     #[serde(rename = "type")]
+    #[schema(required, example = "job.started")]
     kind: Option<String>,
     /// When.
+    #[schema(value_type = Time)]
     at: String,
     #[serde(flatten)]
     status: StatusView,
+    #[schema(value_type = ClassName)]
     resource_class: String,
     attempt: u32,
 }

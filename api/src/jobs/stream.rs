@@ -1,5 +1,6 @@
 //! A job's status as it changes, as server-sent events.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +11,19 @@ use axum::response::Response;
 use axum::response::sse::Event;
 use events::JobId;
 use events::ports::{EventFeed, EventFeedPort, EventLogPort, Heard, JobStatusPort, ProgressPort};
+use serde::Serialize;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::progress::{self, StageView};
 use super::story::{Novelty, StatusEvent, Story};
 use crate::answer::error::Error;
 use crate::answer::sse;
-use crate::request::extract::VisibleJob;
+use crate::openapi::errors::ObjectError;
+use crate::openapi::messages;
+use crate::request::extract::{OfJob, VisibleJob};
 use crate::request::query::{NoParams, Params};
 use crate::request::streams::StreamPlace;
 
@@ -36,12 +42,64 @@ pub(crate) struct StatusStreams {
     pub(crate) stop: CancellationToken,
 }
 
-/// `GET /jobs/{id}/stream`: the status as it is, or what the client has missed; then each change; then how it ended.
+/// What a message says: a stage in a message named `stage`, else the status.
+#[derive(Serialize, ToSchema)]
+#[schema(as = JobNews)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it describes what a stream sends")]
+enum News {
+    Status(StatusEvent),
+    Stage(StageView),
+}
+
+/// A message of the stream.
+pub(crate) enum Message {}
+
+impl PartialSchema for Message {
+    fn schema() -> RefOr<Schema> {
+        let about = "A message of a job's stream.";
+        let id = ("The `seq` of the change, from which a client resumes. Absent in `stage` and `end`.", "2");
+        messages::Message { about, events: &["status", "stage", "end"], id }.with_data::<News>()
+    }
+}
+
+impl ToSchema for Message {
+    fn name() -> Cow<'static, str> {
+        "JobMessage".into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        messages::add::<News>(schemas);
+    }
+}
+
+/// Where to resume.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it describes what the handler reads")]
+pub(crate) struct Resumed {
+    /// The `id` of the last message that you have. 0 gives the whole history.
+    #[param(rename = "Last-Event-ID", minimum = 0, maximum = 18_446_744_073_709_551_615_u64)]
+    last_event_id: Option<u64>,
+}
+
+/// Streams the status of a job as server-sent events.
 ///
-/// Between the changes, `stage` events tell the stage of a running job. They have no id: a client resumes from the last
-/// change.
-///
-/// An answer that stops without `end` was cut off, and the client comes back with the last id it has.
+/// The first message is the status as it is, or what you have missed since `Last-Event-ID`. Then each change of the
+/// status is a message named `status`. A message named `stage` tells the stage of a running job; it has no id. The
+/// message `end` is the last one: it tells how the job ended. A stream that stops without `end` was cut off: connect
+/// again with the last id. A comment line comes after every 15 s without news.
+#[utoipa::path(
+    get,
+    path = "/jobs/{id}/stream",
+    operation_id = "job_stream",
+    tag = "Jobs",
+    params(OfJob, Resumed),
+    responses(
+        (status = 200, description = "The messages.", body = Message, content_type = "text/event-stream"),
+        ObjectError,
+    ),
+)]
 pub(crate) async fn stream(
     State(streams): State<Arc<StatusStreams>>,
     VisibleJob(job): VisibleJob,

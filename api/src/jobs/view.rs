@@ -7,20 +7,33 @@ use events::time::to_rfc3339;
 use events::{Job, JobState, JobStatus};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::progress::{ProgressView, StageView};
 use super::queue::QueueView;
+use crate::openapi::texts::{ClassName, Failed, Id, Status, Time, UserName};
 
-/// The answer to `GET /jobs/{id}/status`.
-#[derive(Serialize)]
+/// The status of a job.
+#[derive(Serialize, ToSchema)]
+#[schema(as = JobStatus)]
 pub(crate) struct StatusView {
+    #[schema(value_type = Id)]
     job_id: String,
+    #[schema(value_type = Id)]
     submission_id: String,
+    #[schema(value_type = UserName)]
     user_id: String,
+    #[schema(value_type = Status)]
     status: JobStatus,
+    #[schema(value_type = Time)]
     created_at: String,
+    #[schema(value_type = Time)]
     updated_at: String,
+    /// The id of the run in MLflow. Null until MLflow has it.
+    #[schema(required)]
     run_id: Option<String>,
+    /// Why the job failed or was cancelled.
+    #[schema(required)]
     error: Option<String>,
 }
 
@@ -40,12 +53,17 @@ impl StatusView {
 }
 
 /// One job among many.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = JobSummary)]
 pub(crate) struct SummaryView {
     #[serde(flatten)]
     status: StatusView,
+    #[schema(value_type = ClassName)]
     resource_class: String,
+    /// The number of runs so far.
     attempt: u32,
+    /// What the job waits for. Null unless it is pending.
+    #[schema(required)]
     queue: Option<QueueView>,
 }
 
@@ -56,25 +74,65 @@ impl SummaryView {
     }
 }
 
-/// All of one job but its config, which is shown as it was written.
-#[derive(Serialize)]
+/// A whole job, as `Spliced` writes it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Job)]
+pub(super) struct JobDocument {
+    #[serde(flatten)]
+    details: JobView,
+    /// The config exactly as it was written. Null only if it can't be read.
+    #[schema(required)]
+    config: Option<Map<String, Value>>,
+}
+
+/// All of one job except its config.
+#[derive(Serialize, ToSchema)]
+#[schema(as = JobDetails)]
 pub(crate) struct JobView {
     #[serde(flatten)]
     summary: SummaryView,
+    /// The worker of the newest run.
+    #[schema(required)]
     worker: Option<String>,
+    /// The GPUs of the newest run.
     gpus: Vec<String>,
+    /// How the newest run is confined.
+    #[schema(required, example = "full")]
     sandbox: Option<String>,
+    /// Whether MLflow has all runs of the job: `waiting` or `recorded`. Null if they are not to be recorded.
+    #[schema(required)]
     tracking: Option<&'static str>,
+    /// Why MLflow does not have them yet.
+    #[schema(required)]
     tracking_error: Option<String>,
+    /// When the newest run began.
+    #[schema(value_type = Option<Time>, required)]
     started_at: Option<String>,
+    #[schema(value_type = Option<Time>, required)]
     finished_at: Option<String>,
+    /// The seconds between these two times.
+    #[schema(required)]
     run_seconds: Option<f64>,
+    /// What the worker does now. Null unless the job runs.
+    #[schema(required)]
     stage: Option<StageView>,
+    /// What the program reported last. Null until it reports something.
+    #[schema(required)]
     progress: Option<ProgressView>,
+    /// Why the job failed. Null unless it has failed.
+    #[schema(required)]
     failure: Option<FailureView>,
+    /// Null until the job has completed.
+    #[schema(required)]
     params: Option<Map<String, Value>>,
+    /// Null until the job has completed.
+    #[schema(required)]
     metrics: Option<BTreeMap<String, f64>>,
+    /// Null until the job has completed.
+    #[schema(required)]
     performance: Option<Map<String, Value>>,
+    /// How many metrics are on no board, because the job has too many. Null if all are.
+    #[schema(required)]
     unranked_metrics: Option<usize>,
     /// What of it can't be read, and why.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -131,11 +189,17 @@ pub(super) fn tracking(job: &Job) -> Option<&'static str> {
 }
 
 /// Why a job ended badly.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = JobFailure)]
 struct FailureView {
+    #[schema(value_type = Failed)]
     kind: &'static str,
+    /// One sentence for people.
     error: String,
+    /// The exit code of the program.
+    #[schema(required)]
     exit_code: Option<i32>,
+    /// The last lines of the log. Empty if the program did not start.
     log_tail: String,
 }
 

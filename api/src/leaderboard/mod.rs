@@ -16,13 +16,16 @@ use events::Standing;
 use events::ports::{Board, BoardQuery, Boards, LeaderboardPort, Leaders};
 use events::time::to_rfc3339;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::answer::error::Error;
 use crate::answer::json_answer::Json;
+use crate::openapi::errors::UserError;
+use crate::openapi::texts::{BoardOrder, Id, Time, UserName};
 use crate::request::auth::Caller;
 use crate::request::query::Params;
 use crate::results::MlflowLinks;
-use query::Asked;
+use query::{Asked, MetricsQuery};
 pub(crate) use reads::BoardReads;
 use settings::BoardMetrics;
 use view::{LeaderboardView, RowView, UnreadableView};
@@ -35,7 +38,20 @@ pub(crate) struct Leaderboard {
     pub(crate) mlflow: Option<Arc<MlflowLinks>>,
 }
 
-/// `GET /leaderboard`: for every user, as JSON, or as CSV if the client prefers that.
+/// Shows the best job of each user, to every user.
+///
+/// The answer is CSV if the header `Accept` prefers it.
+#[utoipa::path(
+    get,
+    path = "/leaderboard",
+    operation_id = "leaderboard",
+    tag = "Leaderboard",
+    params(Asked),
+    responses(
+        (status = 200, description = "The board.", content((LeaderboardView = "application/json"), (String = "text/csv"))),
+        UserError,
+    ),
+)]
 pub(crate) async fn leaderboard(
     State(leaderboard): State<Arc<Leaderboard>>,
     _: Caller,
@@ -46,7 +62,15 @@ pub(crate) async fn leaderboard(
     if prefers_csv(&headers) { Ok(csv::answer(&board)) } else { Ok(Json(board).into_response()) }
 }
 
-/// `GET /leaderboard.csv`.
+/// Returns the leaderboard as CSV.
+#[utoipa::path(
+    get,
+    path = "/leaderboard.csv",
+    operation_id = "leaderboard_csv",
+    tag = "Leaderboard",
+    params(Asked),
+    responses((status = 200, description = "The board.", body = String, content_type = "text/csv"), UserError),
+)]
 pub(crate) async fn leaderboard_csv(
     State(leaderboard): State<Arc<Leaderboard>>,
     _: Caller,
@@ -104,20 +128,37 @@ fn media_range(text: &str) -> (String, f32) {
     (name, weight.unwrap_or(1.0))
 }
 
-#[derive(Serialize)]
+/// The metrics that can be ranked.
+#[derive(Serialize, ToSchema)]
+#[schema(as = MetricList)]
 pub(crate) struct MetricsView {
+    /// Those with most users first.
     metrics: Vec<MetricView>,
+    /// How many there are, listed or not.
     total: u64,
 }
 
-#[derive(Serialize)]
+/// A metric that can be ranked.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Metric)]
 struct MetricView {
+    #[schema(example = "image_auc")]
     metric: String,
+    #[schema(value_type = BoardOrder)]
     order: &'static str,
+    /// How many users have a job with it.
     users: u64,
 }
 
-/// `GET /leaderboard/metrics`: what can be ranked.
+/// Lists the metrics that can be ranked.
+#[utoipa::path(
+    get,
+    path = "/leaderboard/metrics",
+    operation_id = "leaderboard_metrics",
+    tag = "Leaderboard",
+    params(MetricsQuery),
+    responses((status = 200, description = "The metrics.", body = MetricsView), UserError),
+)]
 pub(crate) async fn metrics(
     State(leaderboard): State<Arc<Leaderboard>>,
     _: Caller,
@@ -131,24 +172,40 @@ pub(crate) async fn metrics(
     Ok(Json(MetricsView { metrics: boards.into_iter().map(view).collect(), total }))
 }
 
-/// The answer to `GET /leaderboard/history`.
-#[derive(Serialize)]
+/// How the best value of a metric improved.
+#[derive(Serialize, ToSchema)]
+#[schema(as = LeaderboardHistory)]
 pub(crate) struct HistoryView {
+    #[schema(example = "image_auc")]
     metric: String,
+    #[schema(value_type = BoardOrder)]
     order: &'static str,
+    /// Oldest first. If there are more than `limit`, the newest.
     records: Vec<RecordView>,
 }
 
 /// A job that was better than all before it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = LeaderboardRecord)]
 struct RecordView {
+    #[schema(value_type = Time)]
     at: String,
     value: f64,
+    #[schema(value_type = UserName)]
     user: String,
+    #[schema(value_type = Id)]
     job_id: String,
 }
 
-/// `GET /leaderboard/history`: each improvement of the best, oldest first.
+/// Shows each job that beat all earlier jobs.
+#[utoipa::path(
+    get,
+    path = "/leaderboard/history",
+    operation_id = "leaderboard_history",
+    tag = "Leaderboard",
+    params(Asked),
+    responses((status = 200, description = "The records.", body = HistoryView), UserError),
+)]
 pub(crate) async fn history(
     State(leaderboard): State<Arc<Leaderboard>>,
     _: Caller,

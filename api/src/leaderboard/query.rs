@@ -5,8 +5,12 @@ use std::collections::HashSet;
 use events::ports::{BoardQuery, Boards};
 use events::time::from_rfc3339;
 use events::{Order, Timestamp, UserId};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{Object, Schema, Type};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use crate::answer::error::Error;
+use crate::openapi::texts::{BoardOrder, TimeOrDay, UserName};
 
 const DEFAULT_LIMIT: usize = 50;
 const DEFAULT_METRICS: usize = 200;
@@ -19,13 +23,52 @@ pub(super) const NAMED: usize = 20;
 const PARAM: &str = "param.";
 
 /// A query as written. Unknown keys are refused, because a mistyped filter would seem to match everything.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, PartialEq, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Asked {
+    /// The metric that ranks. The default is the first of `LEADERBOARD_METRICS`; without that setting it is required.
+    #[param(min_length = 1, example = "image_auc")]
     pub(super) metric: Option<String>,
+    /// Which values are better. The default is the order in the setting, else `desc`.
+    #[param(value_type = Option<BoardOrder>)]
     pub(super) order: Option<Order>,
+    /// Only this user, with the rank among all.
+    #[param(value_type = Option<UserName>)]
     user: Option<UserId>,
+    /// Only jobs that completed from this time or day on.
+    #[param(value_type = Option<TimeOrDay>, inline, example = "2026-01-31")]
     since: Option<Timestamp>,
+    /// Only jobs with these params, each as `param.<name>=<value>`, such as `param.seed=7`. A value that is not a string
+    /// is compared as JSON.
+    #[param(value_type = Option<Filters>, inline, style = Form, explode)]
     params: Vec<(String, String)>,
+    /// The most entries.
+    #[param(minimum = 1, maximum = 1_000, default = 50)]
+    limit: Option<usize>,
+}
+
+/// Filters on params, each a query parameter of its own.
+enum Filters {}
+
+impl ToSchema for Filters {}
+
+impl PartialSchema for Filters {
+    fn schema() -> RefOr<Schema> {
+        let text = || Object::builder().schema_type(Type::String);
+        let names = text().pattern(Some(r"^param\..+$")).build();
+        let values: Schema = text().min_length(Some(1)).into();
+        let filters = Object::builder().max_properties(Some(MAX_PARAMS)).property_names(Some(names));
+        filters.additional_properties(Some(RefOr::T(values))).into()
+    }
+}
+
+/// How many metrics to list.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it describes what `Asked::read_metrics_limit` reads")]
+pub(super) struct MetricsQuery {
+    /// The most metrics.
+    #[param(minimum = 1, maximum = 1_000, default = 200)]
     limit: Option<usize>,
 }
 

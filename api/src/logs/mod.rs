@@ -14,10 +14,13 @@ use axum::extract::State;
 use events::ports::{LogPort, PortError};
 use events::{Fence, Job};
 use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::answer::error::Error;
 use crate::answer::json_answer::Json;
-use crate::request::extract::VisibleJob;
+use crate::openapi::errors::ObjectError;
+use crate::openapi::texts::Id;
+use crate::request::extract::{OfJob, VisibleJob};
 use crate::request::query::{Asked, Pairs, Params};
 
 use lines::{Lines, View};
@@ -31,11 +34,22 @@ const PIECE_BYTES: usize = 256 << 10;
 const MIN_PIECE_BYTES: usize = 4;
 
 /// Which part of a log to show.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct LogQuery {
+    /// Only the last lines of the newest attempt. It can't be combined with `attempt`, `offset` or `max_bytes`.
+    #[param(minimum = 0, maximum = 18_446_744_073_709_551_615_u64)]
     tail_lines: Option<u64>,
+    /// The attempt, from 1. The default is the newest.
+    #[param(minimum = 1, maximum = 4_294_967_295_u32)]
     attempt: Option<u32>,
+    /// The byte of the stored log to begin at.
+    #[param(minimum = 0, maximum = 18_446_744_073_709_551_615_u64)]
     offset: Option<u64>,
+    /// The most bytes to read.
+    #[param(minimum = 4, maximum = 1_048_576, default = 262_144)]
     max_bytes: Option<usize>,
+    /// Return the text as the program printed it. Do not write it to a terminal.
     raw: Option<bool>,
 }
 
@@ -64,19 +78,38 @@ impl Asked for LogQuery {
     }
 }
 
-#[derive(Serialize)]
+/// A log, or a piece of it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Log)]
 pub(crate) struct PieceView {
+    #[schema(value_type = Id)]
     job_id: String,
+    /// 0 before the first run.
     attempt: u32,
+    /// The byte of the stored log where the text begins.
     offset: u64,
+    /// The byte to go on from.
     next_offset: u64,
+    #[schema(example = "epoch 1/20\nepoch 2/20\n")]
     logs: String,
+    /// The attempt has no more output.
     complete: bool,
     /// The answer begins later than requested: it has only the last 16 MiB.
     truncated: bool,
 }
 
-/// `GET /jobs/{id}/logs`, of the latest attempt unless told otherwise; nothing printed yet is an empty text.
+/// Shows the log of a job, its last lines, or a piece of it.
+///
+/// Without parameters it is the whole log of the newest attempt, or its last 16 MiB. To poll, ask with `offset=0` and then
+/// with the `next_offset` of each answer, until `complete` is true. A log without text is an empty text.
+#[utoipa::path(
+    get,
+    path = "/jobs/{id}/logs",
+    operation_id = "job_logs",
+    tag = "Logs",
+    params(OfJob, LogQuery),
+    responses((status = 200, description = "The text.", body = PieceView), ObjectError),
+)]
 pub(crate) async fn logs(
     State(log): State<Arc<dyn LogPort>>,
     VisibleJob(job): VisibleJob,

@@ -13,14 +13,17 @@ use axum::response::Response;
 use events::Job;
 use events::ports::LogPort;
 use tokio::time::sleep;
+use utoipa::IntoParams;
 
 use super::follower::{Follower, LogStreams};
 use super::lines::View;
+use super::messages::Message;
 use super::place::Place;
 use super::{fence_of, storage_error, text};
 use crate::answer::error::Error;
 use crate::answer::sse;
-use crate::request::extract::VisibleJob;
+use crate::openapi::errors::ObjectError;
+use crate::request::extract::{OfJob, VisibleJob};
 use crate::request::query::{Asked, Pairs, Params};
 use crate::request::streams::StreamPlace;
 
@@ -29,9 +32,24 @@ const LOOKS: u32 = 3;
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Where to begin.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct StreamQuery {
+    /// Begin with the last lines. Without it, the stream begins with the first line of the newest attempt.
+    #[param(minimum = 0, maximum = 18_446_744_073_709_551_615_u64)]
     tail_lines: Option<u64>,
+    /// Send the text as the program prints it. Do not write it to a terminal.
     raw: Option<bool>,
+}
+
+/// Where to resume.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it describes what the handler reads")]
+pub(crate) struct Resumed {
+    /// The `id` of the last message that you have: `<attempt>:<byte offset>`. `0:0` gives the logs of all attempts.
+    #[param(rename = "Last-Event-ID", pattern = "^[0-9]{1,9}:[0-9]{1,18}$", example = "1:6")]
+    last_event_id: Option<String>,
 }
 
 impl Asked for StreamQuery {
@@ -41,9 +59,22 @@ impl Asked for StreamQuery {
     }
 }
 
-/// `GET /jobs/{id}/logs/stream`: what the client has missed, then what is printed as it comes, then how the job ended.
+/// Streams the log of a job as server-sent events.
 ///
-/// An answer that stops without `end` was cut off, and the client comes back with the last id it has.
+/// A message named `attempt` says that the next messages are of this attempt, from its `offset` on. A message named `log`
+/// has text: joined, these texts are the log. The message `end` is the last one: it tells how the job ended. A stream that
+/// stops without `end` was cut off: connect again with the last id. A comment line comes after every 15 s without news.
+#[utoipa::path(
+    get,
+    path = "/jobs/{id}/logs/stream",
+    operation_id = "job_log_stream",
+    tag = "Logs",
+    params(OfJob, StreamQuery, Resumed),
+    responses(
+        (status = 200, description = "The messages.", body = Message, content_type = "text/event-stream"),
+        ObjectError,
+    ),
+)]
 pub(crate) async fn stream(
     State(streams): State<Arc<LogStreams>>,
     VisibleJob(job): VisibleJob,

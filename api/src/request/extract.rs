@@ -9,8 +9,10 @@ use axum::http::request::Parts;
 use events::ports::{JobStatusPort, Owned, PortError};
 use events::{Job, JobId, Submission, SubmissionId};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::answer::error::Error;
+use crate::openapi::texts::Id;
 use crate::request::auth::authenticator::Authenticator;
 use crate::request::auth::{Caller, Role};
 
@@ -22,8 +24,11 @@ pub(crate) fn media_type(headers: &HeaderMap) -> String {
 }
 
 /// A path that names a job, or a part of a job.
-#[derive(Deserialize)]
-struct OfJob {
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct OfJob {
+    /// The id of the job.
+    #[param(value_type = Id)]
     id: String,
 }
 

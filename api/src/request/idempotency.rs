@@ -13,6 +13,7 @@ use events::{AggregateId, Idempotency, UserId};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::sync::OwnedMutexGuard;
+use utoipa::IntoParams;
 
 use crate::answer::error::Error;
 use crate::request::auth::Caller;
@@ -20,6 +21,17 @@ use crate::request::auth::Caller;
 const HEADER: &str = "idempotency-key";
 /// The most characters a key may have.
 const MAX_CHARACTERS: usize = 255;
+
+/// The header, for the document.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it describes what `Key` reads")]
+pub(crate) struct KeyHeader {
+    /// Names an action that must happen once. The same key with the same request within 24 hours returns the first answer
+    /// again; with another request it is a conflict.
+    #[param(rename = "Idempotency-Key", pattern = "^[!-~]([ -~]{0,253}[!-~])?$", example = "7f3c2d1e")]
+    key: Option<String>,
+}
 
 /// The SHA-256 of the header `Idempotency-Key`; `None` if the client sends none.
 #[derive(Debug, Clone, PartialEq, Eq)]

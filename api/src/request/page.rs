@@ -11,6 +11,8 @@ use crate::request::auth::{Caller, Role};
 
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 200;
+/// How many digits the time in a cursor may have: enough for millions of years.
+const MAX_DIGITS: usize = 15;
 
 /// Treats an empty parameter as absent.
 pub(crate) fn given(param: Option<&str>) -> Option<&str> {
@@ -36,7 +38,7 @@ pub(crate) fn whose(caller: &Caller, wanted: Option<&str>, what: &str) -> Result
     }
 }
 
-/// A cursor as clients carry it: the milliseconds in hexadecimal, a dash, the id.
+/// A cursor as clients carry it: the milliseconds in lower-case hexadecimal, a dash, the id.
 pub(crate) fn show_cursor<Id: Display>(cursor: PageCursor<Id>) -> String {
     format!("{:x}-{}", cursor.created_ms, cursor.id)
 }
@@ -44,7 +46,7 @@ pub(crate) fn show_cursor<Id: Display>(cursor: PageCursor<Id>) -> String {
 /// The place that a client's cursor names; `None` without a cursor.
 pub(crate) fn cursor<Id: FromStr>(text: Option<&str>) -> Result<Option<PageCursor<Id>>, Error> {
     let parse = |(ms, id): (&str, &str)| {
-        let digits = ms.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let digits = ms.len() <= MAX_DIGITS && ms.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         Some(PageCursor { created_ms: i64::from_str_radix(ms, 16).ok().filter(|_| digits)?, id: id.parse().ok()? })
     };
     let Some(text) = given(text) else { return Ok(None) };
@@ -72,6 +74,8 @@ mod tests {
             "12-",
             "-0192f1c3a4b57c6d8e9fa0b1c2d3e4f6",
             "+1-0192f1c3a4b57c6d8e9fa0b1c2d3e4f6",
+            "F-0192f1c3a4b57c6d8e9fa0b1c2d3e4f6",
+            "0000000000000001-0192f1c3a4b57c6d8e9fa0b1c2d3e4f6",
             "ffffffffffffffff-0192f1c3a4b57c6d8e9fa0b1c2d3e4f6",
             "12-0192",
         ] {

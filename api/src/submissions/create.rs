@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tracing::Instrument;
+use utoipa::ToSchema;
 
 use super::form::{self, Form};
 use super::place::{Announced, Place, Places};
@@ -26,9 +27,11 @@ use super::tree::Tree;
 use crate::answer::error::{Error, Kept, chain};
 use crate::answer::json_answer::Json;
 use crate::http::trace::current_traceparent;
+use crate::openapi::errors::UploadError;
+use crate::openapi::texts::{FileContent, Id, UserName};
 use crate::request::auth::Caller;
 use crate::request::extract::media_type;
-use crate::request::idempotency::{IdempotencyKeys, Key};
+use crate::request::idempotency::{IdempotencyKeys, Key, KeyHeader};
 
 /// The most bytes of a form beside the content of its files: names, headers, texts.
 const FORM_OVERHEAD_BYTES: u64 = 1 << 20;
@@ -45,16 +48,50 @@ pub(crate) struct Uploads {
     pub(crate) archive_limits: ArchiveLimits,
 }
 
-#[derive(Serialize)]
+/// A form with the files of a submission.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes what `form` reads")]
+pub(crate) struct NewSubmission {
+    /// Code, a config, and archives: `.py`, `.yaml`, `.zip` and `.tar.gz`, each with its name. A file has at most 100 MiB
+    /// (`MAX_FILE_SIZE`), all have at most 500 MiB.
+    #[schema(value_type = Vec<FileContent>, min_items = 1, max_items = 200)]
+    files: Vec<Vec<u8>>,
+    /// The program, as a path among the files or in an archive.
+    #[schema(default = "main.py", max_length = 512, pattern = "\\.py$")]
+    entrypoint: Option<String>,
+    /// Its config, as a path among the files or in an archive.
+    #[schema(default = "config.yaml", max_length = 512, pattern = "\\.ya?ml$")]
+    config_file: Option<String>,
+    /// A JSON object of your own, at most 64 KiB. The server stores it in `metadata.json`.
+    #[schema(default = "{}", max_length = 65_536, content_media_type = "application/json")]
+    metadata: Option<String>,
+}
+
+/// A submission that was created.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CreatedSubmission)]
 pub(crate) struct Created {
+    #[schema(value_type = Id)]
     submission_id: String,
+    #[schema(value_type = UserName)]
     user_id: String,
     /// Changes to the archives that the client may not expect.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
 }
 
-/// `POST /submissions`
+/// Uploads a submission.
+///
+/// The server reads all files, also those in archives, before it answers. Of a refused upload it keeps nothing.
+#[utoipa::path(
+    post,
+    path = "/submissions",
+    operation_id = "create_submission",
+    tag = "Submissions",
+    params(KeyHeader),
+    request_body(content = NewSubmission, content_type = "multipart/form-data"),
+    responses((status = 201, description = "The submission is stored.", body = Created), UploadError),
+)]
 pub(crate) async fn create(
     State(uploads): State<Arc<Uploads>>,
     caller: Caller,

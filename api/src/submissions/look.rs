@@ -8,19 +8,31 @@ use events::ports::{JobStatusPort, StorageError, StoragePort, SubmissionQuery, U
 use events::time::to_rfc3339;
 use events::{Submission, SubmissionId, json};
 use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::answer::error::Error;
 use crate::answer::json_answer::Json;
 use crate::answer::spliced::Spliced;
+use crate::openapi::errors::{ListError, ObjectError};
+use crate::openapi::texts::{Cursor, Id, Sha256, Time, UserName};
 use crate::request::auth::Caller;
 use crate::request::extract::VisibleSubmission;
 use crate::request::page;
 use crate::request::query::{Asked, NoParams, Pairs, Params};
 
 /// Which submissions to show.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
+    /// Only objects of this user. Only administrators may name another user.
+    #[param(value_type = Option<UserName>)]
     user: Option<String>,
+    /// The most entries of the page. A page may be short or empty and still have a `next_cursor`.
+    #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<usize>,
+    /// The `next_cursor` of the page before.
+    #[param(value_type = Option<Cursor>)]
     cursor: Option<String>,
 }
 
@@ -31,25 +43,39 @@ impl Asked for ListQuery {
     }
 }
 
-#[derive(Serialize)]
+/// A page of submissions.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SubmissionList)]
 pub(crate) struct ListView {
     submissions: Vec<SummaryView>,
+    /// Absent if all can be read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unreadable: Vec<UnreadableView>,
+    /// Null on the last page.
+    #[schema(value_type = Option<Cursor>, required)]
     next_cursor: Option<String>,
 }
 
 /// One submission among many.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = SubmissionSummary)]
 struct SummaryView {
+    #[schema(value_type = Id)]
     submission_id: String,
+    #[schema(value_type = UserName)]
     user_id: String,
+    #[schema(example = "main.py")]
     entrypoint: String,
+    #[schema(example = "config.yaml")]
     config_file: String,
+    /// How many files were uploaded.
     file_count: u64,
+    /// Their size in all.
     bytes: u64,
     /// The SHA-256 of `metadata.json`, which holds that of each file.
+    #[schema(value_type = Sha256)]
     digest: String,
+    #[schema(value_type = Time)]
     created_at: String,
 }
 
@@ -70,8 +96,10 @@ impl SummaryView {
 }
 
 /// A submission whose record can't be read.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = UnreadableSubmission)]
 struct UnreadableView {
+    #[schema(value_type = Id)]
     submission_id: String,
     reason: String,
 }
@@ -82,8 +110,21 @@ impl From<Unreadable<SubmissionId>> for UnreadableView {
     }
 }
 
-/// One submission; `metadata.json` is shown beside it as it is stored.
-#[derive(Serialize)]
+/// A whole submission, as `Spliced` writes it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Submission)]
+pub(crate) struct SubmissionDocument {
+    #[serde(flatten)]
+    details: SubmissionView,
+    /// The content of `metadata.json`: what the client gave, with `user_id`, `entrypoint`, `config_file` and the list of
+    /// `files`. Null only if it can't be read.
+    #[schema(required)]
+    metadata: Option<Map<String, Value>>,
+}
+
+/// One submission except `metadata.json`, which is shown beside it as it is stored.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SubmissionDetails)]
 pub(crate) struct SubmissionView {
     #[serde(flatten)]
     summary: SummaryView,
@@ -92,7 +133,15 @@ pub(crate) struct SubmissionView {
     unreadable: BTreeMap<&'static str, String>,
 }
 
-/// `GET /submissions`: a user's own; an admin's are everybody's.
+/// Lists submissions, newest first: your own, or those of all users if you are an administrator.
+#[utoipa::path(
+    get,
+    path = "/submissions",
+    operation_id = "list_submissions",
+    tag = "Submissions",
+    params(ListQuery),
+    responses((status = 200, description = "A page of submissions.", body = ListView), ListError),
+)]
 pub(crate) async fn list(
     State(status): State<Arc<dyn JobStatusPort>>,
     caller: Caller,
@@ -111,7 +160,15 @@ pub(crate) async fn list(
     }))
 }
 
-/// `GET /submissions/{id}`
+/// Shows a submission with the content of its `metadata.json`.
+#[utoipa::path(
+    get,
+    path = "/submissions/{id}",
+    operation_id = "show_submission",
+    tag = "Submissions",
+    params(("id" = Id, Path, description = "The id of the submission.")),
+    responses((status = 200, description = "The submission.", body = SubmissionDocument), ObjectError),
+)]
 pub(crate) async fn show(
     State(storage): State<Arc<dyn StoragePort>>,
     VisibleSubmission(submission): VisibleSubmission,

@@ -3,15 +3,34 @@
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_SECURITY_POLICY, VARY};
 use axum::response::{Html, IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::answer::json_answer::Json;
+use crate::openapi::errors::AnyError;
 
 const PAGE: &str = include_str!("index.html");
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; \
                       form-action 'none'";
 
-/// `GET /`
+/// What this is.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Message {
+    message: &'static str,
+}
+
+/// Says what this is: to a browser in a page, to a program in JSON.
+#[utoipa::path(
+    get,
+    path = "/",
+    operation_id = "home",
+    tag = "Health",
+    security(()),
+    responses(
+        (status = 200, description = "What this is.", content((Message = "application/json"), (String = "text/html"))),
+        AnyError,
+    ),
+)]
 pub(crate) async fn home(headers: HeaderMap) -> Response {
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
     if accept.is_some_and(|accept| accept.contains("text/html")) {
@@ -19,5 +38,5 @@ pub(crate) async fn home(headers: HeaderMap) -> Response {
         return (headers, Html(PAGE)).into_response();
     }
     let message = "LeadersBoard takes ML submissions, runs them on GPU workers and ranks the results.";
-    ([(VARY, "accept")], Json(json!({ "message": message }))).into_response()
+    ([(VARY, "accept")], Json(Message { message })).into_response()
 }

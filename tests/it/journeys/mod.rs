@@ -1,6 +1,7 @@
 //! What users do, over the real binary, a real Redis and a real Python.
 
 mod access;
+mod api_calls;
 mod artifacts;
 mod bad_input;
 mod broken_jobs;
@@ -17,10 +18,12 @@ mod leaderboard;
 mod limits;
 mod live_log;
 mod migrate;
+mod openapi;
 mod places;
 mod policy;
 mod private_redis;
 mod progress;
+mod python_client;
 mod queue;
 mod readme;
 mod reconciler;

@@ -246,7 +246,8 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_is_not_there_is_told_at_once() {
         let (_folder, package) = package();
-        let client = Client::new(&"http://127.0.0.1:1".parse().unwrap(), "t").unwrap();
+        let client =
+            Client::new(&"http://127.0.0.1:1".parse().unwrap(), "t", &crate::client::trust::Trust::Machine).unwrap();
         let begun = Instant::now();
         let sentence = send(&client, &package, None, "key").await.unwrap_err().sentence().unwrap();
         assert!(sentence.starts_with("error: no connection to ") && !sentence.contains("Gave up"), "{sentence}");

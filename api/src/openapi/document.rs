@@ -1,0 +1,98 @@
+//! The document itself: what is said of the whole API, and the last touches to what handlers say.
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, SecurityRequirement};
+
+use super::errors;
+
+const ABOUT: &str = "LeadersBoard takes ML submissions, runs them as jobs and ranks the results.\n\n\
+    A client uploads a submission, creates a job from it, and follows the job until its end. Times are RFC 3339 in UTC. \
+    Fields that are null until known are always present. Every error is an `ErrorBody`.";
+
+/// The name of the one security scheme.
+const BEARER: &str = "bearer";
+
+/// The document without its calls.
+pub(crate) fn base() -> OpenApi {
+    let license = LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build();
+    let info = InfoBuilder::new()
+        .title("LeadersBoard")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(ABOUT))
+        .license(Some(license));
+    let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
+    let token = token.description(Some("A token that the operator of the board gave you.")).build();
+    let mut components = errors::components();
+    components.add_security_scheme(BEARER, SecurityScheme::Http(token));
+    OpenApiBuilder::new()
+        .info(info.build())
+        .components(Some(components))
+        .security(Some([SecurityRequirement::new(BEARER, [""; 0])]))
+        .build()
+}
+
+/// The document as it is sent.
+#[derive(Clone)]
+pub(crate) struct Document(pub(crate) Bytes);
+
+impl Document {
+    pub(crate) fn of(api: &OpenApi) -> Self {
+        Self(finished(api).to_string().into())
+    }
+}
+
+/// Says what the macros of the handlers can't say.
+pub(crate) fn finished(api: &OpenApi) -> Value {
+    let mut document = serde_json::to_value(api).expect("a document holds only what JSON has");
+    let paths = document.get_mut("paths").and_then(Value::as_object_mut).map(std::mem::take).unwrap_or_default();
+    let paths: Map<String, Value> = paths.into_iter().map(|(path, item)| (plain(&path), item)).collect();
+    document["paths"] = paths.into();
+    let mut bodies = Vec::new();
+    let items = document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut);
+    for operation in items.filter_map(Value::as_object_mut).flat_map(Map::values_mut) {
+        if operation["security"] == serde_json::json!([{}]) {
+            operation["security"] = Value::Array(vec![]);
+        }
+        let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+        for parameter in parameters.into_iter().flatten() {
+            parameter["schema"] = never_null(parameter["schema"].take());
+        }
+        let Some(body) =
+            operation.get_mut("requestBody").and_then(|body| body.pointer_mut("/content/application~1json"))
+        else {
+            continue;
+        };
+        body["schema"] = never_null(body["schema"].take());
+        bodies.extend(body["schema"]["$ref"].as_str().map(str::to_owned));
+    }
+    for body in bodies {
+        // What a request may not have is refused by name.
+        if let Some(schema) = body.strip_prefix('#').and_then(|place| document.pointer_mut(place)) {
+            schema["additionalProperties"] = false.into();
+        }
+    }
+    document
+}
+
+/// The template of a path without the router's mark for a parameter that may hold slashes.
+fn plain(path: &str) -> String {
+    path.replace("{*", "{")
+}
+
+/// The schema of a parameter or of a body: one that is left out is absent, and never null.
+fn never_null(mut schema: Value) -> Value {
+    if let Some(Value::Array(kinds)) = schema.get_mut("type") {
+        kinds.retain(|kind| kind != "null");
+        if let [kind] = kinds.as_mut_slice() {
+            schema["type"] = kind.take();
+        }
+    }
+    let Some(Value::Array(choices)) = schema.get_mut("oneOf") else { return schema };
+    choices.retain(|choice| choice["type"] != "null");
+    match choices.as_mut_slice() {
+        [only] => only.take(),
+        _ => schema,
+    }
+}
