@@ -6,6 +6,7 @@ pub mod faults;
 pub mod ids;
 pub mod log_files;
 pub mod mlflow;
+pub mod object;
 pub mod redis;
 mod removal;
 pub mod storage;

@@ -1,6 +1,7 @@
 //! `leadersboard`: the one binary. It reads configuration, wires the ports to the adapters, and runs what is asked.
 #![expect(clippy::disallowed_methods, reason = "this is where the environment is read, once")]
 
+mod board_files;
 mod client;
 mod data_dir;
 mod embedded;

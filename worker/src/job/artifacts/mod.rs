@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use events::job::ArtifactTotals;
-use events::ports::{ArtifactPort, Ids, PortError};
+use events::ports::{ArtifactPort, Ids, PortError, Stage, StageName};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 
@@ -31,7 +31,7 @@ pub use limits::ArtifactLimits;
 const SILENCE: Duration = Duration::from_mins(5);
 /// How long it may take in all.
 const WHOLE_LIMIT: Duration = Duration::from_hours(2);
-/// How long storage may be away.
+/// How long storage may be away where there is no budget for it.
 const PATIENCE: Duration = Duration::from_mins(10);
 /// The same for a run that failed.
 const FAILED_PATIENCE: Duration = Duration::from_secs(10);
@@ -44,6 +44,9 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(crate) struct ArtifactCollector {
     pub(crate) port: Arc<dyn ArtifactPort>,
     pub(crate) limits: ArtifactLimits,
+    /// How long the end of a run waits for storage that is away; then the platform has failed it. `None`: for a while,
+    /// and then its results count without its files.
+    pub(crate) budget: Option<Duration>,
     pub(crate) ids: Arc<dyn Ids>,
     pub(crate) stop: Stop,
 }
@@ -70,9 +73,9 @@ impl ArtifactCollector {
     /// Collects the output of a run that ended by itself, completed or failed, and notes that in its end.
     pub(crate) async fn collect(&self, output: &Output<'_>, mut end: RunEnd) -> RunEnd {
         let patience = match end.outcome {
-            Outcome::Completed(_) => PATIENCE,
+            Outcome::Completed(_) => self.budget.unwrap_or(PATIENCE),
             // Its files may be what fills the disk.
-            Outcome::Failed(_) => FAILED_PATIENCE,
+            Outcome::Failed(_) => self.budget.unwrap_or(FAILED_PATIENCE),
             Outcome::Cancelled | Outcome::GivenBack(..) | Outcome::Lost => return end,
         };
         let began = Instant::now();
@@ -83,6 +86,9 @@ impl ArtifactCollector {
                 end.artifacts = totals;
             }
             Err(Cut::Interrupted(reason)) => end.outcome = Outcome::stopped(reason),
+            Err(Cut::Away(error)) if self.budget.is_some() => {
+                end.outcome = Outcome::broken(format!("storage was away for {patience:?}: {error}"));
+            }
             Err(Cut::GivenUp(why)) => output.give_up(&why).await,
             Err(Cut::Away(error)) => output.give_up(&error.to_string()).await,
         }
@@ -92,15 +98,20 @@ impl ArtifactCollector {
 
     /// Tries until storage works, or was away for too long.
     async fn store(&self, output: &Output<'_>, patience: Duration) -> Result<ArtifactTotals, Cut> {
-        let deadline = Instant::now() + WHOLE_LIMIT;
-        let patience = Instant::now() + patience;
+        let deadline = Instant::now() + WHOLE_LIMIT + patience;
         let mut outage = Outage::of("storing artifacts");
+        let mut away: Option<(Instant, String)> = None;
         loop {
             let life = Life::default();
             // Whatever cuts this short ends the thread too.
             let _stop = life.stop.clone().drop_guard();
-            match self.watch(output, self.try_store(output, &life), &life, deadline).await {
-                Err(Cut::Away(error)) if Instant::now() < patience => {
+            let reason = away.as_ref().map(|(_, why)| why.clone());
+            match self.watch(output, self.try_store(output, &life), &life, (deadline, reason)).await {
+                Err(Cut::Away(error)) if away.as_ref().is_none_or(|(since, _)| since.elapsed() < patience) => {
+                    let since = away.map_or_else(Instant::now, |(since, _)| since);
+                    let why = error.to_string();
+                    output.attempt.watchdog.show(Stage { reason: Some(why.clone()), ..StageName::Storing.into() });
+                    away = Some((since, why));
                     output.attempt.watchdog.enter("storing artifacts", SILENCE);
                     tokio::select! {
                         () = outage.pause(&error, self.ids.jitter()) => {}
@@ -121,7 +132,7 @@ impl ArtifactCollector {
         output: &Output<'_>,
         work: impl Future<Output = Result<ArtifactTotals, Cut>>,
         life: &Life,
-        deadline: Instant,
+        (deadline, reason): (Instant, Option<String>),
     ) -> Result<ArtifactTotals, Cut> {
         let mut work = std::pin::pin!(work);
         let mut over = std::pin::pin!(self.stop.patience_is_over());
@@ -129,7 +140,7 @@ impl ArtifactCollector {
         let (mut signs, mut seen) = (0, Instant::now());
         output.attempt.watchdog.enter("storing artifacts", SILENCE);
         loop {
-            output.attempt.watchdog.show(life.stage());
+            output.attempt.watchdog.show(Stage { reason: reason.clone(), ..life.stage() });
             tokio::select! {
                 done = &mut work => return done,
                 _ = looks.tick() => {
@@ -141,7 +152,7 @@ impl ArtifactCollector {
                         return Err(Cut::GivenUp(format!("storage did not answer for {SILENCE:?}")));
                     }
                 }
-                () = output.lost() => return Err(Cut::Interrupted(Reason::Lost)),
+                () = output.attempt.lost() => return Err(Cut::Interrupted(Reason::Lost)),
                 () = &mut over => return Err(Cut::Interrupted(Reason::Drain)),
                 () = sleep_until(deadline) => {
                     return Err(Cut::GivenUp(format!("it took longer than {WHOLE_LIMIT:?}")));
@@ -184,14 +195,6 @@ impl Output<'_> {
     async fn give_up(&self, why: &str) {
         tracing::error!(error = why, "the artifacts of the run could not be stored; its results still count");
         self.log.note(&format!("the files in --output could not be stored: {why}")).await;
-    }
-
-    /// Waits until another run is the job's. Who asks for the end of a run that has ended comes too late, and a worker
-    /// that is to stop finishes what is as good as done, within its drain timeout.
-    async fn lost(&self) {
-        if self.attempt.interrupt.raised().await != Reason::Lost {
-            std::future::pending::<()>().await;
-        }
     }
 }
 
