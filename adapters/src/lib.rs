@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is where the operating system's clock and chance come in")]
 
 pub mod artifact_files;
+pub mod copy;
 pub mod faults;
 pub mod ids;
 pub mod log_files;

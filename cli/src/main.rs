@@ -57,6 +57,8 @@ enum Command {
     Policy(Box<roles::policy::PolicyCommand>),
     /// Compare the read models with the log, or restore them from it
     Projections(roles::projections::ProjectionsCommand),
+    /// Move a board's files between folders and S3
+    Storage(roles::storage::StorageCommand),
     /// Check Redis, storage, Python and MLflow, and name a fix for each problem
     Doctor(Box<roles::doctor::DoctorCommand>),
     /// Become the supervisor of a job's program
@@ -98,6 +100,7 @@ fn main() -> ExitCode {
             Command::Workers(workers) => workers.run(output).await,
             Command::Policy(policy) => policy.run(output).await,
             Command::Projections(projections) => projections.run(output).await,
+            Command::Storage(storage) => storage.run(output).await,
             Command::Doctor(doctor) => doctor.run(output).await,
             Command::Sandbox | Command::RedisGuard(_) => unreachable!("it was run above"),
         };

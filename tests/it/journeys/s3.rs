@@ -167,3 +167,58 @@ async fn what_is_wrong_with_a_bucket_is_told_at_the_start_and_by_doctor() {
     let account = refuse(&["worker", "--job-env", "AWS_SECRET_ACCESS_KEY"], &[]);
     assert!(account.contains("JOB_ENV passes on AWS_SECRET_ACCESS_KEY"), "{account}");
 }
+
+#[tokio::test]
+async fn a_board_is_copied_to_folders_and_back_and_nothing_is_lost() {
+    let (roles, server) = (Roles::new().await, S3Server::start().await);
+    let (api_on_s3, alice) = api(&roles, &server, &[]);
+    let one = worker(&roles, &server, "one");
+    let form = files(&[("main.py", INSTANT), ("config.yaml", "seed: 1\n"), ("zo\u{eb} 1.py", "x = 1\n")]);
+    let submission = alice.upload(form).await.body["submission_id"].as_str().expect("an id").to_owned();
+    let job = alice.enqueue(&submission, json!({})).await;
+    alice.wait_for(&job, "completed").await;
+    drop((api_on_s3, one));
+    let root = roles.data.path();
+    let folder = |name: &str| format!("file://{}", root.join(name).display());
+    let copy = |from: &str, to: &str| {
+        let mut copy = roles.command(&["storage", "copy", "--json", "--from", from, "--to", to]);
+        let done = copy.envs(variables(&server.address())).output().expect("the binary runs");
+        let text = String::from_utf8_lossy(&done.stdout).into_owned();
+        let told: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{done:?}"));
+        (done.status.code(), told)
+    };
+    let copied =
+        |told: &serde_json::Value| ["submissions", "artifacts", "logs"].map(|kind| told["copied"][kind].clone());
+    let (code, told) = copy("s3://board/team/a", &folder("out"));
+    assert_eq!((code, &told["complete"], copied(&told)), (Some(0), &json!(true), [(); 3].map(|()| json!(1))), "{told}");
+    let main = std::fs::read_to_string(root.join(format!("out/uploads/{submission}/main.py")));
+    assert_eq!(main.expect("a plain file"), INSTANT);
+    let metrics = std::fs::read_dir(root.join(format!("out/artifacts/{job}"))).expect("a folder a job").next();
+    assert!(metrics.expect("a run").expect("an entry").path().join("files/metrics.json").is_file());
+
+    let (code, _) = copy(&folder("out"), "s3://board/back");
+    assert_eq!(code, Some(0));
+    let keys = server.keys("back/").await;
+    assert_eq!(keys.iter().filter(|key| key.contains(".boards/")).count(), 1, "{keys:?}");
+    let (code, told) = copy(&folder("out"), "s3://board/back");
+    assert_eq!((code, &told["present"], &told["copied"]["bytes"]), (Some(0), &json!(3), &json!(0)), "{told}");
+    assert_eq!(server.keys("back/").await, keys, "nothing is left of the copies");
+    assert_eq!(copy("s3://board/back", &folder("again")).0, Some(0));
+    let same = Command::new("diff").arg("-r").args(["out", "again"].map(|name| root.join(name))).output();
+    assert!(same.as_ref().is_ok_and(|diff| diff.status.success()), "{same:?}");
+
+    // The board goes on from the copy.
+    let (_api, alice) = roles.api_with("moved", &[("STORAGE_URL", &folder("again"))]);
+    assert_eq!(alice.get(&format!("/jobs/{job}/logs")).await.body["logs"], "hello from the job\n");
+    assert_eq!(alice.get(&format!("/jobs/{job}/artifacts/metrics.json")).await.body["metrics"]["auc"], 0.5);
+
+    // What is damaged is named, and not copied.
+    std::fs::write(root.join(format!("out/uploads/{submission}/main.py")), "print('changed')").expect("writable");
+    let (code, told) = copy(&folder("out"), "s3://board/damaged");
+    assert_eq!((code, &told["missing_count"]), (Some(1), &json!(1)), "{told}");
+    let named = told["missing"][0].as_str().expect("a text");
+    assert!(named.starts_with(&format!("submission {submission}: \"main.py\" has the SHA-256 ")), "{named}");
+    assert!(!server.keys("damaged/").await.iter().any(|key| key.ends_with("metadata.json")));
+    let same = roles.command(&["storage", "copy", "--from", &folder("out"), "--to", &folder("out")]).output();
+    assert_eq!(same.expect("the binary runs").status.code(), Some(1));
+}
