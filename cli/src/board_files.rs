@@ -29,7 +29,7 @@ pub(crate) async fn open(
     board: &str,
     redis: &Redis,
 ) -> Result<(Arc<dyn StoragePort>, JobFiles)> {
-    let files = open_jobs(storage, data, redis).await?;
+    let files = open_jobs(storage, data, redis)?;
     let Some(bucket) = storage.bucket()? else {
         let uploads = storage.uploads(data);
         let submissions = DirectoryStorage::open(uploads.clone())
@@ -50,7 +50,7 @@ pub(crate) async fn open(
 ///
 /// # Errors
 /// If they can't be used.
-pub(crate) async fn open_jobs(storage: &StorageOptions, data: &Path, redis: &Redis) -> Result<JobFiles> {
+pub(crate) fn open_jobs(storage: &StorageOptions, data: &Path, redis: &Redis) -> Result<JobFiles> {
     if let Some(bucket) = storage.bucket()? {
         let store = store(&bucket)?;
         let logs = ObjectLogs::new(store.clone(), spool(data)?, Some(redis.clone()));

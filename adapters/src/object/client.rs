@@ -15,7 +15,7 @@ use super::url::{Bucket, InvalidStorage};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a server may be silent: while it is sent a part, before it answers, and within an answer.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_secs(150);
 /// Below what servers and proxies keep a connection for that nobody uses.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often a call is repeated that failed, and for how long; longer outages are for the caller to wait out.

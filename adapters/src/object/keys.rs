@@ -27,7 +27,7 @@ pub(crate) fn boards(store: &Store) -> Found<String> {
 
 /// Leaves the name of a board.
 pub(crate) async fn add_board(store: &Store, name: &str) -> Result<(), StoreError> {
-    store.put(&format!("{}/{name}", BOARDS), bytes::Bytes::new()).await
+    store.put(&format!("{BOARDS}/{name}"), bytes::Bytes::new()).await
 }
 
 /// The submissions that are published.

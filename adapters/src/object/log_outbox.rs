@@ -86,12 +86,11 @@ impl Outbox {
                 return Ok(());
             }
             let bytes = self.read(sent.bytes, usize::try_from(SEGMENT_BYTES).unwrap_or(usize::MAX)).await?;
-            match self.send_segment(sent.bytes, bytes).await? {
-                Some(count) => sent.bytes += count,
-                None => {
-                    tracing::warn!(job = %self.run.0, "the log was ended by another worker; the rest is not kept");
-                    sent.is_over = true;
-                }
+            if let Some(count) = self.send_segment(sent.bytes, bytes).await? {
+                sent.bytes += count;
+            } else {
+                tracing::warn!(job = %self.run.0, "the log was ended by another worker; the rest is not kept");
+                sent.is_over = true;
             }
         }
     }

@@ -18,7 +18,7 @@ use super::trouble::StoreError;
 
 const CUT: &str = "cut";
 /// How often a log is listed, at most, however many readers ask.
-const BETWEEN_LISTINGS: Duration = Duration::from_millis(100);
+const BETWEEN_LISTINGS: Duration = Duration::from_millis(250);
 /// How many logs' segments are remembered.
 const KNOWN_LOGS: usize = 256;
 /// How much of a segment is read at once, and how many such blocks are kept: readers go on where they were.
@@ -157,7 +157,7 @@ impl Segments {
 
     /// The bytes of a log from an offset on, at most `max` of them, from one segment; none behind the known segments.
     pub(super) async fn read(&self, run: &Run, offset: u64, max: usize) -> Result<Bytes, StoreError> {
-        if let Some(bytes) = self.from_block(run, offset, max) {
+        if let Some(bytes) = self.in_block(run, offset, max) {
             return Ok(bytes);
         }
         let segment = self.index(run).lock().await.segment(offset);
@@ -175,7 +175,7 @@ impl Segments {
         Ok(wanted)
     }
 
-    fn from_block(&self, run: &Run, offset: u64, max: usize) -> Option<Bytes> {
+    fn in_block(&self, run: &Run, offset: u64, max: usize) -> Option<Bytes> {
         let blocks = self.blocks();
         let within = |block: &Block| {
             let from = usize::try_from(offset.checked_sub(block.start)?).ok()?;

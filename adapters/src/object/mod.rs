@@ -6,6 +6,7 @@ pub(crate) mod keys;
 mod log_outbox;
 mod log_segments;
 mod logs;
+mod names;
 mod store;
 mod submissions;
 mod trouble;

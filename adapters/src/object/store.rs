@@ -22,10 +22,12 @@ use super::url::{Bucket, InvalidStorage};
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 /// The same for a call that carries a part of a file.
 const PART_LIMIT: Duration = Duration::from_mins(3);
+/// The largest object that is as quickly written as an answer is read.
+const SMALL_BYTES: usize = 256 << 10;
 /// The largest object that is read into memory as a whole.
 const MAX_WHOLE_BYTES: u64 = 64 << 20;
 /// How many parts of files may be under way in a process, beside one of each upload.
-const SPARE_PARTS: usize = 8;
+const SPARE_PARTS: usize = 4;
 
 /// A bucket, or a part of it.
 #[derive(Clone)]
@@ -189,8 +191,9 @@ impl Store {
     async fn put_as(&self, key: &str, bytes: Bytes, mode: PutMode) -> Result<Written, StoreError> {
         let path = self.path(key)?;
         let options = PutOptions { mode, ..PutOptions::default() };
+        let limit = if bytes.len() > SMALL_BYTES { PART_LIMIT } else { ANSWER_LIMIT };
         let put = self.s3.put_opts(&path, PutPayload::from(bytes), options);
-        match self.within(PART_LIMIT, put).await? {
+        match self.within(limit, put).await? {
             Ok(_) => Ok(Written::Yes),
             Err(error) if self.meaning(&error) == Meaning::Taken => Ok(Written::Taken),
             Err(error) => Err(self.error(&error)),

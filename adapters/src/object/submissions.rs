@@ -1,4 +1,4 @@
-//! Submissions as objects: `submissions/<id>/<file>`, published by `metadata.json` beside them, which is written last.
+//! Submissions as objects: `submissions/<id>/<escaped name>`, published by `metadata.json` beside them, which is written last.
 //!
 //! An archive is read from a local file without a name, so that it can be judged and unpacked without a call for each
 //! entry: while it is uploaded, what comes goes to both; before a run it is copied there. Such files go with their
@@ -25,6 +25,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::runtime::Handle;
 
 use super::keys::{self, SUBMISSIONS};
+use super::names::{escape, unescape};
 use super::store::{Store, Written};
 use super::trouble::StoreError;
 use super::unfinished::{Note, STALE, Unfinished};
@@ -92,7 +93,7 @@ impl ObjectSubmissions {
     async fn files(&self, id: SubmissionId) -> Result<Vec<FileName>, StoreError> {
         let folder = format!("{SUBMISSIONS}/{id}");
         let listed: Vec<_> = self.store.list(&folder, None)?.try_collect().await?;
-        let name = |key: &str| FileName::of_stored(key.strip_prefix(&folder)?.strip_prefix('/')?);
+        let name = |key: &str| FileName::of_stored(&unescape(key.strip_prefix(&folder)?.strip_prefix('/')?)?);
         Ok(listed.iter().filter_map(|object| name(&object.key)).collect())
     }
 
@@ -228,7 +229,7 @@ fn folder(id: SubmissionId) -> String {
 }
 
 fn key(id: SubmissionId, name: &str) -> String {
-    format!("{SUBMISSIONS}/{id}/{name}")
+    format!("{SUBMISSIONS}/{id}/{}", escape(name))
 }
 
 fn create(path: &Path) -> io::Result<std::fs::File> {

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use percent_encoding::percent_decode_str;
 
 /// The longest prefix, in bytes: with it the longest key is still below S3's limit of 1,024.
-const MAX_PREFIX_BYTES: usize = 512;
+const MAX_PREFIX_BYTES: usize = 200;
 
 /// Where a board keeps its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused_and_never_repeated() {
-        let long = format!("s3://board/{}", "p".repeat(513));
+        let long = format!("s3://board/{}", "p".repeat(201));
         for url in [
             "",
             "board",

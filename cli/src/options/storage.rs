@@ -11,7 +11,7 @@ use events::ports::DiskReserve;
 /// Where files are, and how much of the disk they may take.
 #[derive(Debug, Args)]
 pub(crate) struct StorageOptions {
-    /// Where submissions, logs and artifacts are: file:///folder or s3://bucket/prefix. S3 reads the AWS_* variables
+    /// Where submissions, logs and artifacts are: `file:///folder` or `s3://bucket/prefix`. S3 reads the AWS_* variables
     /// [default: folders in <data>]
     // As text: an error of the parser would repeat it, and it may hold a secret by mistake.
     #[arg(long, env = "STORAGE_URL", hide_env_values = true)]

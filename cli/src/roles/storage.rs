@@ -1,5 +1,6 @@
 //! `leadersboard storage`: a board's files, moved between folders and buckets.
 
+use std::fmt::Write;
 use std::io::{IsTerminal, stderr};
 use std::path::Path;
 use std::process::ExitCode;
@@ -46,7 +47,7 @@ Example:
 
 #[derive(Debug, Args)]
 struct CopyCommand {
-    /// The storage to read: file:///folder, with `uploads`, `logs` and `artifacts` in it, or s3://bucket/prefix
+    /// The storage to read: `file:///folder`, with `uploads`, `logs` and `artifacts` in it, or `s3://bucket/prefix`
     #[arg(long, value_name = "URL")]
     from: String,
     /// The storage to write
@@ -205,7 +206,8 @@ fn sentence(report: &Report, to: &StorageUrl) -> String {
     }
     let unnamed = report.missing_count - report.missing.len() as u64;
     if unnamed > 0 {
-        text.push_str(&format!("\n  and {unnamed} more"));
+        // Writing to a text does not fail.
+        let _ = write!(text, "\n  and {unnamed} more");
     }
     text + "\nStop all roles and run the command again, so that nothing changes meanwhile."
 }

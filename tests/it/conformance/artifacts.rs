@@ -140,7 +140,7 @@ async fn artifacts_in_a_bucket() {
     let artifacts = ObjectArtifacts::new(server.store("a/b c"));
     let (job, fence) = (SystemIds.job(), SystemIds.fence());
     let odd = format!("{}/100% <&> #?+ \u{e9}\u{301}", ["x".repeat(250), "y".repeat(250), "z".repeat(250)].join("/"));
-    let large: String = (0..4_000_000).map(|number| char::from(b'a' + (number % 23) as u8)).collect();
+    let large: String = (b'a'..=b'w').map(char::from).cycle().take(4_000_000).collect();
     let staged = artifacts.stage(job, &fence).await.expect("staged");
     let (odd_path, part) = (path(&odd), large.clone());
     let staged = blocking(staged, move |staged| {

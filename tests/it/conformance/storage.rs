@@ -14,8 +14,9 @@ use events::submission::ArchiveReading;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use leadersboard_tests::age::age;
+use leadersboard_tests::certificate::Certificate;
 use leadersboard_tests::http_faults::{Call, Fault, HttpFaults};
-use leadersboard_tests::s3::{S3Server, store_at};
+use leadersboard_tests::s3::{S3Server, store_at, store_trusting};
 use leadersboard_tests::wait::until;
 use tar::{EntryType, Header};
 use zip::write::SimpleFileOptions;
@@ -462,6 +463,23 @@ async fn submissions_in_a_bucket() {
     server.store("a b/\u{e9}").sweep(Duration::ZERO).await.expect("swept");
     assert_eq!((server.keys("").await, server.unfinished().await), (before, 0));
 
+    // Names that servers, XML and addresses read in ways of their own.
+    let names = [
+        " a.py",
+        "a .py",
+        "a+b%20&<>#?;=.py",
+        "zoe\u{308}.py",
+        "zo\u{eb}.py",
+        "\u{ffff}\u{202e}.py",
+        "\u{1f600}'\".py",
+    ];
+    let longest = format!("{}.py", "\u{e9}".repeat(126));
+    let mut odd: Vec<_> = names.into_iter().chain([longest.as_str()]).map(|name| (name, name.as_bytes())).collect();
+    let (id, _) = publish(&storage, &odd).await.expect("published");
+    odd.sort_unstable();
+    let odd: Vec<_> = odd.into_iter().map(|(name, content)| (name.to_owned(), content.to_vec())).collect();
+    assert_eq!(fetch(&storage, id).await.expect("fetched"), odd);
+
     // The files of two large uploads arrive as they were sent.
     let files: [(&str, &[u8]); 2] = [("a.py", &large), ("b.py", &large[..large.len() - 1])];
     let (id, _) = publish(&storage, &files).await.expect("published");
@@ -498,8 +516,16 @@ async fn a_bucket_whose_answers_are_lost_or_that_is_away() {
         (keys.len() == 2).then_some(())
     })
     .await;
-    let missing = store_at(&server.address(), "x");
-    missing.check().await.expect("usable");
+}
+
+#[tokio::test]
+async fn a_bucket_behind_a_certificate_of_an_authority_of_ones_own() {
+    let (server, certificate) = (S3Server::start().await, Certificate::new());
+    let network = HttpFaults::before_with_tls(&server.address(), &certificate);
+    let unknown = store_at(&network.address(), "").check().await.expect_err("nobody knows it").to_string();
+    assert!(unknown.contains("can't be reached") && unknown.to_lowercase().contains("certificate"), "{unknown}");
+    store_trusting(&network.address(), "", Some(&certificate.authority())).check().await.expect("usable");
+    assert_eq!(server.keys("").await, Vec::<String>::new(), "a check leaves nothing");
 }
 
 #[tokio::test]

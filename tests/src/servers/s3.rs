@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ impl S3Server {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]).arg(program()).args(["-H", "127.0.0.1", "-p", &port.to_string()]);
         // Few names a page: a listing that forgets the next page is noticed.
-        command.env("MOTO_S3_DEFAULT_MAX_KEYS", "20");
+        command.env("MOTO_S3_DEFAULT_MAX_KEYS", "5");
         command.stdout(Stdio::null()).stderr(log).process_group(0);
         let child = command.spawn().expect("the S3 server is installed: `make test` does it");
         let mut server = Self { child, port, folder, http: http_client() };
@@ -99,7 +99,7 @@ impl S3Server {
             let page = page.send().await.expect("an answer").text().await.expect("a text");
             let found: Vec<&str> = page.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next()).collect();
             let Some(last) = found.last() else { return keys };
-            after = (*last).to_owned();
+            (*last).clone_into(&mut after);
             keys.extend(found.into_iter().map(str::to_owned));
         }
     }
@@ -120,8 +120,18 @@ impl S3Server {
 /// If the settings can't be used.
 #[must_use]
 pub fn store_at(address: &str, prefix: &str) -> Store {
+    store_trusting(address, prefix, None)
+}
+
+/// The same with this authority beside the system's, if one is given.
+///
+/// # Panics
+/// If the settings can't be used.
+#[must_use]
+pub fn store_trusting(address: &str, prefix: &str, authority: Option<&Path>) -> Store {
     let Ok(StorageUrl::Bucket(bucket)) = format!("s3://{BUCKET}/{prefix}").parse() else { panic!("no bucket") };
-    let variables = variables(address).into_iter().map(|(name, value)| (name.to_owned(), value));
+    let authority = authority.map(|path| ("AWS_CA_BUNDLE", path.display().to_string()));
+    let variables = variables(address).into_iter().chain(authority).map(|(name, value)| (name.to_owned(), value));
     let settings = S3Settings::of(variables, |path| std::fs::read(path)).expect("settings");
     Store::open(&bucket, &settings).expect("a client")
 }

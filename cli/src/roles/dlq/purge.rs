@@ -61,7 +61,7 @@ impl Purge {
 
     async fn dead_letters(&self, redis: &Redis, data: &Path) -> Result<u64> {
         let origin = Origin { actor: Actor::User(self.by.clone()), trace: None };
-        let JobFiles { logs, artifacts } = board_files::open_jobs(&self.storage, data, redis).await?;
+        let JobFiles { logs, artifacts } = board_files::open_jobs(&self.storage, data, redis)?;
         let files = worker::JobFiles { logs: &*logs, artifacts: &*artifacts };
         let mut selection = self.filters.select(redis, u64::MAX).await?;
         let policy = shared_policy::stored(redis).await?.policy();

@@ -65,6 +65,8 @@ enum Cut {
     Interrupted(Reason),
     /// It can't be done.
     GivenUp(String),
+    /// Storage shows no sign of life.
+    Silent(String),
     /// Storage is away; it may come back.
     Away(PortError),
 }
@@ -89,7 +91,7 @@ impl ArtifactCollector {
             Err(Cut::Away(error)) if self.budget.is_some() => {
                 end.outcome = Outcome::broken(format!("storage was away for {patience:?}: {error}"));
             }
-            Err(Cut::GivenUp(why)) => output.give_up(&why).await,
+            Err(Cut::GivenUp(why) | Cut::Silent(why)) => output.give_up(&why).await,
             Err(Cut::Away(error)) => output.give_up(&error.to_string()).await,
         }
         output.attempt.watchdog.enter("clearing up", CLEARING_LIMIT);
@@ -106,7 +108,8 @@ impl ArtifactCollector {
             // Whatever cuts this short ends the thread too.
             let _stop = life.stop.clone().drop_guard();
             let reason = away.as_ref().map(|(_, why)| why.clone());
-            match self.watch(output, self.try_store(output, &life), &life, (deadline, reason)).await {
+            let stored = self.watch(output, self.try_store(output, &life), &life, (deadline, reason)).await;
+            match stored.map_err(|cut| self.of_silence(cut)) {
                 Err(Cut::Away(error)) if away.as_ref().is_none_or(|(since, _)| since.elapsed() < patience) => {
                     let since = away.map_or_else(Instant::now, |(since, _)| since);
                     let why = error.to_string();
@@ -123,6 +126,14 @@ impl ArtifactCollector {
                     return done;
                 }
             }
+        }
+    }
+
+    /// A server that is silent may answer again; a folder on a dead mount blocks a thread at each try.
+    fn of_silence(&self, cut: Cut) -> Cut {
+        match cut {
+            Cut::Silent(why) if self.budget.is_some() => Cut::Away(PortError::Unavailable(why.into())),
+            cut => cut,
         }
     }
 
@@ -149,7 +160,7 @@ impl ArtifactCollector {
                         (signs, seen) = (now, Instant::now());
                         output.attempt.watchdog.enter("storing artifacts", SILENCE);
                     } else if seen.elapsed() > SILENCE {
-                        return Err(Cut::GivenUp(format!("storage did not answer for {SILENCE:?}")));
+                        return Err(Cut::Silent(format!("storage did not answer for {SILENCE:?}")));
                     }
                 }
                 () = output.attempt.lost() => return Err(Cut::Interrupted(Reason::Lost)),
@@ -199,6 +210,6 @@ impl Output<'_> {
 }
 
 async fn within<T>(limit: Duration, step: impl Future<Output = Result<T, PortError>>) -> Result<T, Cut> {
-    let silent = |_| Cut::GivenUp(format!("storage did not answer for {limit:?}"));
+    let silent = |_| Cut::Silent(format!("storage did not answer for {limit:?}"));
     timeout(limit, step).await.map_err(silent)?.map_err(Cut::Away)
 }
