@@ -1,6 +1,7 @@
 //! `leadersboard`: the one binary. It reads configuration, wires the ports to the adapters, and runs what is asked.
 #![expect(clippy::disallowed_methods, reason = "this is where the environment is read, once")]
 
+mod board_files;
 mod client;
 mod data_dir;
 mod embedded;
@@ -59,6 +60,8 @@ enum Command {
     Projections(roles::projections::ProjectionsCommand),
     /// Make a token for a user or an admin
     Token(roles::token::TokenCommand),
+    /// Move a board's files between folders and S3
+    Storage(roles::storage::StorageCommand),
     /// Check Redis, storage, Python and MLflow, and name a fix for each problem
     Doctor(Box<roles::doctor::DoctorCommand>),
     /// Become the supervisor of a job's program
@@ -101,6 +104,7 @@ fn main() -> ExitCode {
             Command::Policy(policy) => policy.run(output).await,
             Command::Projections(projections) => projections.run(output).await,
             Command::Token(token) => token.run(output),
+            Command::Storage(storage) => storage.run(output).await,
             Command::Doctor(doctor) => doctor.run(output).await,
             Command::Sandbox | Command::RedisGuard(_) => unreachable!("it was run above"),
         };

@@ -24,7 +24,8 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// # Errors
 /// If the filter can't be parsed.
 pub(crate) fn install_log(options: &LogOptions) -> Result<()> {
-    let filter = EnvFilter::try_new(&options.log)
+    // It tells of every call that it repeats, at the level of what operators should know.
+    let filter = EnvFilter::try_new(format!("object_store=warn,{}", options.log))
         .with_context(|| format!("{:?} is not a log filter, such as info,leadersboard_worker=debug", options.log))?;
     opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
     // No exporter yet: spans have their identities, so that traces join up across processes.

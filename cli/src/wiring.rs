@@ -4,13 +4,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use adapters::artifact_files::ArtifactFiles;
 use adapters::ids::SystemIds;
-use adapters::log_files::LogFiles;
 use adapters::redis::audit::Mode;
 use adapters::redis::check::Verdict;
 use adapters::redis::{Redis, RedisFeed, RedisLogFeed, address, cure, describe};
-use adapters::storage::DirectoryStorage;
 use anyhow::{Context, Result, anyhow, bail};
 use events::ports::{
     ArtifactPort, DurationsPort, EventFeedPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LeaderboardPort,
@@ -21,6 +18,7 @@ use migrations::MigrateError;
 use projections::Keyspace;
 use tokio::net::TcpListener;
 
+use crate::board_files::{self, JobFiles};
 use crate::options::redis::{RedisOptions, StrictOption};
 use crate::options::storage::StorageOptions;
 
@@ -62,18 +60,10 @@ impl Ports {
         storage: &StorageOptions,
         data: &Path,
     ) -> Result<Self> {
-        let (uploads, logs, artifacts) = (storage.uploads(data), storage.logs(data), storage.artifacts(data));
         check_schema(url, keys).await?;
         let redis = Redis::connect_keeping(url, keys.clone(), position).await?;
         let board = format!("{}.{}", keys.namespace(), migrations::began(url, keys).await?);
-        let submissions = DirectoryStorage::open(uploads.clone())
-            .and_then(|storage| storage.of_board(&board))
-            .with_context(|| format!("the upload directory {} can't be used", uploads.display()))?;
-        let logs = LogFiles::open(logs.clone())
-            .with_context(|| format!("the log directory {} can't be used", logs.display()))?;
-        let artifacts = ArtifactFiles::open(artifacts.clone())
-            .map(|files| files.keeping_free(storage.disk_reserve()))
-            .with_context(|| format!("the artifact directory {} can't be used", artifacts.display()))?;
+        let (submissions, JobFiles { logs, artifacts }) = board_files::open(storage, data, &board, &redis).await?;
         Ok(Self {
             log: Arc::new(redis.clone()),
             feed: Arc::new(RedisFeed::new(redis.clone())),
@@ -92,9 +82,9 @@ impl Ports {
             uploads: Arc::new(redis.clone()),
             redis,
             board,
-            storage: Arc::new(submissions),
-            logs: Arc::new(logs),
-            artifacts: Arc::new(artifacts),
+            storage: submissions,
+            logs,
+            artifacts,
             ids: Arc::new(SystemIds),
         })
     }

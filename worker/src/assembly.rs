@@ -23,6 +23,7 @@ use crate::job::life::JobLife;
 use crate::job::prepare::Preparer;
 use crate::job::record::EndRecorder;
 use crate::job::start::Starter;
+use crate::log::closer::LogCloser;
 use crate::packages::Packages;
 use crate::recovery::crash_recovery::CrashRecovery;
 use crate::recovery::leave::Leaver;
@@ -157,6 +158,12 @@ impl Assembly {
             collector: ArtifactCollector {
                 port: Arc::clone(&self.ports.artifacts),
                 limits: self.config.artifacts,
+                budget: self.config.storage_budget,
+                ids: Arc::clone(&self.ports.ids),
+                stop: self.stop.clone(),
+            },
+            log_closer: LogCloser {
+                budget: self.config.storage_budget.unwrap_or_default(),
                 ids: Arc::clone(&self.ports.ids),
                 stop: self.stop.clone(),
             },
@@ -213,6 +220,7 @@ impl Assembly {
         Reaper {
             log: Arc::clone(&self.ports.log),
             queue: Arc::clone(&self.ports.queue),
+            logs: Arc::clone(&self.ports.logs),
             workers: Arc::clone(&self.ports.workers),
             ids: Arc::clone(&self.ports.ids),
             policy: Arc::clone(&self.policy),
@@ -288,6 +296,7 @@ impl Assembly {
             commands: self.commands(),
             queue: Arc::clone(&self.ports.queue),
             status: Arc::clone(&self.ports.status),
+            logs: Arc::clone(&self.ports.logs),
             classes: self.classes(),
             stop: self.stop.clone(),
         }

@@ -52,6 +52,8 @@ pub struct WorkerConfig {
     pub gpus: Gpus,
     /// How much of what a run left is kept.
     pub artifacts: ArtifactLimits,
+    /// How long the end of a run waits for storage on another machine that is away. `None` if files are in folders.
+    pub storage_budget: Option<Duration>,
     /// How runs are recorded in the tracker; none: they are not.
     pub tracking: Option<TrackingConfig>,
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,14 +18,9 @@ use events::submission::ArchiveReading;
 use sha2::{Digest, Sha256};
 use tokio::fs::{self, File};
 use tokio::io::AsyncWriteExt;
-use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 
-use super::archive::judge::judge;
-use super::archive::names::encoding::Encoding;
-use super::archive::read;
-use super::archive::tree::{How, Spent};
-use super::archive::unpack::Unpack;
+use super::archives::{Judging, unpack};
+use super::{Spent, blocking, failed};
 use crate::ids::random_hex;
 use crate::removal::remove_folder;
 
@@ -42,8 +37,7 @@ const EARLIER: &str = "earlier";
 #[derive(Debug, Clone)]
 pub struct DirectoryStorage {
     root: PathBuf,
-    /// Limits how many archives are read at a time, over all users.
-    judging: Arc<Semaphore>,
+    judging: Judging,
 }
 
 impl DirectoryStorage {
@@ -55,8 +49,7 @@ impl DirectoryStorage {
         let staging = root.join(STAGING);
         std::fs::create_dir_all(&staging)?;
         remove_stale(&staging)?;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self { root, judging: Arc::new(Semaphore::new(cores.div_ceil(2))) })
+        Ok(Self { root, judging: Judging::default() })
     }
 
     /// Leaves the name of the board whose submissions these are. Where several boards did, what one has no record of may
@@ -98,7 +91,7 @@ impl StoragePort for DirectoryStorage {
             target: self.folder(id),
             current: None,
             spent: Arc::new(Mutex::new(Spent::default())),
-            judging: Arc::clone(&self.judging),
+            judging: self.judging.clone(),
         }))
     }
 
@@ -181,7 +174,7 @@ struct Staged {
     target: PathBuf,
     current: Option<Current>,
     spent: Arc<Mutex<Spent>>,
-    judging: Arc<Semaphore>,
+    judging: Judging,
 }
 
 struct Current {
@@ -218,16 +211,8 @@ impl StagedUpload for Staged {
 
     async fn read_archive(&self, name: &FileName, limits: &ArchiveLimits) -> Result<ArchiveContents, StorageError> {
         let path = self.folder.0.join(name.as_str());
-        let (name, limits, spent) = (name.clone(), *limits, Arc::clone(&self.spent));
-        // It goes with the work, which goes on if its client hangs up.
-        let turn = Arc::clone(&self.judging).acquire_owned().await;
-        blocking(move || {
-            let _turn = turn;
-            let file = std::fs::File::open(&path).map_err(failed("opening an archive"))?;
-            let mut spent = spent.lock().unwrap_or_else(PoisonError::into_inner);
-            judge(&name, &file, &limits, &mut spent)
-        })
-        .await
+        let open = move || std::fs::File::open(&path).map_err(failed("opening an archive"));
+        self.judging.judge(name, open, limits, &self.spent).await
     }
 
     async fn publish(self: Box<Self>, metadata: Bytes) -> Result<(), StorageError> {
@@ -330,34 +315,10 @@ fn fetch(
         }
     }
     for (name, path) in archives {
-        let reading = readings.iter().find(|reading| reading.archive == name.as_str());
-        let encoding = reading.and_then(|reading| reading.encoding.as_deref()).map(known).transpose()?;
-        let root = reading.and_then(|reading| reading.root.as_deref());
         let file = std::fs::File::open(&path).map_err(failed("opening an archive"))?;
-        let how = How { limits, encoding, root };
-        let found = read::read(&name, file, how, &mut spent, &mut Unpack { into })?;
-        if !found.names.undecided.is_empty() {
-            return Err(StorageError::Refused(format!("archive {:?} has names that are not UTF-8", name.as_str())));
-        }
+        unpack(&name, file, into, limits, readings, &mut spent)?;
     }
     Ok(())
-}
-
-fn known(label: &str) -> Result<Encoding, StorageError> {
-    let unknown = || std::io::Error::other(format!("the encoding {label:?} is not known"));
-    Encoding::of_label(label).ok_or_else(|| failed("reading an archive's names")(unknown()))
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
-) -> Result<T, StorageError> {
-    let stopped =
-        |error| StorageError::Io { context: "a storage task".to_owned(), source: std::io::Error::other(error) };
-    spawn_blocking(work).await.map_err(stopped)?
-}
-
-fn failed(context: &str) -> impl Fn(std::io::Error) -> StorageError + '_ {
-    move |source| StorageError::Io { context: context.to_owned(), source }
 }
 
 fn no_file() -> StorageError {

@@ -295,7 +295,7 @@ impl From<StorageError> for Error {
         match error {
             StorageError::Refused(why) => Self::Invalid(why),
             StorageError::Missing(_) => Self::Internal(chain(&error)),
-            StorageError::Io { .. } => Self::Storage(chain(&error)),
+            StorageError::Away(_) | StorageError::Io { .. } => Self::Storage(chain(&error)),
         }
     }
 }

@@ -55,6 +55,10 @@ pub(crate) struct JobOptions {
     /// Time for a program to end after SIGTERM; then it gets SIGKILL
     #[arg(long, env = "TERMINATE_GRACE", default_value = "2s", value_parser = humantime::parse_duration)]
     terminate_grace: Duration,
+    /// How long the end of a run waits for S3 when it does not answer, see `STORAGE_URL`; then the run counts as failed
+    /// by the platform
+    #[arg(long, env = "STORAGE_BUDGET", default_value = "1h", value_parser = humantime::parse_duration)]
+    storage_budget: Duration,
     /// Maximum bytes of a job's artifacts, such as 5GiB; the rest is not kept
     #[arg(long, env = "ARTIFACT_LIMIT", default_value = "5GiB")]
     artifact_limit: ByteSize,
@@ -96,6 +100,10 @@ impl JobOptions {
         drain_timeout: Duration,
     ) -> Result<WorkerConfig> {
         self.check(policy)?;
+        let is_in_bucket = storage.bucket()?.is_some();
+        if is_in_bucket {
+            self.keep_account()?;
+        }
         let variables = self.variables()?;
         let consumer = self.consumer()?;
         let machine = self.machine(&consumer, (data, storage)).await?;
@@ -117,6 +125,7 @@ impl JobOptions {
             graces: Graces { interrupt: self.interrupt_grace, terminate: self.terminate_grace },
             gpus,
             artifacts: ArtifactLimits { bytes: self.artifact_limit.as_u64(), files: self.artifact_files },
+            storage_budget: is_in_bucket.then_some(self.storage_budget),
             tracking,
         })
     }
@@ -133,6 +142,18 @@ impl JobOptions {
             bail!("WORKER_CLASSES names {unknown}, which RESOURCE_CLASSES does not");
         }
         Ok(())
+    }
+
+    /// Refuses to pass the account of the storage on to jobs.
+    fn keep_account(&self) -> Result<()> {
+        let mut passed_on = self.job_env.split(',').map(str::trim).filter(|entry| !entry.contains('='));
+        match passed_on.find(|name| name.starts_with("AWS_")) {
+            Some(name) => bail!(
+                "JOB_ENV passes on {name}, which belongs to the account of STORAGE_URL: with it jobs could read and \
+                 change all files. Give jobs an account of their own as NAME=value"
+            ),
+            None => Ok(()),
+        }
     }
 
     /// The environment variables of jobs.
@@ -195,6 +216,13 @@ mod tests {
         jobs(&["--slots", "1", "--gpu-slots", "64", "--classes", "small"]).check(&Policy::default()).unwrap();
         let name = jobs(&["--worker-name", "a b"]).consumer().unwrap_err();
         assert!(format!("{name:#}").starts_with("WORKER_NAME: "), "{name:#}");
+    }
+
+    #[test]
+    fn the_account_of_the_storage_is_not_passed_on_to_jobs() {
+        for (given, kept) in [("A=1,AWS_ACCESS_KEY_ID", false), (" AWS_PROFILE ,B", false), ("AWS_REGION=x,A", true)] {
+            assert_eq!(jobs(&["--job-env", given]).keep_account().is_ok(), kept, "{given}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use adapters::ids::SystemIds;
 use adapters::mlflow::Mlflow;
+use adapters::object::Bucket;
 use adapters::redis::audit::Mode;
 use adapters::redis::check::Verdict;
 use adapters::redis::{self, Redis};
@@ -25,6 +26,7 @@ use serde::Serialize;
 use worker::{Python, Reconciler, ReconcilerPorts};
 
 use super::answer;
+use crate::board_files;
 use crate::client::Output;
 use crate::client::output::human;
 use crate::client::output::table::{Align, render};
@@ -101,9 +103,15 @@ impl DoctorCommand {
         let mut rows = if self.repair { vec![self.repair().await?] } else { vec![] };
         rows.extend(self.look_at_redis().await);
         let data = &self.redis.data;
-        rows.push(self.look_at_uploads());
-        rows.push(self.look_at_folder("logs", &self.storage.logs(data), "LOG_ROOT"));
-        rows.push(self.look_at_folder("artifacts", &self.storage.artifacts(data), "ARTIFACT_ROOT"));
+        match self.storage.bucket() {
+            Err(error) => rows.push(Row::unusable("storage", format!("{error:#}"), "correct this setting")),
+            Ok(Some(bucket)) => rows.push(look_at_bucket(&bucket).await),
+            Ok(None) => {
+                rows.push(self.look_at_uploads());
+                rows.push(self.look_at_folder("logs", &self.storage.logs(data), "LOG_ROOT"));
+                rows.push(self.look_at_folder("artifacts", &self.storage.artifacts(data), "ARTIFACT_ROOT"));
+            }
+        }
         rows.extend(self.look_at_python().await);
         rows.extend(self.look_at_mlflow().await);
         let code = if rows.iter().any(|row| row.verdict == "unusable") { ExitCode::FAILURE } else { ExitCode::SUCCESS };
@@ -278,6 +286,15 @@ impl DoctorCommand {
             return vec![Row::good(name, "jobs can read all that the interpreter imports from")];
         }
         unseen.iter().map(|one| Row::risky(name, one.path.display().to_string(), one.why.clone())).collect()
+    }
+}
+
+/// Whether a bucket can be written, read and listed.
+async fn look_at_bucket(bucket: &Bucket) -> Row {
+    let checked = async { board_files::store(bucket)?.check().await.map_err(anyhow::Error::from) };
+    match checked.await {
+        Ok(()) => Row::good("storage", format!("{bucket} can be written, read and listed")),
+        Err(error) => Row::unusable("storage", format!("{error:#}"), "correct STORAGE_URL or the AWS_* variables"),
     }
 }
 

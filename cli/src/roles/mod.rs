@@ -8,6 +8,7 @@ pub(crate) mod policy;
 pub(crate) mod policy_change;
 pub(crate) mod projections;
 pub(crate) mod stop;
+pub(crate) mod storage;
 pub(crate) mod token;
 pub(crate) mod up;
 pub(crate) mod worker;

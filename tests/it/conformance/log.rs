@@ -2,7 +2,9 @@
 
 use adapters::ids::SystemIds;
 use adapters::log_files::LogFiles;
+use adapters::object::ObjectLogs;
 use events::ports::{Ids, LogPort};
+use leadersboard_tests::s3::S3Server;
 
 async fn conforms(logs: &dyn LogPort) {
     let (job, first, second) = (SystemIds.job(), SystemIds.fence(), SystemIds.fence());
@@ -22,6 +24,9 @@ async fn conforms(logs: &dyn LogPort) {
     other.append(b"another run").await.expect("written");
     assert_eq!(logs.len(job, &first).await, Ok(Some(9)), "runs are apart");
 
+    for writer in [&mut writer, &mut other] {
+        writer.close().await.expect("sent");
+    }
     let kept = SystemIds.job();
     logs.create(kept, &first).await.expect("a log").append(b"kept").await.expect("written");
     logs.delete(job).await.expect("deleted");
@@ -30,6 +35,12 @@ async fn conforms(logs: &dyn LogPort) {
         assert_eq!(logs.len(job, run).await, Ok(None), "the log of every run is gone");
     }
     assert_eq!(logs.len(kept, &first).await, Ok(Some(4)), "that of another job is not");
+}
+
+#[tokio::test]
+async fn logs_in_a_bucket() {
+    let (server, spool) = (S3Server::start().await, tempfile::tempdir().expect("a directory"));
+    conforms(&ObjectLogs::new(server.store("x"), spool.path().to_owned(), None)).await;
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod job_status;
 mod leaderboard;
 mod live_log;
 mod log;
+mod log_on_other_host;
 mod progress;
 mod quota;
 mod records;

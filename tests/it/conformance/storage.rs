@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use adapters::ids::SystemIds;
+use adapters::object::ObjectSubmissions;
 use adapters::storage::DirectoryStorage;
 use bytes::Bytes;
 use events::SubmissionId;
@@ -13,6 +14,10 @@ use events::submission::ArchiveReading;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use leadersboard_tests::age::age;
+use leadersboard_tests::certificate::Certificate;
+use leadersboard_tests::http_faults::{Call, Fault, HttpFaults};
+use leadersboard_tests::s3::{S3Server, store_at, store_trusting};
+use leadersboard_tests::wait::until;
 use tar::{EntryType, Header};
 use zip::write::SimpleFileOptions;
 
@@ -137,6 +142,15 @@ fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
 async fn a_submission_appears_whole_when_it_is_published_and_not_before() {
     let bench = bench();
     let storage: &dyn StoragePort = &bench.storage;
+    appears_whole(storage).await;
+    let mut broken = storage.stage(SystemIds.submission()).await.expect("staged");
+    broken.begin(&name("main.py")).await.expect("begun");
+    drop(broken);
+    let left: Vec<_> = std::fs::read_dir(bench.root.path().join("uploads/.staging")).expect("staging").collect();
+    assert!(left.is_empty(), "a broken upload left {left:?}");
+}
+
+async fn appears_whole(storage: &dyn StoragePort) {
     let id = SystemIds.submission();
     let name = name("main.py");
     let mut staged = storage.stage(id).await.expect("staged");
@@ -151,29 +165,25 @@ async fn a_submission_appears_whole_when_it_is_published_and_not_before() {
     storage.delete(id).await.expect("deleted");
     storage.delete(id).await.expect("twice is no error");
     assert!(matches!(storage.metadata(id).await, Err(StorageError::Missing(_))));
-
-    let mut broken = storage.stage(id).await.expect("staged");
-    broken.begin(&name).await.expect("begun");
-    drop(broken);
-    let left: Vec<_> = std::fs::read_dir(bench.root.path().join("uploads/.staging")).expect("staging").collect();
-    assert!(left.is_empty(), "a broken upload left {left:?}");
     storage.probe().await.expect("writable");
 }
 
 #[tokio::test]
 async fn good_archives_are_unpacked_with_their_names_as_stored() {
-    let bench = bench();
+    unpacks(&bench().storage).await;
+}
+
+async fn unpacks(storage: &dyn StoragePort) {
     let long = format!("{}/{}.txt", "d".repeat(90), "f".repeat(120));
     let tar = tar_gz(&[("./main.py", b"1"), ("pkg/__init__.py", b""), (&long, b"long")]);
     let zipped = zip(&[("data/a.csv", b"1,2"), ("data/zo\u{eb}.csv", b"3,4")]);
     let files: [(&str, &[u8]); 3] = [("code.tar.gz", &tar), ("data.zip", &zipped), ("config.yaml", b"a: 1")];
-    let (id, mut listed) = publish(&bench.storage, &files).await.expect("published");
+    let (id, mut listed) = publish(storage, &files).await.expect("published");
     listed.sort();
     let mut all = vec!["data/a.csv", "data/zo\u{eb}.csv", &long, "main.py", "pkg/__init__.py"];
     all.sort_unstable();
     assert_eq!(listed, all);
-    let fetched: Vec<String> =
-        fetch(&bench.storage, id).await.expect("fetched").into_iter().map(|(name, _)| name).collect();
+    let fetched: Vec<String> = fetch(storage, id).await.expect("fetched").into_iter().map(|(name, _)| name).collect();
     all.push("config.yaml");
     all.sort_unstable();
     assert_eq!(fetched, all);
@@ -374,6 +384,19 @@ async fn what_is_published_is_found_page_by_page_once_it_is_old_enough() {
     let bench = bench();
     let one = bench.storage.clone().of_board("one").expect("its name");
     let storage: &dyn StoragePort = &one;
+    let ids = finds_page_by_page(storage).await;
+    let (hour, none) = (Duration::from_hours(1), Duration::ZERO);
+    age(&bench.root.path().join("uploads").join(ids[4].to_string()), 2 * hour);
+    assert_eq!(storage.published(None, 10, hour).await.expect("a page").ids, [ids[4]]);
+
+    // What one board has no record of may be another's.
+    let two = bench.storage.clone().of_board("two").expect("its name");
+    for board in [&one, &two] {
+        assert_eq!(board.published(None, 10, none).await.expect("a page").ids, []);
+    }
+}
+
+async fn finds_page_by_page(storage: &dyn StoragePort) -> Vec<SubmissionId> {
     let mut ids = Vec::new();
     for _ in 0..7 {
         ids.push(publish(storage, &[("main.py", b"1")]).await.expect("published").0);
@@ -393,14 +416,116 @@ async fn what_is_published_is_found_page_by_page_once_it_is_old_enough() {
         }
     }
     assert_eq!((found, pages), (ids.clone(), 3));
-    age(&bench.root.path().join("uploads").join(ids[4].to_string()), 2 * hour);
-    assert_eq!(storage.published(None, 10, hour).await.expect("a page").ids, [ids[4]]);
+    ids
+}
 
-    // What one board has no record of may be another's.
-    let two = bench.storage.clone().of_board("two").expect("its name");
-    for board in [&one, &two] {
-        assert_eq!(board.published(None, 10, none).await.expect("a page").ids, []);
-    }
+#[tokio::test]
+async fn submissions_in_a_bucket() {
+    let (server, spool) = (S3Server::start().await, tempfile::tempdir().expect("a directory"));
+    let open = async |prefix: &str, board: &str| {
+        ObjectSubmissions::new(server.store(prefix), spool.path().to_owned()).of_board(board).await.expect("a bucket")
+    };
+    let storage = open("a b/\u{e9}", "one").await;
+    appears_whole(&storage).await;
+    unpacks(&storage).await;
+    let room = storage.room().await.expect("an answer");
+    assert!(room.total_bytes == 0 && !room.is_scarce(), "nothing is known of it");
+
+    let pages = open("pages", "one").await;
+    finds_page_by_page(&pages).await;
+    open("pages", "two").await;
+    let shared = open("pages", "one").await;
+    assert_eq!(shared.published(None, 10, Duration::ZERO).await.expect("a page").ids, []);
+
+    // What is dropped or crashed on the way is no submission, and goes.
+    let before = server.keys("").await;
+    let large = Bytes::from(vec![7; 9 << 20]);
+    let broken = async |id| {
+        let mut broken = storage.stage(id).await.expect("staged");
+        broken.begin(&name("small.py")).await.expect("begun");
+        broken.write(Bytes::from_static(b"1")).await.expect("written");
+        broken.finish().await.expect("finished");
+        broken.begin(&name("large.py")).await.expect("begun");
+        broken.write(large.clone()).await.expect("written");
+        broken
+    };
+    let id = SystemIds.submission();
+    drop(broken(id).await);
+    until("what was dropped is gone", Duration::from_secs(20), async || {
+        (server.keys("").await == before && server.unfinished().await == 0).then_some(())
+    })
+    .await;
+    std::mem::forget(broken(id).await);
+    let found = storage.published(None, 100, Duration::ZERO).await.expect("a page").ids;
+    assert!(!found.contains(&id) && matches!(fetch(&storage, id).await, Err(StorageError::Missing(_))));
+    storage.remove_stale().await.expect("swept");
+    assert_eq!(server.unfinished().await, 1, "it may be under way");
+    server.store("a b/\u{e9}").sweep(Duration::ZERO).await.expect("swept");
+    assert_eq!((server.keys("").await, server.unfinished().await), (before, 0));
+
+    // Names that servers, XML and addresses read in ways of their own.
+    let names = [
+        " a.py",
+        "a .py",
+        "a+b%20&<>#?;=.py",
+        "zoe\u{308}.py",
+        "zo\u{eb}.py",
+        "\u{ffff}\u{202e}.py",
+        "\u{1f600}'\".py",
+    ];
+    let longest = format!("{}.py", "\u{e9}".repeat(126));
+    let mut odd: Vec<_> = names.into_iter().chain([longest.as_str()]).map(|name| (name, name.as_bytes())).collect();
+    let (id, _) = publish(&storage, &odd).await.expect("published");
+    odd.sort_unstable();
+    let odd: Vec<_> = odd.into_iter().map(|(name, content)| (name.to_owned(), content.to_vec())).collect();
+    assert_eq!(fetch(&storage, id).await.expect("fetched"), odd);
+
+    // The files of two large uploads arrive as they were sent.
+    let files: [(&str, &[u8]); 2] = [("a.py", &large), ("b.py", &large[..large.len() - 1])];
+    let (id, _) = publish(&storage, &files).await.expect("published");
+    let fetched = fetch(&storage, id).await.expect("fetched");
+    assert!(fetched == files.map(|(name, content)| (name.to_owned(), content.to_vec())));
+}
+
+#[tokio::test]
+async fn a_bucket_whose_answers_are_lost_or_that_is_away() {
+    let (server, spool) = (S3Server::start().await, tempfile::tempdir().expect("a directory"));
+    let network = HttpFaults::before(&server.address());
+    let store = store_at(&network.address(), "x");
+    store.check().await.expect("usable");
+    let storage = ObjectSubmissions::new(store, spool.path().to_owned());
+    let (id, _) = publish(&storage, &[("main.py", b"1")]).await.expect("published");
+    network.set(Fault::Down).await;
+    let away = storage.metadata(id).await.expect_err("it is away");
+    let StorageError::Away(why) = &away else { panic!("{away:?}") };
+    assert!(why.to_string().contains("can't be reached") && !format!("{why:#}").contains("secret"), "{why:#}");
+    assert!(matches!(storage.stage(SystemIds.submission()).await, Err(StorageError::Away(_))));
+    network.heal().await;
+    assert_eq!(fetch(&storage, id).await.expect("fetched").len(), 1);
+
+    // The manifest is written, and nobody learns of it: neither a half submission nor a note stays.
+    let mut staged = storage.stage(SystemIds.submission()).await.expect("staged");
+    staged.begin(&name("main.py")).await.expect("begun");
+    staged.finish().await.expect("finished");
+    network.set(Fault::LoseAnswer(Call::Other)).await;
+    staged.publish(Bytes::from_static(b"{}")).await.expect_err("no answer");
+    network.heal().await;
+    until("the upload is gone", Duration::from_mins(1), async || {
+        server.store("x").sweep(Duration::ZERO).await.expect("swept");
+        let keys = server.keys("x/submissions").await;
+        (keys.len() == 2).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_bucket_behind_a_certificate_of_an_authority_of_ones_own() {
+    let (server, certificate) = (S3Server::start().await, Certificate::new());
+    let network = HttpFaults::before_with_tls(&server.address(), &certificate);
+    let unknown = store_at(&network.address(), "").check().await.expect_err("nobody knows it").to_string();
+    assert!(unknown.contains("can't be reached") && unknown.to_lowercase().contains("certificate"), "{unknown}");
+    store_trusting(&network.address(), "", Some(&certificate.authority())).check().await.expect("usable");
+    assert_eq!(server.keys("").await, Vec::<String>::new(), "a check leaves nothing");
 }
 
 #[tokio::test]

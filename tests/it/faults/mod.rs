@@ -12,6 +12,7 @@ mod network;
 mod redis_crash;
 mod refused_login;
 mod small_disk;
+mod storage_away;
 mod tickets;
 mod tracking;
 mod unfit_worker;

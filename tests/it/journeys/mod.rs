@@ -29,6 +29,7 @@ mod readme;
 mod reconciler;
 mod redis_away;
 mod requirements;
+mod s3;
 mod scale;
 mod stream;
 mod submissions;

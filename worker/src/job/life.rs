@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use events::LossCause;
 use events::policy::LivePolicy;
 use events::ports::{Claim, ProgressPort, StageName};
+use events::submission::Manifest;
+use events::{LossCause, ResourceClass};
 use tokio::task::spawn_blocking;
 use tracing::Instrument;
 
@@ -24,6 +25,8 @@ use crate::job::run::{Attempt, Run, Settled};
 use crate::job::stage;
 use crate::job::stage_watchdog::StageWatchdog;
 use crate::job::start::{Answer, Starter};
+use crate::log::closer::LogCloser;
+use crate::log::job_log::JobLog;
 use crate::services::fitness::FailedStage;
 use crate::services::self_test::SelfTest;
 use crate::stop::Stop;
@@ -38,6 +41,7 @@ pub(crate) struct JobLife {
     pub(crate) executor: Executor,
     pub(crate) judge: Judge,
     pub(crate) collector: ArtifactCollector,
+    pub(crate) log_closer: LogCloser,
     pub(crate) recorder: EndRecorder,
     pub(crate) heartbeats: Heartbeats,
     pub(crate) self_test: Arc<SelfTest>,
@@ -110,7 +114,7 @@ impl JobLife {
         end
     }
 
-    /// Prepares, executes, judges and collects. The error is the outcome of a run whose program did not start.
+    /// Prepares, executes, judges, collects, and sends the end of the log. The error is the outcome of a run whose program did not start.
     async fn steps(&self, attempt: &Attempt<'_>) -> Result<RunEnd, Outcome> {
         let manifest = self.preparer.prepare(attempt).await?;
         let (name, policy) = (&attempt.run.job.spec.class, self.policy.get());
@@ -120,10 +124,22 @@ impl JobLife {
             Outcome::GivenBack(LossCause::Drain, format!("resource class {name} is not offered here"))
         })?;
         let log = self.executor.open_log(attempt.run, class.log_bytes).await;
-        let execution = self.executor.execute(attempt, &manifest, class, &log).await?;
+        let end = self.logged_steps(attempt, &manifest, class, &log).await.unwrap_or_else(RunEnd::from);
+        Ok(self.log_closer.close(attempt, &log, end).await)
+    }
+
+    /// The steps that write to the log.
+    async fn logged_steps(
+        &self,
+        attempt: &Attempt<'_>,
+        manifest: &Manifest,
+        class: &ResourceClass,
+        log: &JobLog,
+    ) -> Result<RunEnd, Outcome> {
+        let execution = self.executor.execute(attempt, manifest, class, log).await?;
         let run_time = Some(execution.run_time);
-        let outcome = self.judge.judge(attempt, &manifest, class, &log, execution).await;
-        let output = Output { attempt, bytes: class.output_bytes, log: &log };
+        let outcome = self.judge.judge(attempt, manifest, class, log, execution).await;
+        let output = Output { attempt, bytes: class.output_bytes, log };
         Ok(self.collector.collect(&output, RunEnd { run_time, ..outcome.into() }).await)
     }
 

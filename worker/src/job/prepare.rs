@@ -1,5 +1,6 @@
 //! Puts a submission's files into the directory of a run.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,8 +62,33 @@ impl Preparer {
         let submission = self.read_submission(id).await?;
         let manifest = submission.ok_or_else(|| Outcome::broken(format!("submission {id} is gone")))?.manifest;
         let limits = ArchiveLimits::default();
-        self.storage.fetch(id, &work, &limits, &manifest.archives).await.map_err(unfetched)?;
+        self.fetch_files(attempt, id, &work, &limits, &manifest).await?;
         Ok(manifest)
+    }
+
+    /// Fetches the files as soon as storage answers: the caller bounds that.
+    async fn fetch_files(
+        &self,
+        attempt: &Attempt<'_>,
+        id: SubmissionId,
+        work: &Path,
+        limits: &ArchiveLimits,
+        manifest: &Manifest,
+    ) -> Result<(), Outcome> {
+        let mut outage = Outage::of("fetching a submission");
+        loop {
+            match self.storage.fetch(id, work, limits, &manifest.archives).await {
+                Err(StorageError::Away(why)) => {
+                    attempt.watchdog.wait_for(Some(format!("storage can't be used: {why}")));
+                    outage.pause(&why, self.ids.jitter()).await;
+                }
+                fetched => {
+                    attempt.watchdog.wait_for(None);
+                    outage.over();
+                    return fetched.map_err(unfetched);
+                }
+            }
+        }
     }
 
     /// Reads a submission, however long Redis is away: that costs the job no try.
@@ -85,6 +111,8 @@ impl Preparer {
 fn unfetched(error: StorageError) -> Outcome {
     match error {
         StorageError::Refused(sentence) => Outcome::setup_failure(sentence),
-        StorageError::Missing(_) | StorageError::Io { .. } => Outcome::broken(error.to_string()),
+        StorageError::Missing(_) | StorageError::Away(_) | StorageError::Io { .. } => {
+            Outcome::broken(error.to_string())
+        }
     }
 }

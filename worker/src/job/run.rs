@@ -7,7 +7,7 @@ use tracing::Span;
 
 use crate::confinement::run_directory::RunDirectory;
 use crate::gpu::GpuLease;
-use crate::job::interrupt::Interrupt;
+use crate::job::interrupt::{Interrupt, Reason};
 use crate::job::stage_watchdog::StageWatchdog;
 
 /// A run of a job on this worker, from its start to its recorded end.
@@ -42,6 +42,16 @@ pub(crate) struct Attempt<'a> {
     pub(crate) interrupt: &'a Interrupt,
     /// Learns which stage the run is in, and how long that may last.
     pub(crate) watchdog: &'a StageWatchdog,
+}
+
+impl Attempt<'_> {
+    /// Waits until another run is the job's. Who asks for the end of a run that has ended comes too late, and a worker
+    /// that is to stop finishes what is as good as done, within its drain timeout.
+    pub(crate) async fn lost(&self) {
+        if self.interrupt.raised().await != Reason::Lost {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// Whether nothing of a ticket is left for another worker to clear up.

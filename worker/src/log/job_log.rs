@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::Duration;
 
 use events::failure::LOG_TAIL_BYTES;
-use events::ports::LogWriter;
+use events::ports::{LogWriter, PortError};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -33,8 +33,10 @@ pub(crate) enum Stream {
 }
 
 struct Writer {
-    /// `None` if there is no log, or once it has reached its limit.
+    /// `None` if there is no log.
     target: Option<Box<dyn LogWriter>>,
+    /// It has reached its limit: nothing is added any more.
+    is_full: bool,
     /// Where it is shown as it comes.
     live: Option<LiveLog>,
     left: u64,
@@ -51,7 +53,7 @@ impl JobLog {
 
     /// A log that keeps at most `limit` bytes, and shows what it keeps at once.
     pub(crate) fn shown(target: Option<Box<dyn LogWriter>>, limit: u64, live: Option<LiveLog>) -> Self {
-        let writer = Arc::new(Mutex::new(Writer { target, live, left: limit, lost: 0 }));
+        let writer = Arc::new(Mutex::new(Writer { target, is_full: false, live, left: limit, lost: 0 }));
         Self { writer, all: Tail::default(), errors: Tail::default() }
     }
 
@@ -86,6 +88,14 @@ impl JobLog {
     /// A line of the platform's own.
     pub(crate) async fn note(&self, line: &str) {
         self.writer.lock().await.write(format!("[leadersboard] {line}\n").as_bytes()).await;
+    }
+
+    /// Has what is kept of the log where every reader finds it.
+    pub(crate) async fn close(&self) -> Result<(), PortError> {
+        match &mut self.writer.lock().await.target {
+            Some(target) => target.close().await,
+            None => Ok(()),
+        }
     }
 
     /// The end of the log, at most [`LOG_TAIL_BYTES`], from the beginning of a character.
@@ -138,7 +148,7 @@ impl Writer {
         }
         if take < chunk.len() {
             self.append(b"\n[leadersboard] the log has reached its limit; the rest is not kept\n").await;
-            self.target = None;
+            self.is_full = true;
         }
     }
 
@@ -152,7 +162,7 @@ impl Writer {
 
     /// Whether the bytes are kept.
     async fn append(&mut self, bytes: &[u8]) -> bool {
-        let Some(target) = &mut self.target else { return false };
+        let Some(target) = self.target.as_mut().filter(|_| !self.is_full) else { return false };
         match target.append(bytes).await {
             Ok(()) => {
                 if let Some(live) = &self.live {
@@ -192,7 +202,6 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use async_trait::async_trait;
-    use events::ports::PortError;
     use tokio::io::AsyncWriteExt;
 
     use super::*;

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use events::execute::ExecuteError;
-use events::ports::{Claim, JobQueuePort, JobStatusPort, PortError};
+use events::ports::{Claim, JobQueuePort, JobStatusPort, LogPort, PortError};
 use events::{Consumer, JobCommand, JobState, LossCause};
 use tokio::task::spawn_blocking;
 
 use crate::commands::Commands;
 use crate::confinement::Sandbox;
+use crate::log::cut_off;
 use crate::outage::Outage;
 use crate::recovery::leftovers::kill_marked;
 use crate::recovery::worker_directory::WorkerDirectory;
@@ -49,6 +50,7 @@ pub(crate) struct CrashRecovery {
     pub(crate) commands: Commands,
     pub(crate) queue: Arc<dyn JobQueuePort>,
     pub(crate) status: Arc<dyn JobStatusPort>,
+    pub(crate) logs: Arc<dyn LogPort>,
     pub(crate) classes: ServedClasses,
     pub(crate) stop: Stop,
 }
@@ -132,7 +134,11 @@ impl CrashRecovery {
         };
         let command = JobCommand::LoseLease { fence: fence.clone(), cause, error };
         match self.commands.carry_out(job.id, &command, job.trace.clone()).await {
-            Ok(_) | Err(ExecuteError::Rejected(_)) => Ok(false),
+            Ok(_) => {
+                cut_off(&self.logs, job.id, fence);
+                Ok(false)
+            }
+            Err(ExecuteError::Rejected(_)) => Ok(false),
             Err(error) => Err(error.to_string()),
         }
     }

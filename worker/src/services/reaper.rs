@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use events::execute::{ExecuteError, JobExecutor, Origin};
 use events::policy::LivePolicy;
-use events::ports::{EventLogPort, Ids, JobQueuePort, Lease, PortError, Unstarted, WorkersPort};
+use events::ports::{EventLogPort, Ids, JobQueuePort, Lease, LogPort, PortError, Unstarted, WorkersPort};
 use events::{Actor, Fence, Guard, JobCommand, JobId, LossCause};
 use metrics::counter;
 use tokio::time::{Instant, sleep};
 
+use crate::log::cut_off;
 use crate::outage::Outage;
 use crate::served_classes::ServedClasses;
 
@@ -23,6 +24,7 @@ use crate::served_classes::ServedClasses;
 pub(crate) struct Reaper {
     pub(crate) log: Arc<dyn EventLogPort>,
     pub(crate) queue: Arc<dyn JobQueuePort>,
+    pub(crate) logs: Arc<dyn LogPort>,
     pub(crate) workers: Arc<dyn WorkersPort>,
     pub(crate) ids: Arc<dyn Ids>,
     pub(crate) policy: Arc<LivePolicy>,
@@ -87,6 +89,7 @@ impl Reaper {
             Ok(_) => {
                 tracing::warn!(%job, worker = %lease.worker, "a worker fell silent; its job is tried again or given up");
                 counter!("leadersboard_leases_reaped_total").increment(1);
+                cut_off(&self.logs, job, &lease.fence);
             }
             // The worker beat again, or the end of its run was recorded meanwhile.
             Err(ExecuteError::GuardFailed(_) | ExecuteError::Rejected(_)) => {}

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use events::ports::{LogChunk, LogFeed, LogFeedPort, PortError, Printed};
 use events::{Fence, JobId, StreamId};
 use redis::aio::MultiplexedConnection;
-use redis::streams::{StreamId as Entry, StreamKey, StreamReadReply};
+use redis::streams::{StreamId as Entry, StreamKey, StreamRangeReply, StreamReadReply};
 use tokio::time::sleep;
 
 use super::listeners::{Listener, Listeners, Tellable};
@@ -114,6 +114,17 @@ impl LogFeedPort for RedisLogFeed {
 impl LogFeed for Listener<Printed> {
     async fn next(&mut self) -> Printed {
         Self::next(self).await
+    }
+}
+
+impl Redis {
+    /// The chunks of a run that end behind an offset, as far as they are kept, in their order.
+    pub(crate) async fn live_chunks(&self, job: JobId, fence: &Fence, after: u64) -> Result<Vec<LogChunk>, PortError> {
+        let mut read = redis::cmd("XRANGE");
+        // An entry's id is the offset at which its bytes end.
+        read.arg(self.keys().log_tail(job, fence)).arg(format!("({after}-{}", u64::MAX)).arg("+");
+        let found: StreamRangeReply = read.query_async(&mut self.connection()).await.map_err(away)?;
+        Ok(found.ids.iter().filter_map(chunk).collect())
     }
 }
 

@@ -3,11 +3,9 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use adapters::artifact_files::ArtifactFiles;
 use adapters::ids::SystemIds;
-use adapters::log_files::LogFiles;
 use adapters::redis::Redis;
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use events::execute::{ExecuteError, Origin};
 use events::ports::{DeadLetterPort, Ids};
@@ -15,6 +13,7 @@ use events::{Actor, UserId};
 use serde_json::json;
 
 use super::select::Filters;
+use crate::board_files::{self, JobFiles};
 use crate::client::Output;
 use crate::client::output::human;
 use crate::options::storage::StorageOptions;
@@ -62,13 +61,8 @@ impl Purge {
 
     async fn dead_letters(&self, redis: &Redis, data: &Path) -> Result<u64> {
         let origin = Origin { actor: Actor::User(self.by.clone()), trace: None };
-        let root = self.storage.logs(data);
-        let logs = LogFiles::open(root.clone())
-            .with_context(|| format!("the log directory {} can't be used", root.display()))?;
-        let root = self.storage.artifacts(data);
-        let artifacts = ArtifactFiles::open(root.clone())
-            .with_context(|| format!("the artifact directory {} can't be used", root.display()))?;
-        let files = worker::JobFiles { logs: &logs, artifacts: &artifacts };
+        let JobFiles { logs, artifacts } = board_files::open_jobs(&self.storage, data, redis)?;
+        let files = worker::JobFiles { logs: &*logs, artifacts: &*artifacts };
         let mut selection = self.filters.select(redis, u64::MAX).await?;
         let policy = shared_policy::stored(redis).await?.policy();
         let mut count = 0;

@@ -20,6 +20,12 @@ pub trait LogPort: Send + Sync {
 
     /// Removes what all runs of a job printed; a job without any is no error.
     async fn delete(&self, job: JobId) -> Result<(), PortError>;
+
+    /// Ends the log of a run whose worker was lost: where a part of it may be missing, its end says so.
+    async fn cut_off(&self, job: JobId, fence: &Fence) -> Result<(), PortError> {
+        let _ = (job, fence);
+        Ok(())
+    }
 }
 
 /// The writing end of a run's log.
@@ -30,4 +36,9 @@ pub trait LogWriter: Send {
 
     /// How many bytes there are, after an append that went well: where those of the next will stand.
     fn position(&self) -> u64;
+
+    /// Has all bytes where every reader on every host finds them. What an error left is sent by another call.
+    async fn close(&mut self) -> Result<(), PortError> {
+        Ok(())
+    }
 }

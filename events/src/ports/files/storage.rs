@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::id::SubmissionId;
 use crate::ports::{FileName, Suffixes};
+use crate::problem::Problem;
 use crate::submission::ArchiveReading;
 
 /// The files of submissions.
@@ -220,6 +221,9 @@ pub enum StorageError {
     /// The content breaks a rule: its author's to cure. The sentence names the culprit.
     #[error("{0}")]
     Refused(String),
+    /// Storage can't be reached, or refuses: a later request may succeed.
+    #[error("storage can't be used: {0}")]
+    Away(Problem),
     /// Storage failed: the platform's to cure.
     #[error("storage failed: {context}: {source}")]
     Io {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
-use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
+use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 use tokio::sync::watch;
@@ -97,8 +97,10 @@ impl Way {
         let request = self.http.request(parts.method, format!("{}{path}", self.upstream)).headers(headers).body(body);
         let passed = request.send().await.map_err(io::Error::other)?;
         let mut answer = Response::builder().status(passed.status());
-        if let Some(kind) = passed.headers().get(CONTENT_TYPE) {
-            answer = answer.header(CONTENT_TYPE, kind);
+        for (name, value) in passed.headers() {
+            if ![CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name) {
+                answer = answer.header(name, value);
+            }
         }
         let body = passed.bytes().await.map_err(io::Error::other)?;
         answer.body(Full::new(body)).map_err(io::Error::other)

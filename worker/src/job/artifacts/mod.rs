@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use events::job::ArtifactTotals;
-use events::ports::{ArtifactPort, Ids, PortError};
+use events::ports::{ArtifactPort, Ids, PortError, Stage, StageName};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 
@@ -31,7 +31,7 @@ use pulse::Pulse;
 const SILENCE: Duration = Duration::from_mins(5);
 /// How long it may take in all.
 const WHOLE_LIMIT: Duration = Duration::from_hours(2);
-/// How long storage may be away.
+/// How long storage may be away where there is no budget for it.
 const PATIENCE: Duration = Duration::from_mins(10);
 /// The same for a run that failed.
 const FAILED_PATIENCE: Duration = Duration::from_secs(10);
@@ -44,6 +44,9 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(crate) struct ArtifactCollector {
     pub(crate) port: Arc<dyn ArtifactPort>,
     pub(crate) limits: ArtifactLimits,
+    /// How long the end of a run waits for storage that is away; then the platform has failed it. `None`: for a while,
+    /// and then its results count without its files.
+    pub(crate) budget: Option<Duration>,
     pub(crate) ids: Arc<dyn Ids>,
     pub(crate) stop: Stop,
 }
@@ -62,6 +65,8 @@ enum Cut {
     Interrupted(Reason),
     /// It can't be done.
     GivenUp(String),
+    /// Storage shows no sign of life.
+    Silent(String),
     /// Storage is away; it may come back.
     Away(PortError),
 }
@@ -70,9 +75,9 @@ impl ArtifactCollector {
     /// Collects the output of a run that ended by itself, completed or failed, and notes that in its end.
     pub(crate) async fn collect(&self, output: &Output<'_>, mut end: RunEnd) -> RunEnd {
         let patience = match end.outcome {
-            Outcome::Completed(_) => PATIENCE,
+            Outcome::Completed(_) => self.budget.unwrap_or(PATIENCE),
             // Its files may be what fills the disk.
-            Outcome::Failed(_) => FAILED_PATIENCE,
+            Outcome::Failed(_) => self.budget.unwrap_or(FAILED_PATIENCE),
             Outcome::Cancelled | Outcome::GivenBack(..) | Outcome::Lost => return end,
         };
         let began = Instant::now();
@@ -83,7 +88,10 @@ impl ArtifactCollector {
                 end.artifacts = totals;
             }
             Err(Cut::Interrupted(reason)) => end.outcome = Outcome::stopped(reason),
-            Err(Cut::GivenUp(why)) => output.give_up(&why).await,
+            Err(Cut::Away(error)) if self.budget.is_some() => {
+                end.outcome = Outcome::broken(format!("storage was away for {patience:?}: {error}"));
+            }
+            Err(Cut::GivenUp(why) | Cut::Silent(why)) => output.give_up(&why).await,
             Err(Cut::Away(error)) => output.give_up(&error.to_string()).await,
         }
         output.attempt.watchdog.enter("clearing up", CLEARING_LIMIT);
@@ -92,15 +100,21 @@ impl ArtifactCollector {
 
     /// Tries until storage works, or was away for too long.
     async fn store(&self, output: &Output<'_>, patience: Duration) -> Result<ArtifactTotals, Cut> {
-        let deadline = Instant::now() + WHOLE_LIMIT;
-        let patience = Instant::now() + patience;
+        let deadline = Instant::now() + WHOLE_LIMIT + patience;
         let mut outage = Outage::of("storing artifacts");
+        let mut away: Option<(Instant, String)> = None;
         loop {
             let pulse = Pulse::default();
             // Whatever cuts this short ends the thread too.
             let _stop = pulse.stop.clone().drop_guard();
-            match self.watch(output, self.try_store(output, &pulse), &pulse, deadline).await {
-                Err(Cut::Away(error)) if Instant::now() < patience => {
+            let reason = away.as_ref().map(|(_, why)| why.clone());
+            let stored = self.watch(output, self.try_store(output, &pulse), &pulse, (deadline, reason)).await;
+            match stored.map_err(|cut| self.of_silence(cut)) {
+                Err(Cut::Away(error)) if away.as_ref().is_none_or(|(since, _)| since.elapsed() < patience) => {
+                    let since = away.map_or_else(Instant::now, |(since, _)| since);
+                    let why = error.to_string();
+                    output.attempt.watchdog.show(Stage { reason: Some(why.clone()), ..StageName::Storing.into() });
+                    away = Some((since, why));
                     output.attempt.watchdog.enter("storing artifacts", SILENCE);
                     tokio::select! {
                         () = outage.pause(&error, self.ids.jitter()) => {}
@@ -115,13 +129,21 @@ impl ArtifactCollector {
         }
     }
 
+    /// A server that is silent may answer again; a folder on a dead mount blocks a thread at each try.
+    fn of_silence(&self, cut: Cut) -> Cut {
+        match cut {
+            Cut::Silent(why) if self.budget.is_some() => Cut::Away(PortError::Unavailable(why.into())),
+            cut => cut,
+        }
+    }
+
     /// Lets `work` go on for as long as it shows signs of life and is of use.
     async fn watch(
         &self,
         output: &Output<'_>,
         work: impl Future<Output = Result<ArtifactTotals, Cut>>,
         pulse: &Pulse,
-        deadline: Instant,
+        (deadline, reason): (Instant, Option<String>),
     ) -> Result<ArtifactTotals, Cut> {
         let mut work = std::pin::pin!(work);
         let mut over = std::pin::pin!(self.stop.patience_is_over());
@@ -129,7 +151,7 @@ impl ArtifactCollector {
         let (mut signs, mut seen) = (0, Instant::now());
         output.attempt.watchdog.enter("storing artifacts", SILENCE);
         loop {
-            output.attempt.watchdog.show(pulse.stage());
+            output.attempt.watchdog.show(Stage { reason: reason.clone(), ..pulse.stage() });
             tokio::select! {
                 done = &mut work => return done,
                 _ = looks.tick() => {
@@ -138,10 +160,10 @@ impl ArtifactCollector {
                         (signs, seen) = (now, Instant::now());
                         output.attempt.watchdog.enter("storing artifacts", SILENCE);
                     } else if seen.elapsed() > SILENCE {
-                        return Err(Cut::GivenUp(format!("storage did not answer for {SILENCE:?}")));
+                        return Err(Cut::Silent(format!("storage did not answer for {SILENCE:?}")));
                     }
                 }
-                () = output.lost() => return Err(Cut::Interrupted(Reason::Lost)),
+                () = output.attempt.lost() => return Err(Cut::Interrupted(Reason::Lost)),
                 () = &mut over => return Err(Cut::Interrupted(Reason::Drain)),
                 () = sleep_until(deadline) => {
                     return Err(Cut::GivenUp(format!("it took longer than {WHOLE_LIMIT:?}")));
@@ -185,17 +207,9 @@ impl Output<'_> {
         tracing::error!(error = why, "the artifacts of the run could not be stored; its results still count");
         self.log.note(&format!("the files in --output could not be stored: {why}")).await;
     }
-
-    /// Waits until another run is the job's. Who asks for the end of a run that has ended comes too late, and a worker
-    /// that is to stop finishes what is as good as done, within its drain timeout.
-    async fn lost(&self) {
-        if self.attempt.interrupt.raised().await != Reason::Lost {
-            std::future::pending::<()>().await;
-        }
-    }
 }
 
 async fn within<T>(limit: Duration, step: impl Future<Output = Result<T, PortError>>) -> Result<T, Cut> {
-    let silent = |_| Cut::GivenUp(format!("storage did not answer for {limit:?}"));
+    let silent = |_| Cut::Silent(format!("storage did not answer for {limit:?}"));
     timeout(limit, step).await.map_err(silent)?.map_err(Cut::Away)
 }
