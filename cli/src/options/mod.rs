@@ -13,3 +13,4 @@ pub(crate) mod redis;
 pub(crate) mod sandbox;
 pub(crate) mod storage;
 pub(crate) mod tracking;
+pub(crate) mod value;

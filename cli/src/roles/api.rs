@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer;
 use super::stop::Stop;
+use crate::bad_usage::Given;
 use crate::client::Output;
 use crate::open_files::OpenFiles;
 use crate::options::access::{AccessOptions, archive_limits};
@@ -22,9 +23,10 @@ use crate::options::policy::PolicyOptions;
 use crate::options::redis::{RedisOptions, StrictOption};
 use crate::options::storage::StorageOptions;
 use crate::options::tracking::TrackerAddress;
+use crate::options::value;
 use crate::shared_policy;
 use crate::telemetry::{install_log, install_metrics};
-use crate::wiring::{Ports, listen};
+use crate::wiring::{Ports, bind};
 
 /// How many may read the metrics at once on their own address.
 const METRICS_CONNECTIONS: usize = 32;
@@ -33,7 +35,7 @@ const METRICS_CONNECTIONS: usize = 32;
 #[derive(Debug, Args)]
 pub(crate) struct ApiCommand {
     /// Address of the API
-    #[arg(long = "listen", env = "LISTEN_ADDR", default_value = "127.0.0.1:8010")]
+    #[arg(long, env = "LISTEN_ADDR", value_name = "ADDR", default_value = "127.0.0.1:8010", value_parser = value::address)]
     listen: SocketAddr,
     #[command(flatten)]
     redis: RedisOptions,
@@ -57,15 +59,16 @@ impl ApiCommand {
         let files = OpenFiles::raise();
         let render = install_metrics()?;
         let stop = Stop::on_signals()?;
-        let tokens = Tokens::parse(&self.access.api_tokens, &self.access.admin_tokens)?;
-        refuse_open(&tokens, self.listen)?;
-        let given = self.policy.given()?;
-        let links = self.tracker.links()?;
+        let tokens = Tokens::parse(&self.access.api_tokens, &self.access.admin_tokens).as_given()?;
+        refuse_open(&tokens, self.listen).as_given()?;
+        let given = self.policy.given().as_given()?;
+        let links = self.tracker.links().as_given()?;
+        let socket = bind(self.listen, "--listen")?;
         let started = stop.unless_stopped(async {
             let ports = Ports::shared(&self.redis, &self.strict, &self.storage, "api").await?;
             let policy = shared_policy::follow(ports.redis(), &given).await?;
-            let metrics = listen_for_metrics(self.access.metrics_addr).await?;
-            Ok((ports, policy, metrics, listen(self.listen).await?))
+            let metrics = listen_for_metrics(self.access.metrics_addr)?;
+            Ok((ports, policy, metrics, socket.listen()?))
         });
         let Some((ports, policy, metrics, listener)) = started.await? else { return Ok(ExitCode::SUCCESS) };
         let address = listener.local_addr().context("the listener has no address")?;
@@ -142,9 +145,9 @@ pub(super) async fn serve(
 ///
 /// # Errors
 /// If the address is taken or not this machine's.
-pub(super) async fn listen_for_metrics(address: Option<SocketAddr>) -> Result<Option<TcpListener>> {
+pub(super) fn listen_for_metrics(address: Option<SocketAddr>) -> Result<Option<TcpListener>> {
     let Some(address) = address else { return Ok(None) };
-    let listener = listen(address).await.context("METRICS_ADDR")?;
+    let listener = bind(address, "--metrics-addr")?.listen()?;
     tracing::info!(address = %listener.local_addr()?, "serving metrics");
     Ok(Some(listener))
 }
