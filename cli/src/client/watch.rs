@@ -237,6 +237,7 @@ impl<'a> Watch<'a> {
         self.announced = attempt;
         if job.attempt() == attempt && self.was_over == Some(false) {
             self.screen.begun(job);
+            self.screen.status(job);
         }
         if attempt > 1 && !self.screen.has_begun(attempt) {
             self.screen.notice(&format!("attempt {attempt} begins"));
