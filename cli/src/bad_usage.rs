@@ -28,11 +28,11 @@ impl From<anyhow::Error> for BadUsage {
 /// Marks the errors of reading what was given.
 pub(crate) trait Given<T> {
     /// The same result, with an error that is a [`BadUsage`].
-    fn as_given(self) -> Result<T>;
+    fn or_bad_usage(self) -> Result<T>;
 }
 
 impl<T, E: Into<anyhow::Error>> Given<T> for Result<T, E> {
-    fn as_given(self) -> Result<T> {
+    fn or_bad_usage(self) -> Result<T> {
         self.map_err(|error| BadUsage(error.into()).into())
     }
 }

@@ -10,6 +10,7 @@ mod options;
 mod roles;
 mod shared_policy;
 mod telemetry;
+mod value;
 mod wiring;
 
 use std::process::ExitCode;

@@ -10,8 +10,8 @@ use crate::client::http::error::ClientError;
 use crate::client::output::human;
 use crate::client::output::print::{Outcome, Output, print_document, print_file, print_text};
 use crate::client::output::table::{Align, render};
-use crate::options::value;
-use crate::options::value::Since;
+use crate::value;
+use crate::value::Since;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -4,7 +4,7 @@ use bytesize::ByteSize;
 use clap::Args;
 use events::ports::{ArchiveLimits, Suffixes, UploadLimits};
 
-use super::value;
+use crate::value;
 
 /// Who may use the API, and what an upload may hold.
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use anyhow::{Context, Error, Result, bail};
 use events::ClassName;
 use events::policy::{ClassSettings, ResourceClass};
 
-use super::value;
+use crate::value;
 
 /// Resource classes as they were given, the first of which is the default.
 #[derive(Debug, Clone)]

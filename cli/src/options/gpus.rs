@@ -12,7 +12,7 @@ pub(crate) struct GpuOptions {
     #[arg(long, env = "GPUS", value_name = "GPU,…", default_value = "all")]
     gpus: Selection,
     /// Jobs that share one GPU
-    #[arg(long, env = "GPU_SLOTS", value_name = "N", default_value_t = 1, value_parser = super::value::count::<usize>)]
+    #[arg(long, env = "GPU_SLOTS", value_name = "N", default_value_t = 1, value_parser = crate::value::count::<usize>)]
     pub(super) gpu_slots: usize,
     /// A file that describes simulated GPUs
     #[cfg(feature = "faults")]

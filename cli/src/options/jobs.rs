@@ -16,8 +16,8 @@ use super::packages::RequirementsOptions;
 use super::python::PythonOption;
 use super::sandbox::{ConfinementOptions, Site};
 use super::storage::StorageOptions;
-use super::value;
 use crate::bad_usage::Given;
+use crate::value;
 
 /// The shortest interval between two runs of a background task.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
@@ -98,9 +98,9 @@ impl JobOptions {
         tracking: Option<TrackingConfig>,
         drain_timeout: Duration,
     ) -> Result<WorkerConfig> {
-        self.check(policy).as_given()?;
-        let variables = self.variables().as_given()?;
-        let consumer = self.consumer().as_given()?;
+        self.check(policy).or_bad_usage()?;
+        let variables = self.variables().or_bad_usage()?;
+        let consumer = self.consumer().or_bad_usage()?;
         let machine = self.machine(&consumer, (data, storage)).await?;
         let Machine { slots, python, gpus, installer, sandbox, work_root } = machine;
         tracing::info!(%consumer, slots, python = %python, sandbox = %sandbox, "the worker is ready");

@@ -5,7 +5,7 @@ use clap::Args;
 use events::ConcurrencyPolicy;
 use events::policy::LimitSettings;
 
-use super::value;
+use crate::value;
 
 /// What a user may have in use. Part of the policy.
 #[derive(Debug, Clone, Args)]

@@ -13,4 +13,3 @@ pub(crate) mod redis;
 pub(crate) mod sandbox;
 pub(crate) mod storage;
 pub(crate) mod tracking;
-pub(crate) mod value;

@@ -9,7 +9,7 @@ use events::policy::PolicySettings;
 use super::classes;
 use super::classes::Classes;
 use super::limits::LimitOptions;
-use super::value;
+use crate::value;
 
 /// The settings that all roles share. Redis stores them; `up`, `migrate` and `policy set` change them.
 #[derive(Debug, Clone, Args)]

@@ -20,7 +20,7 @@ pub(crate) struct StorageOptions {
     artifact_root: Option<PathBuf>,
     /// Disk space that must stay free: if less is free, the worker ends the job that has grown most. 0
     /// disables it [default: 1GiB, or 5 % of a disk smaller than 20 GiB]
-    #[arg(long, env = "DISK_RESERVE", value_name = "SIZE", value_parser = super::value::size)]
+    #[arg(long, env = "DISK_RESERVE", value_name = "SIZE", value_parser = crate::value::size)]
     disk_reserve: Option<ByteSize>,
 }
 

@@ -12,7 +12,7 @@ use events::job::Tracking;
 use events::ports::TrackingPort;
 use worker::TrackingConfig;
 
-use super::value;
+use crate::value;
 use crate::wiring::Ports;
 
 /// Where runs are recorded and shown.

@@ -23,9 +23,9 @@ use crate::options::policy::PolicyOptions;
 use crate::options::redis::{RedisOptions, StrictOption};
 use crate::options::storage::StorageOptions;
 use crate::options::tracking::TrackerAddress;
-use crate::options::value;
 use crate::shared_policy;
 use crate::telemetry::{install_log, install_metrics};
+use crate::value;
 use crate::wiring::{Ports, bind};
 
 /// How many may read the metrics at once on their own address.
@@ -59,10 +59,10 @@ impl ApiCommand {
         let files = OpenFiles::raise();
         let render = install_metrics()?;
         let stop = Stop::on_signals()?;
-        let tokens = Tokens::parse(&self.access.api_tokens, &self.access.admin_tokens).as_given()?;
-        refuse_open(&tokens, self.listen).as_given()?;
-        let given = self.policy.given().as_given()?;
-        let links = self.tracker.links().as_given()?;
+        let tokens = Tokens::parse(&self.access.api_tokens, &self.access.admin_tokens).or_bad_usage()?;
+        refuse_open(&tokens, self.listen).or_bad_usage()?;
+        let given = self.policy.given().or_bad_usage()?;
+        let links = self.tracker.links().or_bad_usage()?;
         let socket = bind(self.listen, "--listen")?;
         let started = stop.unless_stopped(async {
             let ports = Ports::shared(&self.redis, &self.strict, &self.storage, "api").await?;

@@ -29,7 +29,7 @@ pub(crate) struct MigrateCommand {
 
 impl MigrateCommand {
     pub(crate) async fn run(self, output: Output) -> Result<ExitCode> {
-        let given = self.policy.given().as_given()?;
+        let given = self.policy.given().or_bad_usage()?;
         let report = migrate(&self.redis.url()?, &self.redis.namespace.namespace).await?;
         if given != PolicySettings::default() {
             let redis = connect(&self.redis).await?;

@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_1_bad_usage_is_2_and_a_reader_that_went_away_ends_like_a_broken_pipe() {
-        let refused: Result<()> = Err(anyhow::anyhow!("0 is too few").context("--slots")).as_given();
+        let refused: Result<()> = Err(anyhow::anyhow!("0 is too few").context("--slots")).or_bad_usage();
         let refused = refused.unwrap_err();
         assert_eq!(refused.to_string(), "--slots: 0 is too few");
         assert_eq!(code(&refused), format!("{:?}", ExitCode::from(BAD_USAGE)));

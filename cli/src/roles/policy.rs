@@ -63,10 +63,10 @@ impl PolicyCommand {
         let settings = match self.what {
             What::Show => shared_policy::stored(&redis).await?,
             What::Set { policy: options, by, yes, force } => {
-                let given = options.given().as_given()?;
+                let given = options.given().or_bad_usage()?;
                 if given == PolicySettings::default() {
                     let nothing = anyhow!("nothing to set: `leadersboard policy set --help` lists what can be");
-                    return Err(nothing).as_given();
+                    return Err(nothing).or_bad_usage();
                 }
                 let before = shared_policy::stored(&redis).await?;
                 let after = given.clone().over(&before).policy();

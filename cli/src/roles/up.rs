@@ -32,10 +32,10 @@ use crate::options::policy::PolicyOptions;
 use crate::options::redis::NamespaceOption;
 use crate::options::storage::StorageOptions;
 use crate::options::tracking::TrackingOptions;
-use crate::options::value;
 use crate::roles::policy_change;
 use crate::shared_policy;
 use crate::telemetry::{install_log, install_metrics};
+use crate::value;
 use crate::wiring::{Ports, bind, migrate, position_file};
 
 const DEFAULT_DATA: &str = "./data";
@@ -87,12 +87,12 @@ impl UpCommand {
         check_path(data.path())?;
         let files = OpenFiles::raise();
         let render = install_metrics()?;
-        let given = self.policy.given().as_given()?;
-        let links = self.tracking.address.links().as_given()?;
+        let given = self.policy.given().or_bad_usage()?;
+        let links = self.tracking.address.links().or_bad_usage()?;
         let stop = Stop::on_signals()?;
         self.jobs.clear_leftovers(data.path()).await;
         let access = self.tokens(data)?;
-        refuse_open(&access.tokens, self.listen).as_given()?;
+        refuse_open(&access.tokens, self.listen).or_bad_usage()?;
 
         // Before anything is set up: a taken address is the most frequent fault. Nobody can connect before `listen`.
         let socket = bind(self.listen, "--listen")?;
@@ -107,7 +107,7 @@ impl UpCommand {
                 }
                 let policy = shared_policy::follow(ports.redis(), &given).await?;
                 let storage = (data.path(), &self.storage);
-                let tracking = self.tracking.config(&ports).as_given()?;
+                let tracking = self.tracking.config(&ports).or_bad_usage()?;
                 let config = self.jobs.config(&policy.get(), storage, tracking, self.drain_timeout).await?;
                 let worker = Worker::new(config, ports.of_worker(), Arc::clone(&policy));
                 let metrics = listen_for_metrics(self.access.metrics_addr)?;
@@ -163,7 +163,7 @@ impl UpCommand {
     /// The given tokens. If none was given, a token for the user `me`.
     fn tokens(&self, data: &DataDir) -> Result<Access> {
         let (users, admins) = (&self.access.api_tokens, &self.access.admin_tokens);
-        let given = Tokens::parse(users, admins).as_given()?;
+        let given = Tokens::parse(users, admins).or_bad_usage()?;
         let is_given = !given.takes_any();
         let (tokens, token) = if is_given {
             let entry = [users, admins].into_iter().find(|list| !list.trim().is_empty());
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn the_greeting_shows_a_token_that_was_made_and_not_one_that_was_given() {
+    fn the_greeting_shows_a_token_that_was_made_and_not_one_that_wor_bad_usage() {
         let access = |is_given| {
             let tokens = Tokens::parse("me:t0ken", "").unwrap();
             Access { tokens, token: "t0ken".to_owned(), user: "me".parse().unwrap(), role: Role::User, is_given }

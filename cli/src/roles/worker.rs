@@ -21,9 +21,9 @@ use crate::options::policy::PolicyOptions;
 use crate::options::redis::{RedisOptions, StrictOption};
 use crate::options::storage::StorageOptions;
 use crate::options::tracking::TrackingOptions;
-use crate::options::value;
 use crate::shared_policy;
 use crate::telemetry::{install_log, install_metrics};
+use crate::value;
 use crate::wiring::Ports;
 
 /// Run jobs, with a shared Redis.
@@ -57,14 +57,14 @@ impl WorkerCommand {
         let files = OpenFiles::raise();
         let render = install_metrics()?;
         let stop = Stop::on_signals()?;
-        let given = self.policy.given().as_given()?;
+        let given = self.policy.given().or_bad_usage()?;
         self.jobs.clear_leftovers(&self.redis.data).await;
         let started = stop.unless_stopped(async {
             let role = format!("worker.{}", self.jobs.name());
             let ports = Ports::shared(&self.redis, &self.strict, &self.storage, &role).await?;
             let policy = shared_policy::follow(ports.redis(), &given).await?;
             let storage = (self.redis.data.as_path(), &self.storage);
-            let tracking = self.tracking.config(&ports).as_given()?;
+            let tracking = self.tracking.config(&ports).or_bad_usage()?;
             let metrics = listen_for_metrics(self.metrics_addr)?;
             let config = self.jobs.config(&policy.get(), storage, tracking, self.drain_timeout).await?;
             Ok((Worker::new(config, ports.of_worker(), policy), metrics))

@@ -15,7 +15,7 @@ use crate::client::output::settled::Settled;
 use crate::client::output::standing::describe;
 use crate::client::watch::log_cursor::LogCursor;
 use crate::client::watch::{Server, Watch};
-use crate::options::value;
+use crate::value;
 
 /// Print a job's log
 #[derive(Debug, Args)]

@@ -39,6 +39,7 @@ pub(crate) fn number(number: f64) -> String {
 }
 
 /// A number by the name of what it measures: bytes with their unit, others to six significant digits.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "its range is checked")]
 pub(crate) fn measured(name: &str, measure: f64) -> String {
     let is_size = name.ends_with("_bytes") && measure >= 0.0 && measure < u64::MAX as f64;
     if is_size { size(measure as u64) } else { number(measure) }

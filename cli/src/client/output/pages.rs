@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::client::http::error::ClientError;
 use crate::client::http::request::Client;
 use crate::client::output::{human, screen};
-use crate::options::value;
+use crate::value;
 
 /// As many as one request asks for.
 const PAGE: usize = 100;

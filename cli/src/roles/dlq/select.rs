@@ -6,8 +6,8 @@ use clap::{Args, ValueEnum};
 use events::ports::{DeadLetterPort, DeadLetterQuery, Unreadable};
 use events::{DeadLetterKind, Job, JobId, UserId};
 
-use crate::options::value;
-use crate::options::value::Since;
+use crate::value;
+use crate::value::Since;
 
 /// How many dead letters are read at a time.
 const PAGE: usize = 100;
