@@ -1,5 +1,6 @@
 //! The one place where ports meet adapters.
 
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use adapters::ids::SystemIds;
 use adapters::redis::audit::Mode;
 use adapters::redis::check::Verdict;
-use adapters::redis::{Redis, RedisFeed, RedisLogFeed, address, cure, describe};
+use adapters::redis::{Redis, RedisFeed, RedisLogFeed, address, cure, describe, is_readable};
 use anyhow::{Context, Result, anyhow, bail};
 use events::ports::{
     ArtifactPort, DurationsPort, EventFeedPort, EventLogPort, Ids, JobQueuePort, JobStatusPort, LeaderboardPort,
@@ -16,11 +17,15 @@ use events::ports::{
 };
 use migrations::MigrateError;
 use projections::Keyspace;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
+use crate::bad_usage::BadUsage;
 use crate::board_files::{self, JobFiles};
 use crate::options::redis::{RedisOptions, StrictOption};
 use crate::options::storage::StorageOptions;
+
+/// How many clients may wait to be accepted, as in the standard library.
+const BACKLOG: u32 = 1024;
 
 /// Every port, wired to its adapter.
 pub(crate) struct Ports {
@@ -173,6 +178,10 @@ pub(crate) async fn migrate(url: &str, keys: &Keyspace) -> Result<migrations::Re
 /// Why a Redis could not be migrated or its schema not be read, with its address.
 fn explain(url: &str, error: MigrateError) -> anyhow::Error {
     match error {
+        // It has no address to name.
+        MigrateError::Redis(error) if !is_readable(url) => {
+            BadUsage::from(anyhow!("{}: {}", describe(&error), cure(&error))).into()
+        }
         MigrateError::Redis(error) => {
             anyhow!("Redis at {} can't be used: {}: {}", address(url), describe(&error), cure(&error))
         }
@@ -192,10 +201,66 @@ async fn check_schema(url: &str, keys: &Keyspace) -> Result<()> {
     Ok(())
 }
 
-/// Listens, or says which address can't be used.
+/// An address that no other process can take. Nobody can connect to it yet.
+pub(crate) struct Bound {
+    socket: TcpSocket,
+    address: SocketAddr,
+    option: &'static str,
+}
+
+/// Takes an address that `option` gave.
 ///
 /// # Errors
 /// If the address is taken or not this machine's.
-pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("{address} can't be listened on"))
+pub(crate) fn bind(address: SocketAddr, option: &'static str) -> Result<Bound> {
+    let bound = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // Connections of an earlier process may linger.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(socket)
+    };
+    let socket = bound().map_err(|error| unusable(address, option, &error))?;
+    Ok(Bound { socket, address, option })
+}
+
+impl Bound {
+    /// Lets clients connect.
+    ///
+    /// # Errors
+    /// If another process listens on the address since.
+    pub(crate) fn listen(self) -> Result<TcpListener> {
+        let Self { socket, address, option } = self;
+        socket.listen(BACKLOG).map_err(|error| unusable(address, option, &error))
+    }
+}
+
+fn unusable(address: SocketAddr, option: &str, error: &io::Error) -> anyhow::Error {
+    let why = match error.kind() {
+        ErrorKind::AddrInUse => "another process uses it".to_owned(),
+        ErrorKind::AddrNotAvailable => "this machine does not have it".to_owned(),
+        ErrorKind::PermissionDenied => "only root may use this port".to_owned(),
+        _ => error.to_string(),
+    };
+    anyhow!("can't listen on {address}: {why}. Choose another address with {option}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_is_taken_is_told_with_the_option_that_changes_it() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = bind(any, "--listen").unwrap().listen().unwrap();
+        let taken = listener.local_addr().unwrap();
+        let error = bind(taken, "--listen").and_then(Bound::listen).err().unwrap().to_string();
+        let told = format!("can't listen on {taken}: another process uses it. Choose another address with --listen");
+        assert_eq!(error, told);
+        let error = bind(SocketAddr::from(([192, 0, 2, 1], 0)), "--metrics-addr").err().unwrap().to_string();
+        assert!(
+            error.ends_with("this machine does not have it. Choose another address with --metrics-addr"),
+            "{error}"
+        );
+    }
 }

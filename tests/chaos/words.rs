@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::Value;
 
 /// How the last words of a role that ends with an error begin.
-const GAVE_UP: &[u8] = b"leadersboard: ";
+const GAVE_UP: &[u8] = b"error: ";
 
 /// A run whose end its worker tried to record, or was about to, when it was told that the run is not the job's.
 #[derive(Debug, Clone, PartialEq, Eq)]

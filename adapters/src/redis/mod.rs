@@ -20,7 +20,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Client, RedisError};
 
 pub use connection::check;
-pub use connection::trouble::{address, cure, describe};
+pub use connection::trouble::{address, cure, describe, is_readable};
 pub use live::log_feed::RedisLogFeed;
 pub use reads::feed::RedisFeed;
 

@@ -40,7 +40,7 @@ impl Asked for ListQuery {
     fn read(pairs: Pairs) -> Result<Self, Error> {
         pairs.know_only(&["status", "user", "limit", "cursor"])?;
         let [status, user, cursor] = [pairs.filter("status")?, pairs.filter("user")?, pairs.text("cursor")?];
-        Ok(Self { status, user, limit: pairs.number("limit", 1)?, cursor })
+        Ok(Self { status, user, limit: page::read_limit(&pairs)?, cursor })
     }
 }
 
@@ -88,7 +88,7 @@ pub(crate) async fn list(
     Params(query): Params<ListQuery>,
 ) -> Result<Json<ListView>, Error> {
     let query = JobQuery {
-        limit: page::limit(query.limit)?,
+        limit: page::limit(query.limit),
         user: page::whose(&caller, query.user.as_deref(), "jobs")?,
         status: query.status.as_deref().map(parse_status).transpose()?,
         cursor: page::cursor(query.cursor.as_deref())?,

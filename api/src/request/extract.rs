@@ -47,7 +47,7 @@ where
         let caller = Caller::from_request_parts(parts, state).await?;
         let unknown = || Error::Unknown("there is no such job".to_owned());
         let Path(OfJob { id }) = Path::from_request_parts(parts, state).await.map_err(|_| unknown())?;
-        let id: JobId = id.parse().map_err(|_| unknown())?;
+        let id: JobId = id.parse().map_err(|rule| Error::Unknown(format!("there is no such job: {rule}")))?;
         tracing::Span::current().record("job", tracing::field::display(id));
         let status = Arc::<dyn JobStatusPort>::from_ref(state);
         match status.job(id).await {
@@ -85,7 +85,7 @@ pub(crate) async fn visible_submission(
     id: &str,
 ) -> Result<Submission, Error> {
     let unknown = || Error::Unknown("there is no such submission".to_owned());
-    let id: SubmissionId = id.parse().map_err(|_| unknown())?;
+    let id: SubmissionId = id.parse().map_err(|rule| Error::Unknown(format!("there is no such submission: {rule}")))?;
     tracing::Span::current().record("submission", tracing::field::display(id));
     match status.submission(id).await {
         Ok(Some(submission)) if caller.may_see(&submission.manifest.user) => Ok(submission),

@@ -8,6 +8,7 @@ use events::ports::PageCursor;
 
 use crate::answer::error::Error;
 use crate::request::auth::{Caller, Role};
+use crate::request::query::Pairs;
 
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 200;
@@ -19,12 +20,18 @@ pub(crate) fn given(param: Option<&str>) -> Option<&str> {
     param.filter(|text| !text.is_empty())
 }
 
-/// Returns the length of a page.
-pub(crate) fn limit(wanted: Option<usize>) -> Result<usize, Error> {
-    match wanted.unwrap_or(DEFAULT_LIMIT) {
-        limit @ 1..=MAX_LIMIT => Ok(limit),
-        limit => Err(Error::Invalid(format!("limit must be 1 to {MAX_LIMIT}, not {limit}"))),
+/// Reads the wanted length of a page.
+pub(crate) fn read_limit(pairs: &Pairs) -> Result<Option<usize>, Error> {
+    let Some(text) = pairs.text("limit")? else { return Ok(None) };
+    match text.parse() {
+        Ok(limit @ 1..=MAX_LIMIT) => Ok(Some(limit)),
+        _ => Err(Error::Invalid(format!("limit must be 1 to {MAX_LIMIT}, not {text:?}"))),
     }
+}
+
+/// Returns the length of a page.
+pub(crate) fn limit(wanted: Option<usize>) -> usize {
+    wanted.unwrap_or(DEFAULT_LIMIT)
 }
 
 /// Returns the owner to list: users see their own, administrators see all. `what` names the objects in the error.
@@ -98,8 +105,12 @@ mod tests {
 
     #[test]
     fn a_page_has_its_bounds() {
-        assert_eq!(limit(None).unwrap(), DEFAULT_LIMIT);
-        assert_eq!(limit(Some(MAX_LIMIT)).unwrap(), MAX_LIMIT);
-        assert!(limit(Some(0)).is_err() && limit(Some(MAX_LIMIT + 1)).is_err());
+        let read = |text: &str| read_limit(&Pairs(vec![("limit".to_owned(), text.to_owned())]));
+        assert_eq!(limit(read_limit(&Pairs::default()).unwrap()), DEFAULT_LIMIT);
+        assert_eq!(limit(read("200").unwrap()), MAX_LIMIT);
+        for bad in ["0", "201", "abc", "", "-1", "99999999999999999999"] {
+            let Err(Error::Invalid(why)) = read(bad) else { panic!("{bad:?} was taken") };
+            assert_eq!(why, format!("limit must be 1 to 200, not {bad:?}"));
+        }
     }
 }

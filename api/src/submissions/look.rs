@@ -39,7 +39,7 @@ pub(crate) struct ListQuery {
 impl Asked for ListQuery {
     fn read(pairs: Pairs) -> Result<Self, Error> {
         pairs.know_only(&["user", "limit", "cursor"])?;
-        Ok(Self { user: pairs.filter("user")?, limit: pairs.number("limit", 1)?, cursor: pairs.text("cursor")? })
+        Ok(Self { user: pairs.filter("user")?, limit: page::read_limit(&pairs)?, cursor: pairs.text("cursor")? })
     }
 }
 
@@ -148,7 +148,7 @@ pub(crate) async fn list(
     Params(query): Params<ListQuery>,
 ) -> Result<Json<ListView>, Error> {
     let query = SubmissionQuery {
-        limit: page::limit(query.limit)?,
+        limit: page::limit(query.limit),
         user: page::whose(&caller, query.user.as_deref(), "submissions")?,
         cursor: page::cursor(query.cursor.as_deref())?,
     };

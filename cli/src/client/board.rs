@@ -1,6 +1,7 @@
 //! `leadersboard board`: who is best in a metric.
 
 use clap::{Args, ValueEnum};
+use events::time::to_rfc3339;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -9,6 +10,8 @@ use crate::client::http::error::ClientError;
 use crate::client::output::human;
 use crate::client::output::print::{Outcome, Output, print_document, print_file, print_text};
 use crate::client::output::table::{Align, render};
+use crate::value;
+use crate::value::Since;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,16 +43,16 @@ pub(crate) struct BoardCommand {
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
 
-    /// Only jobs that completed since a day or a time, such as 2026-01-31
-    #[arg(long, value_name = "TIME")]
-    since: Option<String>,
+    /// Only jobs that completed since then: 2h, 3d, 2026-11-24, or 2026-11-24T08:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = value::since)]
+    since: Option<Since>,
 
     /// Only jobs with this param, such as `dataset=mvtec_ad`; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_param)]
     param: Vec<(String, String)>,
 
     /// Maximum number of rows
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20, value_parser = value::positive::<usize>)]
     limit: usize,
 
     /// Print CSV
@@ -135,12 +138,17 @@ impl BoardCommand {
         Ok(Outcome::Done)
     }
 
-    /// Tells a user who named no metric how to see which there are.
+    /// Says how to name a metric, in the words of the command line, to a user who named none.
     fn advise(&self, error: ClientError) -> ClientError {
         match error {
             // Other refusals have nothing to do with it.
-            ClientError::Refused { ref sentence } if self.metric.is_none() && sentence.contains("metric") => {
-                error.with_advice("Give one with --metric; leadersboard board --metrics lists them.")
+            ClientError::Refused { sentence } if self.metric.is_none() && sentence.contains("metric=NAME") => {
+                let names = sentence.split_once("Metrics: ").map(|(_, names)| format!(", such as {names}"));
+                let such_as = names.as_deref().unwrap_or(".").trim_end_matches('.').to_owned();
+                ClientError::usage(format!(
+                    "no metric is given, and the server has no default. Give one with --metric{such_as}. `leadersboard \
+                     board --metrics` lists them."
+                ))
             }
             error => error,
         }
@@ -152,7 +160,7 @@ impl BoardCommand {
             ("metric", self.metric.clone()),
             ("order", order),
             ("user", self.user.clone()),
-            ("since", self.since.clone()),
+            ("since", self.since.map(|since| to_rfc3339(since.at(human::now())))),
             ("limit", Some(self.limit.to_string())),
         ];
         let given = given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
@@ -168,7 +176,10 @@ fn parse_param(text: &str) -> Result<(String, String), String> {
 fn board(document: &Value) -> Result<String, ClientError> {
     let board = Board::deserialize(document).map_err(|_| ClientError::unknown_form("the leaderboard"))?;
     if board.rows.is_empty() {
-        return Ok(format!("Nobody has a job with {} that fits.", human::plain(&board.metric)));
+        return Ok(format!(
+            "Nobody has a job with {} that fits. `leadersboard board --metrics` lists the metrics.",
+            human::plain(&board.metric)
+        ));
     }
     let title = human::plain(&board.metric).to_uppercase();
     let columns = [
@@ -200,7 +211,7 @@ fn others(row: &Row, metric: &str) -> String {
     const SHOWN: usize = 3;
     let others = row.metrics.iter().filter(|(name, _)| *name != metric).take(SHOWN);
     let shown: Vec<String> =
-        others.map(|(name, value)| format!("{} {}", human::plain(name), human::value(value))).collect();
+        others.map(|(name, value)| format!("{} {}", human::plain(name), human::result(name, value))).collect();
     shown.join(", ")
 }
 
@@ -241,7 +252,7 @@ mod tests {
         assert_eq!(lines[2][..4], ["2", "bob", "0.5", "-"]);
         assert_eq!(lines[4].join(" "), "greater is better");
         let nobody = board(&json!({ "metric": "auc", "order": "asc", "rows": [] })).unwrap();
-        assert_eq!(nobody, "Nobody has a job with auc that fits.");
+        assert!(nobody.starts_with("Nobody has a job with auc that fits. `leadersboard board --metrics` "), "{nobody}");
     }
 
     #[test]
@@ -275,8 +286,12 @@ mod tests {
     fn only_a_refusal_about_the_metric_comes_with_advice_about_it() {
         let refused = |sentence: &str| ClientError::Refused { sentence: sentence.to_owned() };
         let advised = |args: &[&str], sentence: &str| command(args).advise(refused(sentence)).sentence().unwrap();
-        let told = advised(&[], "no metric was given.");
-        assert!(told.ends_with("Give one with --metric; leadersboard board --metrics lists them."), "{told}");
+        let told = advised(&[], "the query has no metric; add metric=NAME. Metrics: auc, f1 and 3 more.");
+        let wanted = "no metric is given, and the server has no default. Give one with --metric, such as auc, f1 and 3 \
+                      more. `leadersboard board --metrics` lists them.";
+        assert_eq!(told, format!("error: {wanted}"));
+        let nothing = "the query has no metric, and no job has completed with a metric that can be ranked.";
+        assert_eq!(advised(&[], nothing), format!("error: {nothing}"), "there is none to give");
         assert_eq!(advised(&["--metric", "auc"], "no such metric."), "error: no such metric.");
         assert_eq!(advised(&[], "no such user."), "error: no such user.");
     }

@@ -24,28 +24,31 @@ use crate::client::output::screen;
 use crate::client::output::table;
 use crate::client::submit::pack::{BUNDLE_NAME, Limits, Package, Plan};
 
+/// One of the two is required.
+const USAGE: &str = "leadersboard submit [OPTIONS] <DIR | --submission ID>";
+
 const EXAMPLES: &str = "\
 Examples:
-  leadersboard submit examples/quickstart --watch      send, follow the log, show the metrics
-  leadersboard submit . --dry-run                 list what would be sent, send nothing
+  leadersboard submit examples/quickstart --watch     follow the log, show the metrics
+  leadersboard submit . --dry-run                     list what would be sent, send nothing
   leadersboard submit . --entrypoint src/train.py --config conf/small.yaml --class medium
-  leadersboard submit . --wait                    send, wait for a free slot if all are in use, start
-  JOB=$(leadersboard submit .)                    stdout has the job's id and nothing else
+  leadersboard submit . --wait                        wait for a free slot if all are in use
+  JOB=$(leadersboard submit .)                        stdout has only the job's id
 
 What is sent:
   .py and .yaml files at the top of the folder as they are, everything else in one archive.
-  Hidden files, __pycache__, virtual environments and what .gitignore or .ignore names stay here.
+  Not sent: hidden files, __pycache__, virtual environments, names in .gitignore or .ignore.
 
 Exit codes:
   0    the job was accepted; with --watch: it completed
   1    with --watch: the job failed or was cancelled
   2    bad input, or refused by the server
   3    the server could not be reached
-  130  Ctrl-C; nothing is started after it, and a job that was accepted goes on";
+  130  Ctrl-C: nothing is started after it, and a job that was accepted goes on";
 
 /// Send a folder and run it as a job
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(override_usage = USAGE, after_help = EXAMPLES)]
 pub(crate) struct SubmitCommand {
     /// Folder to send
     #[arg(value_name = "DIR", required_unless_present = "submission")]
@@ -288,7 +291,7 @@ mod tests {
             (&["."], limited("running"), format!(" Or let it wait for that: {again} --wait")),
             (&["."], limited("stored_bytes"), format!(" The files need not be sent again: {again}")),
             (&["."], refused(), format!(" The files need not be sent again: {again}")),
-            (&["--submission", "s1"], refused(), String::new()),
+            (&["--submission", "0192f1c3a4b57c6d8e9fa0b1c2d3e4f5"], refused(), String::new()),
         ] {
             let told = command(args).advise(error, "s1").sentence().unwrap();
             assert_eq!(told, format!("error: no.{advice}"), "{args:?}");

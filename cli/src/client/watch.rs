@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::jobs::report;
 use crate::client::http::error::ClientError;
-use crate::client::http::model::{AttemptBegins, LogChunk, Status, parse_job};
+use crate::client::http::model::{AttemptBegins, Job, LogChunk, Status, parse_job};
 use crate::client::http::pace::{Pace, retry_delay};
 use crate::client::http::request::Client;
 use crate::client::output::human;
@@ -64,8 +64,10 @@ pub(crate) struct Watch<'a> {
     screen: &'a mut Screen,
     cursor: LogCursor,
     log: Log,
-    /// The newest attempt whose beginning is plain.
+    /// The newest attempt whose beginning is told.
     announced: u32,
+    /// Whether the job was over when it was first read. Then nothing of it begins now.
+    was_over: Option<bool>,
     server: Server,
     longest_absence: Duration,
 }
@@ -102,7 +104,8 @@ impl<'a> Watch<'a> {
             screen,
             cursor: from,
             log: Log::Streamed,
-            announced: 1,
+            announced: 0,
+            was_over: None,
             server,
             longest_absence: LONGEST_ABSENCE,
         }
@@ -122,6 +125,7 @@ impl<'a> Watch<'a> {
         loop {
             let document: Value = self.get(&job_path, &[]).await?;
             let job = parse_job(&document)?;
+            self.was_over.get_or_insert(job.status.is_over());
             self.screen.status(&job);
             if self.log == Log::Streamed && self.cursor.need(&job) != Need::End {
                 let before = self.cursor;
@@ -147,7 +151,7 @@ impl<'a> Watch<'a> {
                         return Ok(document);
                     }
                 };
-                self.announce(attempt);
+                self.announce(attempt, &job);
                 let read = self.read_log(attempt, offset).await?;
                 if read.news {
                     pace.news();
@@ -173,11 +177,12 @@ impl<'a> Watch<'a> {
         loop {
             match stream.next().await? {
                 Message::Log(chunk) => {
+                    self.look_at_attempt(chunk.attempt).await?;
                     self.show(&chunk)?;
                 }
                 Message::Attempt(AttemptBegins { attempt, offset }) => {
                     self.cursor.turn_to(attempt, offset);
-                    self.announce(attempt);
+                    self.look_at_attempt(attempt).await?;
                 }
                 Message::End => {
                     self.cursor.finish();
@@ -200,20 +205,41 @@ impl<'a> Watch<'a> {
     /// Shows the job's status, such as its place in the queue, and returns whether the job is over. `false` if the
     /// server is away: the stream will notice that.
     async fn show_status(&mut self) -> Result<bool, ClientError> {
+        let Some(job) = self.look().await? else { return Ok(false) };
+        self.screen.status(&job);
+        Ok(job.status.is_over())
+    }
+
+    /// Reads the job once. `None` if the server is away.
+    async fn look(&self) -> Result<Option<Job>, ClientError> {
         match self.client.get::<Value>(&format!("/jobs/{}", self.job_id), &[]).await {
-            Ok(document) => {
-                let job = parse_job(&document)?;
-                self.screen.status(&job);
-                Ok(job.status.is_over())
-            }
-            Err(ClientError::Away { .. } | ClientError::Limited { .. }) => Ok(false),
+            Ok(document) => parse_job(&document).map(Some),
+            Err(ClientError::Away { .. } | ClientError::Limited { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    fn announce(&mut self, attempt: u32) {
-        if attempt > self.announced {
-            self.announced = attempt;
+    /// Tells that an attempt begins whose number the stream gave.
+    async fn look_at_attempt(&mut self, attempt: u32) -> Result<(), ClientError> {
+        if attempt > self.announced
+            && let Some(job) = self.look().await?
+        {
+            self.announce(attempt, &job);
+        }
+        Ok(())
+    }
+
+    /// Tells once that an attempt begins, and where it runs.
+    fn announce(&mut self, attempt: u32, job: &Job) {
+        if attempt <= self.announced {
+            return;
+        }
+        self.announced = attempt;
+        if job.attempt() == attempt && self.was_over == Some(false) {
+            self.screen.begun(job);
+            self.screen.status(job);
+        }
+        if attempt > 1 && !self.screen.has_begun(attempt) {
             self.screen.notice(&format!("attempt {attempt} begins"));
         }
     }

@@ -1,13 +1,13 @@
 //! Resource classes as they are written: `small=30m,medium=60m:memory=16GiB:gpus=1`, or `@` and a file of them.
 
 use std::fmt::Display;
-use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use bytesize::ByteSize;
+use anyhow::{Context, Error, Result, bail};
 use events::ClassName;
 use events::policy::{ClassSettings, ResourceClass};
+
+use crate::value;
 
 /// Resource classes as they were given, the first of which is the default.
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ fn parse_class(text: &str) -> Result<ClassSettings> {
     let name: ClassName = name.trim().parse().with_context(|| format!("{name:?}"))?;
     let mut limits = limits.split(':').map(str::trim);
     let time = limits.next().unwrap_or_default();
-    let time = humantime::parse_duration(time).with_context(|| format!("{time:?} is no time, such as 30m"))?;
+    let time = value::time(time).map_err(Error::msg)?;
     let mut class = ClassSettings::of(name, time.as_secs());
     for limit in limits {
         let in_class = || format!("{limit:?} of class {}", class.name);
@@ -63,12 +63,11 @@ fn parse_class(text: &str) -> Result<ClassSettings> {
 }
 
 fn bytes(text: &str) -> Result<u64> {
-    let size = ByteSize::from_str(text).map_err(anyhow::Error::msg);
-    Ok(size.with_context(|| format!("{text:?} is no size, such as 512MiB"))?.as_u64())
+    Ok(value::size(text).map_err(Error::msg)?.as_u64())
 }
 
 fn number(text: &str) -> Result<u32> {
-    text.parse().with_context(|| format!("{text:?} is no number"))
+    value::count(text).map_err(Error::msg)
 }
 
 /// A class with all its limits, as it can be set.

@@ -8,11 +8,11 @@ use worker::{Gpus, Selection};
 /// Which GPUs jobs may use.
 #[derive(Debug, Args)]
 pub(crate) struct GpuOptions {
-    /// GPUs for jobs: all, none, or PCI bus addresses and UUIDs, separated by commas
-    #[arg(long, env = "GPUS", default_value = "all")]
+    /// GPUs for jobs: all, none, or their numbers in `nvidia-smi` or UUIDs, separated by commas
+    #[arg(long, env = "GPUS", value_name = "GPU,…", default_value = "all")]
     gpus: Selection,
     /// Jobs that share one GPU
-    #[arg(long, env = "GPU_SLOTS", default_value_t = 1)]
+    #[arg(long, env = "GPU_SLOTS", value_name = "N", default_value_t = 1, value_parser = crate::value::count::<usize>)]
     pub(super) gpu_slots: usize,
     /// A file that describes simulated GPUs
     #[cfg(feature = "faults")]

@@ -16,6 +16,8 @@ use super::packages::RequirementsOptions;
 use super::python::PythonOption;
 use super::sandbox::{ConfinementOptions, Site};
 use super::storage::StorageOptions;
+use crate::bad_usage::Given;
+use crate::value;
 
 /// The shortest interval between two runs of a background task.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
@@ -24,7 +26,7 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 #[derive(Debug, Args)]
 pub(crate) struct JobOptions {
     /// Jobs that run at once [default: one for each place on a GPU, at least 1]
-    #[arg(long, env = "WORKER_SLOTS")]
+    #[arg(long, env = "WORKER_SLOTS", value_name = "N", value_parser = value::count::<usize>)]
     slots: Option<usize>,
     #[command(flatten)]
     gpus: GpuOptions,
@@ -44,26 +46,27 @@ pub(crate) struct JobOptions {
     #[command(flatten)]
     requirements: RequirementsOptions,
     /// How often to reconcile open jobs with the queue
-    #[arg(long, env = "RECONCILE_INTERVAL", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "RECONCILE_INTERVAL", default_value = "30s", value_name = "TIME", value_parser = value::time)]
     reconcile_interval: Duration,
     /// How often to delete expired jobs and submissions, see `RETENTION` and `SUBMISSION_TTL`
-    #[arg(long, env = "EXPIRE_INTERVAL", default_value = "1m", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "EXPIRE_INTERVAL", default_value = "1m", value_name = "TIME", value_parser = value::time)]
     expire_interval: Duration,
     /// Time for a program to end after SIGINT; then it gets SIGTERM
-    #[arg(long, env = "INTERRUPT_GRACE", default_value = "2s", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "INTERRUPT_GRACE", default_value = "2s", value_name = "TIME", value_parser = value::time)]
     interrupt_grace: Duration,
     /// Time for a program to end after SIGTERM; then it gets SIGKILL
-    #[arg(long, env = "TERMINATE_GRACE", default_value = "2s", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "TERMINATE_GRACE", default_value = "2s", value_name = "TIME", value_parser = value::time)]
     terminate_grace: Duration,
     /// How long the end of a run waits for S3 when it does not answer, see `STORAGE_URL`; then the run counts as failed
     /// by the platform
-    #[arg(long, env = "STORAGE_BUDGET", default_value = "1h", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "STORAGE_BUDGET", default_value = "1h", value_name = "TIME", value_parser = value::time)]
     storage_budget: Duration,
-    /// Maximum bytes of a job's artifacts, such as 5GiB; the rest is not kept
-    #[arg(long, env = "ARTIFACT_LIMIT", default_value = "5GiB")]
+    /// Maximum size of a job's artifacts; the rest is not kept
+    #[arg(long, env = "ARTIFACT_LIMIT", value_name = "SIZE", default_value = "5GiB", value_parser = value::size)]
     artifact_limit: ByteSize,
     /// Maximum number of a job's artifacts
-    #[arg(long, env = "ARTIFACT_FILES", default_value_t = ArtifactLimits::default().files)]
+    #[arg(long, env = "ARTIFACT_FILES", value_name = "N", default_value_t = ArtifactLimits::default().files,
+          value_parser = value::count::<usize>)]
     artifact_files: usize,
 }
 
@@ -99,13 +102,13 @@ impl JobOptions {
         tracking: Option<TrackingConfig>,
         drain_timeout: Duration,
     ) -> Result<WorkerConfig> {
-        self.check(policy)?;
-        let is_in_bucket = storage.bucket()?.is_some();
+        self.check(policy).or_bad_usage()?;
+        let is_in_bucket = storage.bucket().or_bad_usage()?.is_some();
         if is_in_bucket {
             self.keep_account()?;
         }
-        let variables = self.variables()?;
-        let consumer = self.consumer()?;
+        let variables = self.variables().or_bad_usage()?;
+        let consumer = self.consumer().or_bad_usage()?;
         let machine = self.machine(&consumer, (data, storage)).await?;
         let Machine { slots, python, gpus, installer, sandbox, work_root } = machine;
         tracing::info!(%consumer, slots, python = %python, sandbox = %sandbox, "the worker is ready");
@@ -133,10 +136,10 @@ impl JobOptions {
     /// Refuses numbers out of range, and classes that the policy does not have.
     fn check(&self, policy: &Policy) -> Result<()> {
         if self.slots == Some(0) {
-            bail!("WORKER_SLOTS must be at least 1");
+            bail!("WORKER_SLOTS must be at least 1, not 0");
         }
         if !(1..=64).contains(&self.gpus.gpu_slots) {
-            bail!("GPU_SLOTS must be 1 to 64");
+            bail!("GPU_SLOTS must be 1 to 64, not {}", self.gpus.gpu_slots);
         }
         if let Some(unknown) = self.classes.iter().find(|class| policy.class(class).is_none()) {
             bail!("WORKER_CLASSES names {unknown}, which RESOURCE_CLASSES does not");
@@ -206,9 +209,9 @@ mod tests {
     #[test]
     fn an_option_that_can_not_work_is_named() {
         for (args, told) in [
-            (["--slots", "0"], "WORKER_SLOTS must be at least 1"),
-            (["--gpu-slots", "65"], "GPU_SLOTS must be 1 to 64"),
-            (["--gpu-slots", "0"], "GPU_SLOTS must be 1 to 64"),
+            (["--slots", "0"], "WORKER_SLOTS must be at least 1, not 0"),
+            (["--gpu-slots", "65"], "GPU_SLOTS must be 1 to 64, not 65"),
+            (["--gpu-slots", "0"], "GPU_SLOTS must be 1 to 64, not 0"),
             (["--classes", "small,huge"], "WORKER_CLASSES names huge, which RESOURCE_CLASSES does not"),
         ] {
             assert_eq!(jobs(&args).check(&Policy::default()).unwrap_err().to_string(), told);

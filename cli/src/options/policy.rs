@@ -9,6 +9,7 @@ use events::policy::PolicySettings;
 use super::classes;
 use super::classes::Classes;
 use super::limits::LimitOptions;
+use crate::value;
 
 /// The settings that all roles share. Redis stores them; `up`, `migrate` and `policy set` change them.
 #[derive(Debug, Clone, Args)]
@@ -19,22 +20,22 @@ pub(crate) struct PolicyOptions {
     #[arg(long, env = "RESOURCE_CLASSES", value_name = "NAME=TIME[:KEY=VALUE…],…", value_parser = classes::read)]
     resource_classes: Option<Classes>,
     /// How long a worker may be silent before others run its jobs [default: 30s]
-    #[arg(long, env = "LEASE", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "LEASE", value_name = "TIME", value_parser = value::time)]
     lease: Option<Duration>,
     /// Retries of a job after failures of the platform [default: 3]
-    #[arg(long, env = "MAX_RETRIES")]
+    #[arg(long, env = "MAX_RETRIES", value_name = "N", value_parser = value::count::<u32>)]
     max_retries: Option<u32>,
     /// Delays before the first, the second and every later retry [default: 1s,5s,25s]
     #[arg(long, env = "RETRY_BACKOFF", value_delimiter = ',', value_name = "TIME,…",
-          value_parser = humantime::parse_duration)]
+          value_parser = value::time)]
     retry_backoff: Option<Vec<Duration>>,
     #[command(flatten)]
     limits: LimitOptions,
     /// How long to keep a finished job with its results, log and artifacts [default: 90d]
-    #[arg(long, env = "RETENTION", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "RETENTION", value_name = "TIME", value_parser = value::time)]
     retention: Option<Duration>,
     /// How long to keep a submission that never had a job [default: 30d]
-    #[arg(long, env = "SUBMISSION_TTL", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "SUBMISSION_TTL", value_name = "TIME", value_parser = value::time)]
     submission_ttl: Option<Duration>,
 }
 

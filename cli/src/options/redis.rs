@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use clap::Args;
 use projections::Keyspace;
 
@@ -13,10 +13,10 @@ use crate::data_dir::redis_url_file;
 #[derive(Debug, Args)]
 pub(crate) struct RedisOptions {
     /// The shared Redis, such as <redis://:password@host:6379> [default: the one of `up` in the data directory]
-    #[arg(long, env = "REDIS_URL", hide_env_values = true, global = true)]
+    #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true, global = true)]
     redis_url: Option<String>,
     /// The data directory of `leadersboard up`
-    #[arg(long, env = "DATA_DIR", default_value = "./data", global = true)]
+    #[arg(long, env = "DATA_DIR", value_name = "DIR", default_value = "./data", global = true)]
     pub(crate) data: PathBuf,
     #[command(flatten)]
     pub(crate) namespace: NamespaceOption,
@@ -26,7 +26,7 @@ pub(crate) struct RedisOptions {
 #[derive(Debug, Args)]
 pub(crate) struct NamespaceOption {
     /// Several boards on one Redis each have a namespace
-    #[arg(long, env = "NAMESPACE", default_value = "main", value_parser = parse_namespace, global = true)]
+    #[arg(long, env = "NAMESPACE", value_name = "NAME", default_value = "main", value_parser = parse_namespace, global = true)]
     pub(crate) namespace: Keyspace,
 }
 
@@ -44,14 +44,14 @@ impl RedisOptions {
             return Ok(url.clone());
         }
         let file = redis_url_file(&self.data);
-        let url = fs::read_to_string(&file).with_context(|| {
-            format!(
-                "no address of Redis is known: give --redis-url or REDIS_URL, or --data or DATA_DIR of a running \
-                 `leadersboard up` ({} can't be read)",
+        match fs::read_to_string(&file) {
+            Ok(url) => Ok(url.trim().to_owned()),
+            Err(error) => bail!(
+                "{} can't be read: {error}. Give the data directory of a running `leadersboard up` with --data or \
+                 DATA_DIR, or the address of Redis with --redis-url or REDIS_URL",
                 file.display()
-            )
-        })?;
-        Ok(url.trim().to_owned())
+            ),
+        }
     }
 
     /// The path of its UNIX socket. `None` if it has none, or the address is not known.

@@ -25,9 +25,9 @@ pub(crate) struct StorageOptions {
     /// Folder for the artifacts of jobs, without --storage-url [default: <data>/artifacts]
     #[arg(long, env = "ARTIFACT_ROOT")]
     artifact_root: Option<PathBuf>,
-    /// Disk space that must stay free, such as 2GiB: if less is free, the worker ends the job that has grown most. 0
+    /// Disk space that must stay free: if less is free, the worker ends the job that has grown most. 0
     /// disables it [default: 1GiB, or 5 % of a disk smaller than 20 GiB]
-    #[arg(long, env = "DISK_RESERVE")]
+    #[arg(long, env = "DISK_RESERVE", value_name = "SIZE", value_parser = crate::value::size)]
     disk_reserve: Option<ByteSize>,
 }
 

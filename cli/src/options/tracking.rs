@@ -12,6 +12,7 @@ use events::job::Tracking;
 use events::ports::TrackingPort;
 use worker::TrackingConfig;
 
+use crate::value;
 use crate::wiring::Ports;
 
 /// Where runs are recorded and shown.
@@ -56,10 +57,10 @@ pub(crate) struct TrackingOptions {
     #[arg(long, env = "MLFLOW_TRACK_FAILURES", default_value_t = true, action = ArgAction::Set)]
     mlflow_track_failures: bool,
     /// How long the end of a job may wait for MLflow; the rest is recorded later
-    #[arg(long, env = "TRACKING_BUDGET", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "TRACKING_BUDGET", default_value = "10s", value_name = "TIME", value_parser = value::time)]
     tracking_budget: Duration,
     /// How often to delete orphaned open runs
-    #[arg(long, env = "TRACKING_SWEEP_INTERVAL", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "TRACKING_SWEEP_INTERVAL", default_value = "30s", value_name = "TIME", value_parser = value::time)]
     tracking_sweep_interval: Duration,
     /// The worker's user on MLflow
     #[arg(long, env = "MLFLOW_TRACKING_USERNAME")]

@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 
 use super::answer;
 use super::stop::Stop;
+use crate::bad_usage::Given;
 use crate::client::Output;
 use crate::memory;
 use crate::open_files::OpenFiles;
@@ -27,7 +28,8 @@ use crate::options::storage::StorageOptions;
 use crate::options::tracking::TrackerAddress;
 use crate::shared_policy;
 use crate::telemetry::{install_log, install_metrics};
-use crate::wiring::{Ports, listen};
+use crate::value;
+use crate::wiring::{Ports, bind};
 
 /// How many may read the metrics at once on their own address.
 const METRICS_CONNECTIONS: usize = 32;
@@ -36,7 +38,7 @@ const METRICS_CONNECTIONS: usize = 32;
 #[derive(Debug, Args)]
 pub(crate) struct ApiCommand {
     /// Address of the API
-    #[arg(long = "listen", env = "LISTEN_ADDR", default_value = "127.0.0.1:8010")]
+    #[arg(long, env = "LISTEN_ADDR", value_name = "ADDR", default_value = "127.0.0.1:8010", value_parser = value::address)]
     listen: SocketAddr,
     #[command(flatten)]
     redis: RedisOptions,
@@ -51,7 +53,7 @@ pub(crate) struct ApiCommand {
     #[command(flatten)]
     tracker: TrackerAddress,
     /// How long requests in flight may take after a signal to stop; then they are cut off
-    #[arg(long, env = "DRAIN_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "DRAIN_TIMEOUT", default_value = "30s", value_name = "TIME", value_parser = value::time)]
     drain_timeout: Duration,
     #[command(flatten)]
     log: LogOptions,
@@ -63,17 +65,18 @@ impl ApiCommand {
         let files = OpenFiles::raise();
         let render = install_metrics()?;
         let stop = Stop::on_signals()?;
-        let provider = self.access.provider()?;
-        let tokens = self.access.tokens(|| Ok(None))?;
-        refuse_open(&tokens.live.get(), self.listen)?;
-        let given = self.policy.given()?;
-        let links = self.tracker.links()?;
-        let tls = self.access.http.tls()?;
+        let provider = self.access.provider().or_bad_usage()?;
+        let tokens = self.access.tokens(|| Ok(None)).or_bad_usage()?;
+        refuse_open(&tokens.live.get(), self.listen).or_bad_usage()?;
+        let given = self.policy.given().or_bad_usage()?;
+        let links = self.tracker.links().or_bad_usage()?;
+        let tls = self.access.http.tls().or_bad_usage()?;
+        let socket = bind(self.listen, "--listen")?;
         let started = stop.unless_stopped(async {
             let ports = Ports::shared(&self.redis, &self.strict, &self.storage, "api").await?;
             let policy = shared_policy::follow(ports.redis(), &given).await?;
-            let metrics = listen_for_metrics(self.access.metrics_addr).await?;
-            Ok((ports, policy, metrics, listen(self.listen).await?))
+            let metrics = listen_for_metrics(self.access.metrics_addr)?;
+            Ok((ports, policy, metrics, socket.listen()?))
         });
         let Some((ports, policy, metrics, listener)) = started.await? else { return Ok(ExitCode::SUCCESS) };
         let address = listener.local_addr().context("the listener has no address")?;
@@ -182,9 +185,9 @@ fn serving(connections: Connections, stop: &Stop) -> Serving {
 ///
 /// # Errors
 /// If the address is taken or not this machine's.
-pub(super) async fn listen_for_metrics(address: Option<SocketAddr>) -> Result<Option<TcpListener>> {
+pub(super) fn listen_for_metrics(address: Option<SocketAddr>) -> Result<Option<TcpListener>> {
     let Some(address) = address else { return Ok(None) };
-    let listener = listen(address).await.context("METRICS_ADDR")?;
+    let listener = bind(address, "--metrics-addr")?.listen()?;
     tracing::info!(address = %listener.local_addr()?, "serving metrics");
     Ok(Some(listener))
 }

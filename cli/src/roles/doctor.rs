@@ -308,7 +308,7 @@ fn of_finding(finding: adapters::redis::check::Finding) -> Row {
 }
 
 fn table(rows: &[Row]) -> String {
-    let columns = [("CHECK", Align::Left), ("VERDICT", Align::Left), ("FOUND", Align::Left), ("CURE", Align::Left)];
+    let columns = [("CHECK", Align::Left), ("VERDICT", Align::Left), ("FOUND", Align::Left), ("FIX", Align::Left)];
     let cells =
         |row: &Row| [row.name.clone(), row.verdict.to_owned(), row.found.clone(), row.cure.clone().unwrap_or_default()];
     render(columns, rows.iter().map(cells))

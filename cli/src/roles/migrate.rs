@@ -11,6 +11,7 @@ use migrations::Report;
 use serde_json::json;
 
 use super::answer;
+use crate::bad_usage::Given;
 use crate::client::Output;
 use crate::options::policy::PolicyOptions;
 use crate::options::redis::RedisOptions;
@@ -28,7 +29,7 @@ pub(crate) struct MigrateCommand {
 
 impl MigrateCommand {
     pub(crate) async fn run(self, output: Output) -> Result<ExitCode> {
-        let given = self.policy.given()?;
+        let given = self.policy.given().or_bad_usage()?;
         let report = migrate(&self.redis.url()?, &self.redis.namespace.namespace).await?;
         if given != PolicySettings::default() {
             let redis = connect(&self.redis).await?;

@@ -4,13 +4,14 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::{Args, Subcommand};
 use events::policy::PolicySettings;
 use events::{Actor, UserId};
 use serde_json::{Value, json};
 
 use super::answer;
+use crate::bad_usage::Given;
 use crate::client::Output;
 use crate::client::output::human;
 use crate::client::output::table::{Align, render};
@@ -37,14 +38,15 @@ enum What {
     Show,
     /// Change the policy; running processes follow within ten seconds
     #[command(after_help = "\
-Changes only the values that you give. --resource-classes replaces all classes: name those to keep too. Current leases keep their duration. Workers serve a new resource class when
-they follow, unless WORKER_CLASSES names others. If a change deletes finished jobs or unused submissions, the command
-counts them and asks. To remove a class that jobs wait for, give --force: it cancels them. Lower limits end no job.")]
+Changes only the values that you give. --resource-classes replaces all classes: name those to keep too. \
+Current leases keep their duration. Workers serve a new resource class when they follow, unless WORKER_CLASSES names \
+others. If a change deletes finished jobs or unused submissions, the command counts them and asks. To remove a class \
+that jobs wait for, give --force: it cancels them. Lower limits end no job.")]
     Set {
         #[command(flatten)]
         policy: Box<PolicyOptions>,
         /// Your name, for the event
-        #[arg(long, env = "USER", default_value = "operator")]
+        #[arg(long, env = "USER", value_name = "NAME", default_value = "operator")]
         by: UserId,
         /// Delete without asking what a shorter retention or time to live expires
         #[arg(long)]
@@ -61,9 +63,10 @@ impl PolicyCommand {
         let settings = match self.what {
             What::Show => shared_policy::stored(&redis).await?,
             What::Set { policy: options, by, yes, force } => {
-                let given = options.given()?;
+                let given = options.given().or_bad_usage()?;
                 if given == PolicySettings::default() {
-                    bail!("nothing to set: `leadersboard policy set --help` lists what can be");
+                    let nothing = anyhow!("nothing to set: `leadersboard policy set --help` lists what can be");
+                    return Err(nothing).or_bad_usage();
                 }
                 let before = shared_policy::stored(&redis).await?;
                 let after = given.clone().over(&before).policy();

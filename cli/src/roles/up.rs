@@ -16,10 +16,11 @@ use serde_json::json;
 use tokio::time::timeout;
 use worker::{Fitness, Worker};
 
-use super::answer;
 use super::api::{ApiListener, listen_for_metrics, refuse_open};
 use super::stop::Stop;
 use super::worker::with_gpu_jobs;
+use super::{answer, tell};
+use crate::bad_usage::Given;
 use crate::client::{ClientFile, Output};
 use crate::data_dir::DataDir;
 use crate::embedded::{PrivateRedis, check_path};
@@ -34,24 +35,27 @@ use crate::options::tracking::TrackingOptions;
 use crate::roles::policy_change;
 use crate::shared_policy;
 use crate::telemetry::{install_log, install_metrics};
-use crate::wiring::{Ports, listen, migrate, position_file};
+use crate::value;
+use crate::wiring::{Ports, bind, migrate, position_file};
 
 const DEFAULT_DATA: &str = "./data";
 /// How long the API and the worker may take to end after Redis ended for good.
 const END_WITHIN: Duration = Duration::from_secs(20);
+/// How long counting the jobs that wait may take at the end.
+const COUNT_WITHIN: Duration = Duration::from_secs(1);
 
 /// Run everything in one process: a private Redis, the API, a worker.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The data directory holds all data, for the next start too.
-Ctrl-C, SIGTERM and a closed terminal stop it gracefully: running jobs may continue for DRAIN_TIMEOUT. Jobs that
-don't finish run again at the next start. A second Ctrl-C stops it at once.")]
+Ctrl-C, SIGTERM and a closed terminal stop it gracefully: running jobs may continue for DRAIN_TIMEOUT. \
+Jobs that don't finish run again at the next start. A second Ctrl-C stops it at once.")]
 pub(crate) struct UpCommand {
     /// Address of the API
-    #[arg(long, env = "LISTEN_ADDR", default_value = "127.0.0.1:8010")]
+    #[arg(long, env = "LISTEN_ADDR", value_name = "ADDR", default_value = "127.0.0.1:8010", value_parser = value::address)]
     listen: SocketAddr,
     /// The data directory
-    #[arg(long, env = "DATA_DIR", default_value = DEFAULT_DATA)]
+    #[arg(long, env = "DATA_DIR", value_name = "DIR", default_value = DEFAULT_DATA)]
     data: PathBuf,
     #[command(flatten)]
     namespace: NamespaceOption,
@@ -66,7 +70,7 @@ pub(crate) struct UpCommand {
     #[command(flatten)]
     tracking: TrackingOptions,
     /// How long running jobs and requests in flight may continue after Ctrl-C; then jobs return to the queue
-    #[arg(long, env = "DRAIN_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "DRAIN_TIMEOUT", default_value = "10s", value_name = "TIME", value_parser = value::time)]
     drain_timeout: Duration,
     #[command(flatten)]
     log: LogOptions,
@@ -83,15 +87,17 @@ impl UpCommand {
         check_path(data.path())?;
         let files = OpenFiles::raise();
         let render = install_metrics()?;
-        let given = self.policy.given()?;
-        let links = self.tracking.address.links()?;
+        let given = self.policy.given().or_bad_usage()?;
+        let links = self.tracking.address.links().or_bad_usage()?;
         let stop = Stop::on_signals()?;
         self.jobs.clear_leftovers(data.path()).await;
         let access = self.tokens(data)?;
-        let provider = self.access.provider()?;
-        let tls = self.access.http.tls()?;
-        refuse_open(&access.tokens.live.get(), self.listen)?;
+        let provider = self.access.provider().or_bad_usage()?;
+        let tls = self.access.http.tls().or_bad_usage()?;
+        refuse_open(&access.tokens.live.get(), self.listen).or_bad_usage()?;
 
+        // Before anything is set up: a taken address is the most frequent fault. Nobody can connect before `listen`.
+        let socket = bind(self.listen, "--listen")?;
         let mut redis = PrivateRedis::in_folder_of(data.path())?;
         let url = redis.url().to_owned();
         let up = Box::pin(async {
@@ -103,14 +109,14 @@ impl UpCommand {
                 }
                 let policy = shared_policy::follow(ports.redis(), &given).await?;
                 let storage = (data.path(), &self.storage);
-                let tracking = self.tracking.config(&ports)?;
+                let tracking = self.tracking.config(&ports).or_bad_usage()?;
                 let config = self.jobs.config(&policy.get(), storage, tracking, self.drain_timeout).await?;
                 let worker = Worker::new(config, ports.of_worker(), Arc::clone(&policy));
-                let metrics = listen_for_metrics(self.access.metrics_addr).await?;
+                let metrics = listen_for_metrics(self.access.metrics_addr)?;
                 // Not before everything behind it is there: a client that is let in is answered.
-                Ok((ports, policy, worker, (listen(self.listen).await?, metrics)))
+                Ok((ports, policy, worker, (socket.listen()?, metrics)))
             });
-            let Some((ports, policy, worker, (listener, metrics))) = Box::pin(started).await? else { return Ok(()) };
+            let Some((ports, policy, worker, (listener, metrics))) = Box::pin(started).await? else { return Ok(None) };
             let certificate = tls.as_ref().map(|files| files.certificate.clone());
             let scheme = if tls.is_some() { "https" } else { "http" };
             let server = format!("{scheme}://{}", listener.local_addr()?);
@@ -150,11 +156,17 @@ impl UpCommand {
                 Ok(())
             };
             let work = async { worker.run(stop.orderly.clone(), stop.now.clone()).await.context("the worker ended") };
-            tokio::try_join!(serve, work).map(drop)
+            tokio::try_join!(serve, work)?;
+            Ok(timeout(COUNT_WITHIN, ports.redis().count_open_jobs()).await.ok().and_then(Result::ok))
         });
         let done = run_on(&mut redis, &stop, up).await;
         redis.stop().await;
-        done.map(|()| ExitCode::SUCCESS)
+        let waiting = done?;
+        // Programs get one document, and they see the process end.
+        if output == Output::Human {
+            tell(&farewell(waiting))?;
+        }
+        Ok(ExitCode::SUCCESS)
     }
 
     async fn open(&self, url: &str, data: &DataDir) -> Result<Ports> {
@@ -168,19 +180,20 @@ impl UpCommand {
         let tokens = self.access.tokens(|| {
             is_given = false;
             data.token().map(Some)
-        })?;
-        Access::of(tokens, is_given)
+        });
+        Access::of(tokens.or_bad_usage()?, is_given)
     }
 }
 
-/// Starts Redis, then the API and the worker. Ends both if Redis ends for good.
+/// Starts Redis, then the API and the worker. Ends both if Redis ends for good. Returns how many jobs wait at the end, if
+/// that is known.
 async fn run_on(
     redis: &mut PrivateRedis,
     stop: &Stop,
-    mut up: Pin<Box<impl Future<Output = Result<()>>>>,
-) -> Result<()> {
+    mut up: Pin<Box<impl Future<Output = Result<Option<u64>>>>>,
+) -> Result<Option<u64>> {
     if stop.unless_stopped(redis.start()).await?.is_none() {
-        return Ok(());
+        return Ok(None);
     }
     let error = tokio::select! {
         done = &mut up => return done,
@@ -233,6 +246,15 @@ fn worker_state(fitness: Arc<Fitness>) -> api::WorkerState {
     Arc::new(move || fitness.unfit().map(|worker::Unfit { cause, why }| api::Unfit { cause, why }))
 }
 
+/// The last line of `up`.
+fn farewell(waiting: Option<u64>) -> String {
+    match waiting {
+        None | Some(0) => "LeadersBoard has stopped.".to_owned(),
+        Some(1) => "LeadersBoard has stopped. 1 job waits for the next start.".to_owned(),
+        Some(jobs) => format!("LeadersBoard has stopped. {jobs} jobs wait for the next start."),
+    }
+}
+
 fn greeting(server: &str, public_url: Option<&PublicUrl>, access: &Access, data: &Path) -> String {
     let who = match (&access.own, access.role()) {
         (Some((_, user, _)), Some(role)) if access.is_given => format!("you are {user} ({role})"),
@@ -256,6 +278,18 @@ mod tests {
     use api::TokenSources;
 
     use super::*;
+
+    #[test]
+    fn the_last_line_counts_the_jobs_that_wait() {
+        for (waiting, told) in [
+            (None, "LeadersBoard has stopped."),
+            (Some(0), "LeadersBoard has stopped."),
+            (Some(1), "LeadersBoard has stopped. 1 job waits for the next start."),
+            (Some(2), "LeadersBoard has stopped. 2 jobs wait for the next start."),
+        ] {
+            assert_eq!(farewell(waiting), told);
+        }
+    }
 
     #[test]
     fn the_greeting_shows_a_token_that_was_made_and_not_one_that_was_given() {

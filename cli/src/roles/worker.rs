@@ -12,6 +12,7 @@ use worker::{Gpus, Worker};
 
 use super::api::{listen_for_metrics, serve_metrics};
 use super::stop::Stop;
+use crate::bad_usage::Given;
 use crate::client::Output;
 use crate::open_files::OpenFiles;
 use crate::options::jobs::JobOptions;
@@ -22,6 +23,7 @@ use crate::options::storage::StorageOptions;
 use crate::options::tracking::TrackingOptions;
 use crate::shared_policy;
 use crate::telemetry::{install_log, install_metrics};
+use crate::value;
 use crate::wiring::Ports;
 
 /// Run jobs, with a shared Redis.
@@ -40,10 +42,10 @@ pub(crate) struct WorkerCommand {
     #[command(flatten)]
     tracking: TrackingOptions,
     /// How long running jobs may continue after SIGTERM, SIGINT or SIGHUP; then they return to the queue
-    #[arg(long, env = "DRAIN_TIMEOUT", default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "DRAIN_TIMEOUT", default_value = "60s", value_name = "TIME", value_parser = value::time)]
     drain_timeout: Duration,
     /// Serve /metrics on this address
-    #[arg(long, env = "METRICS_ADDR")]
+    #[arg(long, env = "METRICS_ADDR", value_name = "ADDR", value_parser = value::address)]
     metrics_addr: Option<SocketAddr>,
     #[command(flatten)]
     log: LogOptions,
@@ -55,15 +57,15 @@ impl WorkerCommand {
         let files = OpenFiles::raise();
         let render = install_metrics()?;
         let stop = Stop::on_signals()?;
-        let given = self.policy.given()?;
+        let given = self.policy.given().or_bad_usage()?;
         self.jobs.clear_leftovers(&self.redis.data).await;
         let started = stop.unless_stopped(async {
             let role = format!("worker.{}", self.jobs.name());
             let ports = Ports::shared(&self.redis, &self.strict, &self.storage, &role).await?;
             let policy = shared_policy::follow(ports.redis(), &given).await?;
             let storage = (self.redis.data.as_path(), &self.storage);
-            let tracking = self.tracking.config(&ports)?;
-            let metrics = listen_for_metrics(self.metrics_addr).await?;
+            let tracking = self.tracking.config(&ports).or_bad_usage()?;
+            let metrics = listen_for_metrics(self.metrics_addr)?;
             let config = self.jobs.config(&policy.get(), storage, tracking, self.drain_timeout).await?;
             Ok((Worker::new(config, ports.of_worker(), policy), metrics))
         });

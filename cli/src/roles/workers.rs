@@ -21,7 +21,7 @@ const MAX_WHY_CHARS: usize = 100;
 /// List the workers: alive, draining, unfit to set up jobs, or silent with tickets in their hands.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A worker reports every five seconds. After twenty seconds without a report it counts as silent. Other workers
+A worker reports every five seconds. After twenty seconds without a report it counts as silent. Other workers \
 take over its jobs when their leases expire.")]
 pub(crate) struct WorkersCommand {
     #[command(flatten)]

@@ -92,18 +92,21 @@ impl ClassSettings {
     /// Which limit of which class no job could live with.
     pub fn check(&self) -> Result<(), InvalidPolicy> {
         let name = &self.name;
+        let at_least = |limit, given: Option<u64>, least, rule, unit| {
+            given.filter(|given| *given < least).map(|given| (limit, rule, given, unit))
+        };
         let broken = [
-            (self.time_limit_s == 0, "time", "must be at least 1s"),
-            (self.memory_bytes.is_some_and(|bytes| bytes < 64 * MIB), "memory", "must be at least 64MiB"),
-            (self.processes.is_some_and(|count| count < 16), "processes", "must be at least 16"),
-            (self.output_bytes.is_some_and(|bytes| bytes < MIB), "output", "must be at least 1MiB"),
-            (self.log_bytes.is_some_and(|bytes| bytes < MIB), "log", "must be at least 1MiB"),
-            (self.gpus.is_some_and(|count| count > 64), "gpus", "must be at most 64"),
+            at_least("time", Some(self.time_limit_s), 1, "at least 1s", "s"),
+            at_least("memory", self.memory_bytes, 64 * MIB, "at least 64MiB", " bytes"),
+            at_least("processes", self.processes.map(u64::from), 16, "at least 16", ""),
+            at_least("output", self.output_bytes, MIB, "at least 1MiB", " bytes"),
+            at_least("log", self.log_bytes, MIB, "at least 1MiB", " bytes"),
+            self.gpus.filter(|count| *count > 64).map(|count| ("gpus", "at most 64", u64::from(count), "")),
         ];
-        match broken.into_iter().find(|(is_broken, ..)| *is_broken) {
-            Some((_, limit, rule)) => {
-                Err(InvalidPolicy(format!("RESOURCE_CLASSES: {limit} of class {name} {rule}").into()))
-            }
+        match broken.into_iter().flatten().next() {
+            Some((limit, rule, given, unit)) => Err(InvalidPolicy(
+                format!("RESOURCE_CLASSES: {limit} of class {name} must be {rule}, not {given}{unit}").into(),
+            )),
             None => Ok(()),
         }
     }
@@ -147,8 +150,11 @@ mod tests {
             (ClassSettings { memory_bytes: Some(1 << 20), ..small() }, "memory"),
             (ClassSettings { processes: Some(15), ..small() }, "processes"),
             (ClassSettings { output_bytes: Some(0), ..small() }, "output"),
-            (ClassSettings { log_bytes: Some(1000), ..small() }, "log"),
-            (ClassSettings { gpus: Some(65), ..small() }, "gpus"),
+            (
+                ClassSettings { log_bytes: Some(1000), ..small() },
+                "log of class small must be at least 1MiB, not 1000 bytes",
+            ),
+            (ClassSettings { gpus: Some(65), ..small() }, "gpus of class small must be at most 64, not 65"),
         ];
         for (settings, culprit) in bad {
             let error = settings.check().unwrap_err().to_string();

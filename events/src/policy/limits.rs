@@ -126,12 +126,12 @@ impl LimitSettings {
     /// Which limit would let nothing through.
     pub fn check(&self) -> Result<(), InvalidPolicy> {
         let at_least_one = [
-            (self.max_submissions_per_hour, "MAX_SUBMISSIONS_PER_HOUR must be at least 1"),
-            (self.max_concurrent_running, "MAX_CONCURRENT_RUNNING must be at least 1"),
-            (self.max_queued_per_user, "MAX_QUEUED_PER_USER must be at least 1"),
-            (self.max_uploads_per_hour, "MAX_UPLOADS_PER_HOUR must be at least 1"),
-            (self.max_uploads_in_flight, "MAX_UPLOADS_IN_FLIGHT must be at least 1"),
-            (self.max_stored_bytes_per_user, "MAX_STORED_BYTES_PER_USER must be at least 1"),
+            (self.max_submissions_per_hour, "MAX_SUBMISSIONS_PER_HOUR must be at least 1, not 0"),
+            (self.max_concurrent_running, "MAX_CONCURRENT_RUNNING must be at least 1, not 0"),
+            (self.max_queued_per_user, "MAX_QUEUED_PER_USER must be at least 1, not 0"),
+            (self.max_uploads_per_hour, "MAX_UPLOADS_PER_HOUR must be at least 1, not 0"),
+            (self.max_uploads_in_flight, "MAX_UPLOADS_IN_FLIGHT must be at least 1, not 0"),
+            (self.max_stored_bytes_per_user, "MAX_STORED_BYTES_PER_USER must be at least 1, not 0"),
         ];
         match at_least_one.into_iter().find(|(limit, _)| *limit == Some(0)) {
             Some((_, sentence)) => Err(InvalidPolicy(sentence.into())),

@@ -84,25 +84,26 @@ impl PolicySettings {
     /// # Errors
     /// Which setting would not work, in a sentence.
     pub fn check(&self) -> Result<(), InvalidPolicy> {
-        if self.lease_ms.is_some_and(|lease| !(1_000..=3_600_000).contains(&lease)) {
-            return Err(InvalidPolicy("LEASE must be 1s to 1h".into()));
+        let refuse = |rule: &str, given: String| Err(InvalidPolicy(format!("{rule}, not {given}").into()));
+        if let Some(lease) = self.lease_ms.filter(|lease| !(1_000..=HOUR_MS).contains(lease)) {
+            return refuse("LEASE must be 1s to 1h", shown(lease));
         }
-        if self.retry_backoff_ms.as_ref().is_some_and(|waits| !(1..=10).contains(&waits.len())) {
-            return Err(InvalidPolicy("RETRY_BACKOFF must be 1 to 10 waits".into()));
+        if let Some(waits) = self.retry_backoff_ms.as_ref().filter(|waits| !(1..=10).contains(&waits.len())) {
+            return refuse("RETRY_BACKOFF must be 1 to 10 waits", waits.len().to_string());
         }
-        if self.retry_backoff_ms.iter().flatten().any(|wait| *wait > 3_600_000) {
-            return Err(InvalidPolicy("a wait of RETRY_BACKOFF must be at most 1h".into()));
+        if let Some(wait) = self.retry_backoff_ms.iter().flatten().find(|wait| **wait > HOUR_MS) {
+            return refuse("a wait of RETRY_BACKOFF must be at most 1h", shown(*wait));
         }
         let classes = self.classes.as_deref();
         if classes.is_some_and(<[ClassSettings]>::is_empty) {
             return Err(InvalidPolicy("RESOURCE_CLASSES must name a class".into()));
         }
         classes.unwrap_or_default().iter().try_for_each(ClassSettings::check)?;
-        if self.retention_ms.is_some_and(|kept| kept < 1_000) {
-            return Err(InvalidPolicy("RETENTION must be at least 1s".into()));
+        if let Some(kept) = self.retention_ms.filter(|kept| *kept < 1_000) {
+            return refuse("RETENTION must be at least 1s", shown(kept));
         }
-        if self.submission_ttl_ms.is_some_and(|kept| kept < 1_000) {
-            return Err(InvalidPolicy("SUBMISSION_TTL must be at least 1s".into()));
+        if let Some(kept) = self.submission_ttl_ms.filter(|kept| *kept < 1_000) {
+            return refuse("SUBMISSION_TTL must be at least 1s", shown(kept));
         }
         self.limits.check()
     }
@@ -133,6 +134,18 @@ impl PolicySettings {
             policy.classes = classes.iter().map(|class| (class.name.clone(), class.class())).collect();
         }
         policy
+    }
+}
+
+const HOUR_MS: u64 = 3_600_000;
+
+/// `10ms`, `2h`: a time as it can be set.
+fn shown(ms: u64) -> String {
+    match ms {
+        0 => "0s".to_owned(),
+        ms if ms % HOUR_MS == 0 => format!("{}h", ms / HOUR_MS),
+        ms if ms % 1_000 == 0 => format!("{}s", ms / 1_000),
+        ms => format!("{ms}ms"),
     }
 }
 
@@ -172,8 +185,14 @@ mod tests {
     #[test]
     fn a_setting_that_would_not_work_is_named() {
         let bad = [
-            (PolicySettings { lease_ms: Some(10), ..PolicySettings::default() }, "LEASE"),
-            (PolicySettings { retry_backoff_ms: Some(vec![]), ..PolicySettings::default() }, "RETRY_BACKOFF"),
+            (PolicySettings { lease_ms: Some(10), ..PolicySettings::default() }, "LEASE must be 1s to 1h, not 10ms"),
+            (
+                PolicySettings { lease_ms: Some(7_200_000), ..PolicySettings::default() },
+                "LEASE must be 1s to 1h, not 2h",
+            ),
+            (PolicySettings { retention_ms: Some(0), ..PolicySettings::default() }, "at least 1s, not 0s"),
+            (PolicySettings { retry_backoff_ms: Some(vec![]), ..PolicySettings::default() }, "1 to 10 waits, not 0"),
+            (PolicySettings { retry_backoff_ms: Some(vec![3_601_000]), ..PolicySettings::default() }, "not 3601s"),
             (PolicySettings { classes: Some(vec![]), ..PolicySettings::default() }, "RESOURCE_CLASSES"),
         ];
         for (settings, culprit) in bad {

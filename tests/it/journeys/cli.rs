@@ -28,6 +28,9 @@ async fn submit_and_look_as_the_readme_shows() {
     assert_eq!(watched.code, Some(0), "{watched:?}");
     assert!(watched.stdout.contains("epoch 20/20") && watched.stdout.contains("image_auc"), "{}", watched.stdout);
 
+    let running = |watched: &Finished| watched.stderr.lines().filter(|line| line.starts_with("running on ")).count();
+    assert_eq!(running(&watched), 1, "one line stays and says where the job runs: {}", watched.stderr);
+
     let listed = run(&["jobs", "list", "--json"]).json();
     let job = listed["jobs"][0]["job_id"].as_str().expect("an id");
     assert!(run(&["jobs", "show", job]).stdout.contains("completed"));
@@ -39,6 +42,7 @@ async fn submit_and_look_as_the_readme_shows() {
     let watched = run(&["jobs", "watch", job]);
     assert_eq!(watched.code, Some(0), "{watched:?}");
     assert!(watched.stdout.contains("epoch 20/20") && watched.stdout.contains("image_auc"), "{}", watched.stdout);
+    assert_eq!(running(&watched), 0, "nothing begins any more: {}", watched.stderr);
     assert_eq!(run(&["jobs", "watch", job, "--json"]).json()["status"], "completed");
 
     let unknown = run(&["jobs", "show", "0192f1c3a4b57c6d8e9fa0b1c2d3e4f5"]);
@@ -209,7 +213,8 @@ fn a_value_that_cannot_be_read_stops_the_start_by_name() {
     ] {
         let output = command(data.path()).arg("up").env(name, value).output().expect("the binary runs");
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success(), "{name}={value} was taken");
+        assert_eq!(output.status.code(), Some(2), "{name}={value}: {stderr}");
+        assert!(stderr.starts_with("error: ") || stderr.contains("\nerror: "), "{name}: {stderr}");
         assert!(stderr.contains(named), "{name}: {stderr}");
         assert!(!stderr.contains("a:b"), "a token is not told: {stderr}");
     }

@@ -28,7 +28,7 @@ async fn its_curl_commands_run_as_they_stand() {
     // Pasted into a shell, they stop at a refusal and show it.
     let limited = run(&[], &script);
     assert_ne!(limited.code, Some(0), "{limited:?}");
-    assert!(limited.stderr.contains("\"detail\":") && limited.stderr.contains("jobs per hour"), "{limited:?}");
+    assert!(limited.stderr.contains("\"detail\":") && limited.stderr.contains("jobs_per_hour"), "{limited:?}");
     let unknown = run(&[], &script.replace(ALICE, "wrong"));
     assert_ne!(unknown.code, Some(0), "{unknown:?}");
     assert!(unknown.stderr.contains("\"detail\":"), "{unknown:?}");

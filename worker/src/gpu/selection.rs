@@ -4,7 +4,8 @@ use std::str::FromStr;
 
 use super::driver::Device;
 
-/// Which of the machine's GPUs jobs may have: `all`, `none`, or places on the PCI bus and UUIDs, separated by commas.
+/// Which of the machine's GPUs jobs may have: `all`, `none`, or numbers in the order of the PCI bus and UUIDs, separated
+/// by commas.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
     /// Every one, also one that is plugged in later.
@@ -62,7 +63,9 @@ impl FromStr for Selection {
         let choice = |part: &str| match part.parse() {
             Ok(index) => Ok(Choice::Index(index)),
             Err(_) if part.starts_with("GPU-") => Ok(Choice::Uuid(part.to_owned())),
-            Err(_) => Err(format!("{part:?} is neither a number nor a UUID such as GPU-5c2e…; or say all or none")),
+            Err(_) => Err(format!(
+                "{part:?} names no GPU: give all, none, or numbers as in nvidia-smi or UUIDs, such as 0,GPU-5c2e…"
+            )),
         };
         match text.trim() {
             "all" => Ok(Self::All),

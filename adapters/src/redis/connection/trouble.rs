@@ -26,6 +26,12 @@ pub fn address(url: &str) -> String {
     Client::open(url).map_or_else(|_| "an address that can't be read".to_owned(), shown)
 }
 
+/// Whether a Redis URL can be read.
+#[must_use]
+pub fn is_readable(url: &str) -> bool {
+    Client::open(url).is_ok()
+}
+
 /// What Redis says beside the code of an error to a login that it needs none for.
 const NEEDS_NO_LOGIN: &str = "without any password configured";
 
@@ -117,7 +123,7 @@ fn told(error: &RedisError) -> (String, &'static str) {
         ),
         (_, Some((code, text))) => (format!("Redis answers with an error: {code} {text}"), "see Redis's log"),
         (ErrorKind::InvalidClientConfig, None) => {
-            ("the address of Redis can't be read".to_owned(), "give it in REDIS_URL as redis://:password@host:6379")
+            ("REDIS_URL can't be read".to_owned(), "write it as redis://:password@host:6379")
         }
         // What was answered may be anything.
         (ErrorKind::Parse, None) => ("what answers is not a Redis".to_owned(), "give the right address in REDIS_URL"),
@@ -172,5 +178,6 @@ mod tests {
         assert_eq!(address("redis://bob:hunter2@redis.example:6380/2"), "redis.example:6380");
         assert_eq!(address("redis+unix:///run/redis.sock?pass=hunter2"), "/run/redis.sock");
         assert_eq!(address("hunter2"), "an address that can't be read");
+        assert!(is_readable("redis://host:6379") && !is_readable("foo"));
     }
 }

@@ -20,6 +20,17 @@ use crate::redis::{Redis, redis_time};
 /// How many tickets are read at a time.
 const TICKETS_PAGE: usize = 1_000;
 
+impl Redis {
+    /// How many jobs have not ended.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub async fn count_open_jobs(&self) -> Result<u64, PortError> {
+        let mut connection = self.connection();
+        redis::cmd("SCARD").arg(self.keys().open()).query_async(&mut connection).await.map_err(away)
+    }
+}
+
 #[async_trait]
 impl WorkStatePort for Redis {
     async fn take_leader_lease(&self, lease: LeaderLease, holder: &str, lasting: Duration) -> Result<bool, PortError> {

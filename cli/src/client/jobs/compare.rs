@@ -78,7 +78,8 @@ fn report(jobs: &[Job]) -> String {
             let is_different = section == "params" && different.contains(name);
             let mark = if is_different { DIFFERENT } else { "" };
             let value = |job| of(job).and_then(|values| values.get(name));
-            let shown = |job| value(job).map(|value| human::line(&human::value(value), VALUE_CHARS));
+            let words = |value| if section == "params" { human::value(value) } else { human::result(name, value) };
+            let shown = |job| value(job).map(|value| human::line(&words(value), VALUE_CHARS));
             let values = jobs.iter().map(|job| shown(job).unwrap_or_default());
             let name = format!("{section}.{}", human::plain(name));
             rows.push([mark.to_owned(), name].into_iter().chain(values).collect());

@@ -39,7 +39,7 @@ pub(super) async fn run(client: &Client, job_id: &str, output: Output) -> Result
 fn rows(curves: &[Curve]) -> String {
     let rows = curves.iter().map(|curve| {
         let numbers = || curve.points.iter().map(|(_, number)| *number);
-        let shown = |number: Option<f64>| number.map(human::number).unwrap_or_default();
+        let shown = |number: Option<f64>| number.map(|it| human::measured(&curve.name, it)).unwrap_or_default();
         [
             human::line(&curve.name, 100),
             shown(numbers().next_back()),
@@ -67,5 +67,7 @@ mod tests {
         let loss = Curve { name: "loss".to_owned(), points: vec![(1.0, 0.5), (2.0, 1.25), (3.0, 0.125)] };
         let text = rows(&[loss]);
         assert_eq!(text, "NAME   LAST    MIN   MAX  POINTS\nloss  0.125  0.125  1.25       3");
+        let memory = Curve { name: "system/memory_bytes".to_owned(), points: vec![(2.0, 1_610_612_736.0)] };
+        assert!(rows(&[memory]).ends_with("system/memory_bytes  1.5 GiB  1.5 GiB  1.5 GiB       1"));
     }
 }

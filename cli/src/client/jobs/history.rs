@@ -13,6 +13,9 @@ use crate::client::output::table::{Align, render};
 /// Room for an event's own data.
 const MAX_DATA_CHARS: usize = 100;
 
+/// Fields that only the platform needs. `--json` has them.
+const OWN: [&str; 1] = ["idempotency"];
+
 #[derive(Deserialize)]
 struct History {
     events: Vec<Event>,
@@ -61,8 +64,8 @@ fn details(data: &Value) -> String {
     let Some(data) = data.as_object() else {
         return human::value(data);
     };
-    let shown =
-        data.iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| format!("{key}={}", human::value(value)));
+    let is_shown = |(key, value): &(&String, &Value)| !value.is_null() && !OWN.contains(&key.as_str());
+    let shown = data.iter().filter(is_shown).map(|(key, value)| format!("{key}={}", human::value(value)));
     shown.collect::<Vec<_>>().join(" ")
 }
 
@@ -77,7 +80,7 @@ mod tests {
         let events: Vec<Event> = serde_json::from_value(json!([
             { "seq": 1, "type": "job.enqueued", "at": "2026-01-31T12:00:01Z", "actor": "user:alice", "data": {} },
             { "seq": 2, "type": "job.\u{1b}failed", "at": "2026-01-31T12:00:03.5Z", "actor": null,
-              "data": { "kind": "timeout", "attempt": 2, "left": null } },
+              "data": { "kind": "timeout", "attempt": 2, "left": null, "idempotency": { "key_sha256": "e3b0" } } },
             { "seq": 3, "type": "job.expired", "at": "later", "actor": null },
         ]))
         .unwrap();

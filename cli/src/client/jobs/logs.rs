@@ -15,6 +15,7 @@ use crate::client::output::settled::Settled;
 use crate::client::output::standing::describe;
 use crate::client::watch::log_cursor::LogCursor;
 use crate::client::watch::{Server, Watch};
+use crate::value;
 
 /// Print a job's log
 #[derive(Debug, Args)]
@@ -28,11 +29,11 @@ pub(super) struct LogsCommand {
     follow: bool,
 
     /// Begin with the last N lines
-    #[arg(long, short = 'n', value_name = "N")]
+    #[arg(long, short = 'n', value_name = "N", value_parser = value::count::<u32>)]
     tail: Option<u32>,
 
     /// The attempt [default: the newest]
-    #[arg(long, value_name = "N", conflicts_with_all = ["follow", "tail"], value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", conflicts_with_all = ["follow", "tail"], value_parser = value::positive::<u32>)]
     attempt: Option<u32>,
 
     /// Show the log as it was printed, with escape sequences (they can control your terminal) and rewritten lines

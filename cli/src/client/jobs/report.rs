@@ -101,7 +101,12 @@ pub(crate) fn ending(job: &Job, log_was_shown: bool) -> String {
 
 fn numbers(title: &str, values: Option<&Map<String, Value>>) -> Option<String> {
     let values = values.filter(|values| !values.is_empty())?;
-    let rows = values.iter().map(|(name, value)| [human::plain(name), human::line(&human::value(value), 200)]);
+    let shown = |name: &str, value: &Value| match title {
+        // What the job was given, exactly.
+        "PARAM" => human::value(value),
+        _ => human::result(name, value),
+    };
+    let rows = values.iter().map(|(name, value)| [human::plain(name), human::line(&shown(name, value), 200)]);
     Some(render([(title, Align::Left), ("VALUE", Align::Left)], rows))
 }
 

@@ -22,6 +22,8 @@ enum Top {
     Client(ClientCommand),
 }
 
+const ID: &str = "0192f1c3a4b57c6d8e9fa0b1c2d3e4f5";
+
 fn job_json(id: &str, status: &str) -> Value {
     json!({
         "job_id": id, "submission_id": "s", "user_id": "u", "status": status, "attempt": 1,
@@ -118,16 +120,16 @@ async fn a_limit_says_when_to_come_back_and_that_the_files_are_kept() {
         (429, "retry-after: 720\r\n", body.to_string())
     })
     .await;
-    let error = run(&server, &["submit", "--submission", "s1"]).await.unwrap_err();
+    let error = run(&server, &["submit", "--submission", ID]).await.unwrap_err();
     let sentence = error.sentence().unwrap();
     assert!(sentence.contains("10 jobs an hour are the most. Try again in 12 min."), "{sentence}");
-    assert!(sentence.contains("submit --submission s1 --wait"), "{sentence}");
+    assert!(sentence.contains(&format!("submit --submission {ID} --wait")), "{sentence}");
 }
 
 #[tokio::test]
 async fn a_submission_that_is_not_there_is_not_offered_again() {
     let server = TestServer::start(|_| (404, "", json!({"detail": "there is no such submission"}).to_string())).await;
-    let error = run(&server, &["submit", "--submission", "nope"]).await.unwrap_err();
+    let error = run(&server, &["submit", "--submission", ID]).await.unwrap_err();
     assert_eq!(error.sentence().unwrap(), "error: there is no such submission.");
 }
 
@@ -141,7 +143,7 @@ fn a_job_that_has_not_begun_is_told_to_be_cancelled() {
 async fn errors_say_what_to_do() {
     let answers = |status, headers, body: &'static str| TestServer::start(move |_| (status, headers, body.to_owned()));
     let sentence =
-        async |server: TestServer| run(&server, &["jobs", "show", "j"]).await.unwrap_err().sentence().unwrap();
+        async |server: TestServer| run(&server, &["jobs", "show", ID]).await.unwrap_err().sentence().unwrap();
     let wrong_token = sentence(answers(401, "", r#"{"detail":"unknown token"}"#).await).await;
     assert!(wrong_token.contains("unknown token.") && wrong_token.contains("LEADERSBOARD_TOKEN"), "{wrong_token}");
     let moved = sentence(answers(308, "location: https://new.example/\r\n", "").await).await;

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use api::terminal::turns;
+use events::Timestamp;
 use serde_json::Value;
 
 /// `512 B`, `1.5 MiB`.
@@ -37,6 +38,21 @@ pub(crate) fn number(number: f64) -> String {
     if (-5..6).contains(&exponent) { rounded.to_string() } else { format!("{rounded:e}") }
 }
 
+/// A number by the name of what it measures: bytes with their unit, others to six significant digits.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "its range is checked")]
+pub(crate) fn measured(name: &str, measure: f64) -> String {
+    let is_size = name.ends_with("_bytes") && measure >= 0.0 && measure < u64::MAX as f64;
+    if is_size { size(measure as u64) } else { number(measure) }
+}
+
+/// A value of a job's results by its name: a whole number as it is, except bytes; others as [`measured`] ones.
+pub(crate) fn result(name: &str, result: &Value) -> String {
+    match result.as_f64().filter(|_| name.ends_with("_bytes") || result.is_f64()) {
+        Some(measure) => measured(name, measure),
+        None => value(result),
+    }
+}
+
 /// `0.8 s`, `42 s`, `3 min 5 s`, `2 h 10 min`, `4 d 3 h`: two units at most.
 pub(crate) fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -67,6 +83,11 @@ pub(crate) fn ago(at: &str) -> String {
         Err(ahead) if ahead.duration() < Duration::from_mins(1) => "just now".to_owned(),
         Err(ahead) => format!("in {}", coarse(ahead.duration())),
     }
+}
+
+/// Now, by this machine's clock.
+pub(crate) fn now() -> Timestamp {
+    wall_clock().into()
 }
 
 /// The time between two of the server's times.
@@ -165,6 +186,19 @@ mod tests {
             (f64::INFINITY, "inf"),
         ] {
             assert_eq!(number(value), shown);
+        }
+    }
+
+    #[test]
+    fn results() {
+        for (name, value, shown) in [
+            ("train_loss", serde_json::json!(1.587_864_442_702_865_4), "1.58786"),
+            ("samples", serde_json::json!(123_456_789), "123456789"),
+            ("gpu_memory_bytes", serde_json::json!(3_221_225_472_u64), "3.0 GiB"),
+            ("delta_bytes", serde_json::json!(-5), "-5"),
+            ("note", serde_json::json!("as it is"), "as it is"),
+        ] {
+            assert_eq!(result(name, &value), shown);
         }
     }
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::client::http::error::ClientError;
 use crate::client::http::request::Client;
 use crate::client::output::{human, screen};
+use crate::value;
 
 /// As many as one request asks for.
 const PAGE: usize = 100;
@@ -21,7 +22,7 @@ pub(crate) struct PageOptions {
     user: Option<String>,
 
     /// Maximum number to list
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 20, value_parser = parse_limit)]
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20, value_parser = value::positive::<usize>)]
     limit: usize,
 
     /// All of them, page by page
@@ -84,13 +85,6 @@ impl PageOptions {
     }
 }
 
-fn parse_limit(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err("a number from 1 up".to_owned()),
-        Ok(limit) => Ok(limit),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -123,7 +117,7 @@ mod tests {
     fn a_limit_is_at_least_one_and_all_has_none() {
         for bad in ["0", "-1", "many"] {
             let error = pages(&[&format!("--limit={bad}")]).unwrap_err();
-            assert!(error.contains("a number from 1 up"), "{error}");
+            assert!(error.contains("is no whole number from 1 up"), "{error}");
         }
         assert!(pages(&["--all", "--limit", "3"]).unwrap_err().contains("cannot be used with"));
     }

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::filter::{Colours, Filter};
 use super::human;
 use super::settled::{Rewritten, Settled};
-use super::standing::describe;
+use super::standing::{beginning, describe};
 use crate::client::http::error::ClientError;
 use crate::client::http::model::{Job, Stage, Status};
 use crate::client::output::print::{Output, print_text};
@@ -89,7 +89,27 @@ pub(crate) struct Screen {
     rewritten: Rewritten,
     /// Attempt whose log is on the screen: from then on the log itself is the sign of life.
     showing_log_of: Option<u32>,
-    last_told: Option<(Status, u32, bool)>,
+    last_told: Option<(Status, u32, Phase)>,
+    /// The newest attempt whose beginning is on the screen, in a line that stays.
+    begun: u32,
+}
+
+/// What a line for a running job says beside its beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Program,
+    Waiting,
+    AfterProgram,
+}
+
+impl Phase {
+    fn of(job: &Job) -> Self {
+        match &job.stage {
+            Some(stage) if stage.is_after_program() => Self::AfterProgram,
+            Some(Stage { reason: Some(reason), .. }) if !reason.is_empty() => Self::Waiting,
+            _ => Self::Program,
+        }
+    }
 }
 
 impl Screen {
@@ -104,14 +124,18 @@ impl Screen {
             rewritten: Rewritten::default(),
             showing_log_of: None,
             last_told: None,
+            begun: 0,
         }
     }
 
     /// Shows where the job stands: as a spinner on a terminal, as a line for each change elsewhere.
     pub(crate) fn status(&mut self, job: &Job) {
         let has_its_say = self.showing_log_of == Some(job.attempt()) && job.status == Status::Running;
-        let is_after_program = job.stage.as_ref().is_some_and(Stage::is_after_program);
-        if job.status.is_over() || has_its_say && !is_after_program {
+        let phase = Phase::of(job);
+        if job.status == Status::Running {
+            self.begun(job);
+        }
+        if job.status.is_over() || has_its_say && phase != Phase::AfterProgram {
             self.clear();
             return;
         }
@@ -122,10 +146,24 @@ impl Screen {
                 Some(spinner) => spinner.set_message(text),
                 None => self.spinner = Some(spinner(&text)),
             }
-        } else if self.last_told != Some((job.status, job.attempt(), is_after_program)) {
-            self.last_told = Some((job.status, job.attempt(), is_after_program));
+        } else if self.last_told.replace((job.status, job.attempt(), phase)) != Some((job.status, job.attempt(), phase))
+            && !(job.status == Status::Running && phase == Phase::Program && self.has_begun(job.attempt()))
+        {
             self.notice(&text);
         }
+    }
+
+    /// Tells once that an attempt runs, and where. The line stays, on a terminal too.
+    pub(crate) fn begun(&mut self, job: &Job) {
+        if let Some(line) = beginning(job).filter(|_| !self.has_begun(job.attempt())) {
+            self.begun = job.attempt();
+            self.notice(&line);
+        }
+    }
+
+    /// Whether the beginning of this attempt is on the screen.
+    pub(crate) fn has_begun(&self, attempt: u32) -> bool {
+        self.begun >= attempt
     }
 
     pub(crate) fn log(&mut self, attempt: u32, text: &str) -> Result<(), ClientError> {

@@ -29,6 +29,13 @@ pub(crate) fn describe(job: &Job) -> String {
     if job.attempt() > 1 { format!("{text} (attempt {})", job.attempt()) } else { text }
 }
 
+/// `running on gpu-1 (attempt 2)`: the beginning of an attempt. `None` if its worker is not known.
+pub(crate) fn beginning(job: &Job) -> Option<String> {
+    let worker = human::line(job.worker.as_deref()?, 60);
+    let attempt = if job.attempt() > 1 { format!(" (attempt {})", job.attempt()) } else { String::new() };
+    Some(format!("running on {worker}{attempt}"))
+}
+
 /// `storing 1.2 GiB of 3 GiB`, `preparing`, `preparing (waiting: …)`.
 pub(crate) fn stage_of(stage: &Stage) -> String {
     let name = human::line(&stage.name, 40);
@@ -124,5 +131,19 @@ mod tests {
         for (job, expected) in cases {
             assert_eq!(described(&job), expected);
         }
+    }
+
+    #[test]
+    fn the_beginning_of_an_attempt() {
+        let told = |attempt: u32, worker: Option<&str>| {
+            let job = serde_json::json!({
+                "job_id": "j", "submission_id": "s", "user_id": "u", "created_at": "2026-01-01T00:00:00Z",
+                "status": "running", "attempt": attempt, "worker": worker, "stage": {"name": "preparing"},
+            });
+            beginning(&serde_json::from_value(job).unwrap())
+        };
+        assert_eq!(told(1, Some("gpu-1")).unwrap(), "running on gpu-1");
+        assert_eq!(told(2, Some("gpu-1")).unwrap(), "running on gpu-1 (attempt 2)");
+        assert_eq!(told(1, None), None);
     }
 }

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use adapters::oidc::Oidc;
 use anyhow::Result;
 use api::{Authenticator, LiveTokens, PublicUrl, TokensAtStart, TrustedProxies};
+use bytesize::ByteSize;
 use clap::Args;
 use events::ports::{ArchiveLimits, IdentityPort, Suffixes, UploadLimits};
 use provider::ProviderOptions;
 use tokens::TokenOptions;
 
 use super::http::HttpOptions;
+use crate::value;
 
 /// Who may use the API, and what an upload may hold.
 #[derive(Debug, Args)]
@@ -30,9 +32,9 @@ pub(crate) struct AccessOptions {
     /// listens on]
     #[arg(long, env = "PUBLIC_URL")]
     pub(crate) public_url: Option<PublicUrl>,
-    /// Maximum size of one uploaded file, in bytes
-    #[arg(long, env = "MAX_FILE_SIZE", default_value_t = UploadLimits::default().file_bytes)]
-    max_file_size: u64,
+    /// Maximum size of one uploaded file
+    #[arg(long, env = "MAX_FILE_SIZE", value_name = "SIZE", default_value = "100MiB", value_parser = value::size)]
+    max_file_size: ByteSize,
     /// Further suffixes for uploaded files, such as .csv,.json; always allowed: .py, .yaml, .zip, .tar.gz
     #[arg(long, env = "ALLOWED_SUFFIXES", default_value = "", hide_default_value = true)]
     allowed_suffixes: Suffixes,
@@ -40,7 +42,7 @@ pub(crate) struct AccessOptions {
     #[arg(long, env = "LEADERBOARD_METRICS", default_value = "", hide_default_value = true)]
     pub(crate) leaderboard_metrics: api::BoardMetrics,
     /// Serve /metrics on this address instead of the API's
-    #[arg(long, env = "METRICS_ADDR")]
+    #[arg(long, env = "METRICS_ADDR", value_name = "ADDR", value_parser = value::address)]
     pub(crate) metrics_addr: Option<std::net::SocketAddr>,
     #[command(flatten)]
     pub(crate) http: HttpOptions,
@@ -48,7 +50,7 @@ pub(crate) struct AccessOptions {
 
 impl AccessOptions {
     pub(crate) fn upload_limits(&self) -> UploadLimits {
-        let (suffixes, file_bytes) = (self.allowed_suffixes.clone(), self.max_file_size);
+        let (suffixes, file_bytes) = (self.allowed_suffixes.clone(), self.max_file_size.as_u64());
         UploadLimits { suffixes, file_bytes, ..UploadLimits::default() }
     }
 

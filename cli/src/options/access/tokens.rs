@@ -7,6 +7,8 @@ use std::time::Duration;
 use api::TokenSources;
 use clap::Args;
 
+use crate::value;
+
 /// The tokens of users and admins.
 #[derive(Args)]
 pub(super) struct TokenOptions {
@@ -24,7 +26,7 @@ pub(super) struct TokenOptions {
     #[arg(long, env = "ADMIN_TOKENS_FILE", value_name = "FILE")]
     admin_tokens_file: Option<PathBuf>,
     /// The longest delay of the answer to a wrong token; the delay grows with each failure of an address. 0s disables it
-    #[arg(long, env = "AUTH_FAILURE_DELAY", default_value = "4s", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "AUTH_FAILURE_DELAY", default_value = "4s", value_name = "TIME", value_parser = value::time)]
     pub(super) auth_failure_delay: Duration,
 }
 

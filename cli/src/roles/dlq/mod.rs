@@ -19,9 +19,9 @@ use crate::wiring::connect;
 /// List dead letters, run them again, or delete them.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A dead letter is a job that the platform gave up: it lost three workers (kind worker_lost, perhaps a poison
-job), or the platform failed it more often than MAX_RETRIES (kind infrastructure). A job that failed by its
-own fault is not a dead letter.")]
+A dead letter is a job that the platform gave up: it lost three workers (kind worker_lost, perhaps a poison job), \
+or the platform failed it more often than MAX_RETRIES (kind infrastructure). A job that failed by its own fault is \
+not a dead letter.")]
 pub(crate) struct DlqCommand {
     #[command(flatten)]
     redis: RedisOptions,

@@ -34,7 +34,7 @@ pub(super) struct Purge {
     #[arg(long)]
     yes: bool,
     /// Your name, for the event
-    #[arg(long, env = "USER", default_value = "operator")]
+    #[arg(long, env = "USER", value_name = "NAME", default_value = "operator")]
     by: UserId,
 }
 

@@ -30,12 +30,12 @@ const SHOWN: usize = 5;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each replay is an event of its job, with your name and reason. The same commit removes the job from the dead
-letters. If the command is interrupted, run it again: no job is replayed twice.
+Each replay is an event of its job, with your name and reason. The same commit removes the job from the dead letters. \
+If the command is interrupted, run it again: no job is replayed twice.
 --all skips jobs that may be poison (kind worker_lost) unless you give --kind or --poison.")]
 pub(super) struct Replay {
     /// Ids of dead letters or failed jobs
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
     jobs: Vec<JobId>,
     /// All jobs that match the filters, newest first
     #[arg(long)]
@@ -46,16 +46,16 @@ pub(super) struct Replay {
     #[arg(long, requires = "all")]
     poison: bool,
     /// Maximum rate, such as 10/s
-    #[arg(long, value_parser = parse_rate)]
+    #[arg(long, value_name = "N/s", value_parser = parse_rate)]
     rate: Option<NonZeroU32>,
     /// Only list what would be replayed
     #[arg(long)]
     dry_run: bool,
     /// Your name, for the event
-    #[arg(long, env = "USER", default_value = "operator")]
+    #[arg(long, env = "USER", value_name = "NAME", default_value = "operator")]
     by: UserId,
     /// The reason, for the event
-    #[arg(long, default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     why: String,
 }
 

@@ -1,13 +1,13 @@
 //! Which dead letters a command is about.
 
-use std::time::Duration;
-
 use adapters::redis::Redis;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use events::ports::{DeadLetterPort, DeadLetterQuery, Unreadable};
-use events::time::from_rfc3339;
-use events::{DeadLetterKind, Job, JobId, Timestamp, UserId};
+use events::{DeadLetterKind, Job, JobId, UserId};
+
+use crate::value;
+use crate::value::Since;
 
 /// How many dead letters are read at a time.
 const PAGE: usize = 100;
@@ -19,13 +19,13 @@ pub(super) struct Filters {
     #[arg(long)]
     pub(super) kind: Option<Kind>,
     /// Only jobs of this user
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     user: Option<UserId>,
-    /// Only jobs given up since then: 2h, 3d, or 2026-11-24T08:00:00Z
-    #[arg(long, value_parser = parse_since)]
+    /// Only jobs given up since then: 2h, 3d, 2026-11-24, or 2026-11-24T08:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = value::since)]
     since: Option<Since>,
     /// At most this many
-    #[arg(long)]
+    #[arg(long, short = 'n', value_name = "N", value_parser = value::positive::<u64>)]
     pub(super) limit: Option<u64>,
 }
 
@@ -37,18 +37,6 @@ pub(super) enum Kind {
     WorkerLost,
     /// The platform failed the job too often
     Infrastructure,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Since {
-    Ago(Duration),
-    At(Timestamp),
-}
-
-fn parse_since(text: &str) -> Result<Since, String> {
-    let at = from_rfc3339(text).map(Since::At);
-    at.or_else(|_| humantime::parse_duration(text).map(Since::Ago))
-        .map_err(|_| format!("{text:?} is no time: give 2h, 3d, or 2026-11-24T08:00:00Z"))
 }
 
 impl From<Kind> for DeadLetterKind {
@@ -73,8 +61,7 @@ impl Filters {
     /// What they select, at most `default_limit` where no limit was given.
     pub(super) async fn select(&self, redis: &Redis, default_limit: u64) -> Result<Selection> {
         let since = match self.since {
-            Some(Since::At(at)) => Some(at),
-            Some(Since::Ago(ago)) => Some(redis.now().await? - ago),
+            Some(since) => Some(since.at(redis.now().await?)),
             None => None,
         };
         let (kind, user) = (self.kind.map(Into::into), self.user.clone());

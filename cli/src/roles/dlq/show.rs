@@ -20,7 +20,8 @@ const MAX_DATA_CHARS: usize = 120;
 
 #[derive(Debug, Args)]
 pub(super) struct Show {
-    /// The job
+    /// The job's id
+    #[arg(value_name = "ID")]
     job: JobId,
 }
 

@@ -30,9 +30,9 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 
 const EXAMPLES: &str = "\
 Examples:
-  leadersboard jobs download ID                          all of it, into a folder named ID
-  leadersboard jobs download ID visualizations --to .    one folder of it
-  leadersboard jobs download ID model.pt                 one file; when cut off, the same again goes on";
+  leadersboard jobs download ID                         all files, into a folder named ID
+  leadersboard jobs download ID visualizations --to .   one folder
+  leadersboard jobs download ID model.pt                one file; run it again to resume";
 
 /// Download the files that a job left
 #[derive(Debug, Args)]

@@ -13,10 +13,16 @@ struct Cli {
     command: DownloadCommand,
 }
 
+const ID: &str = "0192f1c3a4b57c6d8e9fa0b1c2d3e4f5";
 const CONTENT: &str = "0123456789";
 
 fn digest() -> String {
     hex::encode(Sha256::digest(CONTENT))
+}
+
+/// The request for the list.
+fn artifacts() -> String {
+    format!("GET /jobs/{ID}/artifacts")
 }
 
 fn listing(path: &str) -> String {
@@ -26,10 +32,10 @@ fn listing(path: &str) -> String {
 /// Serves one file, from the byte that is asked for.
 fn serve(path: &'static str) -> impl Fn(&Request) -> Answer + Send + Sync + 'static {
     move |request| {
-        if request.line == "GET /jobs/j/artifacts" {
+        if request.line == artifacts() {
             return (200, "", listing(path));
         }
-        assert_eq!(request.line, format!("GET /jobs/j/artifacts/{path}"));
+        assert_eq!(request.line, format!("{}/{path}", artifacts()));
         let range = request.head.lines().find_map(|line| line.strip_prefix("range: bytes="));
         match range.and_then(|range| range.trim_end_matches('-').parse::<usize>().ok()) {
             Some(from) => {
@@ -43,7 +49,7 @@ fn serve(path: &'static str) -> impl Fn(&Request) -> Answer + Send + Sync + 'sta
 
 async fn download(server: &TestServer, to: &std::path::Path, more: &[&str]) -> Result<(), ClientError> {
     let to = to.display().to_string();
-    let arguments = ["download", "j", "--to", &to].into_iter().chain(more.iter().copied());
+    let arguments = ["download", ID, "--to", &to].into_iter().chain(more.iter().copied());
     Cli::try_parse_from(arguments).unwrap().command.run(&server.client(), Output::Human).await
 }
 
@@ -70,7 +76,7 @@ async fn a_file_comes_once_and_is_not_overwritten_unasked() {
     download(&server, to.path(), &["--force"]).await.unwrap();
     assert_eq!(std::fs::read_to_string(&file).unwrap(), CONTENT);
     assert_eq!(names(&to.path().join("a")), ["b.txt"], "nothing half-done stays");
-    assert!(sentence(download(&server, to.path(), &["a/c"]).await).contains("jobs artifacts j"));
+    assert!(sentence(download(&server, to.path(), &["a/c"]).await).contains(&format!("jobs artifacts {ID}")));
 }
 
 #[tokio::test]
@@ -88,7 +94,7 @@ async fn what_has_come_is_not_fetched_again() {
 #[tokio::test]
 async fn a_damaged_file_is_not_kept() {
     let server = TestServer::start(|request| match request.line.as_str() {
-        "GET /jobs/j/artifacts" => (200, "", listing("b.txt")),
+        line if line == artifacts() => (200, "", listing("b.txt")),
         _ => (200, "", "0123456780".to_owned()),
     })
     .await;

@@ -70,7 +70,8 @@ pub(crate) fn present(root: &Path, entries: &[Entry], path: &str, role: Role) ->
     let candidates = candidates(entries, path, role);
     let root = root.display();
     Err(ClientError::usage(if candidates.is_empty() {
-        format!("{root} has no {} file.", role.suffix())
+        let suffix = role.suffix();
+        format!("there is no {path} in {root}, nor any other {suffix} file: name it with {option} if it is elsewhere.")
     } else {
         format!("there is no {path} in {root}: name it with {option}; candidates are {}.", candidates.join(", "))
     }))
