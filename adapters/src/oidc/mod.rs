@@ -1,9 +1,11 @@
 //! An OpenID Connect provider: whose token a request carries.
 //!
 //! `token.rs` reads a token, `claims.rs` judges what it says, and `keys.rs` has the keys that may have signed it.
-//! `key_source.rs` gets them from the provider. `ring_provider.rs` computes.
+//! `key_source.rs` gets them from the provider. `ring_provider.rs` computes. `code_flow.rs` signs people in through their
+//! browser.
 
 mod claims;
+mod code_flow;
 mod endpoint;
 mod key_source;
 mod keys;
@@ -17,6 +19,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use events::ports::{Identity, IdentityError, IdentityPort};
 
+pub use code_flow::OidcSignIn;
 pub use options::{InvalidOidcOptions, OidcClient, OidcOptions};
 
 use claims::Rules;
@@ -56,8 +59,15 @@ impl Oidc {
 impl IdentityPort for Oidc {
     async fn verify(&self, token: &str) -> Result<Identity, IdentityError> {
         let token = Token::read(token).map_err(IdentityError::Refused)?;
+        self.identity(&token, &self.rules).await
+    }
+}
+
+impl Oidc {
+    /// Returns whose token this is.
+    async fn identity(&self, token: &Token<'_>, rules: &Rules) -> Result<Identity, IdentityError> {
         // Before the signature: only a token that could be valid makes the server ask the provider.
-        let identity = self.rules.judge(token.claims(), unix_now()).map_err(IdentityError::Refused)?;
+        let identity = rules.judge(token.claims(), unix_now()).map_err(IdentityError::Refused)?;
         let known = self.keys.current();
         let mut verified = token.verify(&known);
         if let Err(unverified) = verified {
@@ -69,14 +79,13 @@ impl IdentityPort for Oidc {
             }
         }
         self.keys.refresh_if_old();
-        match verified {
-            Ok(()) => Ok(identity),
-            Err(Unverified::UnknownKey) => Err(IdentityError::Refused("the token is signed by no key of the provider")),
-            Err(Unverified::Ambiguous) => {
-                Err(IdentityError::Refused("the token does not name its key, and the provider has several"))
-            }
-            Err(Unverified::Signature) => Err(IdentityError::Refused("the token's signature is wrong")),
-        }
+        verified.map(|()| identity).map_err(|unverified| {
+            IdentityError::Refused(match unverified {
+                Unverified::UnknownKey => "the token is signed by no key of the provider",
+                Unverified::Ambiguous => "the token does not name its key, and the provider has several",
+                Unverified::Signature => "the token's signature is wrong",
+            })
+        })
     }
 }
 

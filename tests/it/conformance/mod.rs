@@ -15,6 +15,7 @@ mod progress;
 mod quota;
 mod records;
 mod regress;
+mod sign_in;
 mod storage;
 mod tracking;
 mod tracking_notes;

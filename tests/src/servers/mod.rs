@@ -1,7 +1,8 @@
-//! What a board talks to: Redis, `MLflow`, and proxies that break connections to them.
+//! What a board talks to: Redis, `MLflow`, an OpenID provider, and proxies that break connections to them.
 
 pub mod certificate;
 pub mod http_faults;
 pub mod mlflow;
+pub mod oidc;
 pub mod proxy;
 pub mod redis_server;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{Oidc, OidcOptions};
 
 mod attacks;
+mod code_flow;
 mod provider;
 mod rotation;
 mod signer;
