@@ -10,11 +10,11 @@ use reqwest::StatusCode;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::Oidc;
 use super::claims::Rules;
 use super::endpoint::provided;
 use super::options::OidcClient;
 use super::token::Token;
+use super::verifier::Oidc;
 use crate::ids::random_hex;
 
 /// A provider at which people sign in for one client.

@@ -97,7 +97,10 @@ fn encoded_word(text: &str) -> String {
 }
 
 /// An answer's status, and its document or why that can't be read.
-async fn answer(request: RequestBuilder, url: &Url) -> Result<(StatusCode, Result<Map<String, Value>, String>), String> {
+async fn answer(
+    request: RequestBuilder,
+    url: &Url,
+) -> Result<(StatusCode, Result<Map<String, Value>, String>), String> {
     let call = format!("{}{}", url.host_str().unwrap_or_default(), url.path());
     let unanswered = |error: reqwest::Error| format!("{call} does not answer: {}", root(&error));
     let mut response = request.send().await.map_err(unanswered)?;

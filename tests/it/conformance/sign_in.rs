@@ -22,7 +22,8 @@ async fn a_browser_comes_back_with_a_code_that_counts_once_and_for_its_own_sign_
     let code_of = async |begun: &SignIn| {
         let back = provider.authorize(&begun.url, "ann").await;
         assert!(back.as_str().starts_with(BACK), "{back}");
-        let told = |name: &str| back.query_pairs().find(|(other, _)| other == name).map(|(_, value)| value.into_owned());
+        let told =
+            |name: &str| back.query_pairs().find(|(other, _)| other == name).map(|(_, value)| value.into_owned());
         assert_eq!(told("state").as_ref(), Some(&begun.state));
         told("code").expect("a code")
     };

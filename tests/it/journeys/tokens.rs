@@ -46,7 +46,8 @@ async fn token_files_change_while_the_server_runs() {
     assert_eq!((text(&bob, "variable"), text(&root, "variable")), ("API_TOKENS_FILE", "ADMIN_TOKENS_FILE"));
     fs::write(&users, format!("# people\n{}\n", text(&bob, "line"))).expect("written");
     fs::write(&admins, text(&root, "line")).expect("written");
-    let files = [("API_TOKENS_FILE", users.to_str().expect("text")), ("ADMIN_TOKENS_FILE", admins.to_str().expect("text"))];
+    let files =
+        [("API_TOKENS_FILE", users.to_str().expect("text")), ("ADMIN_TOKENS_FILE", admins.to_str().expect("text"))];
     let (mut api, alice) = roles.api_with("api", &files);
     let server = alice.server();
     assert_eq!(who(server, ALICE).await, "alice user");
@@ -76,7 +77,9 @@ async fn token_files_change_while_the_server_runs() {
         &|| fs::write(&users, "dave:dave-token\nerin:hunter2 hunter2\n").expect("written"),
         &|| fs::remove_file(&users).expect("removed"),
     ];
-    for (break_it, told) in bad.iter().zip(["users: the file has no token", "users: line 2: ", "users: the file can't be read"]) {
+    for (break_it, told) in
+        bad.iter().zip(["users: the file has no token", "users: line 2: ", "users: the file can't be read"])
+    {
         break_it();
         until("the log names the place", SOON, async || roles.words("api").contains(told).then_some(())).await;
         assert_eq!(who(server, "carol-token-0123456789").await, "carol user");
@@ -84,7 +87,8 @@ async fn token_files_change_while_the_server_runs() {
     }
     assert!(!roles.words("api").contains("hunter2"), "{}", roles.words("api"));
     fs::write(&users, format!("{}\n", text(&bob, "line"))).expect("written");
-    until_equal("the file counts again", SOON, "bob user".to_owned(), async || who(server, text(&bob, "token")).await).await;
+    until_equal("the file counts again", SOON, "bob user".to_owned(), async || who(server, text(&bob, "token")).await)
+        .await;
 
     // SIGHUP is no signal to read files: it ends the role.
     api.signal(Signal::SIGHUP);
@@ -123,8 +127,7 @@ async fn up_with_hashes_alone_leaves_no_token() {
     let data = tempfile::Builder::new().prefix("lb-up-").tempdir().expect("a temporary directory");
     let (users, carol) = (data.path().join("users"), new_token(data.path(), &["carol"]));
     fs::write(&users, text(&carol, "line")).expect("written");
-    let options =
-        [("API_TOKENS", ""), ("ADMIN_TOKENS", ""), ("API_TOKENS_FILE", users.to_str().expect("text"))];
+    let options = [("API_TOKENS", ""), ("ADMIN_TOKENS", ""), ("API_TOKENS_FILE", users.to_str().expect("text"))];
     let mut board = Board::start_in(data, None, &options).await;
     assert_eq!(who(board.server(), text(&carol, "token")).await, "carol user");
     assert_eq!(who(board.server(), "any-token").await, "401");

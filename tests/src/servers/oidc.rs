@@ -70,7 +70,8 @@ impl OidcProvider {
     /// # Panics
     /// If the provider does not play along.
     pub async fn sign_in(&self, user: &str, client: &str) -> String {
-        let query = [("client_id", client), ("redirect_uri", BACK), ("response_type", "code"), ("scope", "openid profile")];
+        let query =
+            [("client_id", client), ("redirect_uri", BACK), ("response_type", "code"), ("scope", "openid profile")];
         let url = reqwest::Url::parse_with_params(&format!("{}/oauth2/authorize", self.issuer), query);
         let back = self.authorize(url.expect("an address").as_str(), user).await;
         let code = back.query_pairs().find(|(name, _)| name == "code").expect("a code").1.into_owned();

@@ -77,7 +77,10 @@ async fn a_code_is_exchanged_for_the_token_of_this_sign_in() {
     }
     assert!(request.contains(&format!("code_verifier={}", begun.verifier)), "{request}");
     let account = BASE64_STANDARD.encode("the%20page:hunter%3A2%20%C3%A9");
-    assert!(request.contains(&format!("authorization: Basic {account}")) && !request.contains("client_secret"), "{request}");
+    assert!(
+        request.contains(&format!("authorization: Basic {account}")) && !request.contains("client_secret"),
+        "{request}"
+    );
 
     assert_eq!(finish(json!({ "aud": ["the page", "x"], "azp": "the page" })).await, ann);
     for (changes, why) in [
