@@ -245,6 +245,7 @@ mod tests {
             ("api --trusted-proxies nginx", "is no network"),
             ("api --public-url lb.example", "--public-url"),
             ("api --auth-failure-delay never", "--auth-failure-delay"),
+            ("api --auth-failure-delay 1h", "it is longer than 30s"),
             ("token new a:b", "a user name is"),
             ("workers --namespace a/b", "--namespace"),
             ("projections", "verify"),

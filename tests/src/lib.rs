@@ -17,4 +17,4 @@ pub mod tracked;
 pub mod wait;
 
 pub use checks::{invariants, read_back};
-pub use servers::{certificate, http_faults, mlflow, proxy, redis_server, s3};
+pub use servers::{certificate, http_faults, mlflow, oidc, proxy, redis_server, s3};

@@ -13,7 +13,7 @@ use super::options::{InvalidOidcOptions, OidcOptions};
 const SKEW: f64 = 60.0;
 
 /// What a token must say.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Rules {
     issuer: String,
     audience: String,
@@ -22,7 +22,7 @@ pub(super) struct Rules {
 }
 
 /// Which claim makes a user an admin.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum AdminRule {
     /// The claim is true.
     IsTrue(String),
@@ -57,6 +57,24 @@ impl Rules {
                 user: text(&options.user_claim),
                 admin,
             }),
+        }
+    }
+
+    /// The same rules for tokens that a sign-in of this client gets.
+    pub(super) fn for_client(&self, id: &str) -> Self {
+        Self { audience: id.to_owned(), ..self.clone() }
+    }
+
+    /// Whether a token was made for this sign-in of this client, which [`Self::judge`] does not ask.
+    pub(super) fn judge_sign_in(&self, claims: &Map<String, Value>, nonce: &str) -> Result<(), &'static str> {
+        if claims.get("nonce").and_then(Value::as_str) != Some(nonce) {
+            return Err("the token was made for another sign-in");
+        }
+        let for_several = claims.get("aud").and_then(Value::as_array).is_some_and(|all| all.len() > 1);
+        match claims.get("azp") {
+            None if !for_several => Ok(()),
+            Some(Value::String(client)) if *client == self.audience => Ok(()),
+            _ => Err("the token was made for another client"),
         }
     }
 

@@ -32,6 +32,7 @@ pub(super) struct KeySource {
 struct Known {
     keys: Arc<KeySet>,
     set: Map<String, Value>,
+    configuration: Arc<Map<String, Value>>,
     since: Option<Instant>,
 }
 
@@ -53,6 +54,21 @@ impl KeySource {
     /// The keys that are known.
     pub(super) fn current(&self) -> Arc<KeySet> {
         Arc::clone(&self.known().keys)
+    }
+
+    /// What the provider says of itself; it is asked if that is not known.
+    pub(super) async fn configuration(self: &Arc<Self>) -> Result<Arc<Map<String, Value>>, String> {
+        let known = || Some(Arc::clone(&self.known().configuration)).filter(|known| !known.is_empty());
+        if let Some(known) = known() {
+            return Ok(known);
+        }
+        Arc::clone(self).refresh(self.current()).await?;
+        known().ok_or_else(|| "the provider has no configuration".to_owned())
+    }
+
+    /// Speaks to the provider.
+    pub(super) const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     /// Asks the provider for its keys, unless that was done a moment ago or others have done it since the caller saw
@@ -105,11 +121,12 @@ impl KeySource {
             None if before.is_some() => tracing::info!("the OpenID provider answers again"),
             Some(_) | None => {}
         }
-        asked.map(|set| self.learn(set)).and_then(|learned| learned.map_err(str::to_owned))
+        let (configuration, set) = asked?;
+        self.learn(configuration, set).map_err(str::to_owned)
     }
 
-    /// Gets the key set from the address that the provider's configuration names.
-    async fn ask(&self) -> Result<Map<String, Value>, String> {
+    /// Gets the provider's configuration, and the key set from the address in it.
+    async fn ask(&self) -> Result<(Map<String, Value>, Map<String, Value>), String> {
         let configuration = self.endpoint.get(&self.discovery).await?;
         let named = |name: &str| configuration.get(name).and_then(Value::as_str).unwrap_or_default();
         if named("issuer") != self.issuer {
@@ -121,11 +138,12 @@ impl KeySource {
         }
         let set = self.endpoint.get(named("jwks_uri")).await?;
         KeySet::read(&set)?;
-        Ok(set)
+        Ok((configuration, set))
     }
 
-    fn learn(&self, set: Map<String, Value>) -> Result<Arc<KeySet>, &'static str> {
+    fn learn(&self, configuration: Map<String, Value>, set: Map<String, Value>) -> Result<Arc<KeySet>, &'static str> {
         let mut known = self.known();
+        known.configuration = Arc::new(configuration);
         known.since = Some(Instant::now());
         if known.set != set {
             known.keys = Arc::new(KeySet::read(&set)?);

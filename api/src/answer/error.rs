@@ -199,7 +199,8 @@ impl Error {
             Self::Internal(why) => tracing::error!(error = why, "a request failed"),
             Self::Unreadable(why) => tracing::error!(error = why, "a stored record can't be read"),
             Self::Unavailable(why) => tracing::warn!(error = why, "Redis can't be used"),
-            Self::ProviderAway(why) => tracing::warn!(error = why, "the OpenID provider can't be used"),
+            // Its adapter warns once: anybody could make this happen again and again.
+            Self::ProviderAway(why) => tracing::debug!(error = why, "the OpenID provider can't be used"),
             Self::Storage(why) => tracing::error!(error = why, "storage failed"),
             Self::Full => tracing::warn!("Redis is at its memory limit"),
             Self::StorageFull(Room { free_bytes, total_bytes }) => {

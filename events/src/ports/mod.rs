@@ -19,7 +19,7 @@ pub use files::storage::{
     ArchiveContents, ArchiveLimits, DiskReserve, Published, Room, StagedFile, StagedUpload, StorageError, StoragePort,
     UploadLimits,
 };
-pub use identity::{Identity, IdentityError, IdentityPort};
+pub use identity::{Identity, IdentityError, IdentityPort, SignIn, SignInPort};
 pub use ids::Ids;
 pub use live::event_feed::{EventFeed, EventFeedPort, Heard};
 pub use live::live_log::{LiveLogPort, MAX_CHUNK_BYTES, Shown};

@@ -16,6 +16,7 @@ mod progress;
 mod quota;
 mod records;
 mod regress;
+mod sign_in;
 mod storage;
 mod tracking;
 mod tracking_notes;

@@ -135,7 +135,7 @@ async fn a_signed_token_of_another_meaning_is_refused() {
     let with_text = |header: &str, claims: &[u8]| raw(&ed, "EdDSA", header, claims);
     let text = claims(&provider.issuer()).to_string();
     let right = with_text(&header.to_string(), text.as_bytes());
-    let now = crate::oidc::unix_now();
+    let now = unix_now();
     let first = &text[..text.len() - 1];
     let attacks = vec![
         ("expired", with_claim("exp", json!(now - 61.0)), "expired"),

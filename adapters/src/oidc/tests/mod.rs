@@ -3,9 +3,11 @@ use std::time::Duration;
 use events::ports::{Identity, IdentityError, IdentityPort};
 use serde_json::{Value, json};
 
+use super::verifier::unix_now;
 use super::{Oidc, OidcOptions};
 
 mod attacks;
+mod code_flow;
 mod provider;
 mod rotation;
 mod signer;
@@ -30,7 +32,7 @@ fn options(issuer: &str) -> OidcOptions {
 
 /// Claims that are valid now.
 fn claims(issuer: &str) -> Value {
-    json!({ "iss": issuer, "aud": "board", "sub": "ann", "exp": super::unix_now() + 300.0, "groups": ["admins"] })
+    json!({ "iss": issuer, "aud": "board", "sub": "ann", "exp": unix_now() + 300.0, "groups": ["admins"] })
 }
 
 fn user(verified: Result<Identity, IdentityError>) -> String {

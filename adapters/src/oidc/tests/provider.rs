@@ -20,6 +20,8 @@ struct State {
     set: Vec<u8>,
     status: &'static str,
     asked: usize,
+    exchange: (&'static str, Value),
+    exchanged: String,
 }
 
 impl Provider {
@@ -29,7 +31,14 @@ impl Provider {
         let address = format!("http://{}", listener.local_addr().unwrap());
         let configuration = json!({ "issuer": address, "jwks_uri": format!("{address}/keys") });
         let set = json!({ "keys": keys }).to_string().into_bytes();
-        let state = Arc::new(Mutex::new(State { configuration, set, status: "200 OK", asked: 0 }));
+        let state = Arc::new(Mutex::new(State {
+            configuration,
+            set,
+            status: "200 OK",
+            asked: 0,
+            exchange: ("400 Bad Request", json!({})),
+            exchanged: String::new(),
+        }));
         let shared = Arc::clone(&state);
         let serving = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -61,6 +70,16 @@ impl Provider {
         self.state.lock().unwrap().configuration[name] = value;
     }
 
+    /// Answers the next exchanges of a code in this way.
+    pub(super) fn exchange(&self, status: &'static str, body: Value) {
+        self.state.lock().unwrap().exchange = (status, body);
+    }
+
+    /// The last request for an exchange.
+    pub(super) fn exchanged(&self) -> String {
+        self.state.lock().unwrap().exchanged.clone()
+    }
+
     pub(super) fn answer_with(&self, status: &'static str) {
         self.state.lock().unwrap().status = status;
     }
@@ -81,11 +100,20 @@ async fn answer(mut stream: TcpStream, state: &Mutex<State>) {
         }
         request.push(byte[0]);
     }
+    let head = String::from_utf8_lossy(&request).into_owned();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+    let mut form = vec![0; length];
+    if stream.read_exact(&mut form).await.is_err() {
+        return;
+    }
     let (status, body) = {
         let mut state = state.lock().unwrap();
         if request.starts_with(b"GET /.well-known/openid-configuration ") {
             state.asked += 1;
             (state.status, state.configuration.to_string().into_bytes())
+        } else if request.starts_with(b"POST /token_endpoint ") {
+            state.exchanged = head + &String::from_utf8_lossy(&form);
+            (state.exchange.0, state.exchange.1.to_string().into_bytes())
         } else {
             (state.status, state.set.clone())
         }

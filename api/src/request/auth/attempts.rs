@@ -85,7 +85,7 @@ impl Attempts {
         let failures = table.failures.entry(client).or_insert(Failures { count: 0.0, at: now, waiting: 0 });
         let before = failures.count_at(now);
         (failures.count, failures.at) = (before + 1.0, now);
-        if before < FREE && failures.count >= FREE {
+        if before < FREE && failures.count > FREE {
             tracing::warn!(%client, "wrong tokens again and again: their answers are delayed");
         }
         delay(failures.count, self.longest)

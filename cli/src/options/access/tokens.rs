@@ -26,7 +26,7 @@ pub(super) struct TokenOptions {
     #[arg(long, env = "ADMIN_TOKENS_FILE", value_name = "FILE")]
     admin_tokens_file: Option<PathBuf>,
     /// The longest delay of the answer to a wrong token; the delay grows with each failure of an address. 0s disables it
-    #[arg(long, env = "AUTH_FAILURE_DELAY", default_value = "4s", value_name = "TIME", value_parser = value::time)]
+    #[arg(long, env = "AUTH_FAILURE_DELAY", default_value = "4s", value_name = "TIME", value_parser = delay)]
     pub(super) auth_failure_delay: Duration,
 }
 
@@ -39,6 +39,17 @@ impl TokenOptions {
             admin_tokens_file: self.admin_tokens_file.clone(),
             has_provider: false,
         }
+    }
+}
+
+/// The longest value of `AUTH_FAILURE_DELAY`: a request that waits holds a connection.
+const MAX_DELAY: Duration = Duration::from_secs(30);
+
+fn delay(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(delay) if delay <= MAX_DELAY => Ok(delay),
+        Ok(_) => Err("it is longer than 30s".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
