@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answer::error::chain;
 use crate::answer::json_answer::Json;
+use crate::request::id::RequestId;
 
 /// Renders all metrics in Prometheus' text format.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -73,7 +74,8 @@ pub(crate) async fn live() -> Json<Value> {
 /// A process that ends is not ready, whatever still works: it shall get no more requests.
 pub(crate) async fn ready(State(readiness): State<Arc<Readiness>>) -> Response {
     if readiness.stop.is_cancelled() {
-        let body = json!({ "detail": "the server is stopping", "code": "draining" });
+        let id = RequestId::current_text();
+        let body = json!({ "detail": "the server is stopping", "code": "draining", "request_id": id });
         return (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response();
     }
     let (redis, storage) = tokio::join!(
@@ -116,7 +118,8 @@ pub(crate) async fn ready(State(readiness): State<Arc<Readiness>>) -> Response {
         return Json(json!({ "status": "ready", "checks": checks })).into_response();
     }
     let detail = missing.join(" and ");
-    let body = json!({ "detail": detail, "code": "not_ready", "checks": checks });
+    let id = RequestId::current_text();
+    let body = json!({ "detail": detail, "code": "not_ready", "checks": checks, "request_id": id });
     (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
 }
 

@@ -188,9 +188,8 @@ impl IntoResponse for Error {
             return (StatusCode::TOO_MANY_REQUESTS, after, json(&body)).into_response();
         }
         let (status, code, detail) = self.answer();
-        let id = RequestId::current();
-        let mut response =
-            (status, json(&Body { detail, code, request_id: id.as_ref().map(RequestId::as_str) })).into_response();
+        let id = RequestId::current_text();
+        let mut response = (status, json(&Body { detail, code, request_id: id.as_deref() })).into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {
             let is_for_long = matches!(self, Self::StorageFull(_) | Self::Unreadable(_));
             let after = if is_for_long { RETRY_AFTER_ROOM_S } else { RETRY_AFTER_S };

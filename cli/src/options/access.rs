@@ -1,9 +1,11 @@
 //! Who may use the API, and what it takes and shows.
 
+mod http;
+
 use clap::Args;
 use events::ports::{ArchiveLimits, Suffixes, UploadLimits};
 
-use super::http::HttpOptions;
+use http::HttpOptions;
 
 /// Who may use the API, and what an upload may hold.
 #[derive(Debug, Args)]
