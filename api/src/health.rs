@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 use crate::answer::error::chain;
 use crate::answer::json_answer::Json;
 use crate::openapi::errors::AnyError;
+use crate::request::id::RequestId;
 
 /// Renders all metrics in Prometheus' text format.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -84,6 +85,9 @@ struct NotReady {
     code: &'static str,
     #[schema(example = "Redis does not answer in time")]
     detail: String,
+    /// The `x-request-id` of the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
 }
 
 /// Says that this process answers.
@@ -132,7 +136,9 @@ pub(crate) async fn live() -> Json<Health> {
 )]
 pub(crate) async fn ready(State(readiness): State<Arc<Readiness>>) -> Response {
     if readiness.stop.is_cancelled() {
-        let body = serde_json::json!({ "detail": "the server is stopping", "code": "draining" });
+        let request_id = RequestId::current_text();
+        let body =
+            serde_json::json!({ "detail": "the server is stopping", "code": "draining", "request_id": request_id });
         return (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response();
     }
     let (redis, storage) = tokio::join!(
@@ -175,7 +181,9 @@ pub(crate) async fn ready(State(readiness): State<Arc<Readiness>>) -> Response {
         return Json(Ready { checks, status: "ready" }).into_response();
     }
     let detail = missing.join(" and ");
-    (StatusCode::SERVICE_UNAVAILABLE, Json(NotReady { checks, code: "not_ready", detail })).into_response()
+    let request_id = RequestId::current_text();
+    let body = NotReady { checks, code: "not_ready", detail, request_id };
+    (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
 }
 
 async fn look_at_storage(storage: &dyn StoragePort) -> Result<Room, StorageError> {

@@ -20,17 +20,21 @@ pub(crate) fn watch() -> api::ScarceMemory {
         loop {
             let scarcest = bounds(Path::new("/")).into_iter().find(|bound| bound.is_scarce());
             if scarcest.is_some() != is_scarce.swap(scarcest.is_some(), Ordering::Relaxed) {
-                match scarcest {
-                    Some(Bound { total, left }) => {
-                        tracing::warn!(total, left, "little memory is left: requests that can wait are refused");
-                    }
-                    None => tracing::info!("there is enough memory again"),
+                if let Some(Bound { total, left }) = scarcest {
+                    tracing::warn!(total, left, "little memory is left: requests that can wait are refused");
+                } else {
+                    tracing::info!("there is enough memory again");
                 }
             }
             tokio::time::sleep(LOOK).await;
         }
     });
     Arc::new(move || told.load(Ordering::Relaxed))
+}
+
+/// The memory that this process can have at all; `None` if nothing tells.
+pub(crate) fn total_bytes() -> Option<u64> {
+    bounds(Path::new("/")).into_iter().map(|bound| bound.total).min()
 }
 
 /// A bound of memory, in bytes.
@@ -71,14 +75,14 @@ struct Files {
     most: &'static str,
     used: &'static str,
     /// What the kernel can take back, as it is named in `memory.stat`.
-    files: [&'static str; 2],
+    cache: [&'static str; 2],
 }
 
-const V2: Files = Files { most: "memory.max", used: "memory.current", files: ["active_file", "inactive_file"] };
+const V2: Files = Files { most: "memory.max", used: "memory.current", cache: ["active_file", "inactive_file"] };
 const V1: Files = Files {
     most: "memory.limit_in_bytes",
     used: "memory.usage_in_bytes",
-    files: ["total_active_file", "total_inactive_file"],
+    cache: ["total_active_file", "total_inactive_file"],
 };
 
 impl Files {
@@ -88,8 +92,8 @@ impl Files {
         // Version 1 says "no limit" by a number that no machine has.
         let total = number(self.most).filter(|most| *most < 1 << 60)?;
         let stat = text(&group.join("memory.stat"));
-        let files: u64 = stat.lines().filter_map(|line| value(line, &self.files)).sum();
-        Some(Bound { total, left: total.saturating_sub(number(self.used)?.saturating_sub(files)) })
+        let cache: u64 = stat.lines().filter_map(|line| value(line, &self.cache)).sum();
+        Some(Bound { total, left: total.saturating_sub(number(self.used)?.saturating_sub(cache)) })
     }
 }
 

@@ -3,6 +3,8 @@
 use api::Connections;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::memory;
+
 /// More than this is of no use, and some programs count through all that they may have.
 const ENOUGH: u64 = 1 << 20;
 /// What Redis, the listener, files of the platform and whatever begins take.
@@ -11,7 +13,8 @@ const RESERVE: u64 = 160;
 const PER_SLOT: u64 = 160;
 /// What one connection takes: itself, and the file that it reads or writes.
 const PER_CONNECTION: u64 = 2;
-/// Each connection takes memory, too.
+/// Each connection takes memory, too: at most so much until its request is complete.
+const CONNECTION_BYTES: u64 = 64 << 10;
 const MOST_CONNECTIONS: u64 = 10_000;
 /// With fewer connections a few browsers keep each other out.
 const FEW_CONNECTIONS: u64 = 64;
@@ -37,7 +40,8 @@ impl OpenFiles {
     /// How many clients may be connected to a process that also runs so many jobs at once.
     pub(crate) fn connections(self, slots: usize) -> Connections {
         self.warn_if_few(slots);
-        Connections::at_most(usize::try_from(self.count(slots)).unwrap_or(usize::MAX))
+        let most = self.count(slots).min(most_by_memory(memory::total_bytes()));
+        Connections::at_most(usize::try_from(most).unwrap_or(usize::MAX))
     }
 
     /// Warns if the rest of the process takes nearly all.
@@ -60,6 +64,11 @@ impl OpenFiles {
     }
 }
 
+/// All connections together take at most a quarter of the memory, even if each sends the head of a request up to its limit.
+fn most_by_memory(total_bytes: Option<u64>) -> u64 {
+    total_bytes.map_or(MOST_CONNECTIONS, |bytes| (bytes / 4 / CONNECTION_BYTES).max(FEW_CONNECTIONS))
+}
+
 fn needed(slots: usize) -> u64 {
     RESERVE + PER_SLOT * slots as u64
 }
@@ -74,6 +83,13 @@ mod tests {
             [(1024, 0, 432), (1024, 1, 352), (1024, 8, 16), (20_000, 4, 9_600), (1 << 20, 8, 10_000)]
         {
             assert_eq!(OpenFiles(limit).count(slots), connections, "{limit} files, {slots} slots");
+        }
+    }
+
+    #[test]
+    fn connections_take_a_quarter_of_the_memory_at_most() {
+        for (total, connections) in [(Some(1 << 20), 64), (Some(512 << 20), 2_048), (None, 10_000)] {
+            assert_eq!(most_by_memory(total), connections);
         }
     }
 

@@ -29,11 +29,12 @@ pub fn roomy() -> Policy {
     roomy_settings().policy()
 }
 
-/// The same as environment variables of `up` and `migrate`.
-pub const ROOMY: [(&str, &str); 5] = [
+/// The same as environment variables of `up` and `migrate`, and a limit of `up` and `api` that is no policy.
+pub const ROOMY: [(&str, &str); 6] = [
     ("MAX_SUBMISSIONS_PER_HOUR", "10000000"),
     ("MAX_CONCURRENT_RUNNING", "10000000"),
     ("MAX_QUEUED_PER_USER", "10000000"),
     ("MAX_UPLOADS_PER_HOUR", "10000000"),
     ("MAX_UPLOADS_IN_FLIGHT", "1000"),
+    ("MAX_STREAMS_PER_USER", "10000000"),
 ];

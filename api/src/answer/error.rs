@@ -247,9 +247,8 @@ impl IntoResponse for Error {
         }
         let (status, code, detail) = error.answer();
         let detail = &format!("{kept}{detail}");
-        let id = RequestId::current();
-        let request_id = id.as_ref().map(RequestId::as_str);
-        let mut response = (status, json(&ErrorBody { detail, code, request_id })).into_response();
+        let id = RequestId::current_text();
+        let mut response = (status, json(&ErrorBody { detail, code, request_id: id.as_deref() })).into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {
             let is_for_long = matches!(error, Self::StorageFull(_) | Self::Unreadable(_));
             let after = if is_for_long { RETRY_AFTER_ROOM_S } else { RETRY_AFTER_S };

@@ -41,7 +41,7 @@ impl LimitedBody {
             remaining: reached.remaining(),
             reset_at: reached.resets_at().map(to_rfc3339),
             jobs: jobs.iter().map(JobId::to_string).collect(),
-            request_id: request_id(),
+            request_id: RequestId::current_text(),
         }
     }
 
@@ -56,13 +56,9 @@ impl LimitedBody {
             remaining: 0,
             reset_at: None,
             jobs: vec![],
-            request_id: request_id(),
+            request_id: RequestId::current_text(),
         }
     }
-}
-
-fn request_id() -> Option<String> {
-    RequestId::current().map(|id| id.as_str().to_owned())
 }
 
 fn detail(reached: &LimitReached, jobs: &[JobId]) -> String {

@@ -118,8 +118,7 @@ fn is_known(headers: &HeaderMap, etag: &str) -> bool {
 
 fn unsatisfiable(bytes: u64) -> Response {
     let detail = format!("no byte of the range is among the {bytes} of the file");
-    let id = RequestId::current();
-    let id = id.as_ref().map(RequestId::as_str);
+    let id = RequestId::current_text();
     let body = Json(json!({ "detail": detail, "code": "range_not_satisfiable", "request_id": id }));
     let mut response = (StatusCode::RANGE_NOT_SATISFIABLE, body).into_response();
     insert(&mut response, CONTENT_RANGE, &format!("bytes */{bytes}"));

@@ -47,8 +47,8 @@ pub(crate) async fn guard(State(admission): State<Arc<Admission>>, request: Requ
     }
 }
 
-/// The most bytes that are handed on at once.
-const PIECE_BYTES: usize = 64 << 10;
+/// The most bytes that are handed on at once. Downloads come in pieces of this size.
+const PIECE_BYTES: usize = 256 << 10;
 
 /// A body that holds the turn of its request until only a few pieces of it are unsent.
 ///
@@ -137,17 +137,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_long_body_comes_in_pieces_and_is_the_same() {
-        let text: Vec<u8> = (b'a'..=b'z').cycle().take(200_000).collect();
+        let text: Vec<u8> = (b'a'..=b'z').cycle().take(900_000).collect();
         let sent = Bytes::from(text.clone());
         let router = guarded(Router::new().route("/long", get(move || std::future::ready(sent.clone()))));
         let (_, headers, mut body) = answer(&router, "/long").await;
-        assert_eq!((headers["content-length"].to_str().unwrap(), body.size_hint().exact()), ("200000", Some(200_000)));
+        assert_eq!((headers["content-length"].to_str().unwrap(), body.size_hint().exact()), ("900000", Some(900_000)));
         let mut read = Vec::new();
         while let Some(frame) = body.frame().await {
             let piece = frame.unwrap().into_data().unwrap();
             assert!(piece.len() <= PIECE_BYTES);
             read.extend_from_slice(&piece);
-            assert_eq!(body.size_hint().exact(), Some(200_000 - read.len() as u64));
+            assert_eq!(body.size_hint().exact(), Some(900_000 - read.len() as u64));
         }
         assert!(body.is_end_stream() && read == text);
     }

@@ -33,8 +33,8 @@ impl RequestId {
     }
 
     /// The id of the request that the current task answers.
-    pub(crate) fn current() -> Option<Self> {
-        CURRENT.try_with(Clone::clone).ok()
+    pub(crate) fn current_text() -> Option<String> {
+        CURRENT.try_with(|id| id.as_str().to_owned()).ok()
     }
 
     /// The text.

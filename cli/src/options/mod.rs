@@ -3,7 +3,6 @@
 pub(crate) mod access;
 pub(crate) mod classes;
 pub(crate) mod gpus;
-pub(crate) mod http;
 pub(crate) mod jobs;
 pub(crate) mod limits;
 pub(crate) mod log;

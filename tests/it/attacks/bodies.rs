@@ -6,7 +6,7 @@ use leadersboard_tests::wait::scaled;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::{SOON, answers, refusal, rest, sent};
+use super::{SOON, answers, refusal, resident_bytes, rest, sent};
 
 const FIVE_GIB: u64 = 5 << 30;
 
@@ -19,7 +19,7 @@ async fn bodies_that_lie_about_their_length_or_never_end_are_refused_and_cost_no
     let roles = Roles::new().await;
     let (api, alice) = roles.api();
     let server = alice.server();
-    let resident = || resident_bytes(api.pid().as_raw());
+    let resident = || resident_bytes(api.pid());
     let before = resident();
 
     // A huge length and few bytes: refused by the head alone.
@@ -105,11 +105,4 @@ async fn a_request_hidden_in_another_is_never_answered() {
     let mut twice =
         sent(alice.server(), head("GET /health", "Content-Length: 0\r\nContent-Length: 5\r\n").as_bytes()).await;
     assert_eq!(refusal(&rest(&mut twice).await), (400, "invalid".to_owned()));
-}
-
-/// The memory that a process has now. (proc(5))
-fn resident_bytes(pid: i32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok());
-    kib.map(|kib: u64| kib << 10).expect("its size")
 }

@@ -17,7 +17,7 @@ async fn no_name_path_or_header_forges_a_line_of_the_log() {
     let apis = ["human", "json"].map(|format| roles.api_with(format, &[("LOG_FORMAT", format), ("RUST_LOG", "debug")]));
     for (_, alice) in &apis {
         for forged in FORGED {
-            let encoded: String = forged.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            let encoded = forged.bytes().map(|byte| format!("%{byte:02x}")).collect::<Vec<_>>().concat();
             for path in [format!("/{encoded}"), format!("/jobs/{encoded}"), format!("/jobs?user={encoded}")] {
                 assert!(alice.get(&path).await.status >= 400, "{path}");
             }

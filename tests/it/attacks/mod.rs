@@ -12,6 +12,7 @@ mod tls;
 use std::time::Duration;
 
 use leadersboard_tests::wait::scaled;
+use nix::unistd::Pid;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -54,4 +55,11 @@ fn refusal(answer: &str) -> (u16, String) {
     let body: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"));
     assert!(body["detail"].is_string() && body["request_id"].is_string(), "{answer}");
     (status, body["code"].as_str().expect("a code").to_owned())
+}
+
+/// The memory that a process has now. (proc(5))
+fn resident_bytes(pid: Pid) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok());
+    kib.map(|kib: u64| kib << 10).expect("its size")
 }

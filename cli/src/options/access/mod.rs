@@ -1,5 +1,6 @@
 //! Who may use the API, how it is reached, and what it takes and shows.
 
+mod http;
 mod provider;
 mod tokens;
 
@@ -11,10 +12,10 @@ use api::{Authenticator, LiveTokens, PublicUrl, TokensAtStart, TrustedProxies};
 use bytesize::ByteSize;
 use clap::Args;
 use events::ports::{ArchiveLimits, IdentityPort, Suffixes, UploadLimits};
+use http::HttpOptions;
 use provider::ProviderOptions;
 use tokens::TokenOptions;
 
-use super::http::HttpOptions;
 use crate::value;
 
 /// Who may use the API, and what an upload may hold.

@@ -46,11 +46,8 @@ impl TokenOptions {
 const MAX_DELAY: Duration = Duration::from_secs(30);
 
 fn delay(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(delay) if delay <= MAX_DELAY => Ok(delay),
-        Ok(_) => Err("it is longer than 30s".to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
+    let delay = value::time(text)?;
+    if delay <= MAX_DELAY { Ok(delay) } else { Err("it is longer than 30s".to_owned()) }
 }
 
 /// Without the tokens.
