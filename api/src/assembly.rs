@@ -6,7 +6,8 @@ use axum::extract::FromRef;
 use events::policy::LivePolicy;
 use events::ports::{
     ArchiveLimits, ArtifactPort, DurationsPort, EventFeedPort, EventLogPort, Ids, JobStatusPort, LeaderboardPort,
-    LogFeedPort, LogPort, NudgePort, ProgressPort, StoragePort, TrackingNotesPort, UploadLimits, UploadsPort, WorkersPort,
+    LogFeedPort, LogPort, NudgePort, ProgressPort, StoragePort, TrackingNotesPort, UploadLimits, UploadsPort,
+    WorkersPort,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -126,11 +127,7 @@ impl Contexts {
             }),
             uploads: Arc::new(Uploads {
                 storage: Arc::clone(&storage),
-                places: Arc::new(Places {
-                    port: ports.uploads,
-                    policy: Arc::clone(&policy),
-                    keys: Arc::clone(&keys),
-                }),
+                places: Arc::new(Places { port: ports.uploads, policy: Arc::clone(&policy), keys: Arc::clone(&keys) }),
                 log: Arc::clone(&log),
                 ids: Arc::clone(&ids),
                 policy: Arc::clone(&policy),

@@ -95,7 +95,9 @@ pub enum LimitReached {
         asked_at: Timestamp,
     },
     /// The user is at the limit of uploads in flight.
-    #[error("limit of uploads in flight reached: {limit} (MAX_UPLOADS_IN_FLIGHT). Try again when one of yours has ended")]
+    #[error(
+        "limit of uploads in flight reached: {limit} (MAX_UPLOADS_IN_FLIGHT). Try again when one of yours has ended"
+    )]
     UploadsInFlight {
         /// The limit.
         limit: u64,

@@ -43,20 +43,31 @@ impl ByHand {
 
     /// Ends the program, adds a config, and gives the status and the body of the answer.
     async fn end(mut self) -> (u16, Value) {
-        self.send(b"\r\n--b\r\nContent-Disposition: form-data; name=\"files\"; filename=\"config.yaml\"\r\n\r\n\r\n--b--\r\n")
-            .await;
+        self.send(
+            b"\r\n--b\r\nContent-Disposition: form-data; name=\"files\"; filename=\"config.yaml\"\r\n\r\n\r\n--b--\r\n",
+        )
+        .await;
         let _ = self.0.write_all(b"0\r\n\r\n").await;
         self.answer().await
     }
 
     async fn answer(&mut self) -> (u16, Value) {
-        let mut answer = Vec::new();
-        let read = tokio::time::timeout(scaled(SOON), self.0.read_to_end(&mut answer));
-        read.await.expect("an answer in time").expect("an answer");
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+        // Not to the end of the connection: the server goes on reading what it has refused, for a while.
+        let read = async {
+            let mut answer = Vec::new();
+            loop {
+                let read = self.0.read_buf(&mut answer).await.expect("an answer");
+                let text = String::from_utf8_lossy(&answer).into_owned();
+                if let Some((head, body)) = text.split_once("\r\n\r\n")
+                    && let Ok(body) = serde_json::from_str(body)
+                {
+                    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+                    return (status.expect("a status"), body);
+                }
+                assert!(read > 0, "the answer is cut: {text:?}");
+            }
+        };
+        tokio::time::timeout(scaled(SOON), read).await.expect("an answer in time")
     }
 }
 
@@ -109,7 +120,11 @@ async fn uploads_in_flight_never_pass_the_quota_together() {
         second.send(&vec![b'#'; 200_000]).await;
     }
     let (status, refused) = second.answer().await;
-    assert_eq!((status, &refused["code"], &refused["limit"]), (429, &json!("stored_bytes"), &json!(3_000_000)), "{refused}");
+    assert_eq!(
+        (status, &refused["code"], &refused["limit"]),
+        (429, &json!("stored_bytes"), &json!(3_000_000)),
+        "{refused}"
+    );
     let detail = refused["detail"].as_str().expect("a sentence");
     assert!(detail.starts_with("nothing of this upload was kept: ") && detail.contains("in flight have"), "{detail}");
     until_equal("nothing of it is there", SOON, 1, async || staged(&pair)).await;
@@ -142,6 +157,32 @@ async fn the_retry_of_a_broken_upload_takes_the_place_of_its_first_try() {
     assert_eq!(broken.end().await, (201, kept.body.clone()));
     assert_eq!(other.send(again()).await, kept, "the quota is used up, by this very upload");
     assert_eq!((uploads(&pair.roles).len(), staged(&pair)), (1, 0));
+    check(&pair.roles.redis.url(), &Keyspace::default(), Expect::AllEnded).await;
+}
+
+#[tokio::test]
+async fn an_upload_that_can_not_be_counted_is_not_kept() {
+    let pair = Pair::start(&[]).await;
+    let [alice, _] = &pair.alice;
+    let mut upload = ByHand::begin(alice.server(), "").await;
+    until_equal("it is in flight", SOON, json!(1), async || in_flight(alice).await).await;
+    // Redis takes nothing more in.
+    let limit = async |bytes: &str| {
+        let mut set = redis::cmd("CONFIG");
+        set.arg(&["SET", "maxmemory", bytes]);
+        set.query_async::<()>(&mut pair.roles.redis.connection().await).await.expect("set");
+    };
+    limit("1").await;
+    for _ in 0..10 {
+        upload.send(&vec![b'#'; 1 << 20]).await;
+    }
+    let (status, refused) = upload.answer().await;
+    limit("0").await;
+    assert_eq!((status, &refused["code"]), (503, &json!("full")), "{refused}");
+    let detail = refused["detail"].as_str().expect("a sentence");
+    assert!(detail.starts_with("nothing of this upload was kept: Redis is at its memory limit"), "{detail}");
+    until_equal("nothing of it is there", SOON, 0, async || staged(&pair)).await;
+    until_equal("its place is free", SOON, json!(0), async || in_flight(alice).await).await;
     check(&pair.roles.redis.url(), &Keyspace::default(), Expect::AllEnded).await;
 }
 
@@ -186,7 +227,10 @@ async fn the_command_line_sends_a_broken_upload_again_and_makes_one_submission()
     let submitted = tokio::task::spawn_blocking(move || Finished::of(submit.output().expect("the binary runs")));
     let submitted = submitted.await.expect("it ends");
     assert_eq!(submitted.code, Some(0), "{submitted:?}");
-    assert!(submitted.stderr.contains("the upload failed: ") && submitted.stderr.contains("(try 2 of 6)"), "{submitted:?}");
+    assert!(
+        submitted.stderr.contains("the upload failed: ") && submitted.stderr.contains("(try 2 of 6)"),
+        "{submitted:?}"
+    );
     let log = check(&pair.roles.redis.url(), &Keyspace::default(), Expect::SomeOpen).await;
     assert_eq!((log.submissions.len(), log.jobs.len()), (1, 1));
     until("the place is free", SOON, async || (in_flight(&pair.alice[0]).await == json!(0)).then_some(())).await;

@@ -46,7 +46,9 @@ pub(super) async fn refused(base: &str, response: Response) -> ClientError {
     };
     match status {
         StatusCode::TOO_MANY_REQUESTS => ClientError::Limited { sentence, code, retry_after },
-        status if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => ClientError::Away { sentence, retry_after },
+        status if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
+            ClientError::Away { sentence, retry_after }
+        }
         _ => ClientError::Refused { sentence },
     }
 }
