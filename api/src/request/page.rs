@@ -57,6 +57,7 @@ pub(crate) fn cursor<Id: FromStr>(text: Option<&str>) -> Result<Option<PageCurso
 #[cfg(test)]
 mod tests {
     use events::JobId;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -97,5 +98,18 @@ mod tests {
         assert_eq!(limit(None).unwrap(), DEFAULT_LIMIT);
         assert_eq!(limit(Some(MAX_LIMIT)).unwrap(), MAX_LIMIT);
         assert!(limit(Some(0)).is_err() && limit(Some(MAX_LIMIT + 1)).is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_forged_cursor_is_a_place_or_refused(text in "[0-9a-f+-]{0,20}-[0-9a-f*?]{30,33}|\\PC{0,40}") {
+            match cursor::<JobId>(Some(&text)) {
+                Ok(None) => prop_assert!(text.is_empty()),
+                Ok(Some(place)) => prop_assert_eq!(cursor(Some(&show_cursor(place))).unwrap(), Some(place)),
+                Err(refusal) => prop_assert!(matches!(refusal, Error::Invalid(_))),
+            }
+        }
     }
 }

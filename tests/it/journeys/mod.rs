@@ -17,6 +17,7 @@ mod leaderboard;
 mod limits;
 mod live_log;
 mod migrate;
+mod ownership;
 mod places;
 mod policy;
 mod private_redis;
