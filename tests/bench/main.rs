@@ -1,6 +1,6 @@
 //! `make bench`: figures, printed and left to the reader. Nothing is asserted.
 //!
-//! `cargo bench -p leadersboard-tests --bench figures -- [footprint|leaderboard|status_reads|start_latency|life_cycles|recovery|sandbox|dead_letters|stream_clients|live_log|fairness|scale|tracking …]`
+//! `cargo bench -p leadersboard-tests --bench figures -- [footprint|leaderboard|status_reads|start_latency|life_cycles|recovery|sandbox|dead_letters|stream_clients|live_log|fairness|scale|tracking|uploads …]`
 //!
 //! `BENCH_MILLION=1` has `scale` go on to a million jobs.
 
@@ -17,6 +17,7 @@ mod start_latency;
 mod status_reads;
 mod stream_clients;
 mod tracking;
+mod uploads;
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
@@ -61,6 +62,9 @@ fn main() {
         }
         if asked("tracking") {
             tracking::print().await;
+        }
+        if asked("uploads") {
+            uploads::print().await;
         }
     });
 }
