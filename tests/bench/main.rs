@@ -1,6 +1,6 @@
 //! `make bench`: figures, printed and left to the reader. Nothing is asserted.
 //!
-//! `cargo bench -p leadersboard-tests --bench figures -- [footprint|leaderboard|status_reads|start_latency|life_cycles|recovery|sandbox|dead_letters|stream_clients|live_log|fairness|scale|tracking|downloads …]`
+//! `cargo bench -p leadersboard-tests --bench figures -- [footprint|leaderboard|status_reads|start_latency|life_cycles|recovery|sandbox|dead_letters|stream_clients|live_log|fairness|scale|tracking|downloads|uploads …]`
 //!
 //! `BENCH_MILLION=1` has `scale` go on to a million jobs.
 
@@ -19,6 +19,7 @@ mod statistics;
 mod status_reads;
 mod stream_clients;
 mod tracking;
+mod uploads;
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
@@ -66,6 +67,9 @@ fn main() {
         }
         if asked("downloads") {
             downloads::print().await;
+        }
+        if asked("uploads") {
+            uploads::print().await;
         }
     });
 }

@@ -43,7 +43,9 @@ pub(crate) fn event(name: &str, data: &impl Serialize) -> Event {
 /// Returns the id of the last event that a client has; `None` for a new client. `what` describes an id in the error.
 pub(crate) fn last_event_id<Id: FromStr>(headers: &HeaderMap, what: &str) -> Result<Option<Id>, Error> {
     let Some(value) = headers.get(LAST_EVENT_ID) else { return Ok(None) };
-    let id = value.to_str().ok().and_then(|text| text.parse().ok());
+    // Rust reads a sign as part of a number.
+    let text = value.to_str().ok().filter(|text| !text.starts_with('+'));
+    let id = text.and_then(|text| text.parse().ok());
     let refused = || Error::Invalid(format!("Last-Event-ID must be {what}, not {value:?}"));
     id.map(Some).ok_or_else(refused)
 }
@@ -96,7 +98,7 @@ mod tests {
         assert!(matches!(last_event_id(HeaderMap::new()), Ok(None)));
         assert!(matches!(read("0"), Ok(Some(0))));
         assert!(matches!(read("17"), Ok(Some(17))));
-        for bad in ["", "-1", "1.5", "x", "1 2", "18446744073709551616"] {
+        for bad in ["", "-1", "+1", "1.5", "x", "1 2", "18446744073709551616"] {
             assert!(matches!(read(bad), Err(Error::Invalid(_))), "{bad:?}");
         }
     }

@@ -131,7 +131,9 @@ impl Asked {
 }
 
 fn read_limit(text: &str) -> Result<usize, Error> {
-    let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+    // Rust reads a sign as well.
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    let limit = text.parse().ok().filter(|limit| is_plain && (1..=MAX_LIMIT).contains(limit));
     limit.ok_or_else(|| Error::Invalid(format!("limit must be 1 to {MAX_LIMIT}, not {text:?}")))
 }
 

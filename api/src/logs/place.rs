@@ -40,6 +40,8 @@ impl FromStr for Place {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -61,6 +63,24 @@ mod tests {
             "1:18446744073709551616",
         ] {
             assert_eq!(bad.parse::<Place>(), Err(NoPlace), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_place_comes_back_and_every_text_is_one_or_none(
+            attempt in any::<u32>(),
+            offset in 0..=u64::MAX >> 1,
+            text in "[0-9]{0,22}:[0-9+-]{0,22}|\\PC{0,20}",
+        ) {
+            let place = Place { attempt, offset };
+            prop_assert_eq!(place.to_string().parse(), Ok(place));
+            if let Ok(place) = text.parse::<Place>() {
+                prop_assert_eq!(place.to_string().parse(), Ok(place));
+                prop_assert!(i64::try_from(place.offset).is_ok());
+            }
         }
     }
 }

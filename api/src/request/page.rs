@@ -66,6 +66,7 @@ pub(crate) fn cursor<Id: FromStr>(text: Option<&str>) -> Result<Option<PageCurso
 #[cfg(test)]
 mod tests {
     use events::JobId;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -111,6 +112,19 @@ mod tests {
         for bad in ["0", "201", "abc", "", "-1", "99999999999999999999"] {
             let Err(Error::Invalid(why)) = read(bad) else { panic!("{bad:?} was taken") };
             assert_eq!(why, format!("limit must be 1 to 200, not {bad:?}"));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_forged_cursor_is_a_place_or_refused(text in "[0-9a-f+-]{0,20}-[0-9a-f*?]{30,33}|\\PC{0,40}") {
+            match cursor::<JobId>(Some(&text)) {
+                Ok(None) => prop_assert!(text.is_empty()),
+                Ok(Some(place)) => prop_assert_eq!(cursor(Some(&show_cursor(place))).unwrap(), Some(place)),
+                Err(refusal) => prop_assert!(matches!(refusal, Error::Invalid(_))),
+            }
         }
     }
 }

@@ -60,6 +60,8 @@ pub(crate) fn base_name(path: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -94,6 +96,21 @@ mod tests {
         ] {
             let error = RelativePath::parse("entrypoint", path, ".py").unwrap_err();
             assert!(error.starts_with("entrypoint \""), "{error}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_taken_stays_below_the_work_directory(
+            path in "([a.%/\\\\\u{ff0e}\u{ff0f}-]|\\.\\.|\\PC|\\PC|[\\x00-\\x20]){0,12}(\\.py)?",
+        ) {
+            if let Ok(taken) = RelativePath::parse("entrypoint", &path, ".py") {
+                let path = std::path::Path::new(taken.as_str());
+                prop_assert!(path.components().all(|part| matches!(part, std::path::Component::Normal(_))), "{:?}", path);
+                prop_assert!(taken.as_str().ends_with(".py") && !taken.as_str().contains(['\0', '\n', '\\']));
+            }
         }
     }
 }

@@ -54,7 +54,9 @@ impl Pairs {
     /// A parameter that must be a whole number of at least `least`.
     pub(crate) fn number<T: FromStr + PartialOrd + Display>(&self, name: &str, least: T) -> Result<Option<T>, Error> {
         let Some(text) = self.text(name)? else { return Ok(None) };
-        let number = text.parse::<T>().ok().filter(|number| *number >= least);
+        // Rust reads a sign as well.
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse::<T>().ok().filter(|number| is_plain && *number >= least);
         let refuse = || Error::Invalid(format!("{name} must be a whole number from {least} on, not {text:?}"));
         number.ok_or_else(refuse).map(Some)
     }
@@ -129,6 +131,7 @@ mod tests {
         assert_eq!(asked.filter("limit").unwrap(), Some("x".to_owned()));
         assert_eq!(refusal(asked.number("limit", 1_usize)), "limit must be a whole number from 1 on, not \"x\"");
         assert_eq!(refusal(asked.number("attempt", 1_u32)), "attempt must be a whole number from 1 on, not \"0\"");
+        assert!(pairs(&[("limit", "+1")]).number("limit", 1_usize).is_err());
         assert_eq!((asked.number("tail", 0_u64).unwrap(), asked.text("limit").unwrap()), (None, Some("x".to_owned())));
         assert_eq!(refusal(pairs(&[("raw", "1")]).flag("raw")), "raw must be true or false, not \"1\"");
         assert_eq!(pairs(&[("raw", "true")]).flag("raw").unwrap(), Some(true));

@@ -23,6 +23,9 @@ const MAX_TEXT_BYTES: usize = 1024;
 /// The most bytes that may come without being part of any field: a preamble, or a field's headers.
 const MAX_BACKLOG_BYTES: usize = 4 << 20;
 
+/// The most bytes that the headers of one field may have.
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+
 /// A submission as its client described it.
 pub(super) struct Form {
     pub(super) entrypoint: RelativePath,
@@ -56,6 +59,7 @@ pub(super) async fn receive(
     let mut draft = Draft::default();
     while let Some(mut field) = fields.next_field().await.map_err(broken)? {
         backlog.clear();
+        check_headers(&field)?;
         let name = field.name().unwrap_or_default().to_owned();
         match name.as_str() {
             "files" => draft.file(&mut field, upload, place, limits, &backlog).await?,
@@ -150,6 +154,16 @@ impl Draft {
             files: self.files,
         })
     }
+}
+
+fn check_headers(field: &Field<'_>) -> Result<(), Error> {
+    let bytes: usize = field.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if bytes <= MAX_HEADER_BYTES {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!(
+        "the headers of a form field have {bytes} bytes; at most {MAX_HEADER_BYTES} are allowed"
+    )))
 }
 
 fn set_once<T>(name: &str, slot: &mut Option<T>, value: T) -> Result<(), Error> {

@@ -124,6 +124,7 @@ impl Place {
                 Reserved::TooMany => {
                     return Err(LimitReached::UploadsInFlight { limit: at_once.unwrap_or_default() }.into());
                 }
+                Reserved::Full => return Err(Error::Full),
                 // A repeated request adds nothing to what is stored.
                 Reserved::TooLarge { .. }
                     if ask.stored_bytes.is_some() && self.places.keys.was_used(&self.caller, &self.key).await? =>

@@ -20,6 +20,7 @@ mod live_log;
 mod migrate;
 mod oidc;
 mod openapi;
+mod ownership;
 mod places;
 mod policy;
 mod private_redis;

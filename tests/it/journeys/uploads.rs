@@ -52,13 +52,22 @@ impl ByHand {
     }
 
     async fn answer(&mut self) -> (u16, Value) {
-        let mut answer = Vec::new();
-        let read = tokio::time::timeout(scaled(SOON), self.0.read_to_end(&mut answer));
-        read.await.expect("an answer in time").expect("an answer");
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+        // Not to the end of the connection: the server goes on reading what it has refused, for a while.
+        let read = async {
+            let mut answer = Vec::new();
+            loop {
+                let read = self.0.read_buf(&mut answer).await.expect("an answer");
+                let text = String::from_utf8_lossy(&answer).into_owned();
+                if let Some((head, body)) = text.split_once("\r\n\r\n")
+                    && let Ok(body) = serde_json::from_str(body)
+                {
+                    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+                    return (status.expect("a status"), body);
+                }
+                assert!(read > 0, "the answer is cut: {text:?}");
+            }
+        };
+        tokio::time::timeout(scaled(SOON), read).await.expect("an answer in time")
     }
 }
 
@@ -148,6 +157,32 @@ async fn the_retry_of_a_broken_upload_takes_the_place_of_its_first_try() {
     assert_eq!(broken.end().await, (201, kept.body.clone()));
     assert_eq!(other.send(again()).await, kept, "the quota is used up, by this very upload");
     assert_eq!((uploads(&pair.roles).len(), staged(&pair)), (1, 0));
+    check(&pair.roles.redis.url(), &Keyspace::default(), Expect::AllEnded).await;
+}
+
+#[tokio::test]
+async fn an_upload_that_can_not_be_counted_is_not_kept() {
+    let pair = Pair::start(&[]).await;
+    let [alice, _] = &pair.alice;
+    let mut upload = ByHand::begin(alice.server(), "").await;
+    until_equal("it is in flight", SOON, json!(1), async || in_flight(alice).await).await;
+    // Redis takes nothing more in.
+    let limit = async |bytes: &str| {
+        let mut set = redis::cmd("CONFIG");
+        set.arg(&["SET", "maxmemory", bytes]);
+        set.query_async::<()>(&mut pair.roles.redis.connection().await).await.expect("set");
+    };
+    limit("1").await;
+    for _ in 0..10 {
+        upload.send(&vec![b'#'; 1 << 20]).await;
+    }
+    let (status, refused) = upload.answer().await;
+    limit("0").await;
+    assert_eq!((status, &refused["code"]), (503, &json!("full")), "{refused}");
+    let detail = refused["detail"].as_str().expect("a sentence");
+    assert!(detail.starts_with("nothing of this upload was kept: Redis is at its memory limit"), "{detail}");
+    until_equal("nothing of it is there", SOON, 0, async || staged(&pair)).await;
+    until_equal("its place is free", SOON, json!(0), async || in_flight(alice).await).await;
     check(&pair.roles.redis.url(), &Keyspace::default(), Expect::AllEnded).await;
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use events::ports::{PortError, ReserveAsk, Reserved, UploadInFlight, UploadsPort};
 use events::{SubmissionId, UserId};
-use redis::Script;
+use redis::{RedisError, Script};
 
 use crate::redis::Redis;
 use crate::redis::connection::trouble::away;
@@ -24,7 +24,11 @@ impl UploadsPort for Redis {
     async fn reserve(&self, upload: &UploadInFlight, ask: &ReserveAsk) -> Result<Reserved, PortError> {
         let UploadInFlight { user, submission, key_sha256 } = upload;
         let key = key_sha256.as_deref().unwrap_or_default();
-        let (what, bytes, stored, in_flight, _) = self.reserve_upload(user, Some(*submission), key, ask).await?;
+        let answer = self.reserve_upload(user, Some(*submission), key, ask).await;
+        if answer.as_ref().is_err_and(|error| error.code() == Some("OOM")) {
+            return Ok(Reserved::Full);
+        }
+        let (what, bytes, stored, in_flight, _) = answer.map_err(away)?;
         match what.as_str() {
             "held" => Ok(Reserved::Bytes(bytes)),
             "many" => Ok(Reserved::TooMany),
@@ -41,7 +45,7 @@ impl UploadsPort for Redis {
 
     async fn in_flight(&self, user: &UserId) -> Result<u64, PortError> {
         let nothing = ReserveAsk { needed_bytes: 0, wanted_bytes: 0, at_once: None, stored_bytes: None };
-        let (.., places) = self.reserve_upload(user, None, "", &nothing).await?;
+        let (.., places) = self.reserve_upload(user, None, "", &nothing).await.map_err(away)?;
         Ok(places)
     }
 }
@@ -53,7 +57,7 @@ impl Redis {
         submission: Option<SubmissionId>,
         key: &str,
         ask: &ReserveAsk,
-    ) -> Result<Answer, PortError> {
+    ) -> Result<Answer, RedisError> {
         let limit = |limit: Option<u64>| limit.map(|limit| limit.min(MOST_BYTES).to_string()).unwrap_or_default();
         Script::new(include_str!("reserve_upload.lua"))
             .key(self.keys().uploads_in_flight(user))
@@ -68,6 +72,5 @@ impl Redis {
             .arg(limit(ask.stored_bytes))
             .invoke_async(&mut self.connection())
             .await
-            .map_err(away)
     }
 }

@@ -67,12 +67,11 @@ pub(crate) async fn send(
         };
         // A server that never answered may not be there at all.
         let was_there = has_begun || retry_after.is_some() || failed_since.is_some();
-        let pause = retry_delay(tries - 1).max(retry_after.unwrap_or_default());
-        let since = *failed_since.get_or_insert_with(Instant::now);
-        if !was_there || tries > RETRIES || pause > LONGEST_WAIT || since.elapsed() + pause > RETRIED_FOR {
+        let failing_for = failed_since.get_or_insert_with(Instant::now).elapsed();
+        let Some(pause) = pause(tries, retry_after, failing_for).filter(|_| was_there) else {
             let failed = ClientError::Away { sentence, retry_after };
             return Err(if tries == 1 { failed } else { failed.with_advice(&given_up(tries)) });
-        }
+        };
         screen::note(&format!(
             "the upload failed: {} Sending it again in {} (try {} of {}).",
             human::plain(&sentence),
@@ -84,6 +83,12 @@ pub(crate) async fn send(
         tokio::time::sleep(pause).await;
         drop(spinner);
     }
+}
+
+/// How long to wait after so many tries, of which the first failed so long ago; `None` if that was the last.
+fn pause(tries: u32, retry_after: Option<Duration>, failing_for: Duration) -> Option<Duration> {
+    let pause = retry_delay(tries - 1).max(retry_after.unwrap_or_default());
+    (tries <= RETRIES && pause <= LONGEST_WAIT && failing_for + pause <= RETRIED_FOR).then_some(pause)
 }
 
 fn given_up(tries: u32) -> String {
@@ -241,6 +246,18 @@ mod tests {
             let (answer, requests) = sent(move |_| (status, headers, json!({ "detail": "no" }).to_string())).await;
             assert_eq!((answer.unwrap_err().sentence().as_deref(), requests.len()), (Some(told), 1), "{status}");
         }
+    }
+
+    #[test]
+    fn retries_are_bounded_and_none_comes_earlier_than_the_server_asks() {
+        let seconds = Duration::from_secs;
+        let waits: Vec<_> = (1..=RETRIES + 1).map(|tries| pause(tries, None, seconds(0))).collect();
+        let wanted = [500, 1_000, 2_000, 4_000, 8_000].map(|ms| Some(Duration::from_millis(ms)));
+        assert_eq!(waits, [&wanted[..], &[None]].concat());
+        assert_eq!(pause(1, Some(seconds(60)), seconds(0)), Some(seconds(60)));
+        assert_eq!(pause(5, Some(seconds(1)), seconds(0)), Some(seconds(8)));
+        assert_eq!(pause(1, Some(seconds(121)), seconds(0)), None, "longer than anybody waits");
+        assert_eq!(pause(3, Some(seconds(60)), seconds(250)), None, "in all, too");
     }
 
     #[tokio::test]

@@ -128,6 +128,8 @@ impl fmt::Display for Suffixes {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -173,6 +175,25 @@ mod tests {
         assert_eq!(FileName::of_stored("a.json").unwrap().as_str(), "a.json");
         for bad in ["csv", ".", ".c/v", "*.csv", ".csv;.json", ".ö"] {
             assert!(bad.parse::<Suffixes>().is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_name_that_is_taken_is_one_plain_component_and_comes_back_from_storage(
+            name in "([a.%/\\\\\u{ff0e}\u{ff0f}]|\\PC|\\PC|[\\x00-\\x20]){0,12}(\\.py|\\.zip|\\.PY)?",
+        ) {
+            match FileName::parse(&name, &Suffixes::default()) {
+                Ok(taken) => {
+                    let mut parts = std::path::Path::new(taken.as_str()).components();
+                    let is_plain = matches!(parts.next(), Some(std::path::Component::Normal(part)) if part == name.as_str());
+                    prop_assert!(is_plain && parts.next().is_none(), "{:?}", taken);
+                    prop_assert_eq!(FileName::of_stored(&name), Some(taken));
+                }
+                Err(refusal) => prop_assert!(!refusal.to_string().contains(['\n', '\r', '\u{1b}']), "{:?}", refusal),
+            }
         }
     }
 }

@@ -53,6 +53,8 @@ pub enum Reserved {
     Bytes(u64),
     /// The user is at the limit of uploads in flight.
     TooMany,
+    /// The live state is at its memory limit.
+    Full,
     /// The bytes do not fit.
     TooLarge {
         /// The bytes of the user's submissions.
