@@ -59,6 +59,13 @@ pub(crate) fn finished(api: &OpenApi) -> Value {
         for parameter in parameters.into_iter().flatten() {
             parameter["schema"] = never_null(parameter["schema"].take());
         }
+        let responses = operation.get_mut("responses").and_then(Value::as_object_mut);
+        for response in responses.into_iter().flat_map(Map::values_mut) {
+            // A file of any type has no schema.
+            if let Some(file) = response.pointer_mut("/content/*~1*").and_then(Value::as_object_mut) {
+                file.clear();
+            }
+        }
         let Some(body) =
             operation.get_mut("requestBody").and_then(|body| body.pointer_mut("/content/application~1json"))
         else {
