@@ -20,7 +20,7 @@ use super::progress::{self, StageView};
 use super::story::{Novelty, StatusEvent, Story};
 use crate::answer::error::Error;
 use crate::answer::sse;
-use crate::openapi::errors::ObjectError;
+use crate::openapi::errors::StreamError;
 use crate::openapi::messages::{self, Schemas};
 use crate::request::extract::{OfJob, VisibleJob};
 use crate::request::query::{NoParams, Params};
@@ -87,7 +87,7 @@ pub(crate) struct Resumed {
     params(OfJob, Resumed),
     responses(
         (status = 200, description = "The messages.", body = Message, content_type = "text/event-stream"),
-        ObjectError,
+        StreamError,
     ),
 )]
 pub(crate) async fn stream(
