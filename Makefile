@@ -53,10 +53,10 @@ test-faults: ## Fail at every step, confine by the least there is, and plant kno
 		cargo bench --profile dev -p leadersboard-tests --bench chaos
 	scripts/mistakes.sh --some
 
-schemathesis: ## Send the API made-up requests: CASES=100 of each call and phase, some 10,000 in all
+schemathesis: ## Send the API made-up requests: CASES=400 of each call and phase, 10,000 and more in all
 	@scripts/bootstrap.sh redis venv tools-venv
 	cargo build -p leadersboard-cli
-	SCHEMATHESIS_CASES=$(or $(CASES),100) cargo test -p leadersboard-tests --features faults --test failpoints \
+	SCHEMATHESIS_CASES=$(or $(CASES),400) cargo test -p leadersboard-tests --features faults --test failpoints \
 		requests -- --nocapture
 
 mistakes: ## Plant every known mistake in a copy of the tree and check that the tests notice it

@@ -95,7 +95,7 @@ struct NotReady {
     get,
     path = "/health",
     operation_id = "health",
-    tag = "Health",
+    tag = "Server",
     security(()),
     responses((status = 200, description = "It does.", body = Health), AnyError),
 )]
@@ -108,7 +108,7 @@ pub(crate) async fn health() -> Json<Health> {
     get,
     path = "/health/live",
     operation_id = "health_live",
-    tag = "Health",
+    tag = "Server",
     security(()),
     responses((status = 200, description = "It is.", body = Health, example = json!({ "status": "live" })), AnyError),
 )]
@@ -126,7 +126,7 @@ pub(crate) async fn live() -> Json<Health> {
     get,
     path = "/health/ready",
     operation_id = "health_ready",
-    tag = "Health",
+    tag = "Server",
     security(()),
     responses(
         AnyError,
@@ -196,7 +196,7 @@ async fn look_at_storage(storage: &dyn StoragePort) -> Result<Room, StorageError
     get,
     path = "/metrics",
     operation_id = "metrics",
-    tag = "Health",
+    tag = "Server",
     security(()),
     responses((status = 200, description = "The metrics.", body = String, content_type = "text/plain"), AnyError),
 )]

@@ -20,7 +20,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 use crate::footprint::rss_mib;
-use crate::median;
+use crate::statistics::median;
 
 const ROUNDS: usize = 5;
 const MIB: usize = 100;

@@ -31,10 +31,10 @@ pub(crate) struct Wishes {
     /// One range, such as `bytes=0-1023`. Anything else returns the whole file.
     #[param(rename = "Range", example = "bytes=0-1023")]
     range: Option<String>,
-    /// The ETag that the file must have for `Range` to count.
+    /// The `ETag` that the file must have for `Range` to count.
     #[param(rename = "If-Range")]
     if_range: Option<String>,
-    /// ETags of files that you have.
+    /// One `ETag` or more, of files that you have.
     #[param(rename = "If-None-Match")]
     if_none_match: Option<String>,
 }

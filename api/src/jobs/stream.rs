@@ -11,7 +11,6 @@ use axum::response::Response;
 use axum::response::sse::Event;
 use events::JobId;
 use events::ports::{EventFeed, EventFeedPort, EventLogPort, Heard, JobStatusPort, ProgressPort};
-use serde::Serialize;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use utoipa::openapi::{RefOr, Schema};
@@ -21,8 +20,8 @@ use super::progress::{self, StageView};
 use super::story::{Novelty, StatusEvent, Story};
 use crate::answer::error::Error;
 use crate::answer::sse;
-use crate::openapi::errors::ObjectError;
-use crate::openapi::messages;
+use crate::openapi::errors::StreamError;
+use crate::openapi::messages::{self, Schemas};
 use crate::request::extract::{OfJob, VisibleJob};
 use crate::request::query::{NoParams, Params};
 use crate::request::streams::StreamPlace;
@@ -42,24 +41,15 @@ pub(crate) struct StatusStreams {
     pub(crate) stop: CancellationToken,
 }
 
-/// What a message says: a stage in a message named `stage`, else the status.
-#[derive(Serialize, ToSchema)]
-#[schema(as = JobNews)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "it describes what a stream sends")]
-enum News {
-    Status(StatusEvent),
-    Stage(StageView),
-}
-
 /// A message of the stream.
 pub(crate) enum Message {}
 
 impl PartialSchema for Message {
     fn schema() -> RefOr<Schema> {
-        let about = "A message of a job's stream.";
-        let id = ("The `seq` of the change, from which a client resumes. Absent in `stage` and `end`.", "2");
-        messages::Message { about, events: &["status", "stage", "end"], id }.with_data::<News>()
+        let status = messages::named::<StatusEvent>("status", Some("2"));
+        let stage = messages::named::<StageView>("stage", None);
+        let end = messages::named::<StatusEvent>("end", None);
+        messages::any("A message of a job's stream. Its id is the `seq` of the change.", [status, stage, end])
     }
 }
 
@@ -68,8 +58,9 @@ impl ToSchema for Message {
         "JobMessage".into()
     }
 
-    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        messages::add::<News>(schemas);
+    fn schemas(schemas: &mut Schemas) {
+        messages::add::<StatusEvent>(schemas);
+        messages::add::<StageView>(schemas);
     }
 }
 
@@ -97,7 +88,7 @@ pub(crate) struct Resumed {
     params(OfJob, Resumed),
     responses(
         (status = 200, description = "The messages.", body = Message, content_type = "text/event-stream"),
-        ObjectError,
+        StreamError,
     ),
 )]
 pub(crate) async fn stream(

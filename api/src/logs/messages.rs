@@ -12,27 +12,17 @@ use super::lines::Excerpt;
 use super::place::Place;
 use crate::answer::sse;
 use crate::jobs::story::StatusEvent;
-use crate::openapi::messages;
-
-/// What a message says: text in a message named `log`, a place in one named `attempt`, and the status in the last one.
-#[derive(Serialize, ToSchema)]
-#[schema(as = LogNews)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "it describes what a stream sends")]
-enum News<'a> {
-    Log(LogView<'a>),
-    Attempt(AttemptView),
-    End(StatusEvent),
-}
+use crate::openapi::messages::{self, Schemas};
 
 /// A message of the stream.
 pub(super) enum Message {}
 
 impl PartialSchema for Message {
     fn schema() -> RefOr<Schema> {
-        let about = "A message of a log's stream.";
-        let id = ("The place behind the message, from which a client resumes. Absent in `end`.", "1:6");
-        messages::Message { about, events: &["attempt", "log", "end"], id }.with_data::<News<'_>>()
+        let attempt = messages::named::<AttemptView>("attempt", Some("1:0"));
+        let log = messages::named::<LogView<'_>>("log", Some("1:6"));
+        let end = messages::named::<StatusEvent>("end", None);
+        messages::any("A message of a log's stream. Its id is the place behind it.", [attempt, log, end])
     }
 }
 
@@ -41,8 +31,10 @@ impl ToSchema for Message {
         "LogMessage".into()
     }
 
-    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        messages::add::<News<'_>>(schemas);
+    fn schemas(schemas: &mut Schemas) {
+        messages::add::<AttemptView>(schemas);
+        messages::add::<LogView<'_>>(schemas);
+        messages::add::<StatusEvent>(schemas);
     }
 }
 

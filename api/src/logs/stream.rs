@@ -22,7 +22,7 @@ use super::place::Place;
 use super::{fence_of, storage_error, text};
 use crate::answer::error::Error;
 use crate::answer::sse;
-use crate::openapi::errors::ObjectError;
+use crate::openapi::errors::StreamError;
 use crate::request::extract::{OfJob, VisibleJob};
 use crate::request::query::{Asked, Pairs, Params};
 use crate::request::streams::StreamPlace;
@@ -72,7 +72,7 @@ impl Asked for StreamQuery {
     params(OfJob, StreamQuery, Resumed),
     responses(
         (status = 200, description = "The messages.", body = Message, content_type = "text/event-stream"),
-        ObjectError,
+        StreamError,
     ),
 )]
 pub(crate) async fn stream(

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, SecurityRequirement};
 
 use super::errors;
@@ -10,6 +11,19 @@ use super::errors;
 const ABOUT: &str = "LeadersBoard takes ML submissions, runs them as jobs and ranks the results.\n\n\
     A client uploads a submission, creates a job from it, and follows the job until its end. Times are RFC 3339 in UTC. \
     Fields that are null until known are always present. Every error is an `ErrorBody`.";
+
+/// The groups of calls, in the order in which pages show them.
+const GROUPS: [(&str, &str); 9] = [
+    ("Submissions", "Upload code and a config."),
+    ("Jobs", "Run a submission, and follow it."),
+    ("Logs", "Read what a job prints."),
+    ("Results", "Read what a job measured."),
+    ("Artifacts", "Download the files that a job left."),
+    ("Leaderboard", "Compare the best jobs of all users."),
+    ("Account", "See your name and your limits."),
+    ("Server", "See how the server is."),
+    ("Document", "Read this document."),
+];
 
 /// The name of the one security scheme.
 const BEARER: &str = "bearer";
@@ -26,8 +40,10 @@ pub(crate) fn base() -> OpenApi {
     let token = token.description(Some("A token that the operator of the board gave you.")).build();
     let mut components = errors::components();
     components.add_security_scheme(BEARER, SecurityScheme::Http(token));
+    let groups = GROUPS.map(|(name, about)| TagBuilder::new().name(name).description(Some(about)).build());
     OpenApiBuilder::new()
         .info(info.build())
+        .tags(Some(groups))
         .components(Some(components))
         .security(Some([SecurityRequirement::new(BEARER, [""; 0])]))
         .build()
@@ -58,6 +74,13 @@ pub(crate) fn finished(api: &OpenApi) -> Value {
         let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
         for parameter in parameters.into_iter().flatten() {
             parameter["schema"] = never_null(parameter["schema"].take());
+        }
+        let responses = operation.get_mut("responses").and_then(Value::as_object_mut);
+        for response in responses.into_iter().flat_map(Map::values_mut) {
+            // A file of any type has no schema.
+            if let Some(file) = response.pointer_mut("/content/*~1*").and_then(Value::as_object_mut) {
+                file.clear();
+            }
         }
         let Some(body) =
             operation.get_mut("requestBody").and_then(|body| body.pointer_mut("/content/application~1json"))

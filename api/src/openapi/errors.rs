@@ -115,6 +115,8 @@ const REFUSALS: [Refusal; 13] = [
         about: "The server cannot answer now.",
         cases: &[
             ("busy", "The server has 2000 busy connections, which is its limit. Try again shortly."),
+            ("overloaded", "the server has too little memory left to answer this; try again shortly"),
+            ("draining", "this server is stopping; try again shortly"),
             ("unavailable", "Redis does not answer at the moment; try again shortly"),
             ("full", "Redis is at its memory limit and takes nothing new in; try again later"),
             ("storage_unavailable", "storage can't be used at the moment; try again shortly"),
@@ -155,6 +157,8 @@ sets! {
     ListError = ["400", "401", "403", "408", "414", "431", "500", "503"];
     /// Errors of a call that names a job or a submission.
     ObjectError = ["400", "401", "404", "408", "414", "431", "500", "503"];
+    /// Errors of a stream.
+    StreamError = ["400", "401", "404", "408", "414", "429", "431", "500", "503"];
     /// Errors of a download.
     FileError = ["400", "401", "404", "408", "414", "416", "431", "500", "503"];
     /// Errors of an upload.

@@ -1,39 +1,36 @@
-//! The schema of a server-sent event.
+//! The schemas of server-sent events.
 
 use utoipa::ToSchema;
-use utoipa::openapi::schema::{Object, ObjectBuilder, Schema, Type};
+use utoipa::openapi::schema::{Object, ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::openapi::{Ref, RefOr};
 
-/// A message of a stream, as the document has it.
-pub(crate) struct Message<'a> {
-    /// What it is.
-    pub(crate) about: &'a str,
-    /// The names of its events.
-    pub(crate) events: &'a [&'a str],
-    /// What its id is, and an example.
-    pub(crate) id: (&'a str, &'a str),
+/// The schemas that a document has, by name.
+pub(crate) type Schemas = Vec<(String, RefOr<Schema>)>;
+
+/// Returns the schema of a message that is one of these.
+pub(crate) fn any(about: &str, kinds: impl IntoIterator<Item = Object>) -> RefOr<Schema> {
+    kinds.into_iter().fold(OneOfBuilder::new().description(Some(about)), OneOfBuilder::item).into()
 }
 
-impl Message<'_> {
-    /// The schema of such a message whose data is a `T` as JSON text.
-    pub(crate) fn with_data<T: ToSchema>(&self) -> RefOr<Schema> {
-        let text = || ObjectBuilder::new().schema_type(Type::String);
-        let value = RefOr::<Schema>::Ref(Ref::from_schema_name(T::name()));
-        let data = text().content_media_type("application/json").content_schema(Some(value));
-        let (about_id, example) = self.id;
-        Object::builder()
-            .description(Some(self.about))
-            .property("event", text().enum_values(Some(self.events.iter().copied())))
-            .required("event")
-            .property("id", text().description(Some(about_id)).examples([example]))
-            .property("data", data.description(Some("JSON text.")))
-            .required("data")
-            .into()
+/// Returns the schema of a message with this name whose data is a `T` as JSON text. `id` is an example of its id; `None`
+/// if the message has no id.
+pub(crate) fn named<T: ToSchema>(event: &str, id: Option<&str>) -> Object {
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let value = RefOr::<Schema>::Ref(Ref::from_schema_name(T::name()));
+    let data = text().content_media_type("application/json").content_schema(Some(value));
+    let message = Object::builder()
+        .property("event", text().enum_values(Some([event])))
+        .required("event")
+        .property("data", data.description(Some(format!("A `{}` as JSON text.", T::name()))))
+        .required("data");
+    match id {
+        Some(id) => message.property("id", text().examples([id])).build(),
+        None => message.build(),
     }
 }
 
 /// Adds the schema of a message's data.
-pub(crate) fn add<T: ToSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+pub(crate) fn add<T: ToSchema>(schemas: &mut Schemas) {
     schemas.push((T::name().into_owned(), T::schema()));
     T::schemas(schemas);
 }

@@ -24,7 +24,7 @@ pub(crate) struct Message {
     get,
     path = "/",
     operation_id = "home",
-    tag = "Health",
+    tag = "Server",
     security(()),
     responses(
         (status = 200, description = "What this is.", content((Message = "application/json"), (String = "text/html"))),
