@@ -67,10 +67,11 @@ fn no_folder_holds_more_files_than_a_reader_can_survey() {
 
 #[test]
 fn each_outside_world_has_its_one_place() {
-    let places: [(&str, &[&str]); 4] = [
+    let places: [(&str, &[&str]); 5] = [
         ("redis", &["adapters", "migrations", "tests"]),
         ("axum", &["api"]),
         ("nvml-wrapper", &["worker"]),
+        ("object_store", &["adapters"]),
         ("reqwest", &["adapters", "cli", "tests"]),
     ];
     let found = dependencies(&[DependencyKind::Normal, DependencyKind::Build]);

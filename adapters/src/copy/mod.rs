@@ -99,6 +99,7 @@ pub struct Copy {
     from: Board,
     to: Board,
     writing: Writing,
+    boards: usize,
 }
 
 impl Copy {
@@ -111,11 +112,18 @@ impl Copy {
             store.check().await.map_err(|error| CopyError(error.to_string()))?;
         }
         let writing = to.writing()?;
+        let boards = from.shelf.boards().await?;
         // First: where several boards have files, none may sweep those of another.
-        for board in from.shelf.boards().await? {
-            to.shelf.add_board(&board).await?;
+        for board in &boards {
+            to.shelf.add_board(board).await?;
         }
-        Ok(Self { from, to, writing })
+        Ok(Self { from, to, writing, boards: boards.len() })
+    }
+
+    /// How many boards have left their names in the source.
+    #[must_use]
+    pub const fn boards(&self) -> usize {
+        self.boards
     }
 
     /// All that is in the source now.

@@ -73,19 +73,22 @@ impl Outbox {
         .await
     }
 
-    /// Sends what there is, or only whole segments if `all` is not wanted.
+    /// Sends what there is when this is called, or whole segments of that. What comes meanwhile is for the next time:
+    /// else a program that prints all the time would have many small segments.
     async fn send(self: &Arc<Self>, which: Which) -> Result<(), PortError> {
         let mut sent = self.sent.lock().await;
         if !sent.is_begun {
             self.store.put(&log_segments::begun(&self.run), Bytes::new()).await?;
             sent.is_begun = true;
         }
-        loop {
-            let unsent = self.len() - sent.bytes;
-            if sent.is_over || unsent == 0 || which == Which::Full && unsent < SEGMENT_BYTES {
-                return Ok(());
-            }
-            let bytes = self.read(sent.bytes, usize::try_from(SEGMENT_BYTES).unwrap_or(usize::MAX)).await?;
+        let unsent = self.len() - sent.bytes;
+        let until = match which {
+            Which::All => sent.bytes + unsent,
+            Which::Full => sent.bytes + unsent / SEGMENT_BYTES * SEGMENT_BYTES,
+        };
+        while !sent.is_over && sent.bytes < until {
+            let count = (until - sent.bytes).min(SEGMENT_BYTES);
+            let bytes = self.read(sent.bytes, usize::try_from(count).unwrap_or(usize::MAX)).await?;
             if let Some(count) = self.send_segment(sent.bytes, bytes).await? {
                 sent.bytes += count;
             } else {
@@ -93,6 +96,7 @@ impl Outbox {
                 sent.is_over = true;
             }
         }
+        Ok(())
     }
 
     /// Sends a segment, and gives how many of its bytes the bucket has; `None` if it has others there.

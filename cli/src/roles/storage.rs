@@ -88,6 +88,9 @@ impl CopyCommand {
         let bar = bar();
         let mut report = Report::default();
         copy_all(&copy, &mut report, &bar).await?;
+        if copy.boards() == 0 && report.is_empty() {
+            bail!("there are no files of a board in {from}: is the URL right?");
+        }
         // What came or changed meanwhile is missing: only a pass beside which nothing runs finds nothing.
         if report.missing_count == 0 {
             compare_all(&copy, &mut report, &bar).await?;
@@ -131,6 +134,10 @@ async fn compare_all(copy: &Copy, report: &mut Report, bar: &ProgressBar) -> Res
 }
 
 impl Report {
+    const fn is_empty(&self) -> bool {
+        self.submissions + self.artifacts + self.logs + self.present + self.missing_count == 0
+    }
+
     fn note(&mut self, item: &Item, copied: Copied) {
         match copied {
             Copied::Now(bytes) => {

@@ -3,6 +3,7 @@
 
 mod artifacts;
 mod audit;
+mod copy;
 mod event_log;
 mod feed;
 mod ids;

@@ -219,6 +219,14 @@ async fn a_board_is_copied_to_folders_and_back_and_nothing_is_lost() {
     let named = told["missing"][0].as_str().expect("a text");
     assert!(named.starts_with(&format!("submission {submission}: \"main.py\" has the SHA-256 ")), "{named}");
     assert!(!server.keys("damaged/").await.iter().any(|key| key.ends_with("metadata.json")));
-    let same = roles.command(&["storage", "copy", "--from", &folder("out"), "--to", &folder("out")]).output();
-    assert_eq!(same.expect("the binary runs").status.code(), Some(1));
+    for (from, to, told) in [
+        (folder("out"), folder("out"), "are the same storage"),
+        (folder("nowhere"), "s3://board/empty".to_owned(), "there are no files of a board in file://"),
+        ("s3://board/nothing".to_owned(), folder("empty"), "there are no files of a board in s3://board/nothing"),
+    ] {
+        let mut copy = roles.command(&["storage", "copy", "--from", &from, "--to", &to]);
+        let refused = copy.envs(variables(&server.address())).output().expect("the binary runs");
+        let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.status.code() == Some(1) && error.contains(told), "{error}");
+    }
 }
