@@ -133,7 +133,7 @@ macro_rules! text_id {
     };
 }
 
-/// What the names of an `OpenID` provider's users begin with. No name of a token's user does.
+/// What the names of an OpenID provider's users begin with. No name of a token's user does.
 pub const OF_PROVIDER: &str = "oidc:";
 
 text_id! {

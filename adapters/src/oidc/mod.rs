@@ -1,4 +1,4 @@
-//! An `OpenID` Connect provider: whose token a request carries.
+//! An OpenID Connect provider: whose token a request carries.
 //!
 //! `verifier.rs` is the adapter. `token.rs` reads a token, `claims.rs` judges what it says, and `keys.rs` has the keys that
 //! may have signed it. `key_source.rs` gets them from the provider. `ring_provider.rs` computes. `code_flow.rs` signs people
