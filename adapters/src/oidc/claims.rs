@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_token_for_this_server_tells_its_user() {
-        let ann = Identity { user: "oidc:ann".parse().unwrap(), is_admin: false, valid_for: Duration::from_secs(360) };
+        let ann = Identity { user: "oidc:ann".parse().unwrap(), is_admin: false, valid_for: Duration::from_mins(6) };
         for changes in [
             json!({}),
             json!({ "aud": ["other", "board"] }),

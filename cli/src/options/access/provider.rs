@@ -14,6 +14,7 @@ const MAX_SECRET_BYTES: u64 = 4 << 10;
 
 /// The OpenID provider where people may sign in.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_field_names, reason = "each is the name of an option")]
 pub(super) struct ProviderOptions {
     /// An OpenID provider whose tokens are accepted, exactly as its tokens name it (`iss`) [default: none]
     #[arg(long, env = "OIDC_ISSUER", value_name = "URL")]
@@ -39,7 +40,7 @@ pub(super) struct ProviderOptions {
 impl ProviderOptions {
     /// Whether there is a provider.
     pub(super) fn is_given(&self) -> bool {
-        given(&self.oidc_issuer).is_some()
+        given(self.oidc_issuer.as_ref()).is_some()
     }
 
     /// The provider, if there is one.
@@ -47,12 +48,12 @@ impl ProviderOptions {
     /// # Errors
     /// Which option is missing, or has no meaning without another.
     pub(super) fn options(&self, public_url: Option<&PublicUrl>) -> Result<Option<OidcOptions>> {
-        let Some(issuer) = given(&self.oidc_issuer) else {
+        let Some(issuer) = given(self.oidc_issuer.as_ref()) else {
             let rest = [
-                ("OIDC_AUDIENCE", given(&self.oidc_audience).is_some()),
-                ("OIDC_USER_CLAIM", given(&self.oidc_user_claim).is_some()),
-                ("OIDC_ADMIN_CLAIM", given(&self.oidc_admin_claim).is_some()),
-                ("OIDC_CLIENT_ID", given(&self.oidc_client_id).is_some()),
+                ("OIDC_AUDIENCE", given(self.oidc_audience.as_ref()).is_some()),
+                ("OIDC_USER_CLAIM", given(self.oidc_user_claim.as_ref()).is_some()),
+                ("OIDC_ADMIN_CLAIM", given(self.oidc_admin_claim.as_ref()).is_some()),
+                ("OIDC_CLIENT_ID", given(self.oidc_client_id.as_ref()).is_some()),
                 ("OIDC_CLIENT_SECRET_FILE", self.oidc_client_secret_file.is_some()),
             ];
             match rest.iter().find(|(_, is_given)| *is_given) {
@@ -60,20 +61,20 @@ impl ProviderOptions {
                 Some((name, _)) => bail!("{name} is set and OIDC_ISSUER is not: name the provider too"),
             }
         };
-        let Some(audience) = given(&self.oidc_audience) else {
+        let Some(audience) = given(self.oidc_audience.as_ref()) else {
             bail!("OIDC_ISSUER is set and OIDC_AUDIENCE is not: name the audience that tokens for this server have");
         };
         Ok(Some(OidcOptions {
             issuer: issuer.to_owned(),
             audience: audience.to_owned(),
-            user_claim: given(&self.oidc_user_claim).unwrap_or("sub").to_owned(),
-            admin_claim: given(&self.oidc_admin_claim).map(str::to_owned),
+            user_claim: given(self.oidc_user_claim.as_ref()).unwrap_or("sub").to_owned(),
+            admin_claim: given(self.oidc_admin_claim.as_ref()).map(str::to_owned),
             client: self.client(public_url)?,
         }))
     }
 
     fn client(&self, public_url: Option<&PublicUrl>) -> Result<Option<OidcClient>> {
-        let Some(id) = given(&self.oidc_client_id) else {
+        let Some(id) = given(self.oidc_client_id.as_ref()) else {
             if self.oidc_client_secret_file.is_some() {
                 bail!("OIDC_CLIENT_SECRET_FILE is set and OIDC_CLIENT_ID is not: the secret of which client is it?");
             }
@@ -88,8 +89,8 @@ impl ProviderOptions {
 }
 
 /// An empty variable is as good as none.
-fn given(option: &Option<String>) -> Option<&str> {
-    option.as_deref().map(str::trim).filter(|text| !text.is_empty())
+fn given(option: Option<&String>) -> Option<&str> {
+    option.map(String::as_str).map(str::trim).filter(|text| !text.is_empty())
 }
 
 fn secret(path: &Path) -> Result<String> {
