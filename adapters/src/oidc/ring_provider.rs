@@ -15,12 +15,12 @@ pub(super) fn install() {
     let _ = PROVIDER.install_default();
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the type is the library's")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the library says how it calls it")]
 fn no_signer(_: &Algorithm, _: &EncodingKey) -> Result<Box<dyn JwtSigner>> {
     Err(ErrorKind::UnsupportedAlgorithm.into())
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the type is the library's")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the library says how it calls it")]
 fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>> {
     let family = algorithm.family();
     if family == AlgorithmFamily::Hmac || family != key.family() {

@@ -76,7 +76,6 @@ impl Oidc {
 }
 
 /// Seconds since 1970. A clock that stands before that makes every token an expired one.
-#[expect(clippy::cast_precision_loss, reason = "it is exact for as long as there are clocks")]
 pub(super) fn unix_now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(f64::INFINITY, |since| since.as_secs() as f64)
 }

@@ -68,8 +68,7 @@ impl Authenticator {
             None => "the token is not known",
             Some(Ok(Identity { user, is_admin, valid_for })) => {
                 // A time beyond what a clock can tell is as good as never.
-                let until = Instant::now().checked_add(valid_for);
-                if let Some(until) = until {
+                if let Some(until) = Instant::now().checked_add(valid_for) {
                     shown(Proof::Until(until));
                 }
                 return Ok(Caller { user, role: if is_admin { Role::Admin } else { Role::User } });

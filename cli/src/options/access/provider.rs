@@ -14,7 +14,7 @@ const MAX_SECRET_BYTES: u64 = 4 << 10;
 
 /// The OpenID provider where people may sign in.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_field_names, reason = "they are the names of the options")]
+#[expect(clippy::struct_field_names, reason = "each is the name of an option")]
 pub(super) struct ProviderOptions {
     /// An OpenID provider whose tokens are accepted, exactly as its tokens name it (`iss`) [default: none]
     #[arg(long, env = "OIDC_ISSUER", value_name = "URL")]
@@ -90,7 +90,7 @@ impl ProviderOptions {
 
 /// An empty variable is as good as none.
 fn given(option: Option<&String>) -> Option<&str> {
-    option.map(|text| text.trim()).filter(|text| !text.is_empty())
+    option.map(String::as_str).map(str::trim).filter(|text| !text.is_empty())
 }
 
 fn secret(path: &Path) -> Result<String> {
