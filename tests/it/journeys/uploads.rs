@@ -80,6 +80,12 @@ fn staged(pair: &Pair) -> usize {
     std::fs::read_dir(pair.roles.data.path().join("uploads/.staging")).expect("staging").count()
 }
 
+/// The bytes of all programs that are staged.
+fn staged_bytes(pair: &Pair) -> u64 {
+    let folders = std::fs::read_dir(pair.roles.data.path().join("uploads/.staging")).expect("staging").flatten();
+    folders.filter_map(|folder| Some(folder.path().join("main.py").metadata().ok()?.len())).sum()
+}
+
 #[tokio::test]
 async fn a_user_has_so_many_uploads_in_flight_over_all_hosts() {
     let pair = Pair::start(&[("MAX_UPLOADS_IN_FLIGHT", "2")]).await;
@@ -113,6 +119,8 @@ async fn uploads_in_flight_never_pass_the_quota_together() {
     let [alice, other] = &pair.alice;
     let mut first = ByHand::begin(alice.server(), "").await;
     first.send(&vec![b'#'; 2_000_000]).await;
+    // Until its bytes are taken, they could be the other's.
+    until("the first is staged", SOON, async || (staged_bytes(&pair) >= 1_900_000).then_some(())).await;
     let mut second = ByHand::begin(other.server(), "").await;
     until_equal("both are in flight", SOON, json!(2), async || in_flight(alice).await).await;
     // Refused as soon as the sum passes, while more of it comes.

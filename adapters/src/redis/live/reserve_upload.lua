@@ -50,7 +50,7 @@ local function answer(what, bytes)
 end
 
 if ARGV[3] == '' then return answer('held', 0) end
-if ARGV[7] ~= '' and not groups[mine] and places >= tonumber(ARGV[7]) then return answer('many', 0) end
+if ARGV[7] ~= '' and places >= tonumber(ARGV[7]) then return answer('many', 0) end
 local needed, wanted = tonumber(ARGV[5]), tonumber(ARGV[6])
 if ARGV[8] ~= '' then
   local left = tonumber(ARGV[8]) - stored - in_flight - needed
