@@ -117,6 +117,10 @@ const REFUSALS: [Refusal; 13] = [
             ("busy", "The server has 2000 busy connections, which is its limit. Try again shortly."),
             ("overloaded", "the server has too little memory left to answer this; try again shortly"),
             ("draining", "this server is stopping; try again shortly"),
+            (
+                "provider_unavailable",
+                "the OpenID provider does not answer, so the token can't be verified at the moment; try again shortly",
+            ),
             ("unavailable", "Redis does not answer at the moment; try again shortly"),
             ("full", "Redis is at its memory limit and takes nothing new in; try again later"),
             ("storage_unavailable", "storage can't be used at the moment; try again shortly"),
@@ -148,19 +152,19 @@ macro_rules! sets {
 
 sets! {
     /// Errors of every call.
-    AnyError = ["400", "408", "414", "431", "500", "503"];
+    AnyError = ["400", "408", "413", "414", "431", "500", "503"];
     /// Errors of a file that everybody may have.
-    PublicFileError = ["400", "404", "408", "414", "431", "500", "503"];
+    PublicFileError = ["400", "404", "408", "413", "414", "431", "500", "503"];
     /// Errors of a call with a token.
-    UserError = ["400", "401", "408", "414", "431", "500", "503"];
+    UserError = ["400", "401", "408", "413", "414", "431", "500", "503"];
     /// Errors of a list.
-    ListError = ["400", "401", "403", "408", "414", "431", "500", "503"];
+    ListError = ["400", "401", "403", "408", "413", "414", "431", "500", "503"];
     /// Errors of a call that names a job or a submission.
-    ObjectError = ["400", "401", "404", "408", "414", "431", "500", "503"];
+    ObjectError = ["400", "401", "404", "408", "413", "414", "431", "500", "503"];
     /// Errors of a stream.
-    StreamError = ["400", "401", "404", "408", "414", "429", "431", "500", "503"];
+    StreamError = ["400", "401", "404", "408", "413", "414", "429", "431", "500", "503"];
     /// Errors of a download.
-    FileError = ["400", "401", "404", "408", "414", "416", "431", "500", "503"];
+    FileError = ["400", "401", "404", "408", "413", "414", "416", "431", "500", "503"];
     /// Errors of an upload.
     UploadError = ["400", "401", "408", "409", "413", "414", "415", "429", "431", "500", "503"];
     /// Errors of a new job.

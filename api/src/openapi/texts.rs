@@ -31,8 +31,8 @@ texts! {
     Id = pattern("^[0-9a-f]{32}$", "0192f1c3a4b57c6d8e9fa0b1c2d3e4f5");
     /// A time in UTC, to the microsecond.
     Time = text("2026-01-31T12:00:00.000000Z").format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
-    /// The name of a user.
-    UserName = pattern("^[^:,\\u0000-\\u001f\\u007f-\\u009f]{1,64}$", "alice");
+    /// The name of a user: at most 64 bytes. The names of an OpenID provider's users begin with `oidc:`.
+    UserName = pattern(USER_NAME, "alice");
     /// The name of a resource class.
     ClassName = pattern("^[a-z0-9_-]{1,32}$", "small");
     /// A SHA-256 in hexadecimal.
@@ -54,6 +54,9 @@ texts! {
     /// Why a job failed. Its author can fix all kinds except the last two.
     Failed = one_of(FAILURES.map(FailureKind::as_str).into_iter().chain(GIVEN_UP.map(DeadLetterKind::as_str)));
 }
+
+/// What `UserId` accepts, except that a pattern counts characters.
+const USER_NAME: &str = "^(oidc:[^\\u0000-\\u001f\\u007f-\\u009f]{1,255}|[^:,\\u0000-\\u001f\\u007f-\\u009f]{1,64})$";
 
 /// A time, or the beginning of a day in UTC.
 pub(crate) enum TimeOrDay {}
