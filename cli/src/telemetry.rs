@@ -114,3 +114,24 @@ async fn upkeep(handle: PrometheusHandle) {
         handle.run_upkeep();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_one_line_that_names_its_request() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let lines = fmt::layer().json().with_writer(Arc::new(log.reopen().unwrap()));
+        log_panics();
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
+            let _request = tracing::info_span!("request", request_id = "r-1").entered();
+            assert!(std::panic::catch_unwind(|| assert_eq!(1 + 1, 3, "in two\nlines")).is_err());
+        });
+        let log = std::fs::read_to_string(log.path()).unwrap();
+        assert_eq!(log.lines().count(), 1, "{log}");
+        for told in ["r-1", "in two\\nlines", "telemetry.rs"] {
+            assert!(log.contains(told), "{told}: {log}");
+        }
+    }
+}

@@ -146,7 +146,12 @@ impl Server {
         });
         let (stop, ids) = (self.serving.stop.clone(), &*self.serving.ids);
         let Some(tls) = &self.serving.tls else { return converse(stream, service, stop, ids).await };
-        match tls.open(stream).await {
+        let is_late = stop.is_cancelled();
+        let opened = tokio::select! {
+            opened = tls.open(stream) => opened,
+            () = stop.cancelled(), if !is_late => return,
+        };
+        match opened {
             Ok(Opened::Safe(stream)) => converse(*stream, service, stop, ids).await,
             Ok(Opened::Plain(stream)) => refused::answer(stream, &speaks_tls(), &RequestId::new(ids)).await,
             Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
