@@ -49,7 +49,7 @@ pub(super) struct Place {
     key: Key,
     upload: UploadInFlight,
     announced: Announced,
-    /// What came of the files.
+    /// The bytes of the files so far.
     taken: u64,
     /// What is reserved, as [`Self::shared`] has it.
     reserved: u64,

@@ -131,6 +131,7 @@ pub(super) async fn serve(
     (stop, drain): (&Stop, Duration),
 ) {
     let ApiListener { listener, tls, connections } = api;
+    let is_public_by_tls = access.public_url.as_ref().is_some_and(api::PublicUrl::is_secure);
     let metrics_text = metrics.is_none().then(|| Arc::clone(&render));
     let router = api::router(Api {
         ports: api::Ports {
@@ -158,7 +159,7 @@ pub(super) async fn serve(
         mlflow,
         metrics_text,
         worker,
-        exposure: access.http.exposure(tls.is_some(), memory::watch()),
+        exposure: access.http.exposure(tls.is_some() || is_public_by_tls, memory::watch()),
         stop: stop.orderly.clone(),
     });
     let tokens = token_files.follow(stop.orderly.clone());
