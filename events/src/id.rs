@@ -141,13 +141,13 @@ text_id! {
     UserId,
     |text| {
         let fits = match text.strip_prefix(OF_PROVIDER) {
-            Some(subject) => (1..=255).contains(&subject.len()),
-            None => (1..=64).contains(&text.len()) && !text.contains([':', ',']),
+            Some(subject) => (1..=255).contains(&subject.chars().count()),
+            None => (1..=64).contains(&text.chars().count()) && !text.contains([':', ',']),
         };
         fits && !text.chars().any(char::is_control)
     },
-    "a user name is 1 to 64 bytes without a colon, a comma or a control character; after oidc: it is 1 to 255 bytes \
-     without a control character"
+    "a user name is 1 to 64 characters without a colon, a comma or a control character; after oidc: it is 1 to 255 \
+     characters without a control character"
 }
 
 text_id! {
@@ -191,7 +191,9 @@ mod tests {
 
     #[test]
     fn a_user_name_may_not_hold_what_separates_tokens() {
-        assert!("zoë".parse::<UserId>().is_ok());
+        for good in ["zoë", &"ë".repeat(64), &format!("oidc:{}", "ë".repeat(255))] {
+            assert!(good.parse::<UserId>().is_ok(), "{good}");
+        }
         for bad in ["", "a:b", "a,b", "a\nb", &"x".repeat(65)] {
             assert!(bad.parse::<UserId>().is_err(), "{bad:?}");
         }

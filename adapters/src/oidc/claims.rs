@@ -104,7 +104,7 @@ impl Rules {
             return Err("the token's email is not verified");
         }
         let user: UserId = format!("{OF_PROVIDER}{user}").parse().map_err(|_| {
-            "the claim of OIDC_USER_CLAIM is not 1 to 255 bytes long, or has a control character, so it is no user name"
+            "the claim of OIDC_USER_CLAIM is not 1 to 255 characters long, or has a control character, so it is no user name"
         })?;
         let is_admin = match &self.admin {
             None => false,

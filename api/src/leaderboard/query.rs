@@ -11,6 +11,7 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use crate::answer::error::Error;
 use crate::openapi::texts::{BoardOrder, TimeOrDay, UserName};
+use crate::request::query::whole_number;
 
 const DEFAULT_LIMIT: usize = 50;
 const DEFAULT_METRICS: usize = 200;
@@ -131,9 +132,7 @@ impl Asked {
 }
 
 fn read_limit(text: &str) -> Result<usize, Error> {
-    // Rust reads a sign as well.
-    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
-    let limit = text.parse().ok().filter(|limit| is_plain && (1..=MAX_LIMIT).contains(limit));
+    let limit = whole_number(text).filter(|limit| (1..=MAX_LIMIT).contains(limit));
     limit.ok_or_else(|| Error::Invalid(format!("limit must be 1 to {MAX_LIMIT}, not {text:?}")))
 }
 

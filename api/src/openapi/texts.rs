@@ -31,7 +31,7 @@ texts! {
     Id = pattern("^[0-9a-f]{32}$", "0192f1c3a4b57c6d8e9fa0b1c2d3e4f5");
     /// A time in UTC, to the microsecond.
     Time = text("2026-01-31T12:00:00.000000Z").format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
-    /// The name of a user: at most 64 bytes. Users of a provider have names that begin with `oidc:`.
+    /// The name of a user: at most 64 characters. Users of a provider have names that begin with `oidc:`.
     UserName = pattern(USER_NAME, "alice");
     /// The name of a resource class.
     ClassName = pattern("^[a-z0-9_-]{1,32}$", "small");

@@ -8,7 +8,7 @@ use events::ports::PageCursor;
 
 use crate::answer::error::Error;
 use crate::request::auth::{Caller, Role};
-use crate::request::query::Pairs;
+use crate::request::query::{Pairs, whole_number};
 
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 200;
@@ -23,8 +23,8 @@ pub(crate) fn given(param: Option<&str>) -> Option<&str> {
 /// Reads the wanted length of a page.
 pub(crate) fn read_limit(pairs: &Pairs) -> Result<Option<usize>, Error> {
     let Some(text) = pairs.text("limit")? else { return Ok(None) };
-    match text.parse() {
-        Ok(limit @ 1..=MAX_LIMIT) => Ok(Some(limit)),
+    match whole_number(&text) {
+        Some(limit @ 1..=MAX_LIMIT) => Ok(Some(limit)),
         _ => Err(Error::Invalid(format!("limit must be 1 to {MAX_LIMIT}, not {text:?}"))),
     }
 }

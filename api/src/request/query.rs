@@ -54,9 +54,7 @@ impl Pairs {
     /// A parameter that must be a whole number of at least `least`.
     pub(crate) fn number<T: FromStr + PartialOrd + Display>(&self, name: &str, least: T) -> Result<Option<T>, Error> {
         let Some(text) = self.text(name)? else { return Ok(None) };
-        // Rust reads a sign as well.
-        let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
-        let number = text.parse::<T>().ok().filter(|number| is_plain && *number >= least);
+        let number = whole_number::<T>(&text).filter(|number| *number >= least);
         let refuse = || Error::Invalid(format!("{name} must be a whole number from {least} on, not {text:?}"));
         number.ok_or_else(refuse).map(Some)
     }
@@ -67,6 +65,11 @@ impl Pairs {
         let refuse = |_| Error::Invalid(format!("{name} must be true or false, not {text:?}"));
         text.parse().map_err(refuse).map(Some)
     }
+}
+
+/// Reads a whole number as people write it: Rust would read a sign as well.
+pub(crate) fn whole_number<T: FromStr>(text: &str) -> Option<T> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
 /// A query string.

@@ -34,8 +34,8 @@ pub(crate) struct StorageCommand {
 enum What {
     /// Copy submissions, artifacts and logs from one storage to another
     #[command(after_help = "\
-The command deletes nothing. It passes over what the target has already, so you can repeat it, also beside a running
-board. For the last time, stop all roles and run it again: then the target has everything. Start the roles with the
+The command deletes nothing. It passes over what the target has already, so you can repeat it, also beside a running \
+board. For the last time, stop all roles and run it again: then the target has everything. Start the roles with the \
 new STORAGE_URL. S3 reads the AWS_* variables, for both storages.
 
 Exit code 0: the target has everything; 1: it does not, and the output names what is missing.

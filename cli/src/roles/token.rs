@@ -23,10 +23,10 @@ pub(crate) struct TokenCommand {
 enum What {
     /// Print a new token, and the line for the token file
     #[command(after_help = "\
-Add the line to the file that API_TOKENS_FILE names, for an admin to that of ADMIN_TOKENS_FILE. The
+Add the line to the file that API_TOKENS_FILE names, for an admin to that of ADMIN_TOKENS_FILE. The \
 running server accepts the token within a few seconds. The file has only the token's hash.
 
-To replace a token, add the line of a new one and give that to the user, who may have several. Remove
+To replace a token, add the line of a new one and give that to the user, who may have several. Remove \
 the old line when it is no longer used. A token without a line is refused within a few seconds.")]
     New {
         /// The user whose token it is
