@@ -17,8 +17,8 @@ use super::store::Store;
 use super::trouble::StoreError;
 
 const CUT: &str = "cut";
-/// How often a log is listed, at most, however many readers ask.
-const BETWEEN_LISTINGS: Duration = Duration::from_millis(250);
+/// How often a log is listed, at most, however many readers follow it.
+pub(super) const BETWEEN_LISTINGS: Duration = Duration::from_millis(250);
 /// How many logs' segments are remembered.
 const KNOWN_LOGS: usize = 256;
 /// How much of a segment is read at once, and how many such blocks are kept: readers go on where they were.
@@ -103,6 +103,7 @@ pub(super) struct Extent {
 #[derive(Clone)]
 pub(super) struct Segments {
     store: Store,
+    between_listings: Duration,
     indexes: Arc<Mutex<HashMap<Run, Arc<tokio::sync::Mutex<Index>>>>>,
     blocks: Arc<Mutex<VecDeque<Block>>>,
 }
@@ -115,8 +116,8 @@ struct Block {
 }
 
 impl Segments {
-    pub(super) fn new(store: Store) -> Self {
-        Self { store, indexes: Arc::default(), blocks: Arc::default() }
+    pub(super) fn new(store: Store, between_listings: Duration) -> Self {
+        Self { store, between_listings, indexes: Arc::default(), blocks: Arc::default() }
     }
 
     /// How far the segments of a log reach now: those that were written before this was called are in.
@@ -127,7 +128,7 @@ impl Segments {
         // A listing that began since is as good as one of our own.
         if index.as_of.is_none_or(|as_of| as_of < called) {
             if let Some(as_of) = index.as_of {
-                sleep_until(as_of + BETWEEN_LISTINGS).await;
+                sleep_until(as_of + self.between_listings).await;
             }
             self.list(run, &mut index).await?;
         }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -11,7 +12,7 @@ use events::ports::{LogChunk, LogPort, LogWriter, PortError};
 use events::{Fence, JobId};
 
 use super::log_outbox::{Outbox, Writer};
-use super::log_segments::{self, Extent, Run, Segments};
+use super::log_segments::{self, BETWEEN_LISTINGS, Extent, Run, Segments};
 use super::store::{Store, Written};
 use crate::redis::Redis;
 
@@ -38,7 +39,9 @@ impl ObjectLogs {
     /// by another process.
     #[must_use]
     pub fn new(store: Store, spool: PathBuf, live: Option<Redis>) -> Self {
-        Self { segments: Segments::new(store.clone()), store, spool, live, own: Arc::default() }
+        // Nobody follows logs that are only copied.
+        let between_listings = if live.is_some() { BETWEEN_LISTINGS } else { Duration::ZERO };
+        Self { segments: Segments::new(store.clone(), between_listings), store, spool, live, own: Arc::default() }
     }
 
     fn own(&self, run: &Run) -> Option<Arc<Outbox>> {

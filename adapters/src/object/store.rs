@@ -174,25 +174,25 @@ impl Store {
     }
 
     /// Writes an object, whatever is there.
-    pub(super) async fn put(&self, key: &str, bytes: Bytes) -> Result<(), StoreError> {
-        self.put_as(key, bytes, PutMode::Overwrite).await.map(drop)
+    pub(super) async fn put(&self, key: &str, bytes: impl Into<PutPayload>) -> Result<(), StoreError> {
+        self.put_as(key, bytes.into(), PutMode::Overwrite).await.map(drop)
     }
 
     /// Creates an object, unless there is one.
     pub(super) async fn create(&self, key: &str, bytes: Bytes) -> Result<Written, StoreError> {
-        self.put_as(key, bytes, PutMode::Create).await
+        self.put_as(key, bytes.into(), PutMode::Create).await
     }
 
     /// Replaces an object, unless it is no longer what it was.
     pub(super) async fn replace(&self, key: &str, old: Whole, bytes: Bytes) -> Result<Written, StoreError> {
-        self.put_as(key, bytes, PutMode::Update(old.version)).await
+        self.put_as(key, bytes.into(), PutMode::Update(old.version)).await
     }
 
-    async fn put_as(&self, key: &str, bytes: Bytes, mode: PutMode) -> Result<Written, StoreError> {
+    async fn put_as(&self, key: &str, bytes: PutPayload, mode: PutMode) -> Result<Written, StoreError> {
         let path = self.path(key)?;
         let options = PutOptions { mode, ..PutOptions::default() };
-        let limit = if bytes.len() > SMALL_BYTES { PART_LIMIT } else { ANSWER_LIMIT };
-        let put = self.s3.put_opts(&path, PutPayload::from(bytes), options);
+        let limit = if bytes.content_length() > SMALL_BYTES { PART_LIMIT } else { ANSWER_LIMIT };
+        let put = self.s3.put_opts(&path, bytes, options);
         match self.within(limit, put).await? {
             Ok(_) => Ok(Written::Yes),
             Err(error) if self.meaning(&error) == Meaning::Taken => Ok(Written::Taken),
@@ -258,9 +258,15 @@ impl Store {
     }
 
     /// Writes a part of an object.
-    pub(super) async fn put_part(&self, key: &str, id: &str, index: usize, bytes: Bytes) -> Result<PartId, StoreError> {
+    pub(super) async fn put_part(
+        &self,
+        key: &str,
+        id: &str,
+        index: usize,
+        bytes: PutPayload,
+    ) -> Result<PartId, StoreError> {
         let (path, id) = (self.path(key)?, id.to_owned());
-        let put = self.s3.put_part(&path, &id, index, PutPayload::from(bytes));
+        let put = self.s3.put_part(&path, &id, index, bytes);
         self.within(PART_LIMIT, put).await?.map_err(|error| self.error(&error))
     }
 

@@ -46,7 +46,7 @@ impl Note {
     pub(super) async fn write(store: &Store, what: &Unfinished) -> Result<Self, StoreError> {
         let key = format!("{FOLDER}/{}", random_hex::<16>());
         let text = serde_json::to_vec(what).map_err(|error| StoreError(error.to_string()))?;
-        store.put(&key, text.into()).await?;
+        store.put(&key, text).await?;
         Ok(Self(key))
     }
 

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use object_store::multipart::PartId;
+use object_store::{PutPayload, PutPayloadMut};
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
@@ -17,12 +17,14 @@ use super::unfinished::{Note, Unfinished};
 
 /// The size of a part. S3 takes 10,000 parts, of 5 MiB at least.
 pub(super) const PART_BYTES: usize = 8 << 20;
+/// A part is in memory in pieces of this size: larger ones would leave gaps that nothing else fits.
+const BLOCK_BYTES: usize = 64 << 10;
 
 /// One object on its way. Nothing of it is visible before it is finished, and nothing stays if it is dropped.
 pub(super) struct Upload {
     store: Store,
     key: String,
-    filling: Vec<u8>,
+    filling: PutPayloadMut,
     parts: Option<Parts>,
 }
 
@@ -37,21 +39,21 @@ struct Parts {
 
 impl Upload {
     pub(super) fn new(store: &Store, key: String) -> Self {
-        Self { store: store.clone(), key, filling: Vec::new(), parts: None }
+        Self { store: store.clone(), key, filling: empty(), parts: None }
     }
 
     /// How many bytes are in memory and wait for the upload's end.
     pub(super) fn waiting_bytes(&self) -> usize {
-        self.filling.len()
+        self.filling.content_length()
     }
 
     /// Adds bytes; waits while earlier ones are still on their way.
     pub(super) async fn write(&mut self, mut bytes: &[u8]) -> Result<(), StoreError> {
         while !bytes.is_empty() {
-            let (fits, rest) = bytes.split_at(bytes.len().min(PART_BYTES - self.filling.len()));
+            let (fits, rest) = bytes.split_at(bytes.len().min(PART_BYTES - self.filling.content_length()));
             self.filling.extend_from_slice(fits);
             bytes = rest;
-            if self.filling.len() == PART_BYTES {
+            if self.filling.content_length() == PART_BYTES {
                 self.send_part().await?;
             }
         }
@@ -61,10 +63,10 @@ impl Upload {
     /// Makes the object visible.
     pub(super) async fn finish(mut self) -> Result<(), StoreError> {
         if self.parts.is_none() {
-            let whole = std::mem::take(&mut self.filling);
-            return self.store.put(&self.key, whole.into()).await;
+            let whole = std::mem::replace(&mut self.filling, empty());
+            return self.store.put(&self.key, whole).await;
         }
-        if !self.filling.is_empty() {
+        if self.filling.content_length() > 0 {
             self.send_part().await?;
         }
         if let Some(parts) = &mut self.parts {
@@ -85,10 +87,14 @@ impl Upload {
             none => none.insert(Parts::begin(&self.store, &self.key).await?),
         };
         let permit = parts.turn(&self.store).await?;
-        let bytes = Bytes::from(std::mem::take(&mut self.filling));
+        let bytes = std::mem::replace(&mut self.filling, empty()).freeze();
         parts.send(&self.store, &self.key, bytes, permit);
         Ok(())
     }
+}
+
+fn empty() -> PutPayloadMut {
+    PutPayloadMut::new().with_block_size(BLOCK_BYTES)
 }
 
 impl Parts {
@@ -111,7 +117,7 @@ impl Parts {
         }
     }
 
-    fn send(&mut self, store: &Store, key: &str, bytes: Bytes, permit: Option<OwnedSemaphorePermit>) {
+    fn send(&mut self, store: &Store, key: &str, bytes: PutPayload, permit: Option<OwnedSemaphorePermit>) {
         let (store, key, id, index) = (store.clone(), key.to_owned(), self.id.clone(), self.begun);
         self.begun += 1;
         self.under_way.spawn(async move {

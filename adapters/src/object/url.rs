@@ -81,7 +81,8 @@ fn bucket(rest: &str) -> Result<Bucket, InvalidStorage> {
     if !(3..=63).contains(&name.len()) || !name.chars().all(is_plain) {
         return refuse("the name of a bucket has 3 to 63 letters, digits, dots, hyphens or underscores");
     }
-    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+    // One slash at the end is a habit; a prefix of nothing but a slash is a mistake.
+    let prefix = prefix.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(prefix);
     if prefix.len() > MAX_PREFIX_BYTES {
         return refuse(&format!("its prefix has {} bytes; at most {MAX_PREFIX_BYTES} are accepted", prefix.len()));
     }
