@@ -56,7 +56,7 @@ use openapi::document::Document;
 pub fn router(api: Api) -> Router {
     let authenticator = Arc::clone(&api.authenticator);
     let observer = Observer { ids: Arc::clone(&api.ports.ids), tls_only: api.exposure.tls_only };
-    let admission = Admission::new(api.exposure.scarce_memory.clone(), api.stop.clone());
+    let admission = Admission::new(Arc::clone(&authenticator), api.exposure.scarce_memory.clone(), api.stop.clone());
     let cors = api.exposure.cors_origins.clone().layer();
     let (routes, document) = routes(api.metrics_text.clone()).split_for_parts();
     let routes = routes

@@ -13,9 +13,8 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::FutureExt;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
 
-use super::admission::{Admission, most_body_bytes};
+use super::admission::{Admission, Turn, most_body_bytes};
 use super::target;
 use crate::answer::error::Error;
 use crate::request::body::patient;
@@ -28,8 +27,9 @@ pub(crate) async fn guard(State(admission): State<Arc<Admission>>, request: Requ
     let checked = target::check(&request, most_bytes);
     // Whatever the answer, the rest of the body is read, so that the client hears it.
     let request = patient(request);
+    let (method, asker) = (request.method().clone(), admission.asker(&request));
     let turn = match checked {
-        Ok(()) => admission.admit(request.method(), route).await,
+        Ok(()) => admission.admit(&method, route, asker).await,
         Err(error) => Err(error),
     };
     match turn {
@@ -58,7 +58,7 @@ struct Held {
     body: Body,
     /// What is left of a long part.
     rest: Bytes,
-    _turn: OwnedSemaphorePermit,
+    _turn: Turn,
 }
 
 impl HttpBody for Held {
@@ -105,6 +105,8 @@ mod tests {
     use serde_json::Value;
     use tokio_util::sync::CancellationToken;
 
+    use crate::request::auth::authenticator::Authenticator;
+
     use super::*;
 
     async fn answer(router: &Router, path: &str) -> (StatusCode, HeaderMap, Body) {
@@ -115,7 +117,7 @@ mod tests {
     }
 
     fn guarded(routes: Router) -> Router {
-        let admission = Arc::new(Admission::new(None, CancellationToken::new()));
+        let admission = Arc::new(Admission::new(Authenticator::of_users(1), None, CancellationToken::new()));
         routes.layer(axum::middleware::from_fn_with_state(admission, guard))
     }
 

@@ -1,6 +1,8 @@
 //! `/openapi.json`, and the two pages that show it. All that they load comes from here: no other host is asked.
 
+use std::collections::HashMap;
 use std::io::Read;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -9,6 +11,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{Html, IntoResponse, Response};
+use bytes::Bytes;
 use flate2::read::GzDecoder;
 
 use super::document::Document;
@@ -121,7 +124,7 @@ pub(crate) async fn file(name: Result<Path<String>, PathRejection>, headers: Hea
         Content::Gzip(bytes) if takes_gzip(&headers) => {
             (described, [(CONTENT_ENCODING, "gzip")], bytes).into_response()
         }
-        Content::Gzip(bytes) => (described, unpacked(bytes)?).into_response(),
+        Content::Gzip(bytes) => (described, unpacked(file, bytes)?).into_response(),
     };
     answer.headers_mut().insert(CONTENT_SECURITY_POLICY, POLICY);
     Ok(answer)
@@ -140,10 +143,16 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
-fn unpacked(bytes: &[u8]) -> Result<Vec<u8>, Error> {
+/// Once for all clients that don't take gzip: there are few, and each file has megabytes.
+fn unpacked(file: &'static File, packed: &[u8]) -> Result<Bytes, Error> {
+    static UNPACKED: LazyLock<Mutex<HashMap<&str, Bytes>>> = LazyLock::new(Mutex::default);
+    let mut unpacked = UNPACKED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(plain) = unpacked.get(file.name) {
+        return Ok(plain.clone());
+    }
     let mut plain = Vec::new();
-    GzDecoder::new(bytes).read_to_end(&mut plain).map_err(|error| Error::Internal(chain(&error)))?;
-    Ok(plain)
+    GzDecoder::new(packed).read_to_end(&mut plain).map_err(|error| Error::Internal(chain(&error)))?;
+    Ok(unpacked.entry(file.name).or_insert(plain.into()).clone())
 }
 
 #[cfg(test)]
@@ -172,9 +181,9 @@ mod tests {
             }
             assert!(!page.contains("//"), "{page}");
         }
-        for file in FILES {
+        for file in &FILES {
             if let Content::Gzip(bytes) = file.content {
-                let text = String::from_utf8(unpacked(bytes).unwrap()).unwrap();
+                let text = String::from_utf8(unpacked(file, bytes).unwrap().to_vec()).unwrap();
                 assert!(!text.contains("cdn.redoc.ly") && !text.contains("fonts.googleapis"), "{}", file.name);
             }
         }

@@ -26,7 +26,7 @@ async fn without_tokens_the_api_listens_on_a_loopback_address_only() {
         let mut api = roles.command(&["api", "--listen", "0.0.0.0:0"]);
         let api = api.env("API_TOKENS", users).env("ADMIN_TOKENS", admins).output();
         let Finished { code, stderr, .. } = Finished::of(api.expect("the binary runs"));
-        assert_eq!(code, Some(1), "{users:?} {admins:?}: {stderr}");
+        assert_eq!(code, Some(2), "{users:?} {admins:?}: {stderr}");
         let why = if [users, admins].concat().contains(',') { "the token is empty" } else { "every token would be" };
         assert!(stderr.contains(why), "{users:?} {admins:?}: {stderr}");
     }

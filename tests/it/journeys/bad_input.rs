@@ -215,7 +215,7 @@ async fn every_bad_job_is_refused_by_name_and_leaves_nothing() {
     }
     for (path, culprit) in [
         ("/jobs?limit=0", "limit"),
-        ("/jobs?limit=x", "limit must be a whole number"),
+        ("/jobs?limit=x", "limit must be 1 to 200"),
         ("/jobs?cursor=x", "cursor"),
         ("/jobs?status=lost", "lost"),
         ("/jobs?stauts=running", "\"stauts\"; known: status, user"),

@@ -137,7 +137,7 @@ fn no_secret_of_the_platform_is_given_to_jobs_and_no_value_is_told() {
     ] {
         let output = command(data.path()).args(["up", "--listen", "127.0.0.1:0"]).env("JOB_ENV", list).output();
         let finished = Finished::of(output.expect("the binary runs"));
-        assert!(finished.code == Some(1) && finished.stderr.contains(word), "{list}: {finished:?}");
+        assert!(finished.code == Some(2) && finished.stderr.contains(word), "{list}: {finished:?}");
         assert!(!finished.stderr.contains("s3cret"), "{finished:?}");
     }
 }

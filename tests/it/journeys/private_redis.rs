@@ -91,5 +91,5 @@ async fn a_metrics_address_that_is_taken_is_told_before_the_board_is_up() {
     up.args(["up", "--listen", "127.0.0.1:0"]).env("METRICS_ADDR", &address);
     let ended = Finished::of(up.output().expect("the binary runs"));
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{ended:?}");
-    assert!(ended.stderr.contains("METRICS_ADDR") && ended.stderr.contains(&address), "{ended:?}");
+    assert!(ended.stderr.contains("--metrics-addr") && ended.stderr.contains(&address), "{ended:?}");
 }

@@ -103,7 +103,7 @@ async fn a_token_file_that_can_not_be_used_refuses_the_start() {
     let refusal = |variable: &str| {
         let api = roles.command(&["api", "--listen", "127.0.0.1:0"]).env(variable, &file).output();
         let Finished { code, stderr, .. } = Finished::of(api.expect("the binary runs"));
-        assert_eq!(code, Some(1), "{stderr}");
+        assert_eq!(code, Some(2), "{stderr}");
         stderr
     };
     assert!(refusal("API_TOKENS_FILE").contains("API_TOKENS_FILE: "), "{}", refusal("API_TOKENS_FILE"));

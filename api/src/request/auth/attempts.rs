@@ -147,7 +147,7 @@ fn delay(count: f64, longest: Duration) -> Duration {
 }
 
 /// What counts as one client: an IPv4 address, or the 64 bits of an IPv6 address that its network has.
-fn network(client: IpAddr) -> IpAddr {
+pub(super) fn network(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
         address @ IpAddr::V4(_) => address,

@@ -1,14 +1,18 @@
 //! Finds out who sent a request, and answers wrong tokens slowly.
 
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use axum::extract::Request;
 use axum::http::request::Parts;
+use events::UserId;
 use events::ports::{Identity, IdentityError, IdentityPort};
 use metrics::counter;
 use tokio::time::Instant;
 
-use super::attempts::{Attempts, Patience};
+use super::attempts::{Attempts, Patience, network};
+use super::bearer::bearer;
 use super::caller::{Caller, Role};
 use super::entries::digest;
 use super::live::LiveTokens;
@@ -21,6 +25,15 @@ pub struct Authenticator {
     provider: Option<Arc<dyn IdentityPort>>,
     proxies: TrustedProxies,
     attempts: Attempts,
+}
+
+/// Who a request seems to come from, before its handler asks.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Asker {
+    /// The holder of a token.
+    User(UserId),
+    /// Anybody else at this address.
+    Address(IpAddr),
 }
 
 /// What a caller showed. It may become invalid while the answer is sent.
@@ -47,6 +60,20 @@ impl Authenticator {
         longest_delay: Duration,
     ) -> Self {
         Self { tokens, provider, proxies, attempts: Attempts::new(longest_delay) }
+    }
+
+    /// Who a request seems to come from. A token of the provider is not verified for this.
+    pub(crate) fn asker(&self, request: &Request) -> Asker {
+        let holder = bearer(request.headers()).ok().and_then(|token| self.tokens.get().holder(&digest(token)));
+        match holder {
+            Some(holder) => Asker::User(holder.user),
+            None => Asker::Address(network(self.proxies.client(request.extensions(), request.headers()))),
+        }
+    }
+
+    /// Whether a request of this asker can be let in: without a provider, only known tokens are.
+    pub(crate) fn may_let_in(&self, asker: &Asker) -> bool {
+        self.provider.is_some() || matches!(asker, Asker::User(_))
     }
 
     /// The caller with this token. A right token is looked up first, so nobody else's failures refuse or delay it.
@@ -100,6 +127,17 @@ impl Authenticator {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+impl Authenticator {
+    /// Knows the tokens `token0`, `token1` and so on, each of a user of its own.
+    pub(crate) fn of_users(count: usize) -> Arc<Self> {
+        let entries: Vec<String> = (0..count).map(|number| format!("user{number}:token{number}")).collect();
+        let sources = super::live::TokenSources { api_tokens: entries.join(","), ..Default::default() };
+        let live = sources.read().expect("a list of tokens").live;
+        Arc::new(Self::new(live, None, TrustedProxies::default(), Duration::ZERO))
     }
 }
 

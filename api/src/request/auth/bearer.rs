@@ -27,7 +27,7 @@ where
 }
 
 /// The token of the header `Authorization`.
-fn bearer(headers: &HeaderMap) -> Result<&str, Error> {
+pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Error> {
     let mut all = headers.get_all(AUTHORIZATION).iter();
     let (header, second) = (all.next(), all.next());
     let header = header.ok_or(Error::Unauthenticated("the header Authorization: Bearer <token> is missing"))?;

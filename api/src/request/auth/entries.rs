@@ -135,6 +135,16 @@ pub(super) fn of_file(list: &'static str, file: &str, bytes: &[u8]) -> Result<Ve
     Ok(entries)
 }
 
+/// Whether a token was meant as a hash. Everybody who reads its file would know the token.
+fn looks_like_a_hash(token: &str) -> bool {
+    let is_hash = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match token.split_once(':') {
+        Some(("sha256", _)) => false,
+        Some((_, rest)) => is_hash(rest),
+        None => is_hash(token),
+    }
+}
+
 /// Reads `name:token`, `name:sha256:<hash>` or `token`. The first colon ends the name.
 fn entry_of(text: &str) -> Result<Entry, String> {
     let (name, token) = match text.trim().split_once(':') {
@@ -153,6 +163,11 @@ fn entry_of(text: &str) -> Result<Entry, String> {
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         let reason = "a token holds visible ASCII characters only, for it must fit into a header; a comment needs a line \
                       of its own, in a file";
+        return Err(reason.to_owned());
+    }
+    if looks_like_a_hash(token) {
+        let reason =
+            "the token looks like a hash: write name:sha256:<64 hexadecimal digits>, with sha256 in small letters";
         return Err(reason.to_owned());
     }
     let (sha256, plain) = match token.strip_prefix(HASHED) {
