@@ -62,7 +62,7 @@ pub fn router(api: Api) -> Router {
     let routes = routes
         .with_state(Contexts::of(api, Document::of(&document)))
         .layer(middleware::from_fn_with_state(authenticator, request::auth::streams::end_with_token))
-        .fallback(answer::error::no_such_route)
+        .fallback(openapi::pages::without_slash)
         .method_not_allowed_fallback(answer::error::no_such_method)
         .layer(middleware::from_fn_with_state(Arc::new(admission), http::guard::guard));
     let routes = match cors {

@@ -5,16 +5,16 @@ use std::io::Read;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, VARY,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, VARY,
 };
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
 use flate2::read::GzDecoder;
 
 use super::document::Document;
 use super::errors::{AnyError, PublicFileError};
 use super::texts::FileContent;
-use crate::answer::error::{Error, chain};
+use crate::answer::error::{Error, chain, no_such_route};
 use crate::answer::json_text::json_text;
 
 /// Both pages style their elements in place, and Redoc searches in a worker that it makes itself.
@@ -125,6 +125,17 @@ pub(crate) async fn file(name: Result<Path<String>, PathRejection>, headers: Hea
     };
     answer.headers_mut().insert(CONTENT_SECURITY_POLICY, POLICY);
     Ok(answer)
+}
+
+/// Leads from the address of a page with a slash at its end to the page, and refuses all other unknown paths. The answer
+/// has a relative address, because a proxy may put a path before it.
+pub(crate) async fn without_slash(uri: Uri) -> Response {
+    let page = match uri.path() {
+        "/docs/" => "../docs",
+        "/redoc/" => "../redoc",
+        _ => return no_such_route(uri).await.into_response(),
+    };
+    (StatusCode::PERMANENT_REDIRECT, [(LOCATION, page)]).into_response()
 }
 
 fn page(text: &'static str) -> Response {
