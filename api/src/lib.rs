@@ -191,6 +191,14 @@ mod tests {
                 }
                 assert!(groups.contains(&&operation["tags"][0]), "{path}: its group");
                 assert!(names.insert(operation["operationId"].as_str().unwrap().to_owned()), "{path}: its name");
+                for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                    // Generated clients have a variable of their own with this name.
+                    assert_ne!(parameter["name"], "params", "{path}");
+                    // Swagger UI sends an example as if its user had chosen it.
+                    let is_chosen = parameter["required"] == true || parameter["name"] == "metric";
+                    let example = parameter.get("example").filter(|example| **example != serde_json::json!({}));
+                    assert!(is_chosen || example.is_none(), "{path}: {parameter}");
+                }
                 let open = operation["security"] == serde_json::json!([]);
                 assert_eq!(open, operation["responses"].get("401").is_none(), "{path}");
                 for (status, response) in operation["responses"].as_object().unwrap() {

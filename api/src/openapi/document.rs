@@ -6,7 +6,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, SecurityRequirement, ServerBuilder};
 
-use super::errors;
+use super::{errors, limits};
 
 const ABOUT: &str = "LeadersBoard takes ML submissions, runs them as jobs and ranks the results.\n\n\
     A client uploads a submission, creates a job from it, and follows the job until its end. Times are RFC 3339 in UTC. \
@@ -41,6 +41,7 @@ pub(crate) fn base() -> OpenApi {
     let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
     let token = token.description(Some(TOKEN)).build();
     let mut components = errors::components();
+    components.responses.extend(limits::answers().map(|(name, answer)| (name.to_owned(), answer.into())));
     components.add_security_scheme(BEARER, SecurityScheme::Http(token));
     let groups = GROUPS.map(|(name, about)| TagBuilder::new().name(name).description(Some(about)).build());
     OpenApiBuilder::new()

@@ -8,7 +8,6 @@ use utoipa::openapi::schema::{Object, Schema, Type};
 use utoipa::openapi::{Components, ContentBuilder, HeaderBuilder, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoResponses, PartialSchema, ToSchema};
 
-use super::limits;
 use crate::answer::error::ErrorBody;
 use crate::answer::limited::LimitedBody;
 
@@ -194,14 +193,11 @@ fn reference(name: &str) -> (String, RefOr<Response>) {
     (status.to_owned(), RefOr::Ref(Ref::from_response_name(name)))
 }
 
-/// The schemas and answers of all errors.
+/// The schemas of all errors, and their answers without those of limits.
 pub(crate) fn components() -> Components {
     let mut components = Components::builder().schema_from::<ErrorBody<'_>>().schema_from::<LimitedBody>();
     for refusal in &REFUSALS {
         components = components.response(refusal.name, answer(refusal));
-    }
-    for (name, answer) in limits::answers() {
-        components = components.response(name, answer);
     }
     components.build()
 }

@@ -58,7 +58,7 @@ const FILES: [File; 5] = [
     File { name: "favicon.png", kind: "image/png", content: Content::Plain(include_bytes!("assets/favicon.png")) },
 ];
 
-/// Shows this document.
+/// Returns the OpenAPI document of this server.
 #[utoipa::path(
     get,
     path = "/openapi.json",
@@ -71,7 +71,7 @@ pub(crate) async fn document(State(Document(text)): State<Document>) -> impl Int
     json_text(text)
 }
 
-/// Shows this document in Swagger UI.
+/// Shows the calls in Swagger UI, which can also send requests.
 #[utoipa::path(
     get,
     path = "/docs",
@@ -84,7 +84,7 @@ pub(crate) async fn docs() -> Response {
     page(include_str!("assets/swagger.html"))
 }
 
-/// Shows this document in Redoc.
+/// Shows the calls in Redoc, for reading.
 #[utoipa::path(
     get,
     path = "/redoc",
@@ -97,7 +97,7 @@ pub(crate) async fn redoc() -> Response {
     page(include_str!("assets/redoc.html"))
 }
 
-/// Returns a file that the pages load.
+/// Returns a script, a style sheet or a picture of these pages.
 #[utoipa::path(
     get,
     path = "/docs/{file}",

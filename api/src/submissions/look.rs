@@ -160,7 +160,7 @@ pub(crate) async fn list(
     }))
 }
 
-/// Shows a submission with the content of its `metadata.json`.
+/// Shows a submission with its metadata.
 #[utoipa::path(
     get,
     path = "/submissions/{id}",
