@@ -97,7 +97,7 @@ struct NotReady {
     operation_id = "health",
     tag = "Server",
     security(()),
-    responses((status = 200, description = "It does.", body = Health), AnyError),
+    responses((status = 200, description = "The process answers.", body = Health), AnyError),
 )]
 pub(crate) async fn health() -> Json<Health> {
     Json(Health { status: "healthy" })
@@ -110,7 +110,7 @@ pub(crate) async fn health() -> Json<Health> {
     operation_id = "health_live",
     tag = "Server",
     security(()),
-    responses((status = 200, description = "It is.", body = Health, example = json!({ "status": "live" })), AnyError),
+    responses((status = 200, description = "The process is alive.", body = Health, example = json!({ "status": "live" })), AnyError),
 )]
 pub(crate) async fn live() -> Json<Health> {
     Json(Health { status: "live" })
@@ -130,8 +130,8 @@ pub(crate) async fn live() -> Json<Health> {
     security(()),
     responses(
         AnyError,
-        (status = 200, description = "It can.", body = Ready),
-        (status = 503, description = "It can't. Without `checks`, the server is busy or ends.", body = NotReady),
+        (status = 200, description = "The process can do its work.", body = Ready),
+        (status = 503, description = "The process can't do its work. Without `checks`, it is busy or ends.", body = NotReady),
     ),
 )]
 pub(crate) async fn ready(State(readiness): State<Arc<Readiness>>) -> Response {

@@ -62,7 +62,7 @@ pub fn router(api: Api) -> Router {
     let routes = routes
         .with_state(Contexts::of(api, Document::of(&document)))
         .layer(middleware::from_fn_with_state(authenticator, request::auth::streams::end_with_token))
-        .fallback(answer::error::no_such_route)
+        .fallback(openapi::pages::without_slash)
         .method_not_allowed_fallback(answer::error::no_such_method)
         .layer(middleware::from_fn_with_state(Arc::new(admission), http::guard::guard));
     let routes = match cors {
@@ -191,6 +191,14 @@ mod tests {
                 }
                 assert!(groups.contains(&&operation["tags"][0]), "{path}: its group");
                 assert!(names.insert(operation["operationId"].as_str().unwrap().to_owned()), "{path}: its name");
+                for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                    // Generated clients have a variable of their own with this name.
+                    assert_ne!(parameter["name"], "params", "{path}");
+                    // Swagger UI sends an example as if its user had chosen it.
+                    let is_chosen = parameter["required"] == true || parameter["name"] == "metric";
+                    let example = parameter.get("example").filter(|example| **example != serde_json::json!({}));
+                    assert!(is_chosen || example.is_none(), "{path}: {parameter}");
+                }
                 let open = operation["security"] == serde_json::json!([]);
                 assert_eq!(open, operation["responses"].get("401").is_none(), "{path}");
                 for (status, response) in operation["responses"].as_object().unwrap() {

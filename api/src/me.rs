@@ -73,7 +73,7 @@ impl LimitView {
     path = "/me",
     operation_id = "me",
     tag = "Account",
-    responses((status = 200, description = "You.", body = MeView), UserError),
+    responses((status = 200, description = "Your name and your limits.", body = MeView), UserError),
 )]
 pub(crate) async fn me(
     State(usages): State<Arc<Usages>>,

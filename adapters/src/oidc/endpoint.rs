@@ -57,7 +57,7 @@ impl Endpoint {
         let url = provided(text)?;
         match answer(self.http.get(url.clone()), &url).await? {
             (status, body) if status.is_success() => body,
-            (status, _) => Err(format!("{}{} answers {status}", url.host_str().unwrap_or_default(), url.path())),
+            (status, _) => Err(format!("{} answers {status}", shown(&url))),
         }
     }
 
@@ -101,7 +101,7 @@ async fn answer(
     request: RequestBuilder,
     url: &Url,
 ) -> Result<(StatusCode, Result<Map<String, Value>, String>), String> {
-    let call = format!("{}{}", url.host_str().unwrap_or_default(), url.path());
+    let call = shown(url);
     let unanswered = |error: reqwest::Error| format!("{call} does not answer: {}", root(&error));
     let mut response = request.send().await.map_err(unanswered)?;
     let mut body = vec![];
@@ -116,6 +116,14 @@ async fn answer(
         Err(_) => Err(format!("the answer of {call} is not UTF-8")),
     };
     Ok((response.status(), document))
+}
+
+/// An address without its query, which may hold secrets.
+fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    url.to_string()
 }
 
 /// The innermost cause, without the address that the outer ones repeat.

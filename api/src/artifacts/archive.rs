@@ -28,7 +28,7 @@ const PIECE_BYTES: usize = 256 << 10;
 /// What a tar file is made of.
 const BLOCK_BYTES: u64 = 512;
 
-/// Downloads all files that a job left, packed while the server sends them.
+/// Downloads all files that a job left as one archive.
 #[utoipa::path(
     get,
     path = "/jobs/{id}/artifacts.tar.gz",

@@ -29,7 +29,7 @@ const PIECE_BYTES: usize = 256 << 10;
 #[expect(dead_code, reason = "it describes what the handlers read")]
 pub(crate) struct Wishes {
     /// One range, such as `bytes=0-1023`. Anything else returns the whole file.
-    #[param(rename = "Range", example = "bytes=0-1023")]
+    #[param(rename = "Range")]
     range: Option<String>,
     /// The `ETag` that the file must have for `Range` to count.
     #[param(rename = "If-Range")]

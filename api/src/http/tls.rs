@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{InconsistentKeys, ServerConfig};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -99,7 +99,13 @@ impl Tls {
             let files = Arc::clone(&self.files);
             let read = tokio::task::spawn_blocking(move || files.read()).await;
             match read {
-                Ok(Ok(pair)) if used.is_none_or(|used| used == pair.digest) => used = Some(pair.digest),
+                Ok(Ok(pair)) if used.is_none_or(|used| used == pair.digest) => {
+                    used = Some(pair.digest);
+                    if let Some((_, true)) = unusable.take() {
+                        let file = self.files.certificates.display();
+                        tracing::info!(%file, "the files have the certificate in use again");
+                    }
+                }
                 Ok(Ok(pair)) => {
                     used = Some(pair.digest);
                     *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(pair.key);
@@ -151,7 +157,12 @@ impl Files {
         let key = PrivateKeyDer::from_pem_slice(&key);
         let key = key.map_err(|error| refuse(&self.key, &format!("has no PEM private key: {error}")))?;
         let key = CertifiedKey::from_der(chain, key, &default_provider());
-        let key = key.map_err(|error| refuse(&self.key, &format!("can't be used with this certificate: {error}")))?;
+        let key = key.map_err(|error| match error {
+            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                refuse(&self.key, &format!("is not the key of the certificate in {}", self.certificates.display()))
+            }
+            error => refuse(&self.key, &format!("can't be used with this certificate: {error}")),
+        })?;
         Ok(Pair { key, digest })
     }
 

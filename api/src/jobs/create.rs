@@ -70,6 +70,10 @@ pub(crate) struct Accepted {
 }
 
 /// Creates a job from a submission.
+///
+/// `config.resource_class` names the class whose limits the job gets; without it the job gets the first class of the
+/// policy. If you have reached a limit of jobs, the answer is 429. If you have no free slot, the job is accepted and
+/// held: it is pending until one of your jobs ends.
 #[utoipa::path(
     post,
     path = "/jobs",

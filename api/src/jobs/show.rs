@@ -41,7 +41,7 @@ pub(crate) async fn status(VisibleJob(job): VisibleJob) -> Json<StatusView> {
     Json(StatusView::of(&job))
 }
 
-/// Shows the whole of a job.
+/// Shows a job with all its fields.
 #[utoipa::path(
     get,
     path = "/jobs/{id}",

@@ -36,14 +36,14 @@ pub(super) struct Asked {
     /// Only this user, with the rank among all.
     #[param(value_type = Option<UserName>)]
     user: Option<UserId>,
-    /// Only jobs that completed from this time or day on.
-    #[param(value_type = Option<TimeOrDay>, inline, example = "2026-01-31")]
+    /// Only jobs that completed from this time or day on, such as `2026-01-31`.
+    #[param(value_type = Option<TimeOrDay>, inline)]
     since: Option<Timestamp>,
     /// Only jobs with these params, each as `param.<name>=<value>`, such as `param.seed=7`. A value that is not a string
     /// is compared as JSON.
-    #[param(value_type = Option<Filters>, inline, style = Form, explode)]
+    #[param(rename = "filters", value_type = Option<Filters>, inline, style = Form, explode, example = json!({}))]
     params: Vec<(String, String)>,
-    /// The most entries.
+    /// At most this many entries.
     #[param(minimum = 1, maximum = 1_000, default = 50)]
     limit: Option<usize>,
 }
@@ -68,7 +68,7 @@ impl PartialSchema for Filters {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "it describes what `Asked::read_metrics_limit` reads")]
 pub(super) struct MetricsQuery {
-    /// The most metrics.
+    /// At most this many metrics.
     #[param(minimum = 1, maximum = 1_000, default = 200)]
     limit: Option<usize>,
 }

@@ -46,7 +46,7 @@ pub(crate) struct LogQuery {
     /// The byte of the stored log to begin at.
     #[param(minimum = 0, maximum = 18_446_744_073_709_551_615_u64)]
     offset: Option<u64>,
-    /// The most bytes to read: 256 KiB if you ask for an attempt or an offset, else the whole log.
+    /// At most this many bytes are read: 256 KiB if you ask for an attempt or an offset, else the whole log.
     #[param(minimum = 4, maximum = 1_048_576)]
     max_bytes: Option<usize>,
     /// Return the text as the program printed it. Do not write it to a terminal.

@@ -47,8 +47,8 @@ pub(crate) struct StreamQuery {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "it describes what the handler reads")]
 pub(crate) struct Resumed {
-    /// The `id` of the last message that you have: `<attempt>:<byte offset>`. `0:0` gives the logs of all attempts.
-    #[param(rename = "Last-Event-ID", pattern = "^[0-9]{1,9}:[0-9]{1,18}$", example = "1:6")]
+    /// The `id` of the last message that you have: `<attempt>:<byte offset>`, such as `1:6`. `0:0` gives the logs of all attempts.
+    #[param(rename = "Last-Event-ID", pattern = "^[0-9]{1,9}:[0-9]{1,18}$")]
     last_event_id: Option<String>,
 }
 

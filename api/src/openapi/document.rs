@@ -4,9 +4,9 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
-use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, SecurityRequirement};
+use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, SecurityRequirement, ServerBuilder};
 
-use super::errors;
+use super::{errors, limits};
 
 const ABOUT: &str = "LeadersBoard takes ML submissions, runs them as jobs and ranks the results.\n\n\
     A client uploads a submission, creates a job from it, and follows the job until its end. Times are RFC 3339 in UTC. \
@@ -21,9 +21,11 @@ const GROUPS: [(&str, &str); 9] = [
     ("Artifacts", "Download the files that a job left."),
     ("Leaderboard", "Compare the best jobs of all users."),
     ("Account", "See your name and your limits."),
-    ("Server", "See how the server is."),
+    ("Server", "See whether the server works."),
     ("Document", "Read this document."),
 ];
+
+const TOKEN: &str = "A token that the operator of the board gave you, or a signed token of the OpenID provider.";
 
 /// The name of the one security scheme.
 const BEARER: &str = "bearer";
@@ -37,12 +39,15 @@ pub(crate) fn base() -> OpenApi {
         .description(Some(ABOUT))
         .license(Some(license));
     let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
-    let token = token.description(Some("A token that the operator of the board gave you.")).build();
+    let token = token.description(Some(TOKEN)).build();
     let mut components = errors::components();
+    components.responses.extend(limits::answers().map(|(name, answer)| (name.to_owned(), answer.into())));
     components.add_security_scheme(BEARER, SecurityScheme::Http(token));
     let groups = GROUPS.map(|(name, about)| TagBuilder::new().name(name).description(Some(about)).build());
     OpenApiBuilder::new()
         .info(info.build())
+        // The place of the document itself, also if a proxy puts a path before it.
+        .servers(Some([ServerBuilder::new().url(".").build()]))
         .tags(Some(groups))
         .components(Some(components))
         .security(Some([SecurityRequirement::new(BEARER, [""; 0])]))

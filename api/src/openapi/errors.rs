@@ -22,14 +22,17 @@ struct Refusal {
     header: Option<(&'static str, &'static str)>,
 }
 
-const RETRY_AFTER: Option<(&str, &str)> = Some(("Retry-After", "The seconds after which to try again."));
+pub(super) const RETRY_AFTER: Option<(&str, &str)> = Some(("Retry-After", "The seconds after which to try again."));
 
-const REFUSALS: [Refusal; 13] = [
+const REFUSALS: [Refusal; 14] = [
     Refusal {
         status: "400",
         name: "Invalid",
         about: "The request is malformed or breaks a rule.",
-        cases: &[("invalid", "limit must be 1 to 200, not 0")],
+        cases: &[
+            ("invalid", "limit must be 1 to 200, not 0"),
+            ("tls_required", "this port speaks TLS: write https:// at the beginning of the address"),
+        ],
         header: None,
     },
     Refusal {
@@ -52,6 +55,13 @@ const REFUSALS: [Refusal; 13] = [
         about: "The object does not exist or belongs to another user.",
         cases: &[("not_found", "there is no such job")],
         header: None,
+    },
+    Refusal {
+        status: "405",
+        name: "MethodNotAllowed",
+        about: "The path does not accept this method.",
+        cases: &[("method_not_allowed", "this path does not accept DELETE; the header Allow lists its methods")],
+        header: Some(("Allow", "The methods that the path accepts.")),
     },
     Refusal {
         status: "408",
@@ -135,15 +145,19 @@ const REFUSALS: [Refusal; 13] = [
     },
 ];
 
+/// The errors of every call.
+const OF_ALL: [&str; 8] =
+    ["Invalid", "MethodNotAllowed", "Stalled", "TooLarge", "UriTooLong", "HeadersTooLarge", "Internal", "Unavailable"];
+
 macro_rules! sets {
-    ($(#[doc = $about:literal] $name:ident = [$($status:literal),*];)*) => {
+    ($(#[doc = $about:literal] $name:ident = [$($refusal:literal),*];)*) => {
         $(
             #[doc = $about]
             pub(crate) enum $name {}
 
             impl IntoResponses for $name {
                 fn responses() -> BTreeMap<String, RefOr<Response>> {
-                    [$($status),*].map(|status| (status.to_owned(), reference(status))).into()
+                    OF_ALL.into_iter().chain([$($refusal),*]).map(reference).collect()
                 }
             }
         )*
@@ -152,39 +166,36 @@ macro_rules! sets {
 
 sets! {
     /// Errors of every call.
-    AnyError = ["400", "408", "413", "414", "431", "500", "503"];
+    AnyError = [];
     /// Errors of a file that everybody may have.
-    PublicFileError = ["400", "404", "408", "413", "414", "431", "500", "503"];
+    PublicFileError = ["NotFound"];
     /// Errors of a call with a token.
-    UserError = ["400", "401", "408", "413", "414", "431", "500", "503"];
+    UserError = ["Unauthenticated"];
     /// Errors of a list.
-    ListError = ["400", "401", "403", "408", "413", "414", "431", "500", "503"];
+    ListError = ["Unauthenticated", "Forbidden"];
     /// Errors of a call that names a job or a submission.
-    ObjectError = ["400", "401", "404", "408", "413", "414", "431", "500", "503"];
+    ObjectError = ["Unauthenticated", "NotFound"];
     /// Errors of a stream.
-    StreamError = ["400", "401", "404", "408", "413", "414", "429", "431", "500", "503"];
+    StreamError = ["Unauthenticated", "NotFound", "StreamsLimited"];
     /// Errors of a download.
-    FileError = ["400", "401", "404", "408", "413", "414", "416", "431", "500", "503"];
+    FileError = ["Unauthenticated", "NotFound", "RangeNotSatisfiable"];
     /// Errors of an upload.
-    UploadError = ["400", "401", "408", "409", "413", "414", "415", "429", "431", "500", "503"];
+    UploadError = ["Unauthenticated", "Conflict", "UnsupportedMediaType", "UploadsLimited"];
     /// Errors of a new job.
-    NewJobError = ["400", "401", "404", "408", "409", "413", "414", "415", "429", "431", "500", "503"];
+    NewJobError = ["Unauthenticated", "NotFound", "Conflict", "UnsupportedMediaType", "JobsLimited"];
     /// Errors of a change to a job.
-    ChangeError = ["400", "401", "404", "408", "409", "413", "414", "431", "500", "503"];
+    ChangeError = ["Unauthenticated", "NotFound", "Conflict"];
 }
 
-/// The name of the answer to a user who has reached a limit.
-const LIMITED: &str = "Limited";
-
-fn reference(status: &str) -> RefOr<Response> {
-    let name = REFUSALS.iter().find(|refusal| refusal.status == status).map_or(LIMITED, |refusal| refusal.name);
-    RefOr::Ref(Ref::from_response_name(name))
+/// The status of an error, and a reference to its answer.
+fn reference(name: &str) -> (String, RefOr<Response>) {
+    let status = REFUSALS.iter().find(|refusal| refusal.name == name).map_or("429", |refusal| refusal.status);
+    (status.to_owned(), RefOr::Ref(Ref::from_response_name(name)))
 }
 
-/// The schemas and answers of all errors.
+/// The schemas of all errors, and their answers without those of limits.
 pub(crate) fn components() -> Components {
-    let mut components =
-        Components::builder().schema_from::<ErrorBody<'_>>().schema_from::<LimitedBody>().response(LIMITED, limited());
+    let mut components = Components::builder().schema_from::<ErrorBody<'_>>().schema_from::<LimitedBody>();
     for refusal in &REFUSALS {
         components = components.response(refusal.name, answer(refusal));
     }
@@ -200,26 +211,13 @@ fn answer(refusal: &Refusal) -> Response {
     with_header(answer, refusal.header)
 }
 
-fn limited() -> Response {
-    let example = json!({
-        "detail": "hourly job limit reached: 10 (MAX_SUBMISSIONS_PER_HOUR)",
-        "code": "jobs_per_hour",
-        "limit": 10,
-        "remaining": 0,
-        "reset_at": "2026-01-31T12:12:34.000000Z",
-    });
-    let content = ContentBuilder::new().schema(Some(schema_of::<LimitedBody>())).example(Some(example)).build();
-    let answer = ResponseBuilder::new().description("You have reached a limit.").content("application/json", content);
-    with_header(answer, RETRY_AFTER)
-}
-
-fn with_header(answer: ResponseBuilder, header: Option<(&str, &str)>) -> Response {
+pub(super) fn with_header(answer: ResponseBuilder, header: Option<(&str, &str)>) -> Response {
     let Some((name, about)) = header else { return answer.build() };
     let kind = if name == "Retry-After" { Type::Integer } else { Type::String };
     let schema: RefOr<Schema> = Object::with_type(kind).into();
     answer.header(name, HeaderBuilder::new().schema(Some(schema)).description(Some(about)).build()).build()
 }
 
-fn schema_of<T: ToSchema + PartialSchema>() -> Ref {
+pub(super) fn schema_of<T: ToSchema + PartialSchema>() -> Ref {
     Ref::from_schema_name(T::name())
 }

@@ -4,6 +4,7 @@
 
 pub(crate) mod document;
 pub(crate) mod errors;
+mod limits;
 pub(crate) mod messages;
 pub(crate) mod pages;
 pub(crate) mod texts;

@@ -7,9 +7,9 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, VARY,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, VARY,
 };
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
 use bytes::Bytes;
 use flate2::read::GzDecoder;
@@ -17,7 +17,7 @@ use flate2::read::GzDecoder;
 use super::document::Document;
 use super::errors::{AnyError, PublicFileError};
 use super::texts::FileContent;
-use crate::answer::error::{Error, chain};
+use crate::answer::error::{Error, chain, no_such_route};
 use crate::answer::json_text::json_text;
 
 /// Both pages style their elements in place, and Redoc searches in a worker that it makes itself.
@@ -61,7 +61,7 @@ const FILES: [File; 5] = [
     File { name: "favicon.png", kind: "image/png", content: Content::Plain(include_bytes!("assets/favicon.png")) },
 ];
 
-/// Shows this document.
+/// Returns the OpenAPI document of this server.
 #[utoipa::path(
     get,
     path = "/openapi.json",
@@ -74,7 +74,7 @@ pub(crate) async fn document(State(Document(text)): State<Document>) -> impl Int
     json_text(text)
 }
 
-/// Shows this document in Swagger UI.
+/// Shows the calls in Swagger UI, which can also send requests.
 #[utoipa::path(
     get,
     path = "/docs",
@@ -87,7 +87,7 @@ pub(crate) async fn docs() -> Response {
     page(include_str!("assets/swagger.html"))
 }
 
-/// Shows this document in Redoc.
+/// Shows the calls in Redoc, for reading.
 #[utoipa::path(
     get,
     path = "/redoc",
@@ -100,7 +100,7 @@ pub(crate) async fn redoc() -> Response {
     page(include_str!("assets/redoc.html"))
 }
 
-/// Returns a file that the pages load.
+/// Returns a script, a style sheet or a picture of these pages.
 #[utoipa::path(
     get,
     path = "/docs/{file}",
@@ -128,6 +128,17 @@ pub(crate) async fn file(name: Result<Path<String>, PathRejection>, headers: Hea
     };
     answer.headers_mut().insert(CONTENT_SECURITY_POLICY, POLICY);
     Ok(answer)
+}
+
+/// Leads from the address of a page with a slash at its end to the page, and refuses all other unknown paths. The answer
+/// has a relative address, because a proxy may put a path before it.
+pub(crate) async fn without_slash(uri: Uri) -> Response {
+    let page = match uri.path() {
+        "/docs/" => "../docs",
+        "/redoc/" => "../redoc",
+        _ => return no_such_route(uri).await.into_response(),
+    };
+    (StatusCode::PERMANENT_REDIRECT, [(LOCATION, page)]).into_response()
 }
 
 fn page(text: &'static str) -> Response {

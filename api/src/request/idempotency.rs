@@ -27,9 +27,9 @@ const MAX_CHARACTERS: usize = 255;
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "it describes what `Key` reads")]
 pub(crate) struct KeyHeader {
-    /// Names an action that must happen once. The same key with the same request within 24 hours returns the first answer
+    /// Names an action that must happen once, such as `7f3c2d1e`: choose a new key for each. The same key with the same request within 24 hours returns the first answer
     /// again; with another request it is a conflict.
-    #[param(rename = "Idempotency-Key", pattern = "^[!-~]([ -~]{0,253}[!-~])?$", example = "7f3c2d1e")]
+    #[param(rename = "Idempotency-Key", pattern = "^[!-~]([ -~]{0,253}[!-~])?$")]
     key: Option<String>,
 }
 

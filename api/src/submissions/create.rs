@@ -62,8 +62,8 @@ pub(crate) struct NewSubmission {
     /// Its config, as a path among the files or in an archive.
     #[schema(default = "config.yaml", max_length = 512, pattern = "\\.ya?ml$")]
     config_file: Option<String>,
-    /// A JSON object of your own, at most 64 KiB. The server stores it in `metadata.json`.
-    #[schema(default = "{}", max_length = 65_536, content_media_type = "application/json")]
+    /// A JSON object of your own, at most 64 KiB. The server stores it in `metadata.json`. An empty text counts as `{}`.
+    #[schema(default = "{}", max_length = 65_536)]
     metadata: Option<String>,
 }
 
@@ -82,7 +82,7 @@ pub(crate) struct Created {
 
 /// Uploads a submission.
 ///
-/// The server reads all files, also those in archives, before it answers. Of a refused upload it keeps nothing.
+/// The server reads all files, also those in archives, before it answers. It keeps nothing of a refused upload.
 #[utoipa::path(
     post,
     path = "/submissions",

@@ -16,6 +16,10 @@ use crate::answer::error::{Error, cause};
 use crate::request::body::Stalled;
 use crate::request::path::RelativePath;
 
+/// What a client is told that sends a file as a text.
+const NO_FILE_NAME: &str =
+    "a part named files has no file name in UTF-8: send it as a file, as curl does with -F files=@main.py";
+
 /// The most bytes of `metadata`, and of any other text.
 const MAX_METADATA_BYTES: usize = 64 * 1024;
 const MAX_TEXT_BYTES: usize = 1024;
@@ -77,8 +81,12 @@ pub(super) async fn receive(
             }
             "metadata" => {
                 let text = text(&name, &mut field, MAX_METADATA_BYTES).await?;
-                json::read_distinct(&text).map_err(|error| Error::Invalid(format!("metadata {error}")))?;
-                set_once(&name, &mut draft.metadata, text)?;
+                // A page sends an empty field if its user wrote nothing.
+                if !text.is_empty() {
+                    let refuse = |error| Error::Invalid(format!("the form field metadata {error}"));
+                    json::read_distinct(&text).map_err(refuse)?;
+                    set_once(&name, &mut draft.metadata, text)?;
+                }
             }
             _ => {
                 return Err(Error::Invalid(format!(
@@ -100,9 +108,7 @@ impl Draft {
         limits: &UploadLimits,
         backlog: &Backlog,
     ) -> Result<(), Error> {
-        let name = field
-            .file_name()
-            .ok_or_else(|| Error::Invalid("a part named files has no file name in UTF-8".to_owned()))?;
+        let name = field.file_name().ok_or_else(|| Error::Invalid(NO_FILE_NAME.to_owned()))?;
         let name = FileName::parse(name, &limits.suffixes)?;
         let shown = name.as_str();
         if self.files.iter().any(|file| file.name == name) {

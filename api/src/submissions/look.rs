@@ -28,7 +28,7 @@ pub(crate) struct ListQuery {
     /// Only objects of this user. Only administrators may name another user.
     #[param(value_type = Option<UserName>)]
     user: Option<String>,
-    /// The most entries of the page. A page may be short or empty and still have a `next_cursor`.
+    /// At most this many entries. A page may be short or empty and still have a `next_cursor`.
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<usize>,
     /// The `next_cursor` of the page before.
@@ -160,7 +160,7 @@ pub(crate) async fn list(
     }))
 }
 
-/// Shows a submission with the content of its `metadata.json`.
+/// Shows a submission with its metadata.
 #[utoipa::path(
     get,
     path = "/submissions/{id}",

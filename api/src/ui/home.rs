@@ -13,13 +13,13 @@ const PAGE: &str = include_str!("index.html");
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; \
                       form-action 'none'";
 
-/// What this is.
+/// A short introduction of the server.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Message {
     message: &'static str,
 }
 
-/// Says what this is: to a browser in a page, to a program in JSON.
+/// Introduces the server: to a browser with a page, to a program with JSON.
 #[utoipa::path(
     get,
     path = "/",
@@ -27,7 +27,7 @@ pub(crate) struct Message {
     tag = "Server",
     security(()),
     responses(
-        (status = 200, description = "What this is.", content((Message = "application/json"), (String = "text/html"))),
+        (status = 200, description = "A short introduction.", content((Message = "application/json"), (String = "text/html"))),
         AnyError,
     ),
 )]

@@ -67,10 +67,11 @@ impl ApiCommand {
         let stop = Stop::on_signals()?;
         let provider = self.access.provider().or_bad_usage()?;
         let tokens = self.access.tokens(|| Ok(None)).or_bad_usage()?;
-        refuse_open(&tokens.live.get(), self.listen).or_bad_usage()?;
         let given = self.policy.given().or_bad_usage()?;
         let links = self.tracker.links().or_bad_usage()?;
         let tls = self.access.http.tls().or_bad_usage()?;
+        // It may warn, which is of no use beside an error of the options.
+        refuse_open(&tokens.live.get(), self.listen).or_bad_usage()?;
         let socket = bind(self.listen, "--listen")?;
         let started = stop.unless_stopped(async {
             let ports = Ports::shared(&self.redis, &self.strict, &self.storage, "api").await?;

@@ -261,7 +261,14 @@ fn greeting(server: &str, public_url: Option<&PublicUrl>, access: &Access, data:
         (Some((token, user, _)), _) => format!("token    {token} (user {user})"),
         (None, _) => "set LEADERSBOARD_TOKEN to your token: the server knows only hashes".to_owned(),
     };
-    let public = public_url.map_or_else(String::new, |url| format!("public   {url}\n"));
+    let public = match public_url {
+        Some(url) => format!("public   {url}\n"),
+        // No certificate names an address such as 0.0.0.0.
+        None if server.starts_with("https://") => {
+            "public   set PUBLIC_URL to an address of the certificate\n".to_owned()
+        }
+        None => String::new(),
+    };
     let program = std::env::args().next().unwrap_or_else(|| "leadersboard".to_owned());
     // Where other commands look by themselves need not be said.
     let place = if data == Path::new(DEFAULT_DATA) { String::new() } else { format!(" --data {}", data.display()) };
@@ -304,6 +311,8 @@ mod tests {
         let given = greeting("http://127.0.0.1:1", Some(&public), &access(true), Path::new("/srv/lb"));
         assert!(!given.contains("t0ken") && given.contains(" submit --data /srv/lb "), "{given}");
         assert!(given.contains("\npublic   https://lb.example/b\nyou are me (user)\n"), "{given}");
+        let by_tls = greeting("https://0.0.0.0:1", None, &access(true), Path::new("/srv/lb"));
+        assert!(by_tls.contains("\npublic   set PUBLIC_URL"), "{by_tls}");
     }
 
     #[test]

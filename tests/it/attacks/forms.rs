@@ -51,7 +51,7 @@ async fn a_form_that_is_malformed_or_too_much_is_refused_in_bounded_time_and_mem
         ("a name in another case", with(&[text("Metadata", "{}")]), 400, "no form field"),
         ("a name of a list", with(&[text("files[]", "1")]), 400, "no form field"),
         ("a name with a control character", with(&[text("meta\u{1}data", "{}")]), 400, "form"),
-        ("a file without a file name", with(&[text("files", "1")]), 400, "no file name"),
+        ("a file without a file name", with(&[text("files", "1")]), 400, "-F files=@main.py"),
         ("an empty file name", with(&[file(b"", b"1")]), 400, "1 to 255 bytes"),
         ("a name that is no UTF-8", with(&[file(b"\xff\xfe.py", b"1")]), 400, "UTF-8"),
         ("no disposition", with(&[format!("--{BOUNDARY}\r\nX: y\r\n\r\n1\r\n").into_bytes()]), 400, "form"),

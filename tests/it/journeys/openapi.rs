@@ -6,7 +6,7 @@ use std::process::Command;
 use leadersboard_tests::board::{ALICE, Board, Finished, repository};
 use leadersboard_tests::client::{Client, http_client};
 use reqwest::Method;
-use reqwest::header::{ALLOW, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use reqwest::header::{ACCEPT, ALLOW, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 
 #[tokio::test]
 async fn the_document_is_valid_and_tells_each_method_of_each_path() {
@@ -21,6 +21,8 @@ async fn the_document_is_valid_and_tells_each_method_of_each_path() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
 
     let document: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    // Relative to the document, so pages work behind a path too.
+    assert_eq!(document["servers"], serde_json::json!([{ "url": "." }]));
     assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1.")));
     let alice = Client::new(board.server(), ALICE);
     for (path, item) in document["paths"].as_object().expect("paths") {
@@ -45,7 +47,9 @@ async fn its_pages_need_no_token_and_load_nothing_from_elsewhere() {
         answer
     };
     for (path, script) in [("/docs", "swagger-ui-bundle.js"), ("/redoc", "redoc.standalone.js")] {
-        let page = get(path).await;
+        // The client follows the address without the slash, and the page without it finds its files.
+        let page = get(&format!("{path}/")).await;
+        assert_eq!(page.url().path(), path);
         let policy = page.headers()[CONTENT_SECURITY_POLICY].to_str().expect("ASCII").to_owned();
         for directive in policy.split(';').map(str::trim) {
             let (name, sources) = directive.split_once(' ').expect("a directive");
@@ -64,6 +68,9 @@ async fn its_pages_need_no_token_and_load_nothing_from_elsewhere() {
         assert_eq!(script.headers()[CONTENT_TYPE], "text/javascript; charset=utf-8");
         assert!(script.bytes().await.expect("a script").len() > 1_000_000);
     }
+    let home = http.get(board.server()).header(ACCEPT, "text/html").send().await.expect("an answer");
+    let home = home.text().await.expect("a page");
+    assert!(home.contains("href=\"docs\"") && home.contains("href=\"redoc\""), "{home}");
     let settings = get("/docs/swagger.js").await.text().await.expect("a script");
     assert!(settings.contains("persistAuthorization: false") && settings.contains("validatorUrl: null"), "{settings}");
 }

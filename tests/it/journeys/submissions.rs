@@ -22,7 +22,8 @@ async fn submissions_are_listed_newest_first_and_shown_with_their_files() {
     let form = files(&[("main.py", INSTANT), ("config.yaml", "seed: 1\n")]).text("metadata", r#"{"note": 1.10}"#);
     let uploaded = alice.upload(form).await;
     let second = uploaded.body["submission_id"].as_str().expect("an id").to_owned();
-    let theirs = bob.submit(INSTANT).await;
+    let empty = files(&[("main.py", INSTANT), ("config.yaml", "")]).text("metadata", "");
+    let theirs = bob.upload(empty).await.body["submission_id"].as_str().expect("an id").to_owned();
 
     assert_eq!(ids(&alice.get("/submissions").await.body), [&second, &first]);
     let page = alice.get("/submissions?limit=1").await.body;

@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use reqwest::Url;
+use rustls::CertificateError;
 use tokio::time::timeout;
 
 use super::address::is_loopback;
@@ -27,7 +28,8 @@ pub(super) async fn within_timeout<T>(
 
 /// The error for a request that failed before its answer was complete.
 pub(super) fn no_answer(base: &str, error: &reqwest::Error) -> ClientError {
-    let cause = root_cause(error);
+    let told = in_words(error);
+    let cause = told.map_or_else(|| root_cause(error), str::to_owned);
     let sentence = if error.is_connect() {
         let local = Url::parse(base).is_ok_and(|url| is_loopback(&url));
         let advice = if is_about_certificate(error) {
@@ -54,12 +56,30 @@ pub(super) fn silent(base: &str, time: Duration, what: &str) -> ClientError {
 
 /// Whether the server showed a certificate that is not accepted.
 fn is_about_certificate(error: &reqwest::Error) -> bool {
+    matches!(tls_error(error), Some(rustls::Error::InvalidCertificate(_)))
+}
+
+/// What the TLS library says, in words for people; `None` if its own are good enough.
+fn in_words(error: &reqwest::Error) -> Option<&'static str> {
+    match tls_error(error)? {
+        rustls::Error::InvalidMessage(_) => Some("the server does not speak TLS: write http://"),
+        rustls::Error::InvalidCertificate(why)
+            if *why == CertificateError::UnknownIssuer || why.to_string().contains("CaUsedAsEndEntity") =>
+        {
+            Some("its certificate is signed by itself, or by an authority that is not known here")
+        }
+        _ => None,
+    }
+}
+
+/// The error of the TLS library among the causes.
+fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
     let mut causes = std::iter::successors(error.source(), |&error| {
         // An I/O error passes over its content when it is asked for its source.
         let content = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         content.map(|content| content as &(dyn Error + 'static)).or_else(|| error.source())
     });
-    causes.any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))))
+    causes.find_map(<dyn Error>::downcast_ref)
 }
 
 /// The innermost source of an error: reqwest's own text repeats the URL and hides the reason.

@@ -78,7 +78,9 @@ fn detail(status: StatusCode, body: Option<&Value>) -> String {
             let told: String = human::plain(&told).chars().take(MAX_DETAIL_CHARS).collect();
             if told.ends_with(['.', '!', '?']) { told } else { format!("{told}.") }
         }
-        None => format!("the server answered {status}."),
+        None => format!(
+            "the server answered {status}. This is not LeadersBoard's answer: check the address and the proxy before it."
+        ),
     }
 }
 
@@ -137,12 +139,17 @@ mod tests {
     #[tokio::test]
     async fn what_a_proxy_answers_is_told_by_its_status() {
         for (status, headers, body, sentence) in [
-            (403, "", "<html>", "error: the server answered 403 Forbidden."),
+            (
+                403,
+                "",
+                "<html>",
+                "error: the server answered 403 Forbidden. This is not LeadersBoard's answer: check the address and the proxy before it.",
+            ),
             (302, "", "", "points to another address: give that one with --server."),
-            (503, "retry-after: 90\r\n", "{}", "Service Unavailable. Try again in 1 min 30 s."),
+            (503, "retry-after: 90\r\n", "{}", "and the proxy before it. Try again in 1 min 30 s."),
             (422, "", r#"{"detail": [{"loc": "x"}]}"#, r#"error: [{"loc":"x"}]."#),
             (409, "", r#"{"detail": "is it over?"}"#, "error: is it over?"),
-            (408, "", "", "error: the server answered 408 Request Timeout."),
+            (408, "", "", "check the address and the proxy before it."),
         ] {
             let server = TestServer::start(move |_| (status, headers, body.to_owned())).await;
             let told = server.client().get::<Value>("/me", &[]).await.unwrap_err().sentence().unwrap();

@@ -9,11 +9,11 @@ use clap::Args;
 /// How the API meets its clients.
 #[derive(Debug, Args)]
 pub(crate) struct HttpOptions {
-    /// Origins whose pages may call the API, such as <https://board.example.org>, separated by commas
+    /// Origins whose pages may call the API, such as `https://board.example.org`, separated by commas
     #[arg(long, env = "CORS_ORIGINS", default_value = "", hide_default_value = true)]
     cors_origins: api::Origins,
     /// Streams that a user may follow at once on this server
-    #[arg(long, env = "MAX_STREAMS_PER_USER", value_name = "N", default_value = "16")]
+    #[arg(long, env = "MAX_STREAMS_PER_USER", value_name = "N", default_value = "16", value_parser = at_least_one)]
     max_streams_per_user: NonZeroUsize,
     /// Certificate with its chain, as PEM: the API speaks TLS. A changed file is taken into use within seconds
     #[arg(long, env = "TLS_CERT", value_name = "FILE")]
@@ -21,6 +21,12 @@ pub(crate) struct HttpOptions {
     /// Private key of this certificate, as PEM
     #[arg(long, env = "TLS_KEY", value_name = "FILE")]
     tls_key: Option<String>,
+}
+
+/// Reads a number from 1 on.
+fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
+    let number: usize = text.parse().map_err(|_| format!("must be a whole number of at least 1, not {text:?}"))?;
+    NonZeroUsize::new(number).ok_or_else(|| "must be at least 1, not 0".to_owned())
 }
 
 /// TLS of the API, and where its certificate is.

@@ -29,7 +29,7 @@ pub(crate) struct AccessOptions {
     /// X-Forwarded-Proto
     #[arg(long, env = "TRUSTED_PROXIES", default_value = "", hide_default_value = true)]
     trusted_proxies: TrustedProxies,
-    /// Address of the API for people and browsers, such as <https://lb.example/board> [default: the address that it
+    /// Address of the API for people and browsers, such as `https://lb.example/board` [default: the address that it
     /// listens on]
     #[arg(long, env = "PUBLIC_URL")]
     pub(crate) public_url: Option<PublicUrl>,
