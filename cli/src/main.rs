@@ -248,7 +248,7 @@ mod tests {
             ("api --public-url lb.example", "--public-url"),
             ("api --auth-failure-delay never", "--auth-failure-delay"),
             ("api --auth-failure-delay 1h", "it is longer than 30s"),
-            ("token new a:b", "a user name is"),
+            ("token new a:b", "a name is 1 to 64 characters"),
             ("workers --namespace a/b", "--namespace"),
             ("projections", "verify"),
             ("submit", "<DIR>"),

@@ -11,11 +11,11 @@ use crate::answer::limited::LimitedBody;
 struct Limits {
     name: &'static str,
     about: &'static str,
-    cases: &'static [Limit],
+    cases: &'static [Reached],
 }
 
 /// The body of an answer to a user who has reached a limit.
-struct Limit {
+struct Reached {
     code: &'static str,
     detail: &'static str,
     limit: u64,
@@ -30,14 +30,14 @@ const LIMITS: [Limits; 3] = [
         name: "JobsLimited",
         about: "You have reached a limit of jobs.",
         cases: &[
-            Limit {
+            Reached {
                 code: "jobs_per_hour",
                 detail: "hourly job limit reached: 10 (MAX_SUBMISSIONS_PER_HOUR)",
                 limit: 10,
                 remaining: 0,
                 reset_at: RESET_AT,
             },
-            Limit {
+            Reached {
                 code: "running",
                 detail: "limit of running jobs reached: 1 (MAX_CONCURRENT_RUNNING, CONCURRENCY_POLICY=reject). Try \
                          again when one of your jobs has ended",
@@ -45,7 +45,7 @@ const LIMITS: [Limits; 3] = [
                 remaining: 0,
                 reset_at: None,
             },
-            Limit {
+            Reached {
                 code: "queued",
                 detail: "limit of pending jobs reached: 20 (MAX_QUEUED_PER_USER). Try again when one of your jobs has \
                          started or ended",
@@ -59,14 +59,14 @@ const LIMITS: [Limits; 3] = [
         name: "UploadsLimited",
         about: "You have reached a limit of uploads.",
         cases: &[
-            Limit {
+            Reached {
                 code: "uploads_per_hour",
                 detail: "hourly upload limit reached: 60 (MAX_UPLOADS_PER_HOUR)",
                 limit: 60,
                 remaining: 0,
                 reset_at: RESET_AT,
             },
-            Limit {
+            Reached {
                 code: "uploads_in_flight",
                 detail: "limit of uploads in flight reached: 4 (MAX_UPLOADS_IN_FLIGHT). Try again when one of yours \
                          has ended",
@@ -74,7 +74,7 @@ const LIMITS: [Limits; 3] = [
                 remaining: 0,
                 reset_at: None,
             },
-            Limit {
+            Reached {
                 code: "stored_bytes",
                 detail: "storage quota exceeded: your submissions have 21474836000 of 21474836480 bytes, too many for \
                          this one (MAX_STORED_BYTES_PER_USER). Unused submissions expire; an administrator can raise \
@@ -88,7 +88,7 @@ const LIMITS: [Limits; 3] = [
     Limits {
         name: "StreamsLimited",
         about: "You follow as many streams of this server as you may.",
-        cases: &[Limit {
+        cases: &[Reached {
             code: "streams",
             detail: "you follow 16 streams of this server, which is the limit (MAX_STREAMS_PER_USER); close one of them",
             limit: 16,
@@ -104,7 +104,7 @@ pub(super) fn answers() -> impl Iterator<Item = (&'static str, Response)> {
 }
 
 fn limited(limits: &Limits) -> Response {
-    let examples = limits.cases.iter().map(|Limit { code, detail, limit, remaining, reset_at }| {
+    let examples = limits.cases.iter().map(|Reached { code, detail, limit, remaining, reset_at }| {
         let body = json!({
             "detail": detail, "code": code, "limit": limit, "remaining": remaining, "reset_at": reset_at,
         });
