@@ -11,7 +11,7 @@ use serde_json::json;
 const SECONDS: &str = "45";
 
 #[tokio::test]
-#[expect(clippy::disallowed_methods, reason = "how many cases there are is for whoever starts the test to say")]
+#[expect(clippy::disallowed_methods, reason = "how many cases there are is an argument of the run")]
 async fn requests_made_from_the_document_find_no_fault() {
     let mut board = Board::start(&[("LEADERBOARD_METRICS", "auc:desc")]).await;
     let alice = Client::new(board.server(), ALICE);

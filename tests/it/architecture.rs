@@ -152,7 +152,7 @@ fn no_name_in_a_strangers_json_has_a_meaning_to_its_reader() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "which program is tested is for whoever starts the tests to say")]
+#[expect(clippy::disallowed_methods, reason = "which program is tested is an argument of the run")]
 fn a_program_for_users_has_no_failpoint() {
     let program = leadersboard_tests::board::binary();
     let for_faults = std::env::var_os("LEADERSBOARD_BINARY").is_some();

@@ -28,7 +28,7 @@ use crate::wait::until;
 /// # Panics
 /// If it was not built.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "which program is tested is for whoever starts the tests to say")]
+#[expect(clippy::disallowed_methods, reason = "which program is tested is an argument of the run")]
 pub fn binary() -> PathBuf {
     if let Some(given) = std::env::var_os("LEADERSBOARD_BINARY") {
         return given.into();

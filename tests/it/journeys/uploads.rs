@@ -1,4 +1,4 @@
-//! Uploads in flight: how many, how large together, and what becomes of broken ones, over two API hosts.
+//! Uploads in flight: how many, how large together, and what is left of broken ones, over two API hosts.
 
 use std::time::Duration;
 

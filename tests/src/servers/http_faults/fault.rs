@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::call::Call;
 
-/// What becomes of requests.
+/// How requests fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// They are passed on.
